@@ -1,0 +1,328 @@
+"""The study's configuration: the one place that knows every key.
+
+`Config` is the whole of config.yaml. A stage never sees it: `vlm4vla.study` cuts out the settings that
+the stage depends on (the `*Settings` models below), so that a changed key reruns what it changes only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vlm4vla.artefacts import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Benchmark = Literal["calvin", "bridge", "libero-10"]
+QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Optimiser(Strict):
+    """How weights move. Steps count updates; `warmup` and `final` are fractions (of steps, of the rate)."""
+
+    name: Literal["adamw", "muon"] = "adamw"  # muon: 2-D hidden weights; the rest stays with AdamW
+    learning_rate: Rate
+    muon_learning_rate: Rate = 4e-3
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Fraction = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final: Fraction = 0.02
+    clip: Rate = 1.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # exponential average of weights that is saved; 0 = off
+
+
+class Training(Strict):
+    """One run of the training loop."""
+
+    steps: Positive
+    batch: Positive
+    optimiser: Optimiser
+    checkpoint_every: Positive = 500
+    log_every: Positive = 50
+
+
+class TinySize(Strict):
+    """The widths of a backbone that is built from a config instead of downloaded."""
+
+    hidden: Positive = 64
+    intermediate: Positive = 128
+    layers: Positive = 3
+    heads: Positive = 4
+    key_value_heads: Positive = 2
+    vision_hidden: Positive = 64
+    vision_intermediate: Positive = 128
+    vision_layers: Positive = 2
+    vision_heads: Positive = 4
+    experts: Annotated[int, Field(ge=0)] = 0
+    experts_per_token: Annotated[int, Field(ge=0)] = 0
+
+
+class Backbone(Strict):
+    """A VLM: a transformers `model_type`, and either a tiny size with a pre-training recipe, or a checkpoint."""
+
+    family: str  # transformers model_type
+    parameters_b: Rate  # the real model's size, in billions
+    tiny: TinySize | None = None
+    pretraining: Name | None = None  # key of pretraining.recipes
+    checkpoint: str | None = None  # local folder or hub name
+    revision: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Backbone:
+        if (self.tiny is None) == (self.checkpoint is None):
+            raise ValueError("write either `tiny` (with `pretraining`) or `checkpoint`, not both and not neither")
+        if (self.tiny is None) != (self.pretraining is None):
+            raise ValueError("`tiny` needs `pretraining: <recipe>`, and only `tiny` takes it")
+        return self
+
+
+class Questions(Strict):
+    """Generated question-answer pictures, for pre-training and capability."""
+
+    train_pictures: Positive
+    held_out_pictures: Positive
+    seed: int = 0
+    look: Literal["internet", "benchmark"] = "internet"  # internet: another camera, textures, objects
+
+
+class Recipe(Strict):
+    """What a family is pre-trained on. `mixture`: mean number of statements a picture from each set."""
+
+    mixture: dict[QuestionSet, Rate]
+    training: Training
+
+
+class Pretraining(Strict):
+    recipes: dict[Name, Recipe]
+    seed: int = 0
+
+
+class Capability(Strict):
+    questions_per_set: Positive
+    sets: list[QuestionSet]
+
+
+class Demonstrations(Strict):
+    episodes: Positive
+    noise: Fraction  # share of steps at which the expert's motion is disturbed
+    seed: int = 0
+
+
+class Protocol(Strict):
+    """How a benchmark is evaluated."""
+
+    episodes: Positive  # chains on calvin; initial states a task elsewhere
+    max_steps: Positive  # per instruction on calvin, per episode elsewhere
+    execution_horizon: Positive
+    seed: int = 0
+    videos: Annotated[int, Field(ge=0)] = 3
+
+
+class BenchmarkConfig(Strict):
+    demonstrations: Demonstrations
+    chunk: Positive
+    normalisation: Literal["range", "quantile"]
+    shift: Annotated[int, Field(ge=0)] = 0  # random-shift augmentation, pixels
+    colour_jitter: Fraction = 0.0
+    evaluation: Protocol
+
+    @model_validator(mode="after")
+    def _fits(self) -> BenchmarkConfig:
+        if self.evaluation.execution_horizon > self.chunk:
+            raise ValueError(
+                f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk {self.chunk}: "
+                f"write at most {self.chunk}"
+            )
+        if self.chunk > self.evaluation.max_steps:
+            raise ValueError(
+                f"chunk {self.chunk} is longer than an episode (evaluation.max_steps "
+                f"{self.evaluation.max_steps}): write at most {self.evaluation.max_steps}"
+            )
+        return self
+
+
+class Head(Strict):
+    """The action head's widths: Linear(d, d/2), ReLU, Linear(d/2, `features`), then two MLPs over `hidden`."""
+
+    features: Positive
+    hidden: list[Positive]
+    gripper_loss_weight: Rate
+    huber_delta: Rate = 1.0
+
+
+class Variant(Strict):
+    """How a VLA is made of a backbone; `training` here replaces the study's VLA training for this variant."""
+
+    freeze: Literal["none", "vision", "embedding"] = "none"
+    initial_weights: Literal["backbone", "random"] = "backbone"
+    training: Training | None = None
+
+
+class Cells(Strict):
+    """A table: the product of what is named here."""
+
+    backbones: list[Name]
+    variants: list[Name]
+    benchmarks: list[Benchmark]
+
+
+def nearest(word: str, known: Any) -> str:
+    """` Did you mean X?` for the known word that is nearest, or the list of all."""
+    known = sorted(map(str, known))
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+class Config(Strict):
+    """config.yaml, whole."""
+
+    study: Name
+    scale: Literal["embedded", "smoke", "paper"]
+    results: str = "results"
+    image_size: Positive = 64
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    backbones: dict[Name, Backbone]
+    questions: Questions
+    pretraining: Pretraining
+    capability: Capability
+    benchmarks: dict[Benchmark, BenchmarkConfig]
+    head: Head
+    vla: Training
+    variants: dict[Name, Variant]
+    tables: dict[Literal["main", "freeze", "scratch"], Cells]
+    minimum_free_gb: Annotated[float, Field(ge=0)] = 3.0
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} repeats a seed: write each once")
+        for name, backbone in self.backbones.items():
+            recipe = backbone.pretraining
+            if recipe is not None and recipe not in self.pretraining.recipes:
+                raise ValueError(
+                    f"backbones.{name}.pretraining: unknown recipe {recipe!r}: "
+                    + nearest(recipe, self.pretraining.recipes)
+                )
+        for table, cells in self.tables.items():
+            for key, known in (
+                ("backbones", self.backbones),
+                ("variants", self.variants),
+                ("benchmarks", self.benchmarks),
+            ):
+                for word in getattr(cells, key):
+                    if word not in known:
+                        raise ValueError(
+                            f"tables.{table}.{key}: unknown {key[:-1]} {word!r}: " + nearest(word, known)
+                        )
+        return self
+
+
+# What each stage depends on, and nothing else -------------------------------------------------------
+
+
+class QuestionsSettings(Strict):
+    questions: Questions
+    image_size: Positive
+
+
+class BackboneSettings(Strict):
+    name: Name
+    backbone: Backbone
+    recipe: Recipe | None
+    image_size: Positive
+    seed: int
+
+
+class CapabilitySettings(Strict):
+    capability: Capability
+
+
+class DemonstrationsSettings(Strict):
+    benchmark: Benchmark
+    demonstrations: Demonstrations
+    image_size: Positive
+    max_steps: Positive
+
+
+class VlaSettings(Strict):
+    backbone: Name
+    auxiliary: Name = "none"
+    variant: Name
+    benchmark: Benchmark
+    seed: int
+    freeze: Literal["none", "vision", "embedding"]
+    initial_weights: Literal["backbone", "random"]
+    chunk: Positive
+    normalisation: Literal["range", "quantile"]
+    shift: int
+    colour_jitter: float
+    head: Head
+    training: Training
+
+
+class RolloutSettings(Strict):
+    policy: Literal["vla", "random", "expert"]
+    backbone: Name  # "random" or "expert" for the floor and the ceiling
+    auxiliary: Name = "none"
+    variant: Name
+    benchmark: Benchmark
+    seed: int
+    evaluation: Protocol
+    image_size: Positive
+    study: Name
+    scale: str
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    """Keys that the model at `path` of Config takes."""
+    node: Any = Config
+    for part in path:
+        fields = getattr(node, "model_fields", None)
+        if fields and part in fields:
+            annotation = fields[part].annotation
+        else:
+            annotation = node
+        node = _model_in(annotation) or annotation
+    return list(getattr(node, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found:
+            return found
+    return None
+
+
+def load_config(raw: Mapping[str, Any], source: str = "config.yaml") -> Config:
+    """Validate a raw configuration.
+
+    Raises UserError with one line for each fault: the key, what is wrong, and what to write instead.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            path = fault["loc"]
+            key = ".".join(map(str, path))
+            if fault["type"] == "extra_forbidden":
+                text = f"{key}: unknown key: " + nearest(str(path[-1]), _known_keys(path[:-1]))
+            else:
+                message = fault["msg"].removeprefix("Value error, ")
+                given = "" if isinstance(fault.get("input"), Mapping) else f" (given: {fault.get('input')!r})"
+                text = f"{key}: {message}{given}" if key else message
+            lines.append(f"{source}: {text}")
+        raise UserError("\n".join(lines)) from None

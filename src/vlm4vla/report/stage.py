@@ -1,0 +1,52 @@
+"""The last stage: one table, with its figures and the numbers behind both, from episode records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.analysis.records import read_episodes
+from vlm4vla.artefacts import UserError, write_json
+from vlm4vla.report.outputs import TABLES, outputs
+
+
+def run(
+    table: str,
+    settings: Mapping[str, Any],
+    *,
+    episodes: Sequence[Path],
+    capability: Sequence[Path] = (),
+    published: Path,
+    output: Path,
+    curves: Sequence[Path] = (),
+) -> list[Path]:
+    """Write the files of `vlm4vla.report.outputs.outputs(table)` under `output`; return their paths.
+
+    `settings`: {"study": str, "scale": "embedded" | "smoke" | "paper", "seeds": [int],
+    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, and optionally
+    "vla_steps": {variant: training steps}. `correlation` takes the cells of `main`.
+    `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
+    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation only).
+    `curves`: the VLA folders, or their provenance.json, whose train.jsonl is drawn (main only).
+    `published`: the folder of the paper's numbers as CSV. `output`: the results folder of the study.
+
+    A cell without records is a gap that the table names. Raises UserError (one line) for an unknown
+    table and for records that cannot stand in one table.
+    """
+    if table not in TABLES:
+        raise UserError(f"table: unknown table {table!r}: write one of {', '.join(TABLES)}")
+    from vlm4vla.report import correlation_report, freeze_report, main_report, scratch_report
+
+    records = read_episodes(episodes, study=settings["study"], scale=settings["scale"])
+    if table == "main":
+        result = main_report.build(records, settings, published, output, curves)
+    elif table == "freeze":
+        result = freeze_report.build(records, settings, published, output)
+    elif table == "scratch":
+        result = scratch_report.build(records, settings, published, output)
+    else:
+        result = correlation_report.build(records, settings, published, output, capability)
+    result.write(output / "tables", table)
+    write_json(output / "analysis" / f"{table}.json", result.analysis(settings))
+    return [output / name for name in outputs(table)]

@@ -1,0 +1,176 @@
+"""Demonstrations in the LeRobot v3.0 format: reading, and the names that writer and reader share.
+
+Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): all frames in data/*/*.parquet, episodes
+in meta/episodes/*/*.parquet, instructions in meta/tasks.parquet, statistics in meta/stats.json, and
+meta/info.json that says what the columns are. Images are PNG bytes in the tables; videos are not read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm4vla.actions.conventions import ACTION_SIZE
+from vlm4vla.artefacts import UserError
+
+VERSION = "v3.0"
+IMAGE = "observation.images.primary"
+STATE = "observation.state"
+ACTION = "action"
+NEEDED = (IMAGE, ACTION, "episode_index", "frame_index", "task_index")
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """All frames of a data set, in order.
+
+    images (N, H, W, 3) uint8, or None when read without; actions (N, 7) float32 in environment units;
+    episode_index, frame_index, task_index (N,) int64; tasks: the instruction of each task_index; stats: the
+    contents of stats.json.
+    """
+
+    folder: Path
+    images: np.ndarray | None
+    actions: np.ndarray
+    episode_index: np.ndarray
+    frame_index: np.ndarray
+    task_index: np.ndarray
+    tasks: list[str]
+    stats: dict[str, Any]
+    info: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def instructions(self) -> list[str]:
+        """The instruction of every frame (N strings)."""
+        return [self.tasks[index] for index in self.task_index]
+
+    @property
+    def shortest_episode(self) -> int:
+        """Frames of the shortest episode."""
+        return int(np.unique(self.episode_index, return_counts=True)[1].min())
+
+
+def read(folder: Path, *, images: bool = True) -> Demonstrations:
+    """Read and check a data set; with `images=False` the pictures are not decoded (a cheap check).
+
+    Raises UserError when a file or column is missing, the action has another size, or a number is not finite.
+    """
+    folder = Path(folder)
+    info = _json(folder / "meta" / "info.json")
+    if info.get("codebase_version") != VERSION:
+        raise UserError(
+            f"{folder}/meta/info.json: codebase_version is {info.get('codebase_version')!r}: "
+            f"convert the data set to LeRobot {VERSION}"
+        )
+    stats = _json(folder / "meta" / "stats.json")
+    files = sorted(folder.glob("data/*/*.parquet"))
+    if not files:
+        raise UserError(f"{folder}/data: no parquet file: write a LeRobot {VERSION} data set there")
+    for file in files:
+        _check_columns(file)
+    columns = [name for name in NEEDED if images or name != IMAGE]
+    table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files)
+    if not table.num_rows:
+        raise UserError(f"{folder}/data: the data set has no frame: write at least one episode")
+    actions = np.stack(table[ACTION].to_numpy()).astype(np.float32)
+    if not np.isfinite(actions).all():
+        row = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
+        raise UserError(
+            f"{folder}/data: action of episode {table['episode_index'][row]}, frame "
+            f"{table['frame_index'][row]} holds NaN or infinity: {actions[row].tolist()}: mend or drop that episode"
+        )
+    index = {name: table[name].to_numpy().astype(np.int64) for name in NEEDED[2:]}
+    tasks = _tasks(folder)
+    if index["task_index"].min() < 0 or index["task_index"].max() >= len(tasks):
+        raise UserError(
+            f"{folder}/meta/tasks.parquet: has {len(tasks)} tasks, but a frame has task_index "
+            f"{index['task_index'].max()}: add the missing instruction"
+        )
+    if (np.diff(index["episode_index"]) < 0).any():
+        raise UserError(f"{folder}/data: episode_index goes back: write whole episodes one after another")
+    pictures = _decode(table[IMAGE], folder) if images else None
+    return Demonstrations(folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found: write a LeRobot {VERSION} data set there") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}): write the data set anew") from None
+
+
+def _check_columns(file: Path) -> None:
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowInvalid):
+        raise UserError(f"{file}: not a whole parquet file: write the data set anew") from None
+    for name in NEEDED:
+        if name not in schema.names:
+            raise UserError(
+                f"{file}: column {name!r} is missing: write it (found: {', '.join(schema.names)})"
+            )
+    kind = schema.field(ACTION).type
+    size = kind.list_size if pa.types.is_fixed_size_list(kind) else None
+    if size is None and pa.types.is_list(kind):
+        lengths = pq.read_table(file, columns=[ACTION])[ACTION].combine_chunks().value_lengths().unique()
+        size = lengths[0].as_py() if len(lengths) == 1 else lengths.to_pylist()
+    if size != ACTION_SIZE:
+        found = "no list" if size is None else f"{size} numbers"
+        raise UserError(
+            f"{file}: column 'action' has {found}: write {ACTION_SIZE} (x, y, z, roll, pitch, yaw, gripper)"
+        )
+
+
+def _tasks(folder: Path) -> list[str]:
+    """Instructions in the order of their task_index; pandas keeps them as the table's index column."""
+    path = folder / "meta" / "tasks.parquet"
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found: write the instructions there") from None
+    except (OSError, pa.ArrowInvalid):
+        raise UserError(f"{path}: not a whole parquet file: write it anew") from None
+    names = [name for name in ("task", "__index_level_0__") if name in table.column_names]
+    if not names or "task_index" not in table.column_names:
+        raise UserError(
+            f"{path}: needs columns 'task' and 'task_index', found {', '.join(table.column_names)}"
+        )
+    pairs = sorted(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
+    if [number for number, _ in pairs] != list(range(len(pairs))):
+        raise UserError(f"{path}: task_index must count 0, 1, 2, ...: write it anew")
+    return [task for _, task in pairs]
+
+
+def _decode(column: pa.ChunkedArray, folder: Path) -> np.ndarray:
+    """PNG structs {bytes, path} to one (N, H, W, 3) uint8 array, filled in place."""
+    from PIL import Image
+
+    pictures: np.ndarray | None = None
+    row = 0
+    for piece in column.chunks:
+        for data in piece.field("bytes"):
+            with Image.open(io.BytesIO(data.as_py())) as image:
+                frame = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
+            if pictures is None:
+                pictures = np.empty((len(column), *frame.shape), dtype=np.uint8)
+            if frame.shape != pictures.shape[1:]:
+                raise UserError(
+                    f"{folder}/data: image of row {row} is {frame.shape[:2]}, the first is "
+                    f"{pictures.shape[1:3]}: write all images in one size"
+                )
+            pictures[row] = frame
+            row += 1
+    assert pictures is not None
+    return pictures

@@ -1,0 +1,110 @@
+"""Two policies on the same initial states: paired differences and exact tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vlm4vla.analysis.intervals import bootstrap_mean
+from vlm4vla.analysis.records import outcome
+from vlm4vla.artefacts import UserError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean of the first minus mean of the second policy, over `states` shared initial states.
+
+    `wins` and `losses` count the states where the first did better and worse; `p_value` is two-sided.
+    """
+
+    difference: float
+    ci_low: float
+    ci_high: float
+    p_value: float
+    test: str
+    states: int
+    wins: int
+    losses: int
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Exact two-sided McNemar test: `wins` of wins + losses discordant pairs against a fair coin."""
+    return sign_flip(np.repeat([1, -1], [wins, losses]))
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Exact two-sided sign-flip permutation test that integer differences (n,) are symmetric about 0.
+
+    p is the share of the 2^n sign patterns whose sum is at least as far from 0 as the observed one.
+    The sum's distribution is built one difference at a time, so all patterns count, for any n.
+    """
+    differences = np.asarray(differences)
+    if differences.size and not np.equal(np.mod(differences, 1), 0).all():
+        raise ValueError("differences must be whole numbers")
+    observed = abs(int(differences.sum()))
+    sizes = np.abs(differences[differences != 0]).astype(np.int64)
+    total = int(sizes.sum())
+    weights = np.zeros(2 * total + 1)  # weights[total + s] = P(sum of the differences so far = s)
+    weights[total] = 1.0
+    for size in sizes:
+        weights = 0.5 * (np.roll(weights, size) + np.roll(weights, -size))  # never wraps: |s| <= total
+    sums = np.abs(np.arange(-total, total + 1))
+    return float(min(1.0, weights[sums >= observed].sum()))
+
+
+def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Comparison | None:
+    """Compare the records of two cells by `metric`, initial state by initial state.
+
+    Training seeds that both cells have are used, and every seed's outcome on a state counts; where they
+    share none (a trained policy against the random one), all are. With one seed and a 0/1 outcome the test
+    is McNemar's, otherwise the sign-flip test on each state's difference. None when a side is empty.
+    Raises UserError when the same episode number is another task or initial state on the two sides.
+    """
+    if first.empty or second.empty:
+        return None
+    shared = set(first["seed"]) & set(second["seed"])
+    if shared:
+        first, second = first[first["seed"].isin(shared)], second[second["seed"].isin(shared)]
+    left, right = _per_state(first, metric), _per_state(second, metric)
+    both = left.join(right, how="inner", lsuffix="_1", rsuffix="_2")
+    if both.empty:
+        return None
+    for key in ("task", "initial_state"):
+        other = both[both[f"{key}_1"] != both[f"{key}_2"]]
+        if len(other):
+            names = [f"{side['model'].iloc[0]}/{side['variant'].iloc[0]}" for side in (first, second)]
+            raise UserError(
+                f"{first['benchmark'].iloc[0]}: episode {other.index[0]} has another {key} for {names[0]} than "
+                f"for {names[1]}: roll both out on the same initial states"
+            )
+    # over a common denominator the differences are whole numbers, as the exact test needs
+    whole = (both["total_1"] * both["seeds_2"] - both["total_2"] * both["seeds_1"]).to_numpy()
+    difference = whole / (both["seeds_1"] * both["seeds_2"]).to_numpy()
+    wins, losses = int((whole > 0).sum()), int((whole < 0).sum())
+    binary = metric != "average_length" and bool(
+        (both["seeds_1"] == 1).all() and (both["seeds_2"] == 1).all()
+    )
+    low, high = bootstrap_mean(difference)
+    return Comparison(
+        difference=float(difference.mean()),
+        ci_low=low,
+        ci_high=high,
+        p_value=mcnemar(wins, losses) if binary else sign_flip(whole),
+        test="McNemar" if binary else "sign-flip",
+        states=len(both),
+        wins=wins,
+        losses=losses,
+    )
+
+
+def _per_state(records: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """By episode: the outcome summed over training seeds, how many seeds, the task and initial state."""
+    frame = records.assign(outcome=outcome(records, metric))
+    return frame.groupby("episode").agg(
+        total=("outcome", "sum"),
+        seeds=("seed", "nunique"),
+        task=("task", "first"),
+        initial_state=("initial_state", "first"),
+    )

@@ -87,7 +87,8 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
         row = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
         raise UserError(
             f"{folder}/data: action of episode {table['episode_index'][row]}, frame "
-            f"{table['frame_index'][row]} holds NaN or infinity: {actions[row].tolist()}: mend or drop that episode"
+            f"{table['frame_index'][row]} holds NaN or infinity: "
+            f"{actions[row].tolist()}: mend or drop that episode"
         )
     index = {name: table[name].to_numpy().astype(np.int64) for name in NEEDED[2:]}
     tasks = _tasks(folder)

@@ -1,0 +1,167 @@
+"""The one training loop, used by pre-training, auxiliary fine-tuning and VLA training.
+
+A run is a fixed number of updates. What happens at update i depends on the seed and i alone (batch, dropout,
+augmentation, rate), so a run that was killed goes on from its last checkpoint and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from vlm4vla.artefacts import UserError, settings_hash
+from vlm4vla.config import Training
+from vlm4vla.training.averaging import WeightAverage
+from vlm4vla.training.checkpoints import Checkpoints, pack, unpack
+from vlm4vla.training.optimisers import build_optimisers, set_rate
+from vlm4vla.training.progress import ProgressLines, TrainLog
+from vlm4vla.training.schedule import rate_factor
+
+
+class Samples(Protocol):
+    """Where batches come from; asked once an update."""
+
+    def ids(self, step: int) -> np.ndarray:
+        """Ids (batch,) of the samples of update `step` (0-based): a pure function of step."""
+        ...
+
+    def batch(self, ids: np.ndarray, random: np.random.Generator) -> Any:
+        """The argument of the objective for these samples; `random` is fresh at each update."""
+        ...
+
+
+def set_threads() -> None:
+    """One thread a process unless OMP_NUM_THREADS says otherwise: many processes beat many threads here."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def train(
+    objective: nn.Module,
+    samples: Samples,
+    *,
+    training: Training,
+    seed: int,
+    folder: Path,
+    identity: Mapping[str, Any],
+    title: str,
+) -> None:
+    """Minimise `objective(batch)`, a scalar; at the end its weights are the averaged ones, in eval mode.
+
+    `folder` receives train.jsonl and checkpoints/. `identity` is everything that the result depends on
+    (settings and hashes of inputs): a checkpoint of another identity is discarded. `title` begins each
+    line of progress. Raises UserError when the loss or the gradient becomes NaN or infinite: it names the
+    update and the batch's ids, and the last good checkpoint stays.
+    """
+    from accelerate import Accelerator
+
+    set_threads()
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator()
+    objective.to(accelerator.device)
+    optimisers = build_optimisers(objective, training.optimiser)
+    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    average = WeightAverage(parameters, training.optimiser.average)
+    checkpoints = Checkpoints(folder / "checkpoints", settings_hash(dict(identity)))
+    done = 0
+    window = _Window()
+    found = checkpoints.latest()
+    if found is not None:
+        record, tensors = found
+        unpack(tensors, objective, optimisers, average)
+        done = record["step"]
+        window = _Window(record["window_sum"], record["window_count"])
+    model, *prepared = accelerator.prepare(objective, *optimisers)
+    model.train()
+    log = TrainLog(folder / "train.jsonl", done) if accelerator.is_main_process else None
+    progress = ProgressLines(title, training.steps, training.batch, done)
+    check_every = (
+        1 if accelerator.device.type == "cpu" else training.log_every
+    )  # a check waits for the device
+    for step in range(done, training.steps):
+        factor = rate_factor(step, training.steps, training.optimiser)
+        set_rate(optimisers, factor)
+        random = np.random.default_rng([seed, step])
+        torch.manual_seed(int(random.integers(2**62)))
+        ids = samples.ids(step)
+        mine = ids[accelerator.process_index :: accelerator.num_processes]
+        loss = model(_to_device(samples.batch(mine, random), accelerator.device))
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(parameters, training.optimiser.clip)
+        window.pending.append((step, ids, loss.detach(), norm))
+        saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
+        logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps
+        if saves or logs or (step + 1) % check_every == 0:
+            window.settle(folder, checkpoints)  # before the update: bad gradients never reach the weights
+        for optimiser in prepared:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        average.update(step + 1)
+        if logs:
+            if log is not None:
+                rate = training.optimiser.learning_rate * factor
+                log.write(step + 1, training.batch, window.mean, rate, window.norm)
+            window.clear()
+        if accelerator.is_main_process:
+            progress.update(step + 1, window.loss)
+            if saves:
+                extra = {"window_sum": window.sum, "window_count": window.count}
+                checkpoints.save(step + 1, pack(objective, optimisers, average), extra)
+    if log is not None:
+        log.close()
+    accelerator.wait_for_everyone()
+    average.apply()
+    objective.eval()
+
+
+class _Window:
+    """Losses since the last line of the log; `settle` reads them from the device and checks them."""
+
+    def __init__(self, total: float = 0.0, count: int = 0):
+        self.sum = total
+        self.count = count
+        self.loss = math.nan
+        self.norm = math.nan
+        self.pending: list[tuple[int, np.ndarray, torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def mean(self) -> float:
+        return self.sum / self.count
+
+    def settle(self, folder: Path, checkpoints: Checkpoints) -> None:
+        for step, ids, loss, norm in self.pending:
+            self.loss, self.norm = float(loss), float(norm)
+            for what, value in (("loss", self.loss), ("gradient norm", self.norm)):
+                if not math.isfinite(value):
+                    kept = sorted(checkpoints.folder.glob("step-*.safetensors"))
+                    good = f"last good checkpoint {kept[-1]}" if kept else "no checkpoint yet"
+                    raise UserError(
+                        f"{folder}: {what} became {value} at step {step + 1}, batch ids "
+                        f"{', '.join(map(str, ids))} ({good}): lower optimiser.learning_rate, or mend "
+                        "those samples"
+                    )
+            self.sum += self.loss
+            self.count += 1
+        self.pending.clear()
+
+    def clear(self) -> None:
+        self.sum, self.count = 0.0, 0
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    """`batch` with every tensor in (nested) dicts, lists and tuples moved to `device`."""
+    if device.type == "cpu":
+        return batch
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: _to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(_to_device(value, device) for value in batch)
+    return batch

@@ -38,7 +38,9 @@ class Optimiser(Strict):
     schedule: Literal["cosine", "constant"] = "cosine"
     final: Fraction = 0.02
     clip: Rate = 1.0
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # exponential average of weights that is saved; 0 = off
+    average: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # exponential average of weights that is saved; 0 = off
+    )
 
 
 class Training(Strict):
@@ -66,6 +68,23 @@ class TinySize(Strict):
     experts: Annotated[int, Field(ge=0)] = 0
     experts_per_token: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TinySize:
+        for width, heads in (
+            ("hidden", "heads"),
+            ("vision_hidden", "vision_heads"),
+            ("heads", "key_value_heads"),
+        ):
+            wide, count = getattr(self, width), getattr(self, heads)
+            if wide % count:
+                raise ValueError(f"{width} {wide} is not a multiple of {heads} {count}: write one that is")
+        if self.experts_per_token > self.experts:
+            raise ValueError(
+                f"experts_per_token {self.experts_per_token} is above experts {self.experts}: "
+                f"write at most {self.experts}"
+            )
+        return self
+
 
 class Backbone(Strict):
     """A VLM: a transformers `model_type`, and either a tiny size with a pre-training recipe, or a checkpoint."""
@@ -80,7 +99,9 @@ class Backbone(Strict):
     @model_validator(mode="after")
     def _one_source(self) -> Backbone:
         if (self.tiny is None) == (self.checkpoint is None):
-            raise ValueError("write either `tiny` (with `pretraining`) or `checkpoint`, not both and not neither")
+            raise ValueError(
+                "write either `tiny` (with `pretraining`) or `checkpoint`, not both and not neither"
+            )
         if (self.tiny is None) != (self.pretraining is None):
             raise ValueError("`tiny` needs `pretraining: <recipe>`, and only `tiny` takes it")
         return self
@@ -169,11 +190,19 @@ class Variant(Strict):
 
 
 class Cells(Strict):
-    """A table: the product of what is named here."""
+    """A table: the product of what is named here; `backbones: all` is every backbone of the study."""
 
-    backbones: list[Name]
-    variants: list[Name]
-    benchmarks: list[Benchmark]
+    backbones: Literal["all"] | Annotated[list[Name], Field(min_length=1)]
+    variants: Annotated[list[Name], Field(min_length=1)]
+    benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Cells:
+        for key in ("backbones", "variants", "benchmarks"):
+            words = getattr(self, key)
+            if words != "all" and len(set(words)) != len(words):
+                raise ValueError(f"{key} {words} repeats a name: write each once")
+        return self
 
 
 def nearest(word: str, known: Any) -> str:
@@ -199,7 +228,7 @@ class Config(Strict):
     head: Head
     vla: Training
     variants: dict[Name, Variant]
-    tables: dict[Literal["main", "freeze", "scratch"], Cells]
+    tables: Annotated[dict[Literal["main", "freeze", "scratch"], Cells], Field(min_length=1)]
     minimum_free_gb: Annotated[float, Field(ge=0)] = 3.0
 
     @model_validator(mode="after")
@@ -219,7 +248,8 @@ class Config(Strict):
                 ("variants", self.variants),
                 ("benchmarks", self.benchmarks),
             ):
-                for word in getattr(cells, key):
+                words = getattr(cells, key)
+                for word in () if words == "all" else words:
                     if word not in known:
                         raise ValueError(
                             f"tables.{table}.{key}: unknown {key[:-1]} {word!r}: " + nearest(word, known)
@@ -268,6 +298,17 @@ class VlaSettings(Strict):
     colour_jitter: float
     head: Head
     training: Training
+
+
+class TableSettings(Strict):
+    """`vla_steps`: training steps of each variant of the table, for its caption."""
+
+    table: Literal["main", "freeze", "scratch", "correlation"]
+    study: Name
+    scale: str
+    seeds: list[int]
+    cells: Cells
+    vla_steps: dict[Name, Positive]
 
 
 class RolloutSettings(Strict):
@@ -326,3 +367,8 @@ def load_config(raw: Mapping[str, Any], source: str = "config.yaml") -> Config:
                 text = f"{key}: {message}{given}" if key else message
             lines.append(f"{source}: {text}")
         raise UserError("\n".join(lines)) from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of config.yaml (draft 2020-12), for editors and for the file in workflow/schemas/."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()

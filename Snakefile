@@ -1,0 +1,31 @@
+# The study, from nothing to its tables. Configuration: config.yaml, and layers given with --configfile.
+from snakemake.utils import min_version
+
+from vlm4vla.workflow import begin
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+STUDY = begin(config)
+
+
+localrules:
+    all_tables,
+
+
+rule all_tables:
+    input:
+        STUDY.targets("all_tables"),
+
+
+include: "rules/common.smk"
+include: "rules/questions.smk"
+include: "rules/backbone.smk"
+include: "rules/capability.smk"
+include: "rules/demonstrations.smk"
+include: "rules/vla.smk"
+include: "rules/rollout.smk"
+include: "rules/tables.smk"

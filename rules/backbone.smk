@@ -1,0 +1,25 @@
+# A vision-language model as a Hugging Face folder: pre-trained from a tiny config, or a checkpoint.
+rule backbone:
+    input:
+        questions=rules.questions.output[0],
+    output:
+        f"{STUDY.root}/backbones/{{vlm}}/provenance.json",
+    log:
+        f"{STUDY.root}/logs/backbones/{{vlm}}.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/backbones/{{vlm}}.tsv"
+    priority: 90
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        questions=subpath(input.questions, parent=True),
+        settings=STUDY.backbone_settings,
+    message:
+        "backbone: {wildcards.vlm}"
+    shell:
+        "exec vlm4vla backbone --settings {params.settings:q} --questions {params.questions:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"

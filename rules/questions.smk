@@ -1,0 +1,21 @@
+# Generated pictures with questions and answers: for pre-training, and held out for capability.
+rule questions:
+    output:
+        f"{STUDY.root}/questions/provenance.json",
+    log:
+        f"{STUDY.root}/logs/questions.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/questions.tsv"
+    priority: 100
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        settings=STUDY.questions_settings(),
+    message:
+        "questions: pictures, questions and answers"
+    shell:
+        "exec vlm4vla questions --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,46 @@
+# Episodes of a policy on a benchmark; and of random actions and the scripted expert, the floor and the ceiling.
+rule rollout:
+    input:
+        vla=rules.vla.output[0],
+    output:
+        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/episodes.parquet",
+    log:
+        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.tsv"
+    priority: 40
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        vla=subpath(input.vla, parent=True),
+        settings=STUDY.rollout_settings,
+    message:
+        "rollout: {wildcards.vlm}, {wildcards.variant}, {wildcards.benchmark}, seed {wildcards.seed}"
+    shell:
+        "exec vlm4vla rollout --settings {params.settings:q} --vla {params.vla:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule reference:
+    output:
+        f"{STUDY.root}/rollouts/{{policy}}/none/full/{{benchmark}}/seed0/episodes.parquet",
+    log:
+        f"{STUDY.root}/logs/rollouts/{{policy}}/none/full/{{benchmark}}/seed0.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/rollouts/{{policy}}/none/full/{{benchmark}}/seed0.tsv"
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        settings=STUDY.reference_settings,
+    message:
+        "rollout: {wildcards.policy} policy, {wildcards.benchmark}"
+    shell:
+        "exec vlm4vla rollout --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,34 @@
+# One rule a table: its files, its figures and the numbers behind both, from episode records alone.
+for TABLE in STUDY.tables():
+
+    rule:
+        name:
+            STUDY.target_of(TABLE)
+        input:
+            episodes=STUDY.table_episodes(TABLE),
+            capability=STUDY.table_capability(TABLE),
+            curves=STUDY.table_curves(TABLE),
+            published=STUDY.published(TABLE),
+            beside=STUDY.published_beside(TABLE),
+        output:
+            STUDY.table_files(TABLE),
+        log:
+            f"{STUDY.root}/logs/tables/{TABLE}.log",
+        benchmark:
+            f"{STUDY.root}/benchmarks/tables/{TABLE}.tsv"
+        priority: 30
+        conda:
+            "../envs/vlm4vla.yaml"
+        threads: 1
+        resources:
+            mem_mb=2500,
+        params:
+            folder=subpath(output[0], ancestor=2),
+            published=subpath(input.published, parent=True),
+            settings=STUDY.table_settings(TABLE),
+        message:
+            f"table: {TABLE}"
+        shell:
+            "exec vlm4vla table --settings {params.settings:q} --episodes {input.episodes:q}"
+            " --capability {input.capability:q} --curves {input.curves:q}"
+            " --published {params.published:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,171 @@
+"""Checks that end a run before any job starts: configuration, targets, disk, and files already there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.config import Config, load_config, nearest
+from vlm4vla.study import TARGETS, Study
+
+
+def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
+    """The study of a raw configuration, once everything that can be checked beforehand is right.
+
+    `targets`: what Snakemake was asked for. Raises UserError with one line for each fault.
+    """
+    study = Study(load_config(raw))
+    for target in targets:
+        check_target(study, str(target))
+    check_results(study.config)
+    for name, backbone in study.config.backbones.items():
+        if backbone.checkpoint is not None and backbone.revision is None:
+            check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
+    check_made(study)
+    return study
+
+
+def check_target(study: Study, target: str) -> None:
+    """Refuse a target that no rule makes: an unknown name, or a path with an unknown name in it."""
+    root = f"{study.root}/"
+    if target in TARGETS:
+        if not study.targets(target):
+            raise UserError(
+                f"target {target!r}: config.yaml has no such table: add tables.{TARGETS[target][0]}, "
+                f"or ask for one of: all_tables, {', '.join(study.tables())}"
+            )
+        return
+    if not target.startswith(root):
+        if "/" in target:
+            raise UserError(f"target {target!r}: this study makes files below {root}: write a path there")
+        raise UserError(f"target {target!r}: unknown target: {nearest(target, TARGETS)}")
+    _check_path(study, target, target.removeprefix(root).split("/"))
+
+
+def _check_path(study: Study, target: str, parts: list[str]) -> None:
+    config = study.config
+    known = {
+        "vlm": config.backbones,
+        "auxiliary": ("none",),
+        "variant": config.variants,
+        "benchmark": config.benchmarks,
+        "table": study.tables(),
+    }
+    shapes = {
+        "questions": (),
+        "backbones": ("vlm",),
+        "capability": ("vlm", "auxiliary"),
+        "demonstrations": ("benchmark",),
+        "vla": ("vlm", "auxiliary", "variant", "benchmark"),
+        "rollouts": ("vlm", "auxiliary", "variant", "benchmark"),
+        "tables": ("table",),
+        "analysis": ("table",),
+        "figures": (),
+    }
+    stage, *rest = parts
+    if stage not in shapes:
+        raise UserError(f"target {target!r}: unknown stage {stage!r}: {nearest(stage, shapes)}")
+    if stage == "rollouts" and rest and rest[0] in ("random", "expert"):
+        known["vlm"] = (rest[0],)
+    for kind, word in zip(shapes[stage], rest, strict=False):
+        name = Path(word).stem if kind in ("table", "auxiliary") else word
+        if name not in known[kind]:
+            label = "backbone" if kind == "vlm" else kind
+            raise UserError(f"target {target!r}: unknown {label} {name!r}: {nearest(name, known[kind])}")
+
+
+def check_results(config: Config) -> None:
+    """Refuse a results folder that cannot be written, or a disk with less room than `minimum_free_gb`."""
+    folder = Path(config.results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"results: folder {config.results!r} cannot be written ({error.strerror}): "
+            "write a folder that can, or mend its permissions"
+        ) from None
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < config.minimum_free_gb:
+        raise UserError(
+            f"results: the disk of {config.results!r} has {free:.1f} GB free, minimum_free_gb asks for "
+            f"{config.minimum_free_gb:g}: free some room, or write another folder"
+        )
+
+
+def check_checkpoint(folder: Path, key: str) -> None:
+    """Refuse a Hugging Face folder without config or weights, or with a truncated safetensors file."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{key}: folder {str(folder)!r} does not exist: write the folder of a checkpoint, "
+            "or a hub name together with its `revision`"
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    for wanted, there in (("config.json", (folder / "config.json").exists()), ("safetensors file", weights)):
+        if not there:
+            raise UserError(
+                f"{key}: folder {str(folder)!r} holds no {wanted}: write one with config and weights"
+            )
+    for path in weights:
+        check_safetensors(path, key)
+
+
+def check_safetensors(path: Path, key: str) -> None:
+    """Refuse a safetensors file whose length differs from what its header says (header: 8-byte little-endian
+    length, then JSON with `data_offsets` into the rest, https://github.com/huggingface/safetensors).
+    """
+    size = path.stat().st_size
+    fault = UserError(f"{key}: {str(path)!r} is truncated or damaged ({size} bytes): fetch or make it again")
+    with path.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if not 0 < length <= size - 8:
+            raise fault
+        try:
+            header = json.loads(handle.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError):
+            raise fault from None
+    if 8 + length + max(ends, default=0) != size:
+        raise fault
+
+
+def check_made(study: Study) -> None:
+    """Refuse damaged files among the artefacts that are already there and that a job would read."""
+    for vlm in study.config.backbones:
+        provenance = Path(study.backbone_path(vlm))
+        if provenance.exists():
+            for path in sorted(provenance.parent.glob("*.safetensors")):
+                check_safetensors(path, f"results of backbone {vlm!r}")
+
+
+def running_elsewhere(folder: Path) -> bool:
+    """Whether another live Snakemake works in `folder`."""
+    import psutil
+
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        named = any(Path(word).name == "snakemake" for word in words[:3]) or "snakemake" in words[1:3]
+        if process.info["pid"] not in own and named and process.info["cwd"] == str(folder.resolve()):
+            return True
+    return False
+
+
+def release_stale_lock(folder: Path) -> bool:
+    """Remove the lock that a killed Snakemake left in `folder`; True when one was removed.
+
+    Snakemake asks for `--unlock` by hand, since its lock does not say whether its owner still lives.
+    """
+    locks = list((folder / ".snakemake" / "locks").glob("*.lock"))
+    if not locks or running_elsewhere(folder):
+        return False
+    for lock in locks:
+        lock.unlink(missing_ok=True)
+    return True

@@ -1,0 +1,117 @@
+"""Things that stand on the table: what they are called, how they look, whether the gripper can hold them.
+
+Lengths in metres, colours RGB in 0..1. Every prop is made of MuJoCo primitives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.85, 0.12, 0.10),
+    "green": (0.15, 0.65, 0.20),
+    "blue": (0.12, 0.25, 0.85),
+    "yellow": (0.95, 0.85, 0.10),
+    "pink": (0.95, 0.45, 0.70),
+    "purple": (0.45, 0.12, 0.60),
+    "orange": (0.98, 0.55, 0.08),
+    "white": (0.95, 0.95, 0.95),
+    "black": (0.10, 0.10, 0.10),
+    "brown": (0.45, 0.28, 0.14),
+    "gray": (0.50, 0.50, 0.52),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One primitive of a prop: MuJoCo geom type, half-sizes, place in the prop's frame, own colour or None."""
+
+    kind: str
+    size: tuple[float, ...]
+    at: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    colour: str | None = None
+    euler: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Prop:
+    """A named thing. `height` is the height of its centre above the table when it lies there.
+
+    movable: a free body that the gripper can hold; otherwise it stays where the scene puts it, and `surface`
+    is the height at which things put on it come to rest and `reach` how far from its centre still counts.
+    """
+
+    noun: str
+    colour: str
+    parts: tuple[Part, ...]
+    height: float
+    movable: bool = True
+    surface: float = 0.0
+    reach: float = 0.055
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.noun}" if self.noun in AMBIGUOUS else self.noun
+
+
+# Nouns that come in several colours: their names start with the colour.
+AMBIGUOUS = {"block", "mug", "ball"}
+
+
+def _block(colour: str) -> Prop:
+    return Prop("block", colour, (Part("box", (0.027, 0.027, 0.027)),), 0.027)
+
+
+def _ball(colour: str) -> Prop:
+    return Prop("ball", colour, (Part("sphere", (0.028,)),), 0.028)
+
+
+def _mug(colour: str) -> Prop:
+    handle = Part("box", (0.012, 0.006, 0.018), (0.036, 0.0, 0.0))
+    return Prop("mug", colour, (Part("cylinder", (0.027, 0.030)), handle), 0.030)
+
+
+def _open_box(colour: str, noun: str, half: float, wall: float, reach: float) -> Prop:
+    sides = [
+        Part("box", (half, 0.006, wall), (0.0, side * half, wall)) for side in (-1, 1)
+    ] + [Part("box", (0.006, half, wall), (side * half, 0.0, wall)) for side in (-1, 1)]
+    floor = Part("box", (half, half, 0.003), (0.0, 0.0, 0.003))
+    return Prop(noun, colour, (floor, *sides), 0.0, False, 0.006, reach)
+
+
+_CATALOGUE = (
+    *(_block(c) for c in ("red", "green", "blue", "yellow", "pink", "purple", "orange")),
+    *(_ball(c) for c in ("red", "green", "blue", "yellow", "pink", "purple", "orange")),
+    *(_mug(c) for c in ("white", "red", "blue")),
+    Prop(
+        "carrot",
+        "orange",
+        (
+            Part("capsule", (0.017, 0.032), euler=(0, 90, 0)),
+            Part("box", (0.012, 0.010, 0.010), (0.055, 0, 0), "green"),
+        ),
+        0.018,
+    ),
+    Prop(
+        "spoon",
+        "gray",
+        (Part("box", (0.045, 0.008, 0.006)), Part("ellipsoid", (0.024, 0.018, 0.009), (0.05, 0, 0))),
+        0.010,
+    ),
+    Prop("eggplant", "purple", (Part("ellipsoid", (0.045, 0.024, 0.024)), Part("box", (0.008, 0.008, 0.008), (0.045, 0, 0), "green")), 0.024),
+    Prop("can", "red", (Part("cylinder", (0.024, 0.034)), Part("cylinder", (0.0245, 0.010), (0, 0, 0), "white")), 0.034),
+    Prop("bottle", "green", (Part("cylinder", (0.022, 0.030)), Part("cylinder", (0.010, 0.016), (0, 0, 0.045))), 0.030),
+    Prop("butter", "yellow", (Part("box", (0.036, 0.022, 0.016)),), 0.016),
+    Prop("carton", "blue", (Part("box", (0.022, 0.022, 0.036)), Part("box", (0.0225, 0.0225, 0.010), (0, 0, 0.012), "white")), 0.036),
+    Prop("pot", "gray", (Part("cylinder", (0.026, 0.030)), Part("box", (0.020, 0.006, 0.006), (0.040, 0, 0.015), "black")), 0.030),
+    Prop("bowl", "black", (Part("cylinder", (0.032, 0.015)), Part("cylinder", (0.025, 0.002), (0, 0, 0.015), "gray")), 0.015),
+    Prop("book", "pink", (Part("box", (0.028, 0.038, 0.012)), Part("box", (0.029, 0.036, 0.008), (0.001, 0, 0), "white")), 0.012),
+    Prop("plate", "white", (Part("cylinder", (0.060, 0.004), (0, 0, 0.004)), Part("cylinder", (0.040, 0.0015), (0, 0, 0.008), "gray")), 0.0, False, 0.009),
+    Prop("towel", "blue", (Part("box", (0.065, 0.055, 0.003), (0, 0, 0.003)), Part("box", (0.065, 0.010, 0.0005), (0, 0, 0.006), "white")), 0.0, False, 0.006),
+    Prop("tray", "red", (Part("box", (0.070, 0.055, 0.005), (0, 0, 0.005)),), 0.0, False, 0.010),
+    Prop("stove", "black", (Part("box", (0.068, 0.068, 0.008), (0, 0, 0.008)), Part("cylinder", (0.045, 0.001), (0, 0, 0.0165), "gray")), 0.0, False, 0.017, 0.060),
+    _open_box("brown", "basket", 0.070, 0.018, 0.065),
+    _open_box("green", "caddy", 0.062, 0.018, 0.060),
+)  # fmt: skip
+
+PROPS: dict[str, Prop] = {prop.name: prop for prop in _CATALOGUE}

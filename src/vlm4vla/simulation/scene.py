@@ -1,0 +1,269 @@
+"""Builds the MuJoCo model of a scene and draws its pictures.
+
+Frame: the table's top is z = 0, x points right in the picture, y away from the camera. Lengths in metres.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.simulation.looks import MATERIALS, Look
+from vlm4vla.simulation.props import COLOURS, PROPS, Part
+
+if sys.platform == "linux":  # headless; set MUJOCO_GL=osmesa where EGL is missing
+    os.environ.setdefault("MUJOCO_GL", "egl")
+import mujoco
+
+HALF_TABLE = (0.36, 0.30)  # half-lengths in x and y
+PARKED = (0.0, 0.0, -3.0)  # where unused parts wait, out of sight
+TIMESTEP = 0.005
+
+# Fixtures: moving part's axis and stroke (metres); its `q` runs from 0 to 1 along it.
+STROKES: dict[str, tuple[tuple[float, float, float], float]] = {
+    "drawer": ((0.0, -1.0, 0.0), 0.12),  # q = 1: open, pulled towards the camera
+    "slider": ((1.0, 0.0, 0.0), 0.15),  # q = 0: left, 1: right
+    "switch": ((0.0, 1.0, 0.0), 0.09),  # q = 1: up, the bulb is lit
+    "button": ((0.0, 0.0, -1.0), 0.012),  # q = 1: pressed
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a model holds: names of props (a name may not repeat) and of fixtures. `frozen` builds a model for
+    pictures only, in which nothing is simulated."""
+
+    props: tuple[str, ...]
+    fixtures: tuple[str, ...] = ()
+    frozen: bool = False
+    image_size: int = 64
+
+
+def slug(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def _numbers(values) -> str:
+    return " ".join(f"{value:.5g}" for value in values)
+
+
+def _geom(part: Part, colour: str, collide: bool, extra: str = "") -> str:
+    rgb = COLOURS[part.colour or colour]
+    contact = 'contype="1" conaffinity="1"' if collide else 'contype="0" conaffinity="0"'
+    euler = f' euler="{_numbers(part.euler)}"' if any(part.euler) else ""
+    return (
+        f'<geom type="{part.kind}" size="{_numbers(part.size)}" pos="{_numbers(part.at)}"{euler} '
+        f'rgba="{_numbers(rgb)} 1" {contact} friction="1 0.02 0.002" {extra}/>'
+    )
+
+
+def _box(name: str, size, at, rgb, group: str, collide: bool = True) -> str:
+    contact = "" if collide else 'contype="0" conaffinity="0"'
+    return (
+        f'<geom name="{group}:{name}" type="box" size="{_numbers(size)}" pos="{_numbers(at)}" '
+        f'rgba="{_numbers(rgb)} 1" {contact}/>'
+    )
+
+
+def _fixture(name: str) -> str:
+    """Two mocap bodies: the fixed base and the part that moves."""
+    brown, dark = (0.55, 0.42, 0.30), (0.15, 0.15, 0.17)
+    if name == "drawer":
+        base = _box("roof", (0.066, 0.048, 0.005), (0, 0.052, 0.051), brown, "fixture")
+        base += _box("left", (0.005, 0.048, 0.026), (-0.061, 0.052, 0.026), brown, "fixture", False)
+        base += _box("right", (0.005, 0.048, 0.026), (0.061, 0.052, 0.026), brown, "fixture", False)
+        base += _box("back", (0.066, 0.004, 0.026), (0, 0.098, 0.026), brown, "fixture", False)
+        moving = _box("floor", (0.055, 0.045, 0.003), (0, 0.045, 0.003), (0.75, 0.62, 0.45), "inside", False)
+        moving += _box("front", (0.062, 0.008, 0.024), (0, -0.008, 0.024), brown, "fixture", False)
+        moving += _box("handle", (0.028, 0.010, 0.008), (0, -0.024, 0.028), dark, "handle", False)
+    elif name == "slider":
+        base = _box("rail", (0.115, 0.014, 0.012), (0.0, 0.016, 0.012), brown, "fixture", False)
+        moving = _box("door", (0.040, 0.008, 0.034), (0, 0.004, 0.034), (0.80, 0.74, 0.62), "door", False)
+        moving += _box("handle", (0.010, 0.012, 0.024), (0, -0.014, 0.030), dark, "handle", False)
+    elif name == "switch":
+        base = _box("plate", (0.026, 0.062, 0.006), (0, 0.045, 0.006), brown, "fixture", False)
+        base += (
+            '<geom name="bulb:bulb" type="sphere" size="0.022" pos="0 0.125 0.024" rgba="0.35 0.35 0.3 1" '
+            'contype="0" conaffinity="0"/>'
+        )
+        moving = _box("handle", (0.016, 0.012, 0.020), (0, 0, 0.022), dark, "handle", False)
+    else:
+        base = _box("plate", (0.034, 0.034, 0.006), (0, 0, 0.006), brown, "fixture", False)
+        base += _box("led", (0.034, 0.012, 0.010), (0, 0.060, 0.010), (0.2, 0.25, 0.2), "led", False)
+        moving = (
+            '<geom name="knob:button" type="cylinder" size="0.020 0.010" pos="0 0 0.018" '
+            'rgba="0.85 0.30 0.10 1" contype="0" conaffinity="0"/>'
+        )
+    moving = moving.replace(':', f':{name}_') if moving else moving
+    base = base.replace(':', f':{name}_')
+    place = _numbers(PARKED)
+    return (
+        f'<body name="{name}:base" mocap="true" pos="{place}">{base}</body>'
+        f'<body name="{name}:moving" mocap="true" pos="{place}">{moving}</body>'
+    )
+
+
+def mjcf(layout: Layout) -> str:
+    """The scene as MJCF text. Raises UserError for a prop or fixture that the catalogue lacks."""
+    bodies, welds = [], []
+    for name in layout.props:
+        if name not in PROPS:
+            raise UserError(f"scene: no prop is called {name!r}: write one of {', '.join(sorted(PROPS))}")
+        prop = PROPS[name]
+        free = prop.movable and not layout.frozen
+        tag = f'name="{slug(name)}"' + ("" if free else ' mocap="true"')
+        mass = 'mass="0.04"' if free else ""
+        geoms = "".join(_geom(part, prop.colour, not layout.frozen, mass) for part in prop.parts)
+        joint = f'<joint name="{slug(name)}" type="free" damping="0.002"/>' if free else ""
+        bodies.append(f'<body {tag} pos="{_numbers(PARKED)}">{joint}{geoms}</body>')
+        if free:
+            welds.append(
+                f'<weld name="{slug(name)}" body1="hand" body2="{slug(name)}" active="false" '
+                f'relpose="0 0 0 1 0 0 0" solref="0.012 1"/>'
+            )
+    for name in layout.fixtures:
+        if name not in STROKES:
+            raise UserError(f"scene: no fixture is called {name!r}: write one of {', '.join(sorted(STROKES))}")
+        bodies.append(_fixture(name))
+    none = 'contype="0" conaffinity="0"'
+    builtins = {
+        "plain": 'builtin="flat" rgb1="1 1 1"',
+        "checker": 'builtin="checker" rgb1="1 1 1" rgb2="0.75 0.75 0.75"',
+        "fine-checker": 'builtin="checker" rgb1="1 1 1" rgb2="0.6 0.6 0.6"',
+        "gradient": 'builtin="gradient" rgb1="1 1 1" rgb2="0.6 0.6 0.6"',
+        "speckle": 'builtin="flat" rgb1="0.9 0.9 0.9" mark="random" markrgb="0.4 0.4 0.4" random="0.05"',
+        "wood": 'builtin="checker" rgb1="1 0.95 0.9" rgb2="0.85 0.72 0.6"',
+    }
+    repeat = {"checker": "4 4", "fine-checker": "10 10", "wood": "1 9"}
+    textures = "".join(
+        f'<texture name="{m}" type="2d" {builtins[m]} width="64" height="64"/>'
+        f'<material name="{m}" texture="{m}" texrepeat="{repeat.get(m, "1 1")}" specular="0" shininess="0"/>'
+        for m in MATERIALS
+    )
+    size = layout.image_size
+    return f"""<mujoco>
+<compiler angle="degree"/>
+<option timestep="{TIMESTEP}" integrator="implicitfast" iterations="20" cone="pyramidal"/>
+<visual><quality offsamples="0" shadowsize="0"/><global offwidth="{size}" offheight="{size}"/>
+<headlight ambient="0.4 0.4 0.4" diffuse="0.2 0.2 0.2" specular="0 0 0"/><map znear="0.02" zfar="10"/></visual>
+<asset>{textures}</asset>
+<worldbody>
+<light name="lamp" pos="0.2 -0.4 1.5" dir="0 0.2 -1" castshadow="false" diffuse="0.6 0.6 0.6" specular="0 0 0"/>
+<camera name="camera" pos="0 -0.6 0.8"/>
+<geom name="floor" type="box" size="3 3 0.01" pos="0 0 -0.45" material="plain" {none}/>
+<geom name="table" type="box" size="{HALF_TABLE[0]} {HALF_TABLE[1]} 0.02" pos="0 0 -0.02" material="plain"
+ friction="1 0.02 0.002"/>
+<body name="hand" mocap="true" pos="{_numbers(PARKED)}">
+<geom name="hand:palm" type="box" size="0.040 0.018 0.012" pos="0 0 0.052" {none}/>
+<geom name="hand:arm" type="capsule" size="0.015 0.07" pos="0 0.02 0.125" euler="-15 0 0" {none}/></body>
+<body name="finger:left" mocap="true" pos="{_numbers(PARKED)}">
+<geom name="hand:left" type="box" size="0.007 0.014 0.026" pos="0 0 0.018" {none}/></body>
+<body name="finger:right" mocap="true" pos="{_numbers(PARKED)}">
+<geom name="hand:right" type="box" size="0.007 0.014 0.026" pos="0 0 0.018" {none}/></body>
+<body name="shadow" mocap="true" pos="{_numbers(PARKED)}">
+<geom name="shadow" type="cylinder" size="0.030 0.0006" rgba="0.05 0.05 0.05 1" {none}/></body>
+{"".join(bodies)}
+</worldbody>
+<equality>{"".join(welds)}</equality>
+</mujoco>"""
+
+
+class Arena:
+    """A compiled layout with its drawing context. Worlds made from it share textures and are drawn one by one.
+
+    Not thread-safe: one arena belongs to one process, because a GL context does.
+    """
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        self.model = mujoco.MjModel.from_xml_string(mjcf(layout))
+        self._context = None
+        # Geoms whose colour the look decides, by the key of Look: `group:name` is how they are named.
+        self.groups: dict[str, list[int]] = {}
+        for index in range(self.model.ngeom):
+            self.groups.setdefault(self.model.geom(index).name.partition(":")[0], []).append(index)
+        self.materials = {name: self.model.material(name).id for name in MATERIALS}
+
+    def _open(self) -> None:
+        size = self.layout.image_size
+        self._gl = mujoco.GLContext(size, size)
+        self._gl.make_current()
+        self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene = mujoco.MjvScene(self.model, maxgeom=400)
+        self._option = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = 0
+        self._rect = mujoco.MjrRect(0, 0, size, size)
+
+    def render(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+        """Picture of one world: (size, size, 3) uint8. `model` may differ from the arena's in looks only."""
+        if self._context is None:
+            self._open()
+        self._gl.make_current()
+        mujoco.mjv_updateScene(
+            model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        size = self.layout.image_size
+        picture = np.empty((size, size, 3), np.uint8)
+        mujoco.mjr_readPixels(picture, None, self._rect, self._context)
+        return picture[::-1]
+
+
+def camera_pose(look: Look) -> tuple[np.ndarray, np.ndarray]:
+    """Camera position (3,) and rotation (3, 3), columns right, up, backwards, of a look."""
+    camera = look.camera
+    elevation, azimuth = np.deg2rad(camera.elevation), np.deg2rad(camera.azimuth)
+    forward = np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), -np.sin(elevation)]
+    )
+    position = np.asarray(camera.target) - camera.distance * forward
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    return position, np.stack([right, np.cross(right, forward), -forward], axis=1)
+
+
+def project(look: Look, points: np.ndarray) -> np.ndarray:
+    """Points (n, 3) in metres to picture coordinates (n, 2): column and row in 0..1 from the top left."""
+    position, rotation = camera_pose(look)
+    local = (np.asarray(points) - position) @ rotation
+    scale = np.tan(np.deg2rad(look.camera.field_of_view) / 2)
+    flat = local[:, :2] / (-local[:, 2:] * scale)
+    return np.stack([(flat[:, 0] + 1) / 2, (1 - flat[:, 1]) / 2], axis=1)
+
+
+def apply_look(arena: Arena, model: mujoco.MjModel, look: Look) -> None:
+    """Set the colours, materials, light and camera of `model`, a copy of the arena's own."""
+    position, rotation = camera_pose(look)
+    model.cam_pos[0] = position
+    mujoco.mju_mat2Quat(model.cam_quat[0], rotation.flatten())
+    model.cam_fovy[0] = look.camera.field_of_view
+    model.light_pos[0] = look.light_at
+    model.light_diffuse[0] = look.light
+    rgb = np.clip(arena.model.geom_rgba[:, :3] * look.shade + np.asarray(look.tint), 0, 1)
+    for group in ("table", "floor", "fixture", "handle", "hand"):
+        rgb[arena.groups.get(group, [])] = getattr(look, group)
+    rgb[arena.groups["shadow"]] = np.asarray(look.table) * 0.45
+    model.geom_rgba[:, :3] = rgb
+    for name in ("table", "floor"):
+        model.geom_matid[arena.groups[name][0]] = arena.materials[getattr(look, f"{name}_material")]
+
+
+def gl_check() -> None:
+    """Raise UserError when no headless OpenGL is at hand."""
+    try:
+        mujoco.GLContext(8, 8).free()
+    except Exception as error:  # each backend raises its own type
+        raise UserError(
+            f"no headless OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): install libegl1 and libgl1-mesa-dri, "
+            f"or libosmesa6 and set MUJOCO_GL=osmesa ({type(error).__name__})"
+        ) from None
+
+
+__all__ = ["Arena", "Layout", "apply_look", "camera_pose", "gl_check", "mjcf", "project", "slug"]

@@ -1,0 +1,136 @@
+"""What every embedded benchmark is made of: tasks, episodes, and the benchmark itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vlm4vla.actions.conventions import gripper
+from vlm4vla.artefacts import UserError
+from vlm4vla.simulation.looks import Look
+from vlm4vla.simulation.scene import Layout
+from vlm4vla.simulation.skills import Command, Skill
+from vlm4vla.simulation.world import START, World
+
+
+@dataclass(frozen=True)
+class Task:
+    """One instruction: solved when all its skills are done at the same time. The expert does them in order."""
+
+    name: str
+    instruction: str
+    skills: tuple[Skill, ...]
+
+    def begin(self, world: World) -> None:
+        for skill in self.skills:
+            skill.begin(world)
+
+    def done(self, world: World) -> bool:
+        return all(skill.done(world) for skill in self.skills)
+
+    def act(self, world: World) -> Command:
+        for skill in self.skills:
+            if not skill.done(world):
+                return skill.act(world)
+        return Command(world.hand + [0.0, 0.0, 0.02], 0.0, True)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An initial state and the tasks to solve from it, one after another (one task everywhere but on CALVIN)."""
+
+    layout: Layout
+    props: Mapping[str, tuple[float, float, float]]
+    look: Look
+    tasks: tuple[Task, ...]
+    fixtures: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    q: Mapping[str, float] = field(default_factory=dict)
+    led: bool = False
+    initial_state: int = 0
+
+    def start(self, world: World, hand: tuple[float, float, float] = START) -> None:
+        world.reset(self.props, self.fixtures, self.look, self.q, self.led, hand)
+
+
+class Benchmark(ABC):
+    """An embedded benchmark.
+
+    Called by: demonstrations (`demonstration`), rollouts (`evaluation`), the vocabulary (`instructions`).
+    Actions are (7,): x, y, z in `position_unit` metres, roll, pitch, yaw in `rotation_unit` radians, gripper in
+    the real benchmark's polarity.
+    """
+
+    name: str
+    fps: int = 10
+    position_unit: float
+    rotation_unit: float
+    clip: float = np.inf  # largest magnitude of a motion entry of an action
+    speed: float  # the expert's top speed, m a step
+    turn: float  # and its turning speed, rad a step
+
+    @abstractmethod
+    def instructions(self) -> list[str]:
+        """Every wording that demonstrations or evaluation can use."""
+
+    @abstractmethod
+    def demonstration(self, index: int, seed: int) -> Episode:
+        """The start of demonstration `index`; differs from every evaluation episode."""
+
+    @abstractmethod
+    def evaluation(self, episodes: int, seed: int) -> Sequence[Episode]:
+        """The fixed initial states of the benchmark, `episodes` chains or initial states a task."""
+
+    def action(self, motion: np.ndarray, rotation: np.ndarray, is_open: bool) -> np.ndarray:
+        """(7,) float32 action from metres, radians and the wanted fingers."""
+        pose = np.concatenate([motion / self.position_unit, rotation / self.rotation_unit])
+        pose = np.clip(pose, -self.clip, self.clip)
+        polarity = gripper(self.name)
+        return np.append(pose, polarity.open if is_open else polarity.close).astype(np.float32)
+
+    def apply(self, world: World, action: np.ndarray) -> None:
+        """One control step with an action (7,) in the benchmark's own units and polarity."""
+        pose = np.clip(np.asarray(action[:6], float), -self.clip, self.clip)
+        polarity = gripper(self.name)
+        opens = abs(action[6] - polarity.open) < abs(action[6] - polarity.close)
+        motion = np.clip(pose[:3] * self.position_unit, -0.05, 0.05)
+        world.step(motion, np.clip(pose[3:] * self.rotation_unit, -0.3, 0.3), bool(opens))
+
+
+def rng_for(*parts: Any) -> np.random.Generator:
+    """A generator that depends on `parts` (strings and non-negative integers) only."""
+    words = [p if isinstance(p, int) else int.from_bytes(str(p).encode(), "big") for p in parts]
+    return np.random.default_rng(words)
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """The embedded benchmark called `name`. Raises UserError for an unknown one."""
+    from vlm4vla.simulation import bridge, calvin, libero
+
+    found = {"calvin": calvin.Calvin, "bridge": bridge.Bridge, "libero-10": libero.Libero}.get(name)
+    if found is None:
+        raise UserError(f"benchmark {name!r} is unknown: write calvin, bridge or libero-10")
+    return found()
+
+
+def scatter(
+    rng: np.random.Generator,
+    count: int,
+    low: tuple[float, float],
+    high: tuple[float, float],
+    apart: float,
+    taken: Sequence[tuple[float, float]] = (),
+) -> list[tuple[float, float]]:
+    """`count` points (x, y) in a box, at least `apart` metres from each other and from `taken`."""
+    for _ in range(1000):
+        points: list[tuple[float, float]] = []
+        for _ in range(60 * count):
+            point = (float(rng.uniform(low[0], high[0])), float(rng.uniform(low[1], high[1])))
+            if all(np.hypot(point[0] - p[0], point[1] - p[1]) >= apart for p in [*taken, *points]):
+                points.append(point)
+                if len(points) == count:
+                    return points
+    raise ValueError(f"no room for {count} points {apart} m apart in {low}..{high}")

@@ -1,0 +1,44 @@
+"""Tiny backbones with random weights."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.backbones.adapter import PATCH
+from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.backbones.registry import adapter_class
+from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
+from vlm4vla.config import Backbone
+
+
+def build_tiny(
+    settings: Backbone, name: str, words: list[str], image_size: int, seed: int
+) -> LoadedBackbone:
+    """The real transformers class of a family from a small config; see `vlm4vla.backbones.build`."""
+    size = settings.tiny
+    if size is None:
+        raise UserError(f"backbones.{name}: has a checkpoint, not `tiny` widths: load it instead of building it")
+    if image_size % PATCH or image_size < 2 * PATCH:
+        raise UserError(f"image_size: {image_size} is not a multiple of {PATCH} from {2 * PATCH} on: write 64")
+    for width, heads in (("hidden", "heads"), ("vision_hidden", "vision_heads")):
+        if getattr(size, width) % (8 * getattr(size, heads)):
+            raise UserError(
+                f"backbones.{name}.tiny.{width}: {getattr(size, width)} must be a multiple of 8 times {heads} "
+                f"({getattr(size, heads)}): rotary positions need it"
+            )
+    if size.heads % size.key_value_heads:
+        raise UserError(
+            f"backbones.{name}.tiny.key_value_heads: {size.key_value_heads} does not divide heads "
+            f"({size.heads}): write a divisor"
+        )
+    family = adapter_class(settings.family)
+    tokenizer = tiny_tokenizer(words, family.phrases)
+    config = family.tiny_config(size, tokenizer, image_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(config, attn_implementation=family.attention)
+        family.tiny_initialise(model)
+    adapter = family(model.config, tokenizer, image_size)
+    return LoadedBackbone(model, tokenizer, family.tiny_image_processor(image_size), adapter)

@@ -1,0 +1,165 @@
+"""A backbone in memory: text and pictures in, hidden states out, whatever the family."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from vlm4vla.backbones.adapter import Adapter
+
+
+class LoadedBackbone:
+    """A transformers model with its tokenizer, image processor and adapter.
+
+    Attributes: `model`, `tokenizer`, `image_processor`, `adapter`, `image_size` (pixels), `hidden_size` (d).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: Any,
+        adapter: Adapter,
+    ):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.adapter = adapter
+        self.image_size = adapter.image_size
+        self.hidden_size: int = model.config.get_text_config().hidden_size
+        self.end_id: int = tokenizer.convert_tokens_to_ids(adapter.end)
+        self._prompts: dict[str, list[int]] = {}
+        self._positions = adapter.positions(64)
+        mean, std = (torch.tensor(x, dtype=torch.float32).view(1, 3, 1, 1) for x in self._pixel_statistics())
+        scale = image_processor.rescale_factor
+        self._gain, self._offset = scale / std, -mean / std
+        adapter.prepare(model)
+
+    def _pixel_statistics(self) -> tuple[list[float], list[float]]:
+        return list(self.image_processor.image_mean), list(self.image_processor.image_std)
+
+    # Text ---------------------------------------------------------------------------------------------
+
+    def question_ids(self, question: str) -> list[int]:
+        """Ids of a picture and its first question, up to where the answer starts."""
+        adapter = self.adapter
+        return adapter.before + adapter.image_ids + adapter.encode(adapter.after_image(question))
+
+    def prompt_ids(self, instruction: str) -> list[int]:
+        """Ids of the VLA prompt for an instruction, kept for the next call. Do not change the list."""
+        if instruction not in self._prompts:
+            self._prompts[instruction] = self.question_ids(self.adapter.instruction(instruction))
+        return self._prompts[instruction]
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Ids of an answer and the family's end token (`end_id`)."""
+        return [*self.adapter.encode(answer), self.end_id]
+
+    def conversation_ids(self, statements: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
+        """(question, answer) turns about one picture: ids, and 1 for each id that is learnt, else 0.
+
+        What is learnt is every answer with its end token; the loss of position t belongs to id t, which is
+        predicted from the ids before it.
+        """
+        ids: list[int] = []
+        learnt: list[int] = []
+        for turn, (question, answer) in enumerate(statements):
+            asked = self.adapter.encode(self.adapter.next_turn(question)) if turn else self.question_ids(question)
+            answered = self.answer_ids(answer)
+            ids += asked + answered
+            learnt += [0] * len(asked) + [1] * len(answered)
+        return ids, learnt
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of an answer's ids up to its end token, without special tokens."""
+        ids = [int(i) for i in ids]
+        if self.end_id in ids:
+            ids = ids[: ids.index(self.end_id)]
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+    # Batches ------------------------------------------------------------------------------------------
+
+    def encode_images(self, images: np.ndarray | Tensor) -> dict[str, Any]:
+        """Vision inputs from pictures (B, H, W, 3) uint8, equal to the family's image processor's.
+
+        Pictures of the backbone's own size need no resizing and are handled all at once; others go through
+        the image processor.
+        """
+        images = torch.as_tensor(images)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(
+                f"pictures must be uint8 of shape (B, H, W, 3), got {images.dtype} {tuple(images.shape)}"
+            )
+        side = self.image_size
+        if tuple(images.shape[1:3]) != (side, side):
+            return self._process(images)
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+        return self.adapter.pixels(pixels * self._gain + self._offset)
+
+    def _process(self, images: Tensor) -> dict[str, Any]:
+        """Vision inputs by way of the image processor, which also resizes."""
+        return dict(self.image_processor(images=list(images.numpy()), return_tensors="pt"))
+
+    def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:
+        """What `model(**batch)` needs: B id lists, padded on the left, and pictures (B, H, W, 3) uint8.
+
+        Every list must start as `question_ids` does, with the picture at its fixed place.
+        """
+        longest = max(map(len, ids))
+        padded = np.full((len(ids), longest), self.tokenizer.pad_token_id, dtype=np.int64)
+        for row, sequence in zip(padded, ids, strict=True):
+            row[longest - len(sequence) :] = sequence
+        padding = torch.tensor([longest - len(sequence) for sequence in ids])
+        own = torch.arange(longest) - padding[:, None]  # (B, T): each token's place in its own sequence
+        real = own >= 0
+        start = self.adapter.image_start
+        is_image = (own >= start) & (own < start + self.adapter.image_tokens)
+        if self._positions.shape[-1] < longest:
+            self._positions = self.adapter.positions(2 * longest)
+        batch = {
+            "input_ids": torch.from_numpy(padded),
+            "attention_mask": real.long(),
+            "position_ids": self._positions[..., own.clamp(min=0)],
+        }
+        return batch | self.adapter.extras(is_image, real) | self.encode_images(images)
+
+    # Model --------------------------------------------------------------------------------------------
+
+    def vision_encoder(self) -> list[nn.Module]:
+        """What the variant freeze-vision keeps as it is; each family's file says where the projector is."""
+        return self.adapter.vision_encoder(self.model)
+
+    def word_embedding(self) -> nn.Module:
+        """What the variant freeze-embedding keeps as it is."""
+        return self.adapter.word_embedding(self.model)
+
+    def hidden(self, batch: dict[str, Any], query: Tensor) -> Tensor:
+        """The query's hidden state after the final norm: (B, d).
+
+        `query` (d) is appended as the last token of every sequence, after padding, as an embedding. The
+        output layer is not called.
+        """
+        words = self.word_embedding()(batch["input_ids"])
+        embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
+        return self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))[:, -1]
+
+    def save(self, folder: Path) -> None:
+        """Write an ordinary Hugging Face folder. Each file appears whole or not at all, the weights last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as temporary:
+            for part in (self.model, self.tokenizer, self.image_processor):
+                part.save_pretrained(temporary)
+            files = sorted(Path(temporary).iterdir(), key=lambda file: file.suffix == ".safetensors")
+            for file in files:
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+                file.replace(folder / file.name)

@@ -175,3 +175,17 @@ def test_nan_stops_with_step_and_ids_and_keeps_the_last_checkpoint(tmp_path):
     assert "28, 29, 30, 31" in message
     assert "step-000005.safetensors" in message and "\n" not in message
     assert (tmp_path / "checkpoints" / "step-000005.safetensors").exists()
+
+
+def test_weights_that_the_objective_does_not_use_stay(tmp_path):
+    class Half(Regression):
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Linear(3, 3)
+
+    model = Half()
+    before = model.unused.weight.detach().clone()
+    training = settings(5, weight_decay=0.5)
+    train(model, Rows(), training=training, seed=1, folder=tmp_path, identity={}, title="test")
+    assert torch.equal(model.unused.weight, before)
+    assert not torch.equal(model.layer.weight, Regression().layer.weight)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from vlm4vla.artefacts import atomic_path, file_hash, write_json
 from vlm4vla.training.averaging import WeightAverage
+from vlm4vla.training.flat import FlatParameters
 
 
 class Checkpoints:
@@ -61,50 +62,41 @@ class Checkpoints:
 
 
 def pack(
-    model: nn.Module, optimisers: list[torch.optim.Optimizer], average: WeightAverage
+    flat: FlatParameters, optimisers: list[torch.optim.Optimizer], average: WeightAverage
 ) -> dict[str, torch.Tensor]:
-    """Everything that moves, by name: trainable weights, each optimiser's state of each weight, the average.
+    """Everything that moves: trainable weights, their average, and the state of each optimiser's parameters.
 
     Frozen weights are left out: the run's inputs give them.
     """
-    names = _names(model)
-    tensors = {f"model/{name}": parameter.detach() for parameter, name in names.items()}
-    for optimiser in optimisers:
-        for parameter, state in optimiser.state.items():
-            for key, value in state.items():
-                tensors[f"optimiser/{names[parameter]}/{key}"] = torch.as_tensor(value)
-    for name, value in zip(names.values(), average.average, strict=False):
-        tensors[f"average/{name}"] = value
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    tensors = {"weights": flat.weights.detach()}
+    if average.average is not None:
+        tensors["average"] = average.average
+    for name, parameter, optimiser in _numbered(optimisers):
+        for key, value in optimiser.state[parameter].items():
+            tensors[f"{name}/{key}"] = value
+    return tensors
 
 
 def unpack(
     tensors: dict[str, torch.Tensor],
-    model: nn.Module,
+    flat: FlatParameters,
     optimisers: list[torch.optim.Optimizer],
     average: WeightAverage,
 ) -> None:
     """Put packed tensors back in place; the inverse of `pack`."""
-    names = _names(model)
-    states: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        kind, _, rest = key.partition("/")
-        if kind == "optimiser":
-            name, _, entry = rest.rpartition("/")
-            states.setdefault(name, {})[entry] = tensor
-    with torch.no_grad():
-        for parameter, name in names.items():
-            parameter.copy_(tensors[f"model/{name}"])
-        for value, name in zip(average.average, names.values(), strict=False):
-            value.copy_(tensors[f"average/{name}"])
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            for parameter in group["params"]:
-                optimiser.state[parameter] = {
-                    entry: value.to(parameter.device)
-                    for entry, value in states.get(names[parameter], {}).items()
-                }
+    device = flat.weights.device
+    flat.weights.detach().copy_(tensors["weights"])
+    if average.average is not None:
+        average.average.copy_(tensors["average"])
+    for name, parameter, optimiser in _numbered(optimisers):
+        keys = [key for key in tensors if key.startswith(f"{name}/")]
+        optimiser.state[parameter] = {key.removeprefix(f"{name}/"): tensors[key].to(device) for key in keys}
 
 
-def _names(model: nn.Module) -> dict[nn.Parameter, str]:
-    return {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
+def _numbered(
+    optimisers: list[torch.optim.Optimizer],
+) -> Iterator[tuple[str, torch.Tensor, torch.optim.Optimizer]]:
+    for number, optimiser in enumerate(optimisers):
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        for place, parameter in enumerate(parameters):
+            yield f"optimiser/{number}/{place:04d}", parameter, optimiser

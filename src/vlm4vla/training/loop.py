@@ -20,7 +20,8 @@ from vlm4vla.artefacts import UserError, settings_hash
 from vlm4vla.config import Training
 from vlm4vla.training.averaging import WeightAverage
 from vlm4vla.training.checkpoints import Checkpoints, pack, unpack
-from vlm4vla.training.optimisers import build_optimisers, set_rate
+from vlm4vla.training.flat import FlatParameters
+from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
 from vlm4vla.training.progress import ProgressLines, TrainLog
 from vlm4vla.training.schedule import rate_factor
 
@@ -65,16 +66,17 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator()
     objective.to(accelerator.device)
-    optimisers = build_optimisers(objective, training.optimiser)
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    average = WeightAverage(parameters, training.optimiser.average)
+    _freeze_unused(objective, samples, accelerator.device)
+    flat = FlatParameters(list(split_parameters(objective, training.optimiser.name)))
+    optimisers = build_optimisers(flat, training.optimiser)
+    average = WeightAverage(flat.weights, training.optimiser.average)
     checkpoints = Checkpoints(folder / "checkpoints", settings_hash(dict(identity)))
     done = 0
     window = _Window()
     found = checkpoints.latest()
     if found is not None:
         record, tensors = found
-        unpack(tensors, objective, optimisers, average)
+        unpack(tensors, flat, optimisers, average)
         done = record["step"]
         window = _Window(record["window_sum"], record["window_count"])
     model, *prepared = accelerator.prepare(objective, *optimisers)
@@ -93,7 +95,8 @@ def train(
         mine = ids[accelerator.process_index :: accelerator.num_processes]
         loss = model(_to_device(samples.batch(mine, random), accelerator.device))
         accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(parameters, training.optimiser.clip)
+        flat.gather()
+        norm = accelerator.clip_grad_norm_([flat.weights], training.optimiser.clip)
         window.pending.append((step, ids, loss.detach(), norm))
         saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
         logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps
@@ -101,7 +104,6 @@ def train(
             window.settle(folder, checkpoints)  # before the update: bad gradients never reach the weights
         for optimiser in prepared:
             optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
         average.update(step + 1)
         if logs:
             if log is not None:
@@ -112,7 +114,7 @@ def train(
             progress.update(step + 1, window.loss)
             if saves:
                 extra = {"window_sum": window.sum, "window_count": window.count}
-                checkpoints.save(step + 1, pack(objective, optimisers, average), extra)
+                checkpoints.save(step + 1, pack(flat, optimisers, average), extra)
     if log is not None:
         log.close()
     accelerator.wait_for_everyone()
@@ -152,6 +154,19 @@ class _Window:
 
     def clear(self) -> None:
         self.sum, self.count = 0.0, 0
+
+
+def _freeze_unused(objective: nn.Module, samples: Samples, device: torch.device) -> None:
+    """Freeze parameters that the objective does not reach (a VLA never uses the output layer).
+
+    Otherwise weight decay would shrink them, and several processes would wait for their gradients.
+    """
+    objective.train()
+    objective(_to_device(samples.batch(samples.ids(0), np.random.default_rng(0)), device)).backward()
+    for parameter in objective.parameters():
+        if parameter.grad is None:
+            parameter.requires_grad_(False)
+        parameter.grad = None
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -6,15 +6,17 @@ import torch
 from torch import nn
 
 from vlm4vla.config import Optimiser
+from vlm4vla.training.flat import FlatParameters, Named
+from vlm4vla.training.muon import Muon
 
 MUON_MOMENTUM = 0.95
-Named = list[tuple[str, nn.Parameter]]
 
 
-def split_parameters(model: nn.Module) -> tuple[Named, Named]:
-    """Trainable parameters as (hidden matrices, the rest), each in the model's order.
+def split_parameters(model: nn.Module, optimiser: str) -> tuple[Named, Named, Named]:
+    """Trainable parameters as (Muon's, AdamW's with weight decay, AdamW's without), in the model's order.
 
-    A hidden matrix is a 2-D `weight` that belongs neither to an embedding nor to the output layer.
+    Muon's are hidden matrices: 2-D `weight`s that belong neither to an embedding nor to the output layer
+    (none when `optimiser` is adamw). Decay acts on two dimensions and more: not on biases and norms.
     """
     apart = set()
     for module in model.modules():
@@ -23,41 +25,34 @@ def split_parameters(model: nn.Module) -> tuple[Named, Named]:
         output = getattr(module, "get_output_embeddings", lambda: None)()
         if output is not None:
             apart.add(id(output.weight))
-    matrices: Named = []
-    rest: Named = []
+    parts: tuple[Named, Named, Named] = ([], [], [])
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             hidden = parameter.ndim == 2 and name.endswith("weight") and id(parameter) not in apart
-            (matrices if hidden else rest).append((name, parameter))
-    return matrices, rest
+            if hidden and optimiser == "muon":
+                parts[0].append((name, parameter))
+            else:
+                parts[1 if parameter.ndim >= 2 else 2].append((name, parameter))
+    return parts
 
 
-def build_optimisers(model: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
-    """The optimisers that share the work; each group's `base` is its rate before the schedule.
-
-    Weight decay acts on weights of two dimensions and more: not on biases and norms.
-    """
-    matrices, rest = split_parameters(model)
+def build_optimisers(flat: FlatParameters, settings: Optimiser) -> list[torch.optim.Optimizer]:
+    """The optimisers over the parts of `split_parameters`; each group's `base` is its rate at factor 1."""
     optimisers: list[torch.optim.Optimizer] = []
-    if settings.name == "muon":
-        if matrices:
-            # match_rms_adamw scales the rate by 0.2 * sqrt(larger side) (Moonlight, arXiv 2502.16982).
-            optimisers.append(
-                torch.optim.Muon(
-                    [parameter for _, parameter in matrices],
-                    lr=settings.muon_learning_rate,
-                    momentum=MUON_MOMENTUM,
-                    weight_decay=settings.weight_decay,
-                    adjust_lr_fn="match_rms_adamw",
-                )
+    if flat.views[0]:
+        optimisers.append(
+            Muon(
+                flat.views[0],
+                lr=settings.muon_learning_rate,
+                momentum=MUON_MOMENTUM,
+                weight_decay=settings.weight_decay,
             )
-    else:
-        rest = matrices + rest
+        )
     groups = [
-        {"params": [p for _, p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for _, p in rest if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [part], "weight_decay": decay}
+        for part, decay in zip(flat.slices[1:], (settings.weight_decay, 0.0), strict=True)
+        if part.numel()
     ]
-    groups = [group for group in groups if group["params"]]
     if groups:
         betas = (float(settings.betas[0]), float(settings.betas[1]))
         optimisers.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, fused=True))

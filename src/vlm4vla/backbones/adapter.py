@@ -77,9 +77,13 @@ class Adapter(ABC):
         """Position ids of an unpadded sequence, (..., length) int64."""
         return torch.arange(length)
 
-    def pixels(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Vision inputs from normalised pixels (B, 3, H, W) float32."""
-        return {"pixel_values": pixels}
+    def pixels(self, pixels: Tensor) -> Tensor:
+        """The model's `pixel_values` from normalised pixels (B, 3, H, W) float32."""
+        return pixels
+
+    def vision_inputs(self, batch: int) -> dict[str, Any]:
+        """Vision inputs beside `pixel_values` for `batch` pictures."""
+        return {}
 
     def extras(self, is_image: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Further per-token inputs. `is_image`, `real`: (B, T) bool."""
@@ -110,7 +114,7 @@ class Adapter(ABC):
         """
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
-    def prepare(self, model: PreTrainedModel) -> None:
+    def prepare(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
         """Settings of a loaded model that are no part of its folder."""
 
     # Tiny backbones -----------------------------------------------------------------------------------
@@ -128,5 +132,5 @@ class Adapter(ABC):
         """The family's own image processor for square pictures of this side, which are not resized."""
 
     @classmethod
-    def tiny_initialise(cls, model: PreTrainedModel) -> None:
+    def tiny_initialise(cls, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
         """Changes to transformers' own random weights, where a family needs them to learn at this size."""

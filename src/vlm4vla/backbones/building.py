@@ -13,20 +13,21 @@ from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
 from vlm4vla.config import Backbone
 
 
-def build_tiny(
-    settings: Backbone, name: str, words: list[str], image_size: int, seed: int
-) -> LoadedBackbone:
+def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:
     """The real transformers class of a family from a small config; see `vlm4vla.backbones.build`."""
     size = settings.tiny
     if size is None:
-        raise UserError(f"backbones.{name}: has a checkpoint, not `tiny` widths: load it instead of building it")
+        raise UserError(f"backbones.{name}: has a checkpoint, not `tiny` widths: load it, do not build it")
     if image_size % PATCH or image_size < 2 * PATCH:
-        raise UserError(f"image_size: {image_size} is not a multiple of {PATCH} from {2 * PATCH} on: write 64")
+        raise UserError(
+            f"image_size: {image_size} must be a multiple of {PATCH}, at least {2 * PATCH}: write 64"
+        )
     for width, heads in (("hidden", "heads"), ("vision_hidden", "vision_heads")):
         if getattr(size, width) % (8 * getattr(size, heads)):
             raise UserError(
-                f"backbones.{name}.tiny.{width}: {getattr(size, width)} must be a multiple of 8 times {heads} "
-                f"({getattr(size, heads)}): rotary positions need it"
+                f"backbones.{name}.tiny.{width}: {getattr(size, width)} must be a multiple of 8 times "
+                f"{heads} ({getattr(size, heads)}), which rotary positions need: write "
+                f"{8 * getattr(size, heads)} or a multiple"
             )
     if size.heads % size.key_value_heads:
         raise UserError(

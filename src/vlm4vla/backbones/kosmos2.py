@@ -32,7 +32,8 @@ class Kosmos2(Adapter):
     family = model_type = "kosmos-2"
     end = EOS
     before_image = f"{BOS}<image>"
-    phrases = tuple(f"<image{index}>" for index in range(64)) + ("<image>", "</image>", "<p>", "\n</p>")
+    # The first ids after the unknown token's stand for the picture in any text, so no word gets them.
+    phrases = (*(f"<image{index}>" for index in range(64)), "<image>", "</image>", "<p>", "\n</p>")
 
     def placeholders(self) -> list[int]:
         first = self.tokenizer.unk_token_id + 1

@@ -12,8 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
+
+logging.disable_progress_bar()  # a stage prints its own progress
 
 
 class LoadedBackbone:
@@ -38,13 +41,12 @@ class LoadedBackbone:
         self.end_id: int = tokenizer.convert_tokens_to_ids(adapter.end)
         self._prompts: dict[str, list[int]] = {}
         self._positions = adapter.positions(64)
-        mean, std = (torch.tensor(x, dtype=torch.float32).view(1, 3, 1, 1) for x in self._pixel_statistics())
-        scale = image_processor.rescale_factor
-        self._gain, self._offset = scale / std, -mean / std
+        mean, std = (
+            torch.tensor(list(values), dtype=torch.float32).view(1, 3, 1, 1)
+            for values in (image_processor.image_mean, image_processor.image_std)
+        )
+        self._gain, self._offset = image_processor.rescale_factor / std, -mean / std
         adapter.prepare(model)
-
-    def _pixel_statistics(self) -> tuple[list[float], list[float]]:
-        return list(self.image_processor.image_mean), list(self.image_processor.image_std)
 
     # Text ---------------------------------------------------------------------------------------------
 
@@ -72,7 +74,8 @@ class LoadedBackbone:
         ids: list[int] = []
         learnt: list[int] = []
         for turn, (question, answer) in enumerate(statements):
-            asked = self.adapter.encode(self.adapter.next_turn(question)) if turn else self.question_ids(question)
+            next_turn = self.adapter.next_turn(question)
+            asked = self.adapter.encode(next_turn) if turn else self.question_ids(question)
             answered = self.answer_ids(answer)
             ids += asked + answered
             learnt += [0] * len(asked) + [1] * len(answered)
@@ -98,15 +101,13 @@ class LoadedBackbone:
             raise ValueError(
                 f"pictures must be uint8 of shape (B, H, W, 3), got {images.dtype} {tuple(images.shape)}"
             )
-        side = self.image_size
-        if tuple(images.shape[1:3]) != (side, side):
-            return self._process(images)
-        pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-        return self.adapter.pixels(pixels * self._gain + self._offset)
-
-    def _process(self, images: Tensor) -> dict[str, Any]:
-        """Vision inputs by way of the image processor, which also resizes."""
-        return dict(self.image_processor(images=list(images.numpy()), return_tensors="pt"))
+        if tuple(images.shape[1:3]) == (self.image_size, self.image_size):
+            pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+            pixel_values = self.adapter.pixels(pixels.mul_(self._gain).add_(self._offset))
+        else:
+            processed = self.image_processor(images=list(images.numpy()), return_tensors="pt")
+            pixel_values = processed["pixel_values"]
+        return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
 
     def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:
         """What `model(**batch)` needs: B id lists, padded on the left, and pictures (B, H, W, 3) uint8.

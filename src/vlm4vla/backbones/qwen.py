@@ -49,8 +49,8 @@ class Qwen(ChatML):
         after = (torch.arange(text_after) + start + side).expand(3, -1)
         return torch.cat([before, picture, after], dim=1)[:, :length]
 
-    def pixels(self, pixels: Tensor) -> dict[str, Any]:
-        """Patches (B * grid * grid, 3 * time * patch * patch) in merge-block order, and their grids."""
+    def pixels(self, pixels: Tensor) -> Tensor:
+        """Patches (B * grid * grid, 3 * time * patch * patch) in merge-block order."""
         batch = pixels.shape[0]
         vision = self.config.vision_config
         patch, merge, time = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size
@@ -58,8 +58,7 @@ class Qwen(ChatML):
         patches = pixels.view(batch, 3, blocks, merge, patch, blocks, merge, patch)
         patches = patches.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6)  # B, rows, columns, ..., C, 1, p, p
         patches = patches.expand(*patches.shape[:6], time, patch, patch)
-        flat = patches.reshape(batch * self.grid**2, 3 * time * patch**2)
-        return {"pixel_values": flat, **self.vision_inputs(batch)}
+        return patches.reshape(batch * self.grid**2, 3 * time * patch**2)
 
     def vision_inputs(self, batch: int) -> dict[str, Any]:
         """`image_grid_thw` (B, 3) and the index tensors of `batch` pictures."""
@@ -70,8 +69,9 @@ class Qwen(ChatML):
 
     def index_tensors(self, grids: Tensor) -> dict[str, Any]:
         """Inputs that transformers would derive from the grids inside every forward."""
+        merge = self.config.vision_config.spatial_merge_size
         return {
-            "image_position_ids": get_vision_position_ids(grids, self.config.vision_config.spatial_merge_size),
+            "image_position_ids": get_vision_position_ids(grids, merge),
             "image_cu_seqlens": get_vision_cu_seqlens(grids),
             "image_max_seqlen": self.grid**2,
         }

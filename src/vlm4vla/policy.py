@@ -87,7 +87,7 @@ class Policy(nn.Module):
             module.requires_grad_(False)
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """A batch of `LoadedBackbone.batch` to pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1)."""
+        """Pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1) of a `LoadedBackbone.batch`."""
         return self.head(self.backbone.hidden(batch, self.query))
 
     def loss(self, batch: dict[str, Any], pose: Tensor, gripper: Tensor, mask: Tensor) -> Tensor:

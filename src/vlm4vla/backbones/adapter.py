@@ -131,6 +131,6 @@ class Adapter(ABC):
     def tiny_image_processor(cls, image_size: int) -> Any:
         """The family's own image processor for square pictures of this side, which are not resized."""
 
-    @classmethod
-    def tiny_initialise(cls, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
+    @classmethod  # noqa: B027, most families need nothing
+    def tiny_initialise(cls, model: PreTrainedModel) -> None:
         """Changes to transformers' own random weights, where a family needs them to learn at this size."""

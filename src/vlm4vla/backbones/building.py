@@ -29,11 +29,6 @@ def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int,
                 f"{heads} ({getattr(size, heads)}), which rotary positions need: write "
                 f"{8 * getattr(size, heads)} or a multiple"
             )
-    if size.heads % size.key_value_heads:
-        raise UserError(
-            f"backbones.{name}.tiny.key_value_heads: {size.key_value_heads} does not divide heads "
-            f"({size.heads}): write a divisor"
-        )
     family = adapter_class(settings.family)
     tokenizer = tiny_tokenizer(words, family.phrases)
     config = family.tiny_config(size, tokenizer, image_size)

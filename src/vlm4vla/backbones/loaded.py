@@ -124,7 +124,8 @@ class LoadedBackbone:
         start = self.adapter.image_start
         is_image = (own >= start) & (own < start + self.adapter.image_tokens)
         if self._positions.shape[-1] < longest:
-            self._positions = self.adapter.positions(2 * longest)
+            with torch.inference_mode(False):  # what a rollout computes first, training may use later
+                self._positions = self.adapter.positions(2 * longest)
         batch = {
             "input_ids": torch.from_numpy(padded),
             "attention_mask": real.long(),

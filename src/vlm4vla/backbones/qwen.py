@@ -63,8 +63,9 @@ class Qwen(ChatML):
     def vision_inputs(self, batch: int) -> dict[str, Any]:
         """`image_grid_thw` (B, 3) and the index tensors of `batch` pictures."""
         if batch not in self._vision_inputs:
-            grids = torch.tensor([[1, self.grid, self.grid]]).repeat(batch, 1)
-            self._vision_inputs[batch] = {"image_grid_thw": grids, **self.index_tensors(grids)}
+            with torch.inference_mode(False):  # what a rollout computes first, training may use later
+                grids = torch.tensor([[1, self.grid, self.grid]]).repeat(batch, 1)
+                self._vision_inputs[batch] = {"image_grid_thw": grids, **self.index_tensors(grids)}
         return self._vision_inputs[batch]
 
     def index_tensors(self, grids: Tensor) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""Against transformers itself: what we compute fast is what its own forward computes."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture
+def query(backbone):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(backbone.hidden_size, generator=generator) * 0.3
+
+
+def own_forward(backbone, folder, ids, image, query):
+    """The query's last hidden state by transformers alone, for one sample without padding.
+
+    The whole model class runs from saved files, with position ids, placeholders and attention of its own;
+    the query is the embedding of a word that no prompt uses.
+    """
+    attention = {"text_config": "eager", "vision_config": "sdpa"} if "gemma" in str(folder) else "sdpa"
+    model = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation=attention)
+    reserved = backbone.tokenizer.unk_token_id
+    assert reserved not in ids
+    table = model.get_input_embeddings()
+    with torch.no_grad():
+        table.weight[reserved] = query / float(getattr(table, "embed_scale", 1.0))
+    inputs = dict(backbone.image_processor(images=[image], return_tensors="pt"))
+    inputs.pop("num_patches", None)
+    tokens = torch.tensor([[*ids, reserved]])
+    start, length = backbone.adapter.image_start, backbone.adapter.image_tokens
+    is_image = torch.zeros_like(tokens)
+    is_image[:, start : start + length] = 1
+    kind = model.config.model_type
+    if kind.startswith("qwen"):
+        inputs["mm_token_type_ids"] = is_image
+    elif kind == "paligemma":
+        inputs["token_type_ids"] = 1 - is_image
+    elif kind == "kosmos-2":
+        inputs["image_embeds_position_mask"] = is_image
+    mask = torch.ones_like(tokens)
+    with torch.no_grad():
+        output = model(input_ids=tokens, attention_mask=mask, output_hidden_states=True, **inputs)
+    return output.hidden_states[-1][0, -1]
+
+
+def test_query_state_is_that_of_transformers(backbone, family, images, instructions, query, tmp_path):
+    folder = tmp_path / family
+    backbone.save(folder)
+    ids = [backbone.prompt_ids(text) for text in instructions]
+    with torch.no_grad():
+        ours = backbone.hidden(backbone.batch(ids, images), query)
+    for row, image, state in zip(ids, images, ours, strict=True):
+        theirs = own_forward(backbone, folder, row, image, query)
+        assert torch.allclose(state, theirs, rtol=0, atol=TOLERANCE)
+    assert (ours[0] - ours[1]).abs().max() > 1e-3  # the comparison above is not of constants
+
+
+def test_picture_and_text_matter(backbone, images, instructions, query):
+    ids = [backbone.prompt_ids(instructions[0])]
+    with torch.no_grad():
+        state = backbone.hidden(backbone.batch(ids, images[:1]), query)
+        other_picture = backbone.hidden(backbone.batch(ids, images[1:2]), query)
+        other_query = backbone.hidden(backbone.batch(ids, images[:1]), -query)
+    assert (state - other_picture).abs().max() > 1e-6
+    assert (state - other_query).abs().max() > 1e-3
+
+
+def test_left_padding_does_not_matter(backbone, images, instructions, query):
+    ids = [backbone.prompt_ids(text) for text in instructions]
+    assert len({len(row) for row in ids}) == 3
+    with torch.no_grad():
+        together = backbone.hidden(backbone.batch(ids, images), query)
+        for index, row in enumerate(ids):
+            alone = backbone.hidden(backbone.batch([row], images[index : index + 1]), query)
+            assert torch.allclose(together[index], alone[0], rtol=0, atol=TOLERANCE)
+
+
+def test_padding_does_not_change_logits(backbone, images):
+    """Pre-training runs the whole model on the same batches."""
+    conversations = [
+        backbone.conversation_ids([("where is the red block ?", "<loc3>"), ("describe", "red block <loc4>")]),
+        backbone.conversation_ids([("describe", "blue block <loc3>")]),
+    ]
+    ids = [row for row, _ in conversations]
+    with torch.no_grad():
+        together = backbone.model(**backbone.batch(ids, images[:2])).logits
+        alone = backbone.model(**backbone.batch(ids[1:], images[1:2])).logits
+    assert torch.allclose(together[1, -len(ids[1]) :], alone[0], rtol=0, atol=TOLERANCE)
+
+
+def test_answers_do_not_see_what_follows(backbone, images):
+    """Causal text in every family, so answers in one sequence cannot be read ahead."""
+    turns = [("where is the red block ?", "<loc3>"), ("describe", "red block <loc4>")]
+    ids, learnt = backbone.conversation_ids(turns)
+    first_answer = learnt.index(1)
+    changed = list(ids)
+    changed[-2] = backbone.adapter.encode("green")[0]
+    with torch.no_grad():
+        logits = [backbone.model(**backbone.batch([row], images[:1])).logits[0] for row in (ids, changed)]
+    assert torch.equal(logits[0][: first_answer + 1], logits[1][: first_answer + 1])
+    assert (logits[0][-1] - logits[1][-1]).abs().max() > 1e-6
+
+
+def test_no_vocabulary_logits(backbone, images, instructions, query):
+    calls = []
+    hook = backbone.model.get_output_embeddings().register_forward_hook(lambda *_: calls.append(1))
+    batch = backbone.batch([backbone.prompt_ids(text) for text in instructions], images)
+    with torch.no_grad():
+        backbone.hidden(batch, query)
+        assert not calls
+        backbone.model(**batch)
+    hook.remove()
+    assert calls  # the hook does see the output layer when there is something to see
+
+
+def test_pictures_equal_the_image_processors(backbone, images):
+    ours = backbone.encode_images(images)
+    theirs = backbone.image_processor(images=list(images), return_tensors="pt")
+    for name in set(ours) & set(theirs):
+        assert torch.allclose(ours[name].float(), torch.as_tensor(theirs[name]).float(), rtol=0, atol=1e-5)
+    assert ours["pixel_values"].std() > 0.3
+
+
+def test_pictures_of_another_size_are_resized_by_the_processor(backbone, images):
+    large = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+    ours = backbone.encode_images(large)["pixel_values"]
+    theirs = backbone.image_processor(images=list(large), return_tensors="pt")["pixel_values"]
+    assert ours.shape == backbone.encode_images(images)["pixel_values"].shape
+    assert torch.equal(ours, torch.as_tensor(theirs))
+
+
+def test_rollout_tensors_serve_training(fresh, images, instructions):
+    """Index tensors that are first made under inference mode must not stop a later backward pass."""
+    backbone = fresh()
+    query = torch.nn.Parameter(torch.randn(backbone.hidden_size) * 0.3)
+    ids = [backbone.prompt_ids(text) for text in instructions]
+    with torch.inference_mode():
+        backbone.hidden(backbone.batch(ids, images), query)
+    backbone.hidden(backbone.batch(ids, images), query)[:, 0].sum().backward()
+    assert query.grad.abs().max() > 0

@@ -3,26 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from tiny_backbones import make
 
-from vlm4vla.backbones import FAMILIES, build
-from vlm4vla.config import Backbone, TinySize
-
-SENTENCE = "pick up the red green blue block and put it in drawer where is ? describe <loc3> <loc4>"
-WORDS = SENTENCE.split()
-SIZE = TinySize(
-    hidden=32, intermediate=48, heads=4, layers=3, vision_hidden=32, vision_intermediate=48,
-    experts=4, experts_per_token=2,
-)  # fmt: skip
+from vlm4vla.backbones import FAMILIES
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-
-
-def make(family: str, seed: int = 0):
-    settings = Backbone(family=family, parameters_b=1, tiny=SIZE, pretraining="any")
-    return build(settings, family, WORDS, 64, seed)
 
 
 @pytest.fixture(params=FAMILIES, scope="session")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import SIZE, WORDS
+from tiny_backbones import SIZE, WORDS
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import build

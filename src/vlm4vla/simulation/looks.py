@@ -20,8 +20,8 @@ class Camera:
     elevation: float = 55.0
     azimuth: float = 90.0
     distance: float = 0.92
-    field_of_view: float = 42.0
-    target: tuple[float, float, float] = (0.0, 0.01, 0.0)
+    field_of_view: float = 39.0
+    target: tuple[float, float, float] = (0.0, 0.02, 0.0)
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def internet(rng: np.random.Generator) -> Look:
             elevation=rng.uniform(42, 72),
             azimuth=90 + rng.uniform(-16, 16),
             distance=rng.uniform(0.82, 1.05),
-            field_of_view=rng.uniform(39, 46),
-            target=(rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.04), 0.0),
+            field_of_view=rng.uniform(36, 43),
+            target=(rng.uniform(-0.03, 0.03), rng.uniform(-0.02, 0.05), 0.0),
         ),
         table=grey_ish(0.3, 0.9, 0.15),
         table_material=str(rng.choice(MATERIALS)),

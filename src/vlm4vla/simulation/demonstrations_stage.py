@@ -1,0 +1,115 @@
+"""The `demonstrations` stage: scripted experts solve a benchmark's tasks, recorded as a LeRobot data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vlm4vla.artefacts import Provenance, UserError, file_hash
+from vlm4vla.config import DemonstrationsSettings
+from vlm4vla.data.lerobot_writer import LeRobotWriter
+from vlm4vla.progress import Progress
+from vlm4vla.simulation.scene import Arena, Layout
+from vlm4vla.simulation.skills import limited
+from vlm4vla.simulation.tasks import Benchmark, Task, get_benchmark, rng_for
+from vlm4vla.simulation.world import World
+
+FLIP = 0.02  # share of steps at which noise closes or opens the fingers against the expert's wish
+
+
+@dataclass
+class Recording:
+    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7), all of equal length."""
+
+    instruction: str
+    images: np.ndarray
+    states: np.ndarray
+    actions: np.ndarray
+
+
+def record(
+    benchmark: Benchmark, world: World, task: Task, rng: np.random.Generator, noise: float, max_steps: int
+) -> Recording | None:
+    """Let the expert solve `task` from the world's present state; None when it does not in `max_steps`.
+
+    At a share `noise` of the steps the executed motion differs from the recorded one, so that the data holds
+    states off the expert's path with the action that leads back.
+    """
+    images, states, actions = [], [], []
+    task.begin(world)
+    for _ in range(max_steps):
+        if task.done(world):
+            break
+        command = task.act(world)
+        motion, rotation = limited(world, command, benchmark.speed, benchmark.turn)
+        clean = benchmark.action(motion, rotation, command.open)
+        images.append(world.render(rng))
+        states.append(world.state())
+        actions.append(clean)
+        if rng.random() < noise:
+            motion = motion + rng.normal(0, 0.5 * benchmark.speed, 3)
+            rotation = rotation + np.array([0, 0, rng.normal(0, 0.3 * benchmark.turn)])
+        is_open = command.open != bool(noise and rng.random() < FLIP)
+        benchmark.apply(world, benchmark.action(motion, rotation, is_open))
+    if not actions or not task.done(world):
+        return None
+    return Recording(task.instruction, np.stack(images), np.stack(states), np.stack(actions))
+
+
+def recordings(
+    benchmark: Benchmark, episodes: int, noise: float, seed: int, max_steps: int, image_size: int
+) -> Iterator[Recording]:
+    """`episodes` solved instructions; a chain counts once for each of its instructions.
+
+    Raises UserError when the expert fails more often than it solves, which no setting of noise should do.
+    """
+    worlds: dict[Layout, World] = {}
+    made = failed = index = 0
+    while made < episodes:
+        start = benchmark.demonstration(index, seed)
+        rng = rng_for(benchmark.name, "noise", seed, index)
+        index += 1
+        layout = Layout(start.layout.props, start.layout.fixtures, image_size=image_size)
+        if layout not in worlds:
+            worlds[layout] = World(Arena(layout))
+        world = worlds[layout]
+        hand = (rng.uniform(-0.05, 0.05), -0.02 + rng.uniform(-0.05, 0.05), 0.16 + rng.uniform(-0.04, 0.02))
+        start.start(world, hand)
+        for task in start.tasks:
+            recording = record(benchmark, world, task, rng, noise, max_steps)
+            if recording is None:
+                failed += 1
+                break
+            yield recording
+            made += 1
+            if made == episodes:
+                return
+        if failed > 20 + made:
+            raise UserError(
+                f"benchmarks.{benchmark.name}.demonstrations.noise: {noise} makes the expert fail "
+                f"{failed} of {failed + made} times: write less"
+            )
+
+
+def run(settings: DemonstrationsSettings, *, output: Path) -> None:
+    """Record the data set into `output` (LeRobot v3.0)."""
+    wanted = settings.demonstrations
+    provenance = Provenance("demonstrations", settings.model_dump(mode="json"), {}, wanted.seed)
+    benchmark = get_benchmark(settings.benchmark)
+    progress = Progress(f"demonstrations {benchmark.name}", wanted.episodes)
+    with LeRobotWriter(
+        output, fps=benchmark.fps, robot_type="embedded-gripper", image_size=settings.image_size
+    ) as writer:
+        for number, recording in enumerate(
+            recordings(
+                benchmark, wanted.episodes, wanted.noise, wanted.seed, settings.max_steps, settings.image_size
+            ),
+            start=1,
+        ):
+            writer.add_episode(recording.images, recording.states, recording.actions, recording.instruction)
+            progress.update(number)
+    files = {str(p.relative_to(output)): file_hash(p) for p in sorted((output / "data").rglob("*.parquet"))}
+    provenance.write(output / "provenance.json", files=files)

@@ -1,0 +1,175 @@
+"""Pictures with statements about them, true by the scene's own state.
+
+One picture carries every statement that it supports, by question set; training and evaluation choose among
+them. Places are read off the picture: `<loc00>` … `<loc63>` are the cells of an 8×8 grid in reading order,
+`<x00>` … `<x15>` and `<y00>` … `<y15>` sixteenths of its width and height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vlm4vla.simulation import looks
+from vlm4vla.simulation.props import AMBIGUOUS, COLOURS, PROPS
+from vlm4vla.simulation.scene import Arena, Layout, project, slug
+from vlm4vla.simulation.tasks import rng_for, scatter
+from vlm4vla.simulation.world import World
+
+GRID = 8
+BINS = 16
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
+SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
+FIXTURES = {"drawer": "drawer", "slider": "door", "switch": "switch", "button": "button"}
+NEAR = 0.06  # share of the picture below which two things are neither left nor right of each other
+LAYOUT = Layout(tuple(PROPS), tuple(FIXTURES), frozen=True)
+
+
+@dataclass(frozen=True)
+class Statement:
+    set: str
+    question: str
+    answer: str
+
+
+@dataclass
+class Picture:
+    """A picture (size, size, 3) uint8, where each named thing is in it (column, row in 0..1), and what is true."""
+
+    image: np.ndarray
+    places: dict[str, tuple[float, float]]
+    statements: list[Statement] = field(default_factory=list)
+
+
+def cell(place: tuple[float, float]) -> str:
+    """The grid cell of a place."""
+    column, row = (int(np.clip(v * GRID, 0, GRID - 1)) for v in place)
+    return f"<loc{row * GRID + column:02d}>"
+
+
+def point(place: tuple[float, float]) -> str:
+    """A place as two coordinates in sixteenths."""
+    column, row = (int(np.clip(v * BINS, 0, BINS - 1)) for v in place)
+    return f"<x{column:02d}> <y{row:02d}>"
+
+
+def relation(a: tuple[float, float], b: tuple[float, float]) -> str:
+    """Where `a` lies as seen from `b`: left, near or right, then above, near or below."""
+    dx, dy = a[0] - b[0], a[1] - b[1]
+    across = "near" if abs(dx) < NEAR else "left" if dx < 0 else "right"
+    along = "near" if abs(dy) < NEAR else "above" if dy < 0 else "below"
+    return f"{across} {along}"
+
+
+def place_tokens() -> list[str]:
+    """Every word that stands for a place."""
+    bins = range(BINS)
+    return (
+        [f"<loc{i:02d}>" for i in range(GRID * GRID)]
+        + [f"<x{i:02d}>" for i in bins]
+        + [f"<y{i:02d}>" for i in bins]
+    )
+
+
+class Painter:
+    """Draws random scenes and says what is true of them. `look`: "internet" or "benchmark" (see looks)."""
+
+    def __init__(self, image_size: int, look: str):
+        self.arena = Arena(Layout(LAYOUT.props, LAYOUT.fixtures, True, image_size))
+        self.world = World(self.arena)
+        self.look = look
+
+    def draw(self, split: str, seed: int, index: int) -> Picture:
+        """Picture `index` of a split; the same arguments give the same picture and statements."""
+        rng = rng_for("questions", split, seed, index)
+        look = looks.internet(rng) if self.look == "internet" else looks.Look()
+        fixtures = [n for n in FIXTURES if rng.random() < 0.35]
+        names = [str(n) for n in rng.choice(list(PROPS), int(rng.integers(2, 7)), replace=False)]
+        shown = bool(rng.random() < 0.55)
+        held = bool(shown and rng.random() < 0.3)
+        spots = scatter(rng, len(fixtures) + len(names), (-0.27, -0.21), (0.27, 0.21), 0.09)
+        at = dict(zip(fixtures, spots, strict=False))
+        q = {n: float(rng.integers(2)) for n in ("drawer", "slider", "switch")}
+        led = bool(rng.integers(2))
+        hand = np.array([rng.uniform(-0.24, 0.24), rng.uniform(-0.2, 0.2), rng.uniform(0.02, 0.16)])
+        props = {
+            n: (*spot, float(rng.uniform(-np.pi, np.pi)))
+            for n, spot in zip(names, spots[len(fixtures) :], strict=True)
+        }
+        world = self.world
+        world.reset(props, at, look, q, led, tuple(hand), shown)
+        movable = [n for n in names if PROPS[n].movable]
+        world.open = bool(rng.integers(2)) and not (held and movable)
+        world.rotation[2] = rng.uniform(-0.5, 0.5)
+        carried = None
+        if held and movable:
+            carried = movable[0]
+            world.static[carried] = hand.copy()
+            world.data.mocap_pos[world.model.body(slug(carried)).mocapid[0]] = hand
+        world._place()
+        image = world.render(rng)
+        things = {n: world.position(n) for n in names}
+        things |= {FIXTURES[n]: world.position(n) for n in at}
+        if shown:
+            things["gripper"] = world.hand
+        flat = project(look, np.array(list(things.values())))
+        places = {
+            n: (float(p[0]), float(p[1])) for n, p in zip(things, flat, strict=True) if ((p > 0) & (p < 1)).all()
+        }
+        picture = Picture(image, places)
+        picture.statements = [
+            Statement("caption", "describe", f"{n} {cell(p)}") for n, p in places.items() if n != "gripper"
+        ]
+        picture.statements += self._questions(rng, places, names, carried, shown, set(at))
+        return picture
+
+    def _questions(self, rng, places, names, carried, shown, fixtures) -> list[Statement]:
+        out = [Statement("where", f"where is the {n} ?", cell(p)) for n, p in places.items()]
+        out += [
+            Statement("pointing", f"point to the {n}", point(p)) for n, p in places.items() if n != "gripper"
+        ]
+        nouns = [PROPS[n].noun for n in names]
+        for name in names:
+            prop = PROPS[name]
+            if nouns.count(prop.noun) == 1:
+                out.append(Statement("colour", f"what colour is the {prop.noun} ?", prop.colour))
+        for noun in sorted(AMBIGUOUS):
+            out.append(Statement("count", f"how many {noun}s are there ?", NUMBERS[nouns.count(noun)]))
+        out.append(Statement("count", "how many things are there ?", NUMBERS[len(names)]))
+        order = list(places)
+        for _ in range(min(4, len(order) - 1)):
+            a, b = (str(n) for n in rng.choice(order, 2, replace=False))
+            if shown and "gripper" in places and a != "gripper" and rng.random() < 0.7:
+                b = "gripper"
+            answer = relation(places[a], places[b])
+            if a != b:
+                out.append(Statement("relation", f"where is the {a} from the {b} ?", answer))
+        absent = [n for n in PROPS if n not in names]
+        for present in (True, False):
+            name = str(rng.choice(names if present else absent))
+            out.append(Statement("existence", f"is there a {name} ?", "yes" if present else "no"))
+        state = {
+            "drawer": ("is the drawer open ?", self.world.q["drawer"] > 0.5),
+            "slider": ("is the door on the right ?", self.world.q["slider"] > 0.5),
+            "switch": ("is the bulb on ?", self.world.lit["bulb"]),
+            "button": ("is the led on ?", self.world.lit["led"]),
+        }
+        asked = [state[n] for n in FIXTURES if n in fixtures]
+        if shown:
+            asked.append(("is the gripper open ?", self.world.open))
+            asked.append(("does the gripper hold a thing ?", carried is not None))
+        return out + [Statement("state", q, "yes" if yes else "no") for q, yes in asked]
+
+
+def words() -> list[str]:
+    """Every word of questions and answers, sorted, without the place tokens."""
+    text = [
+        "describe where is the ? from point to what colour how many things are there a thing does hold",
+        "is there a drawer open door on the right bulb led gripper switch button yes no left near above below",
+        " ".join(NUMBERS),
+        " ".join(COLOURS),
+        " ".join(f"{noun}s" for noun in AMBIGUOUS),
+        " ".join(PROPS),
+    ]
+    return sorted(set(" ".join(text).split()))

@@ -96,14 +96,19 @@ class Provenance:
             "seed": seed,
         }
 
-    def write(self, path: Path, **extra: Any) -> None:
-        """Write the record to `path`; `extra` (JSON values) is added, for example output hashes."""
-        record = self._record | {
+    def record(self, **extra: Any) -> dict[str, Any]:
+        """The record so far, with times; `extra` (JSON values) is added, for example output hashes."""
+        return {
+            **self._record,
             "packages": {name: metadata.version(name) for name in PACKAGES},
             "python": platform.python_version(),
             "commit": _commit(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             "wall_seconds": round(time.time() - self._start, 2),
             "cpu_seconds": round(time.process_time() - self._cpu, 2),
+            **extra,
         }
-        write_json(path, record | extra)
+
+    def write(self, path: Path, **extra: Any) -> None:
+        """Write `record(**extra)` to `path`."""
+        write_json(path, self.record(**extra))

@@ -17,6 +17,7 @@ def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
     """Write the backbone's Hugging Face folder to `output`; resumes a pre-training that was killed."""
     inputs = {"questions": questions / "provenance.json"}
     provenance = Provenance("backbone", settings.model_dump(mode="json"), inputs, settings.seed)
+    (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
     if settings.backbone.tiny is not None:
         _pretrain(settings, questions, output)
     else:
@@ -101,6 +102,6 @@ def _download(settings: BackboneSettings) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"backbones.{settings.name}.checkpoint: {name!r} at {revision!r} cannot be downloaded ({reason}): "
-            "check both, or write the path of a folder"
+            f"backbones.{settings.name}.checkpoint: {name!r} at {revision!r} cannot be downloaded "
+            f"({reason}): check both, or write the path of a folder"
         ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +19,13 @@ from torch import nn
 
 from vlm4vla.artefacts import UserError, settings_hash
 from vlm4vla.config import Training
+from vlm4vla.progress import Progress
 from vlm4vla.training.averaging import WeightAverage
 from vlm4vla.training.checkpoints import Checkpoints, pack, unpack
 from vlm4vla.training.flat import FlatParameters
 from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
-from vlm4vla.training.progress import ProgressLines, TrainLog
 from vlm4vla.training.schedule import rate_factor
+from vlm4vla.training.train_log import TrainLog
 
 
 class Samples(Protocol):
@@ -82,10 +84,10 @@ def train(
     model, *prepared = accelerator.prepare(objective, *optimisers)
     model.train()
     log = TrainLog(folder / "train.jsonl", done) if accelerator.is_main_process else None
-    progress = ProgressLines(title, training.steps, training.batch, done)
-    check_every = (
-        1 if accelerator.device.type == "cpu" else training.log_every
-    )  # a check waits for the device
+    progress = Progress(title, training.steps, done)
+    began = time.monotonic()
+    # Reading a loss waits for an accelerator, not for a CPU.
+    check_every = 1 if accelerator.device.type == "cpu" else training.log_every
     for step in range(done, training.steps):
         factor = rate_factor(step, training.steps, training.optimiser)
         set_rate(optimisers, factor)
@@ -111,7 +113,8 @@ def train(
                 log.write(step + 1, training.batch, window.mean, rate, window.norm)
             window.clear()
         if accelerator.is_main_process:
-            progress.update(step + 1, window.loss)
+            speed = (step + 1 - done) * training.batch / (time.monotonic() - began)
+            progress.update(step + 1, f"loss {window.loss:.4f}, {speed:.0f} samples/s")
             if saves:
                 extra = {"window_sum": window.sum, "window_count": window.count}
                 checkpoints.save(step + 1, pack(flat, optimisers, average), extra)

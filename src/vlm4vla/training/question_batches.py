@@ -1,0 +1,121 @@
+"""Batches of pre-training: several statements about a picture in one text, drawn anew at each update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.backbones.logits import hidden_states, logits
+from vlm4vla.data.questions import Questions, Statement
+from vlm4vla.training.sampling import ShuffledIds
+
+
+class QuestionObjective(nn.Module):
+    """Mean cross-entropy of the learnt tokens (answers and their end) of a `QuestionBatches` batch."""
+
+    def __init__(self, backbone: LoadedBackbone):
+        super().__init__()
+        self.model = backbone.model
+        self.backbone = backbone
+
+    def forward(self, batch: tuple[dict[str, Any], Tensor]) -> Tensor:
+        """`batch`: model inputs, and (B, T) bool, true where the token is learnt from those before it."""
+        inputs, learnt = batch
+        hidden = hidden_states(self.backbone, inputs)[:, :-1][learnt[:, 1:]]  # (tokens, d)
+        return nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][learnt])
+
+
+class QuestionBatches:
+    """Draws pictures and, for each, statements by a recipe's mixture.
+
+    `mixture`: mean number of statements a picture from each set; 1.5 means one or two. Statements of a
+    picture come in random order. No two of them name the same place: the second could be copied from the
+    first instead of being seen.
+    """
+
+    def __init__(
+        self, backbone: LoadedBackbone, questions: Questions, mixture: dict[str, float], batch: int, seed: int
+    ):
+        self.backbone = backbone
+        self.questions = questions
+        self._sets = sorted(mixture)
+        self._means = np.array([mixture[name] for name in self._sets])
+        present = {statement.set for statement in questions.statements}
+        for name in self._sets:
+            if name not in present:
+                raise UserError(
+                    f"pretraining mixture: {questions.folder} holds no statement of the set {name!r}: "
+                    f"take it out of the mixture (found: {', '.join(sorted(present))})"
+                )
+        numbers = {name: number for number, name in enumerate(self._sets)}
+        self._set_of = np.array([numbers.get(statement.set, -1) for statement in questions.statements])
+        self._places = [place_named(statement) for statement in questions.statements]
+        self._pictures = ShuffledIds(len(questions), batch, seed)
+        self._pieces: dict[tuple[str, bool], list[int]] = {}
+
+    def ids(self, step: int) -> np.ndarray:
+        """Pictures of an update."""
+        return self._pictures.at(step)
+
+    def batch(self, ids: np.ndarray, random: np.random.Generator) -> tuple[dict[str, Any], Tensor]:
+        """Model inputs and the mask of learnt tokens (B, T)."""
+        texts = [self._text(self.draw(picture, random)) for picture in ids]
+        inputs = self.backbone.batch([text for text, _ in texts], self.questions.images(ids))
+        learnt = np.zeros(tuple(inputs["input_ids"].shape), dtype=bool)
+        for row, (_, mask) in zip(learnt, texts, strict=True):
+            row[len(row) - len(mask) :] = mask
+        return inputs, torch.from_numpy(learnt)
+
+    def draw(self, picture: int, random: np.random.Generator) -> list[int]:
+        """Numbers of the statements that a text about `picture` holds, in order."""
+        left = np.floor(self._means + random.random(len(self._means)))  # each mean, rounded at random
+        chosen: list[int] = []
+        named: set[str] = set()
+        for number in random.permutation(self.questions.of(picture)):
+            of = self._set_of[number]
+            place = self._places[number]
+            if of >= 0 and left[of] > 0 and place not in named:
+                left[of] -= 1
+                chosen.append(int(number))
+                if place:
+                    named.add(place)
+        # A text needs one statement; a picture's draw may have rounded all means down.
+        return chosen or [int(random.choice(self.questions.of(picture)))]
+
+    def _text(self, numbers: list[int]) -> tuple[list[int], list[bool]]:
+        """Ids and learnt mask; the same as `LoadedBackbone.conversation_ids`, from kept pieces."""
+        ids: list[int] = []
+        learnt: list[bool] = []
+        for turn, number in enumerate(numbers):
+            statement = self.questions.statements[number]
+            asked = self._asked(statement.question, turn == 0)
+            answered = self._answered(statement.answer)
+            ids += asked + answered
+            learnt += [False] * len(asked) + [True] * len(answered)
+        return ids, learnt
+
+    def _asked(self, question: str, first: bool) -> list[int]:
+        key = (question, first)
+        if key not in self._pieces:
+            adapter = self.backbone.adapter
+            self._pieces[key] = (
+                self.backbone.question_ids(question) if first else adapter.encode(adapter.next_turn(question))
+            )
+        return self._pieces[key]
+
+    def _answered(self, answer: str) -> list[int]:
+        key = (f"answer\t{answer}", False)
+        if key not in self._pieces:
+            self._pieces[key] = self.backbone.answer_ids(answer)
+        return self._pieces[key]
+
+
+def place_named(statement: Statement) -> str:
+    """The coordinates in a statement, such as `<loc27>` or `<x07> <y12>`; empty when it has none."""
+    words = f"{statement.question} {statement.answer}".split()
+    return " ".join(word for word in words if word.startswith("<"))

@@ -1,0 +1,85 @@
+"""The stage vla: a backbone becomes a policy by training on a benchmark's demonstrations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.artefacts import Provenance, file_hash
+from vlm4vla.config import VlaSettings
+from vlm4vla.data.lerobot import read
+
+if TYPE_CHECKING:
+    from vlm4vla.backbones.loaded import LoadedBackbone
+
+
+def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: Path) -> None:
+    """Write the trained policy's folder to `output`; resumes a training that was killed.
+
+    Raises UserError for demonstrations or a backbone folder that are not whole, before training starts.
+    """
+    inputs = {
+        "backbone": backbone / "provenance.json",
+        "demonstrations": demonstrations / "provenance.json",
+    }
+    provenance = Provenance("vla", settings.model_dump(mode="json"), inputs, settings.seed)
+    (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
+    frames = read(demonstrations)  # cheap faults first: torch is not loaded yet
+    statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
+
+    from vlm4vla.backbones import load
+    from vlm4vla.policy import Policy
+    from vlm4vla.training.action_batches import ActionBatches, ActionObjective
+    from vlm4vla.training.loop import train
+
+    loaded = load(backbone)
+    if settings.initial_weights == "random":
+        loaded = random_like(loaded, settings.seed)
+    policy = Policy.create(
+        loaded, settings.head, settings.chunk, settings.benchmark, statistics, settings.seed
+    )
+    policy.freeze(settings.freeze)
+    samples = ActionBatches(
+        policy,
+        frames,
+        shift=settings.shift,
+        colour=settings.colour_jitter,
+        batch=settings.training.batch,
+        seed=settings.seed,
+    )
+    train(
+        ActionObjective(policy),
+        samples,
+        training=settings.training,
+        seed=settings.seed,
+        folder=output,
+        identity={
+            "settings": settings.model_dump(mode="json"),
+            "inputs": {name: file_hash(path) for name, path in inputs.items()},
+        },
+        title=f"VLA {settings.backbone} {settings.variant} {settings.benchmark} seed {settings.seed}",
+    )
+    policy.save(output)
+    files = [*sorted((output / "backbone").glob("*.safetensors")), output / "policy.safetensors"]
+    hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
+    provenance.write(output / "provenance.json", outputs=hashes)
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
+
+
+def random_like(backbone: LoadedBackbone, seed: int) -> LoadedBackbone:
+    """The same architecture, tokenizer and image processor with fresh weights: same seed, same bytes."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from vlm4vla.backbones.loaded import LoadedBackbone
+
+    adapter = backbone.adapter
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(
+            backbone.model.config, attn_implementation=adapter.attention
+        )
+        adapter.tiny_initialise(model)
+    return LoadedBackbone(model, backbone.tokenizer, backbone.image_processor, adapter)

@@ -1,0 +1,141 @@
+"""VLA training from folder to folder: what moves, resuming, provenance, faults."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_inputs import log_without_times, write_demonstrations
+
+from vlm4vla.artefacts import UserError, file_hash
+from vlm4vla.backbones import load
+from vlm4vla.config import Head, Optimiser, Training, VlaSettings
+from vlm4vla.policy import Policy
+from vlm4vla.training.vla_stage import random_like, run
+
+
+def settings(**changes):
+    optimiser = Optimiser(learning_rate=1e-3, average=0.5)
+    training = Training(steps=6, batch=4, optimiser=optimiser, checkpoint_every=2, log_every=3)
+    values = {
+        "backbone": "tiny",
+        "variant": "full",
+        "benchmark": "calvin",
+        "seed": 5,
+        "freeze": "none",
+        "initial_weights": "backbone",
+        "chunk": 3,
+        "normalisation": "range",
+        "shift": 2,
+        "colour_jitter": 0.1,
+        "head": Head(features=16, hidden=[16], gripper_loss_weight=0.1),
+        "training": training,
+    }
+    return VlaSettings.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, backbone, demonstrations):
+    folder = tmp_path_factory.mktemp("vla")
+    run(settings(), backbone=backbone, demonstrations=demonstrations, output=folder)
+    return folder
+
+
+def test_the_folder_is_a_policy_with_provenance(trained, backbone):
+    policy = Policy.load(trained)
+    actions = policy.predict(np.zeros((2, 64, 64, 3), dtype=np.uint8), ["reach for the red block"] * 2)
+    assert actions.shape == (2, 3, 7) and set(np.unique(actions[..., 6])) <= {-1.0, 1.0}
+    record = json.loads((trained / "provenance.json").read_text())
+    assert record["outputs"]["policy.safetensors"] == file_hash(trained / "policy.safetensors")
+    assert record["outputs"]["backbone/model.safetensors"] == file_hash(
+        trained / "backbone/model.safetensors"
+    )
+    assert record["inputs"]["backbone"]["sha256"] == file_hash(backbone / "provenance.json")
+    assert [line["step"] for line in log_without_times(trained)] == [3, 6]
+    assert not (trained / "checkpoints").exists()
+    assert not list(trained.rglob("*.pt")) + list(trained.rglob("*.bin")) + list(trained.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("freeze", ["none", "vision", "embedding"])
+def test_frozen_weights_stay_and_all_others_move(tmp_path, backbone, demonstrations, freeze):
+    run(settings(freeze=freeze), backbone=backbone, demonstrations=demonstrations, output=tmp_path)
+    before, after = load(backbone), load(tmp_path / "backbone")
+    parts = {"none": [], "vision": before.vision_encoder(), "embedding": [before.word_embedding()]}
+    frozen = {id(parameter) for module in parts[freeze] for parameter in module.parameters()}
+    assert (freeze == "none") == (not frozen)
+    moved = dict(after.model.named_parameters())
+    for name, parameter in before.model.named_parameters():
+        assert torch.equal(parameter, moved[name]) == (id(parameter) in frozen), name
+
+
+def test_random_weights_are_fresh_and_follow_the_seed(backbone):
+    loaded = load(backbone)
+    first, again, other = (random_like(loaded, seed).model.state_dict() for seed in (1, 1, 2))
+    weights = [name for name, value in first.items() if value.ndim >= 2 and value.std() > 0]
+    assert weights
+    for name in weights:
+        assert torch.equal(first[name], again[name])
+        assert not torch.equal(first[name], other[name])
+        assert not torch.equal(first[name], loaded.model.state_dict()[name])
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    sys.path[:0] = {paths!r}
+    from test_vla_stage import settings
+    from vlm4vla.training.action_batches import ActionBatches
+    from vlm4vla.training.vla_stage import run
+    ids = ActionBatches.ids
+    def killing(self, step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ids(self, step)
+    ActionBatches.ids = killing
+    folders = dict(backbone={backbone!r}, demonstrations={demonstrations!r}, output={output!r})
+    run(settings(), **{{name: Path(folder) for name, folder in folders.items()}})
+"""
+
+
+def test_killed_training_ends_with_the_same_bytes(tmp_path, trained, backbone, demonstrations):
+    script = KILLED.format(
+        paths=[str(Path(__file__).parent)],
+        backbone=str(backbone),
+        demonstrations=str(demonstrations),
+        output=str(tmp_path),
+    )
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, timeout=300, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert (tmp_path / "checkpoints" / "step-000004.json").exists()
+    assert not (tmp_path / "provenance.json").exists()
+    run(settings(), backbone=backbone, demonstrations=demonstrations, output=tmp_path)
+    for name in ("policy.safetensors", "backbone/model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes(), name
+    assert log_without_times(tmp_path) == log_without_times(trained)
+
+
+def test_a_chunk_longer_than_every_episode_is_refused(tmp_path, backbone):
+    demonstrations = write_demonstrations(tmp_path / "demonstrations", episodes=2, length=4)
+    with pytest.raises(UserError, match=r"longest episode has 4 frames, chunk is 9: write at most 4"):
+        run(settings(chunk=9), backbone=backbone, demonstrations=demonstrations, output=tmp_path / "out")
+
+
+def test_a_backbone_without_weights_is_refused(tmp_path, backbone, demonstrations):
+    shutil.copytree(backbone, tmp_path / "backbone")
+    (tmp_path / "backbone" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        run(
+            settings(),
+            backbone=tmp_path / "backbone",
+            demonstrations=demonstrations,
+            output=tmp_path / "out",
+        )

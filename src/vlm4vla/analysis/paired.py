@@ -74,10 +74,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     for key in ("task", "initial_state"):
         other = both[both[f"{key}_1"] != both[f"{key}_2"]]
         if len(other):
-            names = [f"{side['model'].iloc[0]}/{side['variant'].iloc[0]}" for side in (first, second)]
+            one, two = (f"{side['model'].iloc[0]}/{side['variant'].iloc[0]}" for side in (first, second))
             raise UserError(
-                f"{first['benchmark'].iloc[0]}: episode {other.index[0]} has another {key} for {names[0]} than "
-                f"for {names[1]}: roll both out on the same initial states"
+                f"{first['benchmark'].iloc[0]}: episode {other.index[0]} has another {key} for {one} than "
+                f"for {two}: roll both out on the same initial states"
             )
     # over a common denominator the differences are whole numbers, as the exact test needs
     whole = (both["total_1"] * both["seeds_2"] - both["total_2"] * both["seeds_1"]).to_numpy()

@@ -92,8 +92,8 @@ def _read(path: Path, study: str | None, scale: str | None) -> pd.DataFrame:
     if wrong.any():
         row = frame[wrong].iloc[0]
         raise UserError(
-            f"{path}: episode {row['episode']}: solved {row['solved']} does not fit success {row['success']} on "
-            f"{row['benchmark']}: success is true exactly when all instructions are solved"
+            f"{path}: episode {row['episode']}: solved {row['solved']} does not fit success {row['success']} "
+            f"on {row['benchmark']}: success is true exactly when all instructions are solved"
         )
     return frame
 

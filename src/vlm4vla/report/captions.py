@@ -1,0 +1,62 @@
+"""What a caption must say: scale, episodes, seeds, kind of interval, and what they do not cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlm4vla.report import names
+
+_SCALES = {
+    "embedded": "tiny backbones of the real architectures, pre-trained on generated pictures, and simulated "
+    "benchmarks modelled on the real ones. Published numbers are the real models' on the real benchmarks: "
+    "compare their order, not their size",
+    "smoke": "a run of few steps and episodes that proves the plumbing and claims nothing about learning",
+    "paper": "the study as published",
+}
+
+
+def scale_sentence(scale: str) -> str:
+    return f"Scale: {scale} ({_SCALES[scale]})."
+
+
+def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:
+    """Episodes a cell on each benchmark, from the tidy records themselves."""
+    parts = []
+    for benchmark in names.BENCHMARKS:
+        counts = sorted(
+            {row["episodes"] for row in records if row["benchmark"] == benchmark and row["episodes"]}
+        )
+        if counts:
+            what = "chains of five instructions" if benchmark == "calvin" else "initial states"
+            span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+            parts.append(f"{names.benchmark(benchmark, scale)} {span} {what}")
+    return f"Episodes in each cell: {'; '.join(parts)}." if parts else "No cell was measured."
+
+
+def seeds_sentence(seeds: Sequence[int]) -> str:
+    """Which training seeds, and what that leaves unmeasured."""
+    if len(seeds) == 1:
+        return (
+            f"One training seed ({seeds[0]}): the intervals cover the choice of episodes; the variance "
+            "between training runs is not measured."
+        )
+    listed = ", ".join(map(str, seeds))
+    return (
+        f"Training seeds {listed}: values are means over them; the intervals cover the choice of episodes, "
+        "not of seeds, whose standard deviation stands in the CSV as seed_sd."
+    )
+
+
+def intervals_sentence(metrics: Sequence[str]) -> str:
+    """Kinds of 95 % interval for the metrics in a table."""
+    kinds = []
+    if "average_length" in metrics:
+        kinds.append("percentile bootstrap over chains for average length")
+    if any(metric != "average_length" for metric in metrics):
+        kinds.append("Wilson for success rates")
+    return f"In brackets: 95 % intervals ({'; '.join(kinds)})."
+
+
+def published_sentence(table: str) -> str:
+    return f"Published: arXiv 2601.03309, {table}."

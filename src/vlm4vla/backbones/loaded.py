@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
+from vlm4vla.backbones.patch_embedding import use_matrix_products
 
 logging.disable_progress_bar()  # a stage prints its own progress
 
@@ -46,6 +47,7 @@ class LoadedBackbone:
             for values in (image_processor.image_mean, image_processor.image_std)
         )
         self._gain, self._offset = image_processor.rescale_factor / std, -mean / std
+        use_matrix_products(model)
         adapter.prepare(model)
 
     # Text ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ SCALE ?= embedded
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy \
 	$(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
 TARGETS := all_tables table_main table_freeze table_scratch correlation

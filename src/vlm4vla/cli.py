@@ -63,15 +63,20 @@ def read_settings(text: str, model: Any) -> Any:
         raise UserError(f"--settings: {key}: {fault['msg']}") from None
 
 
+def is_file(output: Path) -> bool:
+    """Whether a stage makes one JSON file, not a folder; a folder's name may hold dots."""
+    return output.suffix == ".json"
+
+
 @contextlib.contextmanager
 def alone(output: Path) -> Iterator[bool]:
     """Hold `output` for this process; yields whether another held it before.
 
     A killed workflow leaves its jobs running: the rerun's job waits here instead of writing beside them.
     """
-    folder = output.parent if output.suffix else output
+    folder = output.parent if is_file(output) else output
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (f".{output.stem}.lock" if output.suffix else ".lock")
+    path = folder / (f".{output.stem}.lock" if is_file(output) else ".lock")
     waited = False
     with path.open("w") as handle:
         try:
@@ -85,7 +90,7 @@ def alone(output: Path) -> Iterator[bool]:
 
 def is_made(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:
     """Whether `output` is whole, of these settings and of these inputs."""
-    path = output if output.suffix else output / "provenance.json"
+    path = output if is_file(output) else output / "provenance.json"
     if not path.exists():
         return False
     record = json.loads(path.read_text())

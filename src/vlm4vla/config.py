@@ -7,10 +7,11 @@ the stage depends on (the `*Settings` models below), so that a changed key rerun
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vlm4vla.artefacts import UserError
 
@@ -18,8 +19,12 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+AllOrNames = Literal["all"] | list[Name]
 Benchmark = Literal["calvin", "bridge", "libero-10"]
 QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
+
+
+RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
 
 
 class Strict(BaseModel):
@@ -38,9 +43,7 @@ class Optimiser(Strict):
     schedule: Literal["cosine", "constant"] = "cosine"
     final: Fraction = 0.02
     clip: Rate = 1.0
-    average: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # exponential average of weights that is saved; 0 = off
-    )
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # exponential average of weights, saved; 0 = off
 
 
 class Training(Strict):
@@ -87,7 +90,10 @@ class TinySize(Strict):
 
 
 class Backbone(Strict):
-    """A VLM: a transformers `model_type`, and either a tiny size with a pre-training recipe, or a checkpoint."""
+    """A VLM: a transformers `model_type`, and a tiny size with a pre-training recipe, or a checkpoint.
+
+    `checkpoint` is a local folder, or with `revision` a hub name.
+    """
 
     family: str  # transformers model_type
     parameters_b: Rate  # the real model's size, in billions
@@ -161,8 +167,8 @@ class BenchmarkConfig(Strict):
     def _fits(self) -> BenchmarkConfig:
         if self.evaluation.execution_horizon > self.chunk:
             raise ValueError(
-                f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk {self.chunk}: "
-                f"write at most {self.chunk}"
+                f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk "
+                f"{self.chunk}: write at most {self.chunk}"
             )
         if self.chunk > self.evaluation.max_steps:
             raise ValueError(
@@ -173,7 +179,7 @@ class BenchmarkConfig(Strict):
 
 
 class Head(Strict):
-    """The action head's widths: Linear(d, d/2), ReLU, Linear(d/2, `features`), then two MLPs over `hidden`."""
+    """The action head: Linear(d, d/2), ReLU, Linear(d/2, `features`), then two MLPs of widths `hidden`."""
 
     features: Positive
     hidden: list[Positive]
@@ -192,7 +198,13 @@ class Variant(Strict):
 class Cells(Strict):
     """A table: the product of what is named here; `backbones: all` is every backbone of the study."""
 
-    backbones: Literal["all"] | Annotated[list[Name], Field(min_length=1)]
+    backbones: Annotated[
+        list[Name],
+        Field(min_length=1),
+        BeforeValidator(
+            lambda value: ["all"] if value == "all" else value, json_schema_input_type=AllOrNames
+        ),
+    ]
     variants: Annotated[list[Name], Field(min_length=1)]
     benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
 
@@ -200,7 +212,7 @@ class Cells(Strict):
     def _each_once(self) -> Cells:
         for key in ("backbones", "variants", "benchmarks"):
             words = getattr(self, key)
-            if words != "all" and len(set(words)) != len(words):
+            if len(set(words)) != len(words):
                 raise ValueError(f"{key} {words} repeats a name: write each once")
         return self
 
@@ -236,6 +248,8 @@ class Config(Strict):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {self.seeds} repeats a seed: write each once")
         for name, backbone in self.backbones.items():
+            if name in RESERVED:
+                raise ValueError(f"backbones.{name}: the name is taken: write another one")
             recipe = backbone.pretraining
             if recipe is not None and recipe not in self.pretraining.recipes:
                 raise ValueError(
@@ -249,7 +263,7 @@ class Config(Strict):
                 ("benchmarks", self.benchmarks),
             ):
                 words = getattr(cells, key)
-                for word in () if words == "all" else words:
+                for word in () if words == ["all"] else words:
                     if word not in known:
                         raise ValueError(
                             f"tables.{table}.{key}: unknown {key[:-1]} {word!r}: " + nearest(word, known)
@@ -328,11 +342,8 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
     """Keys that the model at `path` of Config takes."""
     node: Any = Config
     for part in path:
-        fields = getattr(node, "model_fields", None)
-        if fields and part in fields:
-            annotation = fields[part].annotation
-        else:
-            annotation = node
+        fields = getattr(node, "model_fields", {})
+        annotation = fields[part].annotation if part in fields else node
         node = _model_in(annotation) or annotation
     return list(getattr(node, "model_fields", {}))
 
@@ -347,6 +358,28 @@ def _model_in(annotation: Any) -> Any:
     return None
 
 
+def _fault_line(fault: Mapping[str, Any]) -> str:
+    """A pydantic fault as the key, what is wrong and what to write."""
+    path = tuple(part for part in fault["loc"] if part != "[key]")
+    key, given, context = ".".join(map(str, path)), fault.get("input"), fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key: " + nearest(str(path[-1]), _known_keys(path[:-1]))
+        case "missing":
+            return f"{key}: missing: write it"
+        case "literal_error":
+            known = re.findall(r"'([^']+)'", context["expected"])
+            return f"{key}: unknown value {given!r}: " + nearest(str(given), known)
+        case "greater_than":
+            return f"{key}: {given!r} is not above {context['gt']:g}: write a number above {context['gt']:g}"
+        case "greater_than_equal":
+            return f"{key}: {given!r} is below {context['ge']:g}: write {context['ge']:g} or more"
+    message = fault["msg"].removeprefix("Value error, ")
+    if not key or fault["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message} (given: {given!r})"
+
+
 def load_config(raw: Mapping[str, Any], source: str = "config.yaml") -> Config:
     """Validate a raw configuration.
 
@@ -355,17 +388,15 @@ def load_config(raw: Mapping[str, Any], source: str = "config.yaml") -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        lines = []
-        for fault in error.errors():
-            path = fault["loc"]
-            key = ".".join(map(str, path))
-            if fault["type"] == "extra_forbidden":
-                text = f"{key}: unknown key: " + nearest(str(path[-1]), _known_keys(path[:-1]))
-            else:
-                message = fault["msg"].removeprefix("Value error, ")
-                given = "" if isinstance(fault.get("input"), Mapping) else f" (given: {fault.get('input')!r})"
-                text = f"{key}: {message}{given}" if key else message
-            lines.append(f"{source}: {text}")
+        faults = error.errors()
+        # What an unknown name lacks is no second fault.
+        unknown = {fault["loc"][:-1] for fault in faults if fault["loc"][-1:] == ("[key]",)}
+        faults = [
+            f
+            for f in faults
+            if f["loc"][-1:] == ("[key]",) or not any(f["loc"][: len(u)] == u for u in unknown)
+        ]
+        lines = [f"{source}: {_fault_line(fault)}" for fault in faults]
         raise UserError("\n".join(lines)) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbones import FAMILIES
+from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config import Config, load_config, nearest
 from vlm4vla.study import TARGETS, Study
 
@@ -25,6 +26,11 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
         check_target(study, str(target))
     check_results(study.config)
     for name, backbone in study.config.backbones.items():
+        if backbone.family not in FAMILIES:
+            raise UserError(
+                f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
+                + nearest(backbone.family, FAMILIES)
+            )
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_made(study)
@@ -101,39 +107,16 @@ def check_results(config: Config) -> None:
 
 
 def check_checkpoint(folder: Path, key: str) -> None:
-    """Refuse a Hugging Face folder without config or weights, or with a truncated safetensors file."""
+    """Refuse a Hugging Face folder that is not there, without config or weights, or with a truncated file."""
     if not folder.is_dir():
         raise UserError(
             f"{key}: folder {str(folder)!r} does not exist: write the folder of a checkpoint, "
             "or a hub name together with its `revision`"
         )
-    weights = sorted(folder.glob("*.safetensors"))
-    for wanted, there in (("config.json", (folder / "config.json").exists()), ("safetensors file", weights)):
-        if not there:
-            raise UserError(
-                f"{key}: folder {str(folder)!r} holds no {wanted}: write one with config and weights"
-            )
-    for path in weights:
-        check_safetensors(path, key)
-
-
-def check_safetensors(path: Path, key: str) -> None:
-    """Refuse a safetensors file whose length differs from what its header says (header: 8-byte little-endian
-    length, then JSON with `data_offsets` into the rest, https://github.com/huggingface/safetensors).
-    """
-    size = path.stat().st_size
-    fault = UserError(f"{key}: {str(path)!r} is truncated or damaged ({size} bytes): fetch or make it again")
-    with path.open("rb") as handle:
-        length = int.from_bytes(handle.read(8), "little")
-        if not 0 < length <= size - 8:
-            raise fault
-        try:
-            header = json.loads(handle.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError):
-            raise fault from None
-    if 8 + length + max(ends, default=0) != size:
-        raise fault
+    try:
+        weight_files(folder)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
 def check_made(study: Study) -> None:
@@ -141,8 +124,13 @@ def check_made(study: Study) -> None:
     for vlm in study.config.backbones:
         provenance = Path(study.backbone_path(vlm))
         if provenance.exists():
-            for path in sorted(provenance.parent.glob("*.safetensors")):
-                check_safetensors(path, f"results of backbone {vlm!r}")
+            weight_files(provenance.parent)
+    for benchmark in study.config.benchmarks:
+        provenance = Path(study.demonstrations_path(benchmark))
+        if provenance.exists():
+            from vlm4vla.data.lerobot import read
+
+            read(provenance.parent, images=False)
 
 
 def running_elsewhere(folder: Path) -> bool:

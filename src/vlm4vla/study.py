@@ -73,7 +73,7 @@ class Study:
     def cells_of(self, table: str) -> Cells:
         """The product that `table` shows, `all` written out; `correlation` shows the cells of `main`."""
         cells = self.config.tables["main" if table == "correlation" else table]
-        if cells.backbones != "all":
+        if cells.backbones != ["all"]:
             return cells
         return cells.model_copy(update={"backbones": list(self.config.backbones)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from vlm4vla.study import Study
 
 
 def requested_targets() -> list[str]:
-    """Targets on Snakemake's command line; Snakemake itself knows them only after it has read the Snakefile."""
+    """Targets on the command line; Snakemake itself knows them only after it has read the Snakefile."""
     from snakemake.cli import parse_args
 
     if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
@@ -35,7 +36,8 @@ def begin(config: Mapping[str, Any]) -> Study:
         # Snakemake answers any exception, SystemExit too, with a traceback of the Snakefile.
         os._exit(1)
     # Jobs find the package's command although nobody has activated the environment.
-    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    if shutil.which("vlm4vla") is None:
+        os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     if release_stale_lock(Path.cwd()):
         print("The last run was killed: its lock is removed, and what it left is resumed.", file=sys.stderr)
     return study

@@ -1,0 +1,34 @@
+"""Snakemake killed with SIGKILL: the next run resumes, without a word from the user."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.mark.parametrize("stage", ["backbone", "table"])
+def test_killed_run_is_taken_up(project, stage):
+    project.start_and_kill(stage)
+    before = (project.folder / "calls.txt").read_text().split()
+    assert list((project.folder / ".snakemake" / "locks").glob("*.lock"))
+
+    done = project.make()
+
+    assert "The last run was killed: its lock is removed" in done.stderr
+    after = (project.folder / "calls.txt").read_text().split()[len(before) :]
+    finished = before[:-1]  # the last one was killed
+    assert after.count("questions") == 0 and after.count("demonstrations") == 3 - finished.count(
+        "demonstrations"
+    )
+    assert before.count(stage) + after.count(stage) == {"backbone": 3, "table": 4}[stage] + 1
+    assert project.dry_run() == set()
+
+
+def test_lock_of_a_living_run_stays(project):
+    run = project.start("backbone")
+    try:
+        done = project.snakemake("--cores", "1")
+        assert done.returncode != 0 and "locked" in done.stderr + done.stdout
+    finally:
+        project.kill(run)

@@ -1,0 +1,108 @@
+"""A change reruns what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+SMOKE = "workflow/scales/smoke.yaml"
+TRAINING = {"steps": 6, "batch": 8, "optimiser": {"learning_rate": 0.0007}}
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "project")
+
+
+def cells(stage: str, vlm: str, variant: str, *benchmarks: str) -> set[str]:
+    return {f"{stage}: {vlm}, {variant}, {benchmark}, seed 0" for benchmark in benchmarks}
+
+
+def test_finished_study_has_nothing_to_do(project):
+    assert project.dry_run() == set()
+    assert "Nothing to be done" in project.snakemake("--cores", "2", "all_tables").stderr
+
+
+def test_learning_rate_of_one_variant(project):
+    project.change(SMOKE, lambda config: config.update(variants={"freeze-vision": {"training": TRAINING}}))
+    assert project.dry_run() == {
+        *cells("vla", "qwen2.5-vl-3b", "freeze-vision", "calvin", "bridge"),
+        *cells("rollout", "qwen2.5-vl-3b", "freeze-vision", "calvin", "bridge"),
+        "table: freeze",
+    }
+
+
+def test_added_backbone(project):
+    new = {
+        "family": "paligemma",
+        "parameters_b": 2.0,
+        "pretraining": "broad",
+        "tiny": {"hidden": 64},
+    }
+
+    def add(config):
+        config["backbones"] = {"newcomer": new}
+        config["tables"]["main"]["backbones"].append("newcomer")
+
+    project.change(SMOKE, add)
+    benchmarks = ("calvin", "bridge", "libero-10")
+    assert project.dry_run() == {
+        "backbone: newcomer",
+        "capability: newcomer, auxiliary none",
+        *cells("vla", "newcomer", "full", *benchmarks),
+        *cells("rollout", "newcomer", "full", *benchmarks),
+        "table: main",
+        "table: correlation",
+    }
+
+
+def test_removed_backbone(project):
+    project.change(SMOKE, lambda config: config["tables"]["main"]["backbones"].remove("kosmos-2"))
+    assert project.dry_run() == {"table: main", "table: correlation"}
+
+
+def test_pretraining_of_one_recipe(project):
+    project.change(SMOKE, lambda c: c["pretraining"]["recipes"]["grounding"]["training"].update(steps=7))
+    benchmarks = ("calvin", "bridge", "libero-10")
+    assert project.dry_run() == {
+        "backbone: kosmos-2",
+        "capability: kosmos-2, auxiliary none",
+        *cells("vla", "kosmos-2", "full", *benchmarks),
+        *cells("rollout", "kosmos-2", "full", *benchmarks),
+        "table: main",
+        "table: correlation",
+    }
+
+
+def test_protocol_of_one_benchmark_trains_nothing(project):
+    project.change(SMOKE, lambda config: config["benchmarks"]["libero-10"]["evaluation"].update(episodes=2))
+    jobs = project.dry_run()
+    assert not [job for job in jobs if job.startswith(("vla", "backbone", "demonstrations", "questions"))]
+    assert {job.split(", ")[-2] for job in jobs if job.startswith("rollout") and "seed" in job} == {
+        "libero-10"
+    }
+    assert {job for job in jobs if job.startswith("table")} == {
+        "table: main",
+        "table: scratch",
+        "table: correlation",
+    }
+
+
+def test_comments_and_touched_files_change_nothing(project):
+    for name in ("config.yaml", SMOKE, "Snakefile", "rules/vla.smk", "envs/vlm4vla.yaml"):
+        path = project.folder / name
+        path.write_text("# another comment\n" + path.read_text())
+    assert project.dry_run() == set()
+
+
+def test_deleted_table_is_made_alone(project):
+    (project.folder / "results/smoke/tables/main.md").unlink()
+    assert project.dry_run() == {"table: main"}
+
+
+def test_one_ablation_cell_by_its_path(project):
+    path = "results/smoke/rollouts/kosmos-2/none/freeze-vision/bridge/seed0/episodes.parquet"
+    assert project.dry_run(path) == {
+        *cells("vla", "kosmos-2", "freeze-vision", "bridge"),
+        *cells("rollout", "kosmos-2", "freeze-vision", "bridge"),
+    }

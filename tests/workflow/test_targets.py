@@ -1,0 +1,94 @@
+"""What each target makes, and how long a dry run takes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from workflow_project import REPOSITORY
+
+pytestmark = pytest.mark.workflow
+
+
+def stages(jobs) -> Counter:
+    return Counter(job.split(":")[0] for job in jobs)
+
+
+def test_embedded_study_is_whole_and_its_dry_run_fast(project):
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run"],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert time.monotonic() - start < 15
+    jobs = re.findall(r"^Job \d+: (.*)$", done.stdout, re.MULTILINE)
+    assert stages(jobs) == {
+        "questions": 1,
+        "backbone": 10,
+        "capability": 10,
+        "demonstrations": 3,
+        "vla": 51,
+        "rollout": 51 + 6,
+        "table": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "tables", "vlas"),
+    [
+        ("table_main", {"main"}, 9),
+        ("table_freeze", {"freeze"}, 6),
+        ("table_scratch", {"scratch"}, 6),
+        ("correlation", {"correlation"}, 9),
+        ("all_tables", {"main", "freeze", "scratch", "correlation"}, 16),
+    ],
+)
+def test_target(project, target, tables, vlas):
+    jobs = project.dry_run(target)
+    assert {job.removeprefix("table: ") for job in jobs if job.startswith("table")} == tables
+    assert stages(jobs)["vla"] == vlas
+
+
+def test_default_target_is_all_tables(project):
+    assert project.dry_run() == project.dry_run("all_tables")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("questions/provenance.json", {"questions": 1}),
+        ("backbones/qwen3-vl-8b/provenance.json", {"questions": 1, "backbone": 1}),
+        ("demonstrations/bridge/provenance.json", {"demonstrations": 1}),
+        ("rollouts/expert/none/full/calvin/seed0/episodes.parquet", {"rollout": 1}),
+        (
+            "vla/kosmos-2/none/scratch/calvin/seed3/provenance.json",
+            {"questions": 1, "backbone": 1, "demonstrations": 1, "vla": 1},
+        ),
+    ],
+)
+def test_any_artefact_by_its_path(project, path, expected):
+    assert stages(project.dry_run(f"results/smoke/{path}")) == expected
+
+
+def test_no_torch_while_the_workflow_is_read():
+    code = (
+        "import sys, yaml; from vlm4vla.preflight import open_study;"
+        "open_study(yaml.safe_load(open('config.yaml')) | {'results': sys.argv[1]});"
+        "print([name for name in ('torch', 'transformers', 'mujoco', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "results"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_lint_is_clean(project):
+    done = project.snakemake("--lint")
+    assert done.returncode == 0, done.stdout + done.stderr

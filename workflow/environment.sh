@@ -1,0 +1,43 @@
+#!/bin/bash
+# Make the environment in a folder from requirements.lock, and see that MuJoCo can draw without a screen.
+# Usage: workflow/environment.sh FOLDER; PYTHON names the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$1
+python=${PYTHON:-python3.11}
+
+fail() {
+  echo "error: $1" >&2
+  exit 1
+}
+
+command -v "$python" >/dev/null || fail "$python is not installed: install Python 3.11, or write make PYTHON=/its/path"
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
+  fail "$python is not Python 3.11: write make PYTHON=/path/of/python3.11"
+"$python" -c 'import ensurepip' 2>/dev/null || fail "$python has no venv: apt-get install python3.11-venv"
+
+echo "environment: packages of requirements.lock into $folder"
+[[ -x "$folder/bin/python" ]] || "$python" -m venv "$folder"
+"$folder/bin/python" -m pip install --quiet --requirement requirements.lock
+"$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
+
+draws() {
+  MUJOCO_GL=$1 "$folder/bin/python" -c '
+import mujoco
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size=\".1\"/></worldbody></mujoco>")
+with mujoco.Renderer(model, 16, 16) as renderer:
+    renderer.render()
+' >/dev/null 2>&1
+}
+
+echo "environment: drawing without a screen"
+if ! draws egl && ! draws osmesa; then
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "environment: apt-get install libegl1 libgl1-mesa-dri"
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri; } >/dev/null ||
+      fail "libegl1 and libgl1-mesa-dri could not be installed: install them by hand, then run make env again"
+  fi
+  draws egl || draws osmesa ||
+    fail "MuJoCo cannot draw: sudo apt-get install libegl1 libgl1-mesa-dri, then run make env again"
+fi
+echo "environment: ready"

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.registry import adapter_class_of
+from vlm4vla.backbones.weights import weight_files
 
 STUDY_IMAGE_SIZE = 224  # pixels; the study resizes to it before every backbone's own processor
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The folder's safetensors files; UserError when one is missing, cut short or otherwise unreadable.
-
-    Only headers are read: a safetensors file's header says how long the file must be.
-    """
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no config.json: give a Hugging Face folder of a vision-language model")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        files = [folder / name for name in names]
-    else:
-        files = [folder / "model.safetensors"]
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{folder}: {file.name} is missing: download or pre-train the backbone again")
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                tensors.keys()
-        except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"{file}: not a whole safetensors file ({error}): download or pre-train the backbone again"
-            ) from None
-    return files
 
 
 def load_folder(folder: Path, *, image_size: int | None = None) -> LoadedBackbone:

@@ -110,9 +110,15 @@ class Adapter(ABC):
     def last_hidden(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> Tensor:
         """Hidden states after the final norm, (B, T, d), from embeddings (B, T, d) and `extend`ed inputs.
 
-        Calls the model without its output layer, so no logits over the vocabulary exist.
+        Calls the model without its output layer, so no logits over the vocabulary exist. T may come back
+        shorter, cut on the left (last_position.py).
         """
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
+
+    def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
+        """The last text layer's modules that add to the residual stream, and the norm after it."""
+        text = model.model.language_model
+        return [text.layers[-1].self_attn.o_proj, text.layers[-1].mlp, text.norm]
 
     def prepare(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
         """Settings of a loaded model that are no part of its folder."""

@@ -61,6 +61,10 @@ class Kosmos2(Adapter):
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.vision_model]
 
+    def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
+        text = model.text_model.model
+        return [text.layers[-1].self_attn.out_proj, text.layers[-1].ffn, text.layer_norm]
+
     def last_hidden(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> Tensor:
         inputs = dict(inputs)
         vision = model.vision_model.model

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
+from vlm4vla.backbones.last_position import last_position_only
 from vlm4vla.backbones.patch_embedding import use_matrix_products
 
 logging.disable_progress_bar()  # a stage prints its own progress
@@ -153,7 +154,9 @@ class LoadedBackbone:
         """
         words = self.word_embedding()(batch["input_ids"])
         embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
-        return self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))[:, -1]
+        with last_position_only(self.adapter.last_layer(self.model)):
+            states = self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))
+        return states[:, -1]
 
     def save(self, folder: Path) -> None:
         """Write an ordinary Hugging Face folder. Each file appears whole or not at all, the weights last."""

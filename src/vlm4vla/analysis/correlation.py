@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -65,16 +66,6 @@ def _pearson(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(_standard(x) @ _standard(y), -1.0, 1.0))
 
 
-@lru_cache(maxsize=2)
-def _orders(count: int) -> np.ndarray:
-    """All permutations of range(count), (count!, count) uint8."""
-    table = np.zeros((1, 0), dtype=np.uint8)
-    for size in range(1, count + 1):
-        # put the new element at each place of every shorter permutation
-        table = np.concatenate([np.insert(table, place, size - 1, axis=1) for place in range(size)])
-    return table
-
-
 def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = SEED) -> float:
     """Two-sided p of Pearson's r under random pairing: every order up to 10 points, sampled ones above.
 
@@ -83,12 +74,28 @@ def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = SEED) -> float:
     x, y = _standard(np.asarray(x, dtype=np.float64)), _standard(np.asarray(y, dtype=np.float64))
     observed = abs(x @ y) - _TIE
     if len(x) <= EXACT_UP_TO:
-        orders = _orders(len(x))
-        far = sum(int((np.abs(y[part] @ x) >= observed).sum()) for part in np.array_split(orders, 10))
-        return far / len(orders)
+        return _far_orders(x, y, observed) / math.factorial(len(x))
     random = np.random.default_rng(seed)
     far = sum(abs(random.permutation(y) @ x) >= observed for _ in range(MONTE_CARLO))
     return float((1 + far) / (1 + MONTE_CARLO))
+
+
+def _far_orders(x: np.ndarray, y: np.ndarray, least: float) -> int:
+    """How many of the n! orders of `y` have |x . y| >= `least`.
+
+    An order of `y` is a choice of the elements that meet the first half of `x`, and an order of each half;
+    the halves' sums are found once for each choice and added pairwise.
+    """
+    half = len(x) // 2
+    head = np.array(list(itertools.permutations(range(half))))
+    tail = np.array(list(itertools.permutations(range(len(x) - half))))
+    everything = set(range(len(x)))
+    count = 0
+    for chosen in itertools.combinations(range(len(x)), half):
+        rest = sorted(everything.difference(chosen))
+        first, second = y[list(chosen)][head] @ x[:half], y[rest][tail] @ x[half:]
+        count += int((np.abs(first[:, None] + second[None, :]) >= least).sum())
+    return count
 
 
 def bootstrap_pearson(

@@ -15,6 +15,11 @@ _SCALES = {
     "paper": "the study as published",
 }
 
+DIFFERENCES = (
+    "Differences are paired over the same initial states (bootstrap intervals; exact two-sided tests, not "
+    "adjusted for their number); rates differ in percentage points."
+)
+
 
 def scale_sentence(scale: str) -> str:
     return f"Scale: {scale} ({_SCALES[scale]})."

@@ -54,6 +54,14 @@ def number(metric: str, value: float, signed: bool = False) -> str:
     return f"{value:{sign}.2f}" if metric == "average_length" else f"{100 * value:{sign}.1f}"
 
 
+def published(metric: str, value: float) -> str:
+    """A published value with the decimals that the paper prints: 3.856, 48.0, 46.75."""
+    if metric == "average_length":
+        return f"{value:.3f}"
+    percent = f"{100 * value:.2f}"
+    return percent.removesuffix("0")
+
+
 def unit(metric: str) -> str:
     return "average length, 0 to 5" if metric == "average_length" else "success, %"
 

@@ -29,7 +29,8 @@ def run(
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
     ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation only).
     `curves`: the VLA folders, or their provenance.json, whose train.jsonl is drawn (main only).
-    `published`: the folder of the paper's numbers as CSV. `output`: the results folder of the study.
+    `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's
+    results folder.
 
     A cell without records is a gap that the table names. Raises UserError (one line) for an unknown
     table and for records that cannot stand in one table.
@@ -38,6 +39,7 @@ def run(
         raise UserError(f"table: unknown table {table!r}: write one of {', '.join(TABLES)}")
     from vlm4vla.report import correlation_report, freeze_report, main_report, scratch_report
 
+    published = published if published.is_dir() else published.parent
     records = read_episodes(episodes, study=settings["study"], scale=settings["scale"])
     if table == "main":
         result = main_report.build(records, settings, published, output, curves)

@@ -1,0 +1,83 @@
+"""From records to a table's tidy rows: every cell measured, or named as a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vlm4vla.analysis.estimates import estimate, score_metric
+from vlm4vla.analysis.records import run_of
+from vlm4vla.report import names
+from vlm4vla.report.published import Published
+from vlm4vla.report.table import GAP
+
+FLOOR, CEILING = "random", "expert"
+Row = dict[str, Any]
+
+
+def measure(
+    records: pd.DataFrame,
+    cells: Sequence[tuple[str, str, str]],
+    metrics: Mapping[str, Sequence[str]],
+    published: Published,
+    scale: str,
+) -> tuple[list[Row], list[str]]:
+    """Tidy rows of `cells` (model, variant, benchmark) by the `metrics` of each benchmark, and the gaps."""
+    rows, gaps = [], []
+    for model, variant, benchmark in cells:
+        own = run_of(records, model, variant, benchmark)
+        if own.empty:
+            gaps.append(
+                f"{names.model(model)} {names.variant(variant)} on {names.benchmark(benchmark, scale)}"
+            )
+        for metric in metrics[benchmark]:
+            found = estimate(own, metric)
+            rows.append(
+                {
+                    "model": model,
+                    "variant": variant,
+                    "benchmark": benchmark,
+                    "metric": metric,
+                    "value": found and found.value,
+                    "ci_low": found and found.ci_low,
+                    "ci_high": found and found.ci_high,
+                    "episodes": found and found.episodes,
+                    "seeds": found and found.seeds,
+                    "published": published.value(model, variant, benchmark, metric),
+                    "seed_sd": found and found.seed_sd,
+                }
+            )
+    return rows, gaps
+
+
+def floors(records: pd.DataFrame, benchmarks: Sequence[str]) -> dict[str, float]:
+    """Score of random actions on each benchmark that has them."""
+    found = {name: estimate(run_of(records, FLOOR, "full", name), score_metric(name)) for name in benchmarks}
+    return {name: result.value for name, result in found.items() if result}
+
+
+def pick(rows: Sequence[Row], model: str, variant: str, benchmark: str, metric: str) -> Row:
+    """The one row of a cell and metric. Raises LookupError when the table has none."""
+    for row in rows:
+        if (row["model"], row["variant"], row["benchmark"], row["metric"]) == (
+            model,
+            variant,
+            benchmark,
+            metric,
+        ):
+            return row
+    raise LookupError(f"{model} {variant} {benchmark} {metric}")
+
+
+def printed(row: Row) -> str:
+    """`2.31 [2.05, 2.58]`, rates in percent; a dash for a gap."""
+    if row["value"] is None:
+        return GAP
+    value, low, high = (names.number(row["metric"], row[key]) for key in ("value", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def printed_published(row: Row) -> str:
+    return GAP if row["published"] is None else names.published(row["metric"], row["published"])

@@ -1,0 +1,290 @@
+"""Figure 3 of the paper as numbers: does a VLM's question score foretell the score of its policy?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vlm4vla.analysis.correlation import correlate
+from vlm4vla.analysis.estimates import score_metric
+from vlm4vla.report import captions, names
+from vlm4vla.report.capability_scores import OVERALL, Score, read_capability
+from vlm4vla.report.cells import Row, measure, pick, printed
+from vlm4vla.report.correlation_figure import draw_scatter, draw_sets
+from vlm4vla.report.published import PublishedCorrelation, read_published, read_published_correlation
+from vlm4vla.report.table import GAP, Block, Table
+
+ALL, PAPER_SUBSET = "all backbones", "the paper's backbones"
+EXTRA = ("seed_sd", "question_set", "backbones", "p_value", "p_method", "published_note")
+LEVEL = 0.05
+
+
+def build(
+    records: pd.DataFrame,
+    settings: Mapping[str, Any],
+    published: Path,
+    output: Path,
+    capability: Sequence[Path],
+) -> Table:
+    """The correlation table; draws figures/correlation and figures/correlation_sets under `output`."""
+    cells, scale = settings["cells"], settings["scale"]
+    benchmarks, models = cells["benchmarks"], cells["backbones"]
+    hidden = read_published(published, "main").notes
+    scores = {
+        model: found
+        for (model, auxiliary), found in read_capability(capability).items()
+        if auxiliary == "none"
+    }
+    metrics = {benchmark: [score_metric(benchmark)] for benchmark in benchmarks}
+    wanted = [(model, "full", benchmark) for model in models for benchmark in benchmarks]
+    policies, gaps = measure(records, wanted, metrics, read_published(published, "main"), scale)
+    gaps += [f"question score of {names.model(model)}" for model in models if model not in scores]
+    paper = read_published_correlation(published)
+    sets = list(dict.fromkeys([OVERALL, *(name for found in scores.values() for name in found)]))
+    rows = _correlations(policies, scores, models, hidden, benchmarks, sets, paper)
+    draw_scatter(policies, scores, models, benchmarks, rows, scale, output / "figures" / "correlation")
+    draw_sets(rows, benchmarks, sets, scale, output / "figures" / "correlation_sets")
+    return Table(
+        name="correlation",
+        title=f"Question scores and policy scores, {scale} scale",
+        caption=_caption(policies, rows, scores, settings),
+        records=[*rows, *_question_rows(scores, models)],
+        blocks=[
+            _points(policies, scores, models, benchmarks, scale),
+            _overall(rows, benchmarks, scale),
+            _per_set(rows, benchmarks, sets, scale),
+        ],
+        verdicts=_verdicts(rows, benchmarks, scale, paper),
+        gaps=gaps,
+        extra=EXTRA,
+        details={"policies": policies},
+    )
+
+
+def _correlations(
+    policies: Sequence[Row],
+    scores: Mapping[str, Mapping[str, Score]],
+    models: Sequence[str],
+    hidden: Mapping[str, str],
+    benchmarks: Sequence[str],
+    sets: Sequence[str],
+    paper: Mapping[tuple[str, str], PublishedCorrelation],
+) -> list[Row]:
+    """Pearson and Spearman rows: each question set over all backbones, and overall over the paper's."""
+    rows = []
+    groups = [(ALL, list(models), name) for name in sets]
+    if any(model in hidden for model in models):
+        groups.append((PAPER_SUBSET, [model for model in models if model not in hidden], OVERALL))
+    # the published r is over the backbones without the hidden one: it belongs to that row where there is one
+    compared = groups[-1][0] if len(groups) > len(sets) else ALL
+    for benchmark in benchmarks:
+        for group, members, name in groups:
+            points = []
+            for model in members:
+                row = pick(policies, model, "full", benchmark, score_metric(benchmark))
+                if row["value"] is not None and name in scores.get(model, {}):
+                    points.append((scores[model][name].value, row["value"], row))
+            result = correlate(*np.array([point[:2] for point in points]).T) if len(points) > 2 else None
+            told = paper.get((benchmark, name)) if group == compared else None
+            common = {
+                "model": group,
+                "variant": "full",
+                "benchmark": benchmark,
+                "episodes": min((point[2]["episodes"] for point in points), default=None),
+                "seeds": min((point[2]["seeds"] for point in points), default=None),
+                "question_set": name,
+                "backbones": len(points),
+                "p_method": result and result.p_method,
+            }
+            rows.append(
+                common
+                | {
+                    "metric": "pearson_r",
+                    "value": result and result.pearson,
+                    "ci_low": result and result.ci_low,
+                    "ci_high": result and result.ci_high,
+                    "p_value": result and result.pearson_p,
+                    "published": told and told.pearson,
+                    "published_note": told and told.note,
+                }
+            )
+            rows.append(
+                common
+                | {
+                    "metric": "spearman_rho",
+                    "value": result and result.spearman,
+                    "ci_low": None,
+                    "ci_high": None,
+                    "p_value": result and result.spearman_p,
+                    "published": None,
+                }
+            )
+    return rows
+
+
+def _question_rows(scores: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> list[Row]:
+    return [
+        {
+            "model": model,
+            "variant": "backbone",
+            "benchmark": "questions",
+            "metric": "question_score",
+            "value": score.value,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            "episodes": score.questions,
+            "question_set": name,
+        }
+        for model in models
+        for name, score in scores.get(model, {}).items()
+    ]
+
+
+def _points(
+    policies: Sequence[Row],
+    scores: Mapping[str, Mapping[str, Score]],
+    models: Sequence[str],
+    benchmarks: Sequence[str],
+    scale: str,
+) -> Block:
+    header = ["model", "questions: overall, %"]
+    header += [f"{names.benchmark(name, scale)}: {names.unit(score_metric(name))}" for name in benchmarks]
+    grid = []
+    for model in models:
+        score = scores.get(model, {}).get(OVERALL)
+        shown = (
+            GAP
+            if score is None
+            else (f"{100 * score.value:.1f} [{100 * score.ci_low:.1f}, {100 * score.ci_high:.1f}]")
+        )
+        found = (pick(policies, model, "full", name, score_metric(name)) for name in benchmarks)
+        grid.append([names.model(model), shown, *map(printed, found)])
+    return Block("The points", header, grid)
+
+
+def _overall(rows: Sequence[Row], benchmarks: Sequence[str], scale: str) -> Block:
+    header = [
+        "overall question score against",
+        "backbones",
+        "Pearson r",
+        "p",
+        "Spearman rho",
+        "p",
+        "published r",
+    ]
+    grid = []
+    for benchmark in benchmarks:
+        chosen = [row for row in rows if (row["benchmark"], row["question_set"]) == (benchmark, OVERALL)]
+        for pearson, spearman in zip(chosen[::2], chosen[1::2], strict=True):
+            told = pearson["published"]
+            note = "not significant" if pearson.get("published_note") and told is None else GAP
+            grid.append(
+                [
+                    f"{names.benchmark(benchmark, scale)}, {pearson['model']}",
+                    str(pearson["backbones"]),
+                    _r(pearson),
+                    _p(pearson),
+                    _r(spearman),
+                    _p(spearman),
+                    note if told is None else f"{told:.3f}",
+                ]
+            )
+    return Block("Overall score", header, grid)
+
+
+def _per_set(rows: Sequence[Row], benchmarks: Sequence[str], sets: Sequence[str], scale: str) -> Block:
+    header, grid = ["Pearson r of question set"], []
+    for benchmark in benchmarks:
+        header += [names.benchmark(benchmark, scale), "p"]
+    for name in sets:
+        line = [name]
+        for benchmark in benchmarks:
+            row = _find(rows, benchmark, name, ALL)
+            line += [_r(row), _p(row)]
+        grid.append(line)
+    return Block("Each question set", header, grid, rules=[1])
+
+
+def _find(rows: Sequence[Row], benchmark: str, question_set: str, group: str) -> Row:
+    key = (benchmark, question_set, group, "pearson_r")
+    return next(
+        row for row in rows if (row["benchmark"], row["question_set"], row["model"], row["metric"]) == key
+    )
+
+
+def _r(row: Row) -> str:
+    if row["value"] is None:
+        return GAP
+    interval = "" if row["ci_low"] is None else f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    return f"{row['value']:.2f}{interval}"
+
+
+def _p(row: Row) -> str:
+    return (
+        GAP if row["p_value"] is None else names.p_value(row["p_value"]).removeprefix("p ").removeprefix("= ")
+    )
+
+
+def _verdicts(
+    rows: Sequence[Row],
+    benchmarks: Sequence[str],
+    scale: str,
+    paper: Mapping[tuple[str, str], PublishedCorrelation],
+) -> list[str]:
+    """Whether the overall score correlates on each benchmark, beside what the paper says of it."""
+    sentences = []
+    for benchmark in benchmarks:
+        row, shown = _find(rows, benchmark, OVERALL, ALL), names.benchmark(benchmark, scale)
+        told = paper.get((benchmark, OVERALL))
+        if row["value"] is None:
+            sentences.append(f"{shown}: no correlation can be given over {row['backbones']} backbones.")
+            continue
+        found = row["p_value"] < LEVEL
+        sentence = (
+            f"{shown}: {'a' if found else 'no'} correlation that is significant at 5 % "
+            f"(r = {row['value']:.2f}, {names.p_value(row['p_value'])}, {row['backbones']} backbones)"
+        )
+        if told is not None:
+            claimed = told.pearson is not None
+            on = names.PAPER_BENCHMARKS[benchmark]
+            said = f"r = {told.pearson:.3f}" if claimed else "no significant correlation"
+            # with few backbones a missing correlation is not shown to be absent
+            same = found == claimed and (not claimed or row["value"] * told.pearson > 0)
+            claim = f"the paper's finding on {on} ({said} over {told.backbones} backbones)"
+            sentence += f"; {claim} {'shows here too' if same else 'does not show at this scale'}"
+        sentences.append(sentence + ".")
+    return sentences
+
+
+def _caption(
+    policies: Sequence[Row],
+    rows: Sequence[Row],
+    scores: Mapping[str, Mapping[str, Score]],
+    settings: Mapping[str, Any],
+) -> str:
+    scale = settings["scale"]
+    shown = names.joined([names.benchmark(name, scale) for name in settings["cells"]["benchmarks"]])
+    counts = sorted({found[OVERALL].questions for found in scores.values() if OVERALL in found})
+    tests = sum(1 for row in rows if row["metric"] == "pearson_r" and row["p_value"] is not None)
+    methods = sorted({row["p_method"] for row in rows if row["p_method"]})
+    questions = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "no"
+    parts = [
+        f"Score of each backbone on held-out questions, before it becomes a policy, against the score of its "
+        f"fully trained policy on {shown}.",
+        captions.scale_sentence(scale),
+        f"Overall score over {questions} questions a backbone.",
+        captions.episodes_sentence(policies, scale),
+        captions.seeds_sentence(settings["seeds"]),
+        captions.intervals_sentence([row["metric"] for row in policies]),
+        "For r: percentile bootstrap over backbones, which is rough for so few points.",
+        f"p: two-sided, {' or '.join(methods)}; {tests} Pearson tests, not adjusted for their number."
+        if methods
+        else "",
+        captions.published_sentence("figure 3"),
+        "The published r leaves out InternVL3.5-4B." if any(row["published"] for row in rows) else "",
+    ]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,153 @@
+"""Tables 1 and 2 of the paper: every backbone, fully trained, on every benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vlm4vla.analysis.estimates import MAXIMUM, METRICS, score_metric
+from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.records import run_of
+from vlm4vla.report import captions, names
+from vlm4vla.report.cells import CEILING, FLOOR, Row, measure, pick, printed, printed_published
+from vlm4vla.report.learning_curves import draw_learning_curves, read_curves
+from vlm4vla.report.overview_figure import draw_overview
+from vlm4vla.report.published import Published, read_published
+from vlm4vla.report.table import Block, Table
+
+
+def build(
+    records: pd.DataFrame,
+    settings: Mapping[str, Any],
+    published: Path,
+    output: Path,
+    curves: Sequence[Path],
+) -> Table:
+    """The main table; draws figures/main and figures/learning_curves under `output`."""
+    cells, scale = settings["cells"], settings["scale"]
+    paper = read_published(published, "main")
+    policies = [(model, variant) for model in cells["backbones"] for variant in cells["variants"]]
+    policies += [(FLOOR, "full"), (CEILING, "full")]
+    wanted = [(*policy, benchmark) for policy in policies for benchmark in cells["benchmarks"]]
+    rows, gaps = measure(records, wanted, METRICS, paper, scale)
+    models = [policy for policy in policies if policy[0] not in (FLOOR, CEILING)]
+    verdicts, floors = _verdicts(records, rows, models, cells["benchmarks"], scale)
+    draw_overview(rows, policies, cells["benchmarks"], scale, output / "figures" / "main")
+    draw_learning_curves(read_curves(curves), scale, output / "figures" / "learning_curves")
+    blocks = [_scores(rows, policies, cells, scale, paper)]
+    if "calvin" in cells["benchmarks"]:
+        blocks.append(_chains(rows, policies, cells, scale))
+    return Table(
+        name="main",
+        title=f"Backbones as robot policies, {scale} scale",
+        caption=_caption(rows, settings, paper),
+        records=rows,
+        blocks=blocks,
+        verdicts=verdicts,
+        gaps=gaps,
+        extra=("seed_sd",),
+        details={"against_floor": floors},
+    )
+
+
+def _label(policy: tuple[str, str], cells: Mapping[str, Any], paper: Published | None = None) -> str:
+    model, variant = policy
+    mark = "*" if paper and model in paper.notes else ""
+    several = len(cells["variants"]) > 1 and model not in (FLOOR, CEILING)
+    return names.model(model) + mark + (f", {names.variant(variant)}" if several else "")
+
+
+def _scores(
+    rows: Sequence[Row],
+    policies: Sequence[tuple[str, str]],
+    cells: Mapping[str, Any],
+    scale: str,
+    paper: Published,
+) -> Block:
+    header, grid = ["model"], []
+    for benchmark in cells["benchmarks"]:
+        unit = names.unit(score_metric(benchmark))
+        header += [f"{names.benchmark(benchmark, scale)}: {unit}", "published"]
+    for policy in policies:
+        line = [_label(policy, cells, paper)]
+        for benchmark in cells["benchmarks"]:
+            row = pick(rows, *policy, benchmark, score_metric(benchmark))
+            line += [printed(row), printed_published(row)]
+        grid.append(line)
+    return Block("Scores", header, grid, rules=[len(grid) - 2])
+
+
+def _chains(
+    rows: Sequence[Row], policies: Sequence[tuple[str, str]], cells: Mapping[str, Any], scale: str
+) -> Block:
+    metrics = METRICS["calvin"][1:]
+    grid = [
+        [_label(policy, cells), *(printed(pick(rows, *policy, "calvin", metric)) for metric in metrics)]
+        for policy in policies
+    ]
+    header = ["model", *(f"{count} in a row, %" for count in range(1, 6))]
+    title = f"{names.benchmark('calvin', scale)}: instructions solved in a row"
+    return Block(title, header, grid, rules=[len(grid) - 2])
+
+
+def _verdicts(
+    records: pd.DataFrame,
+    rows: Sequence[Row],
+    models: Sequence[tuple[str, str]],
+    benchmarks: Sequence[str],
+    scale: str,
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """For each benchmark the mean over models, and the models that random actions match."""
+    verdicts, tests = [], []
+    for benchmark in benchmarks:
+        metric, shown = score_metric(benchmark), names.benchmark(benchmark, scale)
+        found = [
+            row
+            for row in (pick(rows, *model, benchmark, metric) for model in models)
+            if row["value"] is not None
+        ]
+        if not found:
+            continue
+        mean = sum(row["value"] for row in found) / len(found)
+        share = f"{100 * mean / MAXIMUM[metric]:.0f} % of the maximum"
+        sentence = f"{shown}: the mean over {len(found)} models is "
+        sentence += f"{mean:.2f} ({share})" if metric == "average_length" else share
+        floor = run_of(records, FLOOR, "full", benchmark)
+        level = []
+        for row in found:
+            test = compare(run_of(records, row["model"], row["variant"], benchmark), floor, metric)
+            if test is None:
+                continue
+            tests.append({key: row[key] for key in ("model", "variant", "benchmark", "metric")} | vars(test))
+            if not (test.difference > 0 and test.p_value < 0.05):
+                level.append(names.model(row["model"]))
+        if floor.empty:
+            sentence += "; the floor was not measured"
+        elif level:
+            sentence += f"; not above random actions (paired test, 5 % level): {names.joined(level)}"
+        else:
+            sentence += "; every model is above random actions (paired test, 5 % level)"
+        verdicts.append(sentence + ".")
+    return verdicts, tests
+
+
+def _caption(rows: Sequence[Row], settings: Mapping[str, Any], paper: Published) -> str:
+    scale = settings["scale"]
+    shown = names.joined([names.benchmark(name, scale) for name in settings["cells"]["benchmarks"]])
+    hidden = [names.model(name) for name in settings["cells"]["backbones"] if name in paper.notes]
+    parts = [
+        f"Each backbone made a policy by the same recipe and tried on {shown}.",
+        captions.scale_sentence(scale),
+        captions.episodes_sentence(rows, scale),
+        captions.seeds_sentence(settings["seeds"]),
+        captions.intervals_sentence([row["metric"] for row in rows]),
+        captions.published_sentence("tables 1 and 2"),
+    ]
+    if hidden:
+        parts.append(
+            f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."
+        )
+    return " ".join(parts)

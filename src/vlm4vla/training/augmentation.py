@@ -39,4 +39,4 @@ def colour_jitter(images: np.ndarray, strength: float, random: np.random.Generat
     # Factors are repeated along a row, so that the inner axis is long.
     scale = torch.from_numpy(np.tile(contrast * gain, (1, width)))[:, None]  # (B, 1, W * 3)
     rows.mul_(scale).add_(torch.from_numpy((1 - contrast) * middle)[:, None])
-    return rows.round_().clamp_(0, 255).to(torch.uint8).reshape(images.shape).numpy()
+    return rows.round_().clamp_(0, 255).numpy().astype(np.uint8).reshape(images.shape)

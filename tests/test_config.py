@@ -1,0 +1,139 @@
+"""The configuration: what is accepted, and how each fault is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.config import Config, load_config, schema
+
+REPOSITORY = Path(__file__).parents[1]
+LAYERS = sorted((REPOSITORY / "workflow" / "scales").glob("*.yaml"))
+
+
+def merge(base: dict, layer: dict) -> dict:
+    """`layer` over `base`, mappings key by key, as Snakemake does."""
+    merged = dict(base)
+    for key, value in layer.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return merged
+
+
+@pytest.fixture
+def raw() -> dict:
+    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+
+
+def test_embedded_config_is_valid(raw):
+    config = load_config(raw)
+    assert len(config.backbones) == 10
+    sizes = [config.backbones[name].parameters_b for name in config.backbones]
+    assert len(set(sizes)) == 10
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
+def test_layers_are_valid(raw, layer):
+    config = load_config(merge(raw, yaml.safe_load(layer.read_text())))
+    assert config.scale == config.study == layer.stem
+
+
+def test_schema_file_is_that_of_the_code():
+    written = json.loads((REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text())
+    assert written == json.loads(json.dumps(schema())), "run `make schema`"
+
+
+def test_schema_accepts_config_and_refuses_an_unknown_key(raw):
+    validator = Draft202012Validator(schema())
+    assert validator.is_valid(raw)
+    assert not validator.is_valid(raw | {"sedes": [1]})
+
+
+def fault(raw: dict, **changes) -> str:
+    with pytest.raises(UserError) as error:
+        load_config(merge(raw, changes))
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sedes": [1]}, "config.yaml: sedes: unknown key: did you mean 'seeds'?"),
+        ({"vla": {"stepps": 1}}, "vla.stepps: unknown key: did you mean 'steps'?"),
+        (
+            {"vla": {"optimiser": {"learning_rte": 1}}},
+            "vla.optimiser.learning_rte: unknown key: did you mean 'learning_rate'?",
+        ),
+        (
+            {"backbones": {"kosmos-2": {"tinny": 1}}},
+            "backbones.kosmos-2.tinny: unknown key: did you mean 'tiny'?",
+        ),
+        ({"benchmarks": {"calvn": {}}}, "benchmarks.calvn: unknown value 'calvn': did you mean 'calvin'?"),
+        ({"tables": {"man": {}}}, "tables.man: unknown value 'man': did you mean 'main'?"),
+        (
+            {"tables": {"main": {"backbones": ["kosmos"]}}},
+            "tables.main.backbones: unknown backbone 'kosmos': did you mean 'kosmos-2'?",
+        ),
+        (
+            {"tables": {"main": {"variants": ["ful"]}}},
+            "tables.main.variants: unknown variant 'ful': did you mean 'full'?",
+        ),
+        (
+            {"tables": {"main": {"benchmarks": ["libero"]}}},
+            "unknown value 'libero': did you mean 'libero-10'?",
+        ),
+        ({"tables": {"main": {"variants": ["full", "full"]}}}, "repeats a name: write each once"),
+        ({"vla": {"steps": 0}}, "vla.steps: 0 is not above 0: write a number above 0"),
+        ({"vla": {"steps": -5}}, "vla.steps: -5 is not above 0: write a number above 0"),
+        ({"minimum_free_gb": -1}, "minimum_free_gb: -1 is below 0: write 0 or more"),
+        ({"seeds": [1, 1]}, "seeds: [1, 1] repeats a seed: write each once"),
+        (
+            {"benchmarks": {"calvin": {"chunk": 5000}}},
+            "benchmarks.calvin: chunk 5000 is longer than an episode",
+        ),
+        (
+            {"benchmarks": {"bridge": {"evaluation": {"execution_horizon": 5}}}},
+            "benchmarks.bridge: evaluation.execution_horizon 5 is above chunk 4: write at most 4",
+        ),
+        (
+            {"backbones": {"kosmos-2": {"pretraining": "groundin"}}},
+            "backbones.kosmos-2.pretraining: unknown recipe 'groundin': did you mean 'grounding'?",
+        ),
+        ({"backbones": {"kosmos-2": {"checkpoint": "here"}}}, "either `tiny`"),
+        (
+            {"backbones": {"kosmos-2": {"tiny": {"hidden": 66}}}},
+            "hidden 66 is not a multiple of heads 4",
+        ),
+        (
+            {"backbones": {"random": {"family": "kosmos-2", "parameters_b": 1, "checkpoint": "x"}}},
+            "backbones.random: the name is taken",
+        ),
+    ],
+)
+def test_fault_names_key_and_remedy(raw, changes, told):
+    assert told in fault(raw, **changes)
+
+
+def test_missing_key_is_told(raw):
+    del raw["vla"]
+    assert fault(raw) == "config.yaml: vla: missing: write it"
+
+
+def test_two_faults_are_two_lines(raw):
+    with pytest.raises(UserError) as error:
+        load_config(raw | {"sedes": 1, "image_size": 0})
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_settings_cannot_be_changed(raw):
+    config = load_config(raw)
+    with pytest.raises(ValueError, match="frozen"):
+        config.image_size = 3
+    assert isinstance(config, Config)

@@ -1,0 +1,86 @@
+"""Checks before any job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.preflight import check_results, open_study, release_stale_lock
+
+CONFIG = Path(__file__).parents[1] / "config.yaml"
+
+
+@pytest.fixture
+def raw(tmp_path) -> dict:
+    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+
+
+def test_good_configuration(raw):
+    study = open_study(raw, ["all_tables", f"{raw['results']}/embedded/tables/main.csv"])
+    assert study.config.study == "embedded"
+
+
+def test_family_without_adapter(raw):
+    raw["backbones"]["kosmos-2"]["family"] = "kosmos2"
+    with pytest.raises(UserError, match=r"backbones.kosmos-2.family: unknown family .* 'kosmos-2'"):
+        open_study(raw)
+
+
+def test_table_that_the_configuration_lacks(raw):
+    del raw["tables"]["freeze"]
+    with pytest.raises(UserError, match=r"has no such table: add tables.freeze"):
+        open_study(raw, ["table_freeze"])
+
+
+def test_results_below_a_file(raw, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"results: folder .* cannot be written"):
+        open_study(raw | {"results": str(tmp_path / "file" / "results")})
+
+
+def test_disk_without_room(raw):
+    study = open_study(raw)
+    tight = study.config.model_copy(update={"minimum_free_gb": 1e9})
+    with pytest.raises(UserError, match="GB free, minimum_free_gb asks for"):
+        check_results(tight)
+
+
+def test_hub_checkpoint_is_not_looked_for_on_disk(raw):
+    raw["backbones"]["real"] = {
+        "family": "kosmos-2",
+        "parameters_b": 1.7,
+        "checkpoint": "owner/name",
+        "revision": "0123abc",
+    }
+    assert open_study(raw).config.backbones["real"].revision == "0123abc"
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "nothing"])
+def test_checkpoint_that_is_no_folder(raw, name):
+    raw["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": name}
+    with pytest.raises(UserError, match=r"backbones.real.checkpoint: folder .* does not exist"):
+        open_study(raw)
+
+
+def test_stale_lock_goes_and_that_of_a_living_run_stays(tmp_path):
+    locks = tmp_path / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.input.lock").write_text("")
+    code = "import time; time.sleep(60)"
+    script = tmp_path / "snakemake"
+    script.write_text(code)
+    named = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path)
+    try:
+        assert not release_stale_lock(tmp_path)
+    finally:
+        named.kill()
+        named.wait()
+    assert release_stale_lock(tmp_path)
+    assert not list(locks.iterdir())
+    assert os.path.isdir(locks)

@@ -1,0 +1,1 @@
+"""Rollouts: a policy on a benchmark, one record an episode."""

@@ -6,18 +6,14 @@ Frame: the table's top is z = 0, x points right in the picture, y away from the 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 
+import mujoco
 import numpy as np
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.simulation.looks import MATERIALS, Look
 from vlm4vla.simulation.props import COLOURS, PROPS, Part
-
-if sys.platform == "linux":  # headless; set MUJOCO_GL=osmesa where EGL is missing
-    os.environ.setdefault("MUJOCO_GL", "egl")
-import mujoco
 
 HALF_TABLE = (0.36, 0.30)  # half-lengths in x and y
 PARKED = (0.0, 0.0, -3.0)  # where unused parts wait, out of sight
@@ -130,6 +126,7 @@ def mjcf(layout: Layout) -> str:
             raise UserError(f"scene: no fixture is called {name!r}: write one of {', '.join(sorted(STROKES))}")
         bodies.append(_fixture(name))
     none = 'contype="0" conaffinity="0"'
+    # Few facets: at 64 pixels they do not show, and a software renderer's time goes with the vertices.
     builtins = {
         "plain": 'builtin="flat" rgb1="1 1 1"',
         "checker": 'builtin="checker" rgb1="1 1 1" rgb2="0.75 0.75 0.75"',
@@ -148,7 +145,7 @@ def mjcf(layout: Layout) -> str:
     return f"""<mujoco>
 <compiler angle="degree"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" iterations="20" cone="pyramidal"/>
-<visual><quality offsamples="0" shadowsize="0"/><global offwidth="{size}" offheight="{size}"/>
+<visual><quality offsamples="0" shadowsize="0" numslices="10" numstacks="6" numquads="1"/><global offwidth="{size}" offheight="{size}"/>
 <headlight ambient="0.4 0.4 0.4" diffuse="0.2 0.2 0.2" specular="0 0 0"/><map znear="0.02" zfar="10"/></visual>
 <asset>{textures}</asset>
 <worldbody>

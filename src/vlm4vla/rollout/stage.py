@@ -1,0 +1,106 @@
+"""The `rollout` stage: evaluates a policy on a benchmark's fixed initial states."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from vlm4vla.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_text
+from vlm4vla.config import RolloutSettings
+from vlm4vla.progress import Progress
+from vlm4vla.rollout import actors, records
+from vlm4vla.rollout.runner import FILM_EVERY, Stage, run_batch
+from vlm4vla.simulation.tasks import get_benchmark
+
+SHARD = 50  # episodes that step together; a killed rollout loses at most these
+ZOOM = 3
+
+
+def checkpoint_hash(vla: Path) -> str:
+    """SHA-256 over the hashes of all weights of a VLA folder (hex)."""
+    hashes = [file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
+    horizon = settings.evaluation.execution_horizon
+    benchmark = get_benchmark(settings.benchmark)
+    if settings.policy == "expert":
+        return actors.Expert(benchmark)
+    if settings.policy == "random":
+        return actors.Random(benchmark, settings.evaluation.seed, horizon)
+    assert vla is not None
+    return actors.Vla(vla, horizon)
+
+
+def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
+    pictures = [Image.fromarray(frame).resize((frame.shape[1] * ZOOM, frame.shape[0] * ZOOM), 0) for frame in frames]
+    with atomic_path(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * FILM_EVERY / fps),
+            loop=0,
+        )
+
+
+def run(settings: RolloutSettings, *, vla: Path | None = None, output: Path) -> None:
+    """Write `episodes.parquet`, `shards/` and `videos/*.gif` to `output`; finished shards are not run again."""
+    evaluation = settings.evaluation
+    inputs = {"vla": vla / "provenance.json"} if vla else {}
+    dumped = settings.model_dump(mode="json")
+    provenance = Provenance("rollout", dumped, inputs, evaluation.seed)
+    checkpoint = checkpoint_hash(vla) if vla else settings.policy
+    benchmark = get_benchmark(settings.benchmark)
+    episodes = benchmark.evaluation(evaluation.episodes, evaluation.seed)
+
+    (output / "provenance.json").unlink(missing_ok=True)
+    shards, identity = output / "shards", settings_hash(dumped | {"checkpoint": checkpoint})
+    mark = shards / "identity"
+    if not mark.exists() or mark.read_text() != identity:  # shards of another policy or protocol
+        shutil.rmtree(shards, ignore_errors=True)
+        shutil.rmtree(output / "videos", ignore_errors=True)
+        write_text(mark, identity)
+    paths = []
+    actor, stage = None, Stage(settings.image_size)
+    title = f"rollout {settings.backbone} {settings.variant} {settings.benchmark}"
+    progress = Progress(title, len(episodes), len(list(shards.glob("*.parquet"))) * SHARD)
+    for first in range(0, len(episodes), SHARD):
+        part = episodes[first : first + SHARD]
+        path = shards / f"{first:05d}.parquet"
+        paths.append(path)
+        if path.exists():
+            continue
+        actor = actor or _actor(settings, vla)
+        outcomes = run_batch(
+            stage,
+            benchmark,
+            actor,
+            part,
+            first,
+            max_steps=evaluation.max_steps,
+            seed=evaluation.seed,
+            filmed=evaluation.videos,
+        )
+        for number, outcome in enumerate(outcomes, start=first):
+            if outcome.frames:
+                _write_film(output / "videos" / f"episode{number:04d}.gif", outcome.frames, benchmark.fps)
+        records.write(path, records.table(settings, checkpoint, part, outcomes, first))
+        progress.update(first + len(part))
+    rows = records.merge(paths, output / "episodes.parquet", len(episodes))
+    provenance.write(output / "provenance.json", checkpoint=checkpoint, **_summary(rows))
+
+
+def _summary(rows: pa.Table) -> dict[str, float | int]:
+    solved = rows["solved"].to_numpy()
+    return {"episodes": len(solved), "mean_solved": float(np.mean(solved))}
+
+
+__all__ = ["checkpoint_hash", "run"]

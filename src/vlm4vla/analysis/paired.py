@@ -68,7 +68,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     if shared:
         first, second = first[first["seed"].isin(shared)], second[second["seed"].isin(shared)]
     left, right = _per_state(first, metric), _per_state(second, metric)
-    both = left.join(right, how="inner", lsuffix="_1", rsuffix="_2")
+    both = left.merge(right, left_index=True, right_index=True, suffixes=("_1", "_2"))
     if both.empty:
         return None
     for key in ("task", "initial_state"):

@@ -139,6 +139,7 @@ def draw_sets(
                 )
             axis.axvline(0, color=style.GREY, linewidth=0.8)
             axis.set_xlim(-1.05, 1.05)
+            axis.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
             axis.set_xlabel("Pearson r, 95 % interval")
             axis.set_title(names.benchmark(benchmark, scale))
         axes[0].set_yticks(range(len(sets)), list(sets))

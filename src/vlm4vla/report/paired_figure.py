@@ -12,14 +12,20 @@ from vlm4vla.report.cells import Row, pick
 
 
 def draw_variants(
-    rows: Sequence[Row], cells: Mapping[str, Any], scale: str, floors: Mapping[str, float], stem: Path
+    rows: Sequence[Row],
+    cells: Mapping[str, Any],
+    scale: str,
+    floors: Mapping[str, float],
+    stem: Path,
+    labels: Mapping[str, str] = names.VARIANTS,
 ) -> None:
     """Write `stem`.{pdf,png}. A star marks a paired difference to `full` with p below 0.05; the dotted
     line is the score of random actions (`floors`, by benchmark)."""
     benchmarks = cells["benchmarks"]
     with style.panels(len(benchmarks), 4.2, 3.4) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
-            _panel(axis, rows, cells, benchmark, scale, floors.get(benchmark))
+            _panel(axis, rows, cells, benchmark, labels, floors.get(benchmark))
+            axis.set_title(f"{names.benchmark(benchmark, scale)}   (* paired p < 0.05)", fontsize=9)
         handles: dict[str, Any] = {}
         for axis in axes:
             handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -29,7 +35,12 @@ def draw_variants(
 
 
 def _panel(
-    axis: Any, rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale: str, floor: float | None
+    axis: Any,
+    rows: Sequence[Row],
+    cells: Mapping[str, Any],
+    benchmark: str,
+    labels: Mapping[str, str],
+    floor: float | None,
 ) -> None:
     metric = score_metric(benchmark)
     factor = 1 if metric == "average_length" else 100
@@ -52,7 +63,7 @@ def _panel(
                 yerr=[[value - low], [high - value]],
                 color=style.VARIANT_COLOURS.get(variant, style.GREEN),
                 error_kw={"elinewidth": 1.1, "capsize": 2.5},
-                label=names.variant(variant),
+                label=labels.get(variant, variant),
             )
             if contrast.significant(row, 1) or contrast.significant(row, -1):
                 axis.annotate("*", (place, high), ha="center", va="bottom", fontsize=11)
@@ -63,4 +74,3 @@ def _panel(
     axis.set_ylim(0, 1.12 * top if top else 1)
     axis.grid(axis="x", visible=False)
     axis.set_ylabel(names.unit(metric))
-    axis.set_title(f"{names.benchmark(benchmark, scale)}   (* paired p < 0.05)", fontsize=9)

@@ -31,8 +31,14 @@ def build(records: pd.DataFrame, settings: Mapping[str, Any], published: Path, o
     ]
     rows, gaps = measure(records, wanted, metrics, read_published(published, "main"), scale)
     contrast.add_contrasts(rows, records, first=FULL, second=None)
-    shown = {**cells, "variants": variants}
-    draw_variants(rows, shown, scale, floors(records, cells["benchmarks"]), output / "figures" / "scratch")
+    draw_variants(
+        rows,
+        {**cells, "variants": variants},
+        scale,
+        floors(records, cells["benchmarks"]),
+        output / "figures" / "scratch",
+        labels={FULL: "pre-trained", SCRATCH: "from random weights"},
+    )
     return Table(
         name="scratch",
         title=f"Pre-trained against random weights, {scale} scale",

@@ -1,0 +1,46 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from vlm4vla.analysis.estimates import METRICS, estimate, score_metric
+from vlm4vla.analysis.intervals import bootstrap_mean, wilson
+
+
+def run(solved, seed=0, whole=5):
+    solved = np.array(solved)
+    return pd.DataFrame(
+        {"seed": seed, "episode": np.arange(len(solved)), "solved": solved, "success": solved == whole}
+    )
+
+
+def test_average_length_and_success_in_a_row():
+    records = run([5, 3, 0, 1, 5, 2])
+    found = {metric: estimate(records, metric) for metric in METRICS["calvin"]}
+    assert found["average_length"].value == pytest.approx(16 / 6)
+    assert [found[f"success_at_{k}"].value * 6 for k in range(1, 6)] == pytest.approx([5, 4, 3, 2, 2])
+    # the average length is the sum of the rates: each instruction solved counts once
+    assert sum(found[f"success_at_{k}"].value for k in range(1, 6)) == pytest.approx(16 / 6)
+    length = found["average_length"]
+    assert (length.ci_low, length.ci_high) == bootstrap_mean(records["solved"].to_numpy())
+
+
+def test_success_rate_has_wilsons_interval():
+    found = estimate(run([1, 0, 1, 1], whole=1), "success_rate")
+    assert (found.ci_low, found.ci_high) == wilson(3, 4)
+    assert (found.episodes, found.seeds, found.seed_sd) == (4, 1, None)
+
+
+def test_seeds_do_not_make_more_initial_states():
+    records = pd.concat([run([1, 0, 1, 1], 0, 1), run([1, 0, 0, 0], 1, 1)])
+    found = estimate(records, "success_rate")
+    assert (found.value, found.episodes, found.seeds) == (0.5, 4, 2)
+    assert (found.ci_low, found.ci_high) == wilson(2.0, 4)
+    assert found.seed_sd == pytest.approx(np.std([0.75, 0.25], ddof=1))
+
+
+def test_no_records_no_estimate():
+    assert estimate(run([]), "success_rate") is None
+
+
+def test_each_benchmark_has_one_score():
+    assert [score_metric(name) for name in METRICS] == ["average_length", "success_rate", "success_rate"]

@@ -1,0 +1,99 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from vlm4vla.analysis.paired import compare, mcnemar, sign_flip
+from vlm4vla.artefacts import UserError
+
+
+def cell(outcomes, benchmark="bridge", seed=0, **changes):
+    """Records of one run whose episode i solved outcomes[i] instructions."""
+    solved = np.array(outcomes)
+    frame = pd.DataFrame({"episode": np.arange(len(solved)), "solved": solved})
+    defaults = {"model": "m", "variant": "full", "benchmark": benchmark, "seed": seed, "task": "t"}
+    whole = 5 if benchmark == "calvin" else 1
+    return frame.assign(initial_state=frame["episode"], success=solved == whole, **defaults | changes)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (5, 5), (9, 2), (3, 14), (40, 20)])
+def test_mcnemar_is_the_binomial_test_of_discordant_pairs(wins, losses):
+    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    assert mcnemar(wins, losses) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sign_flip_counts_every_pattern():
+    differences = np.array([3, -1, 0, 2, 5, -2, 1])
+    patterns = np.array(list(itertools.product([1, -1], repeat=len(differences))))
+    expected = (np.abs(patterns @ differences) >= abs(differences.sum())).mean()
+    assert sign_flip(differences) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sign_flip_is_scipys_permutation_test():
+    first = np.random.default_rng(0).integers(0, 6, size=12)
+    second = np.random.default_rng(1).integers(0, 4, size=12)
+    expected = stats.permutation_test(
+        (first, second), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert sign_flip(first - second) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sign_flip_needs_whole_numbers():
+    with pytest.raises(ValueError, match="whole"):
+        sign_flip(np.array([0.5, 1.0]))
+
+
+def test_compare_pairs_by_episode_not_by_row():
+    first = cell([1, 1, 0, 1, 0, 1, 1, 1])
+    second = cell([0, 0, 0, 0, 1, 1, 0, 0])
+    shuffled = second.sample(frac=1, random_state=0)
+    found = compare(first, shuffled, "success_rate")
+    assert (found.wins, found.losses, found.states, found.test) == (5, 1, 8, "McNemar")
+    assert found.difference == pytest.approx(0.5)
+    assert found.p_value == pytest.approx(stats.binomtest(5, 6).pvalue)
+    assert found.ci_low < found.difference < found.ci_high
+
+
+def test_compare_uses_states_of_both_sides_only():
+    found = compare(cell([1, 1, 1, 1]), cell([0, 1]), "success_rate")
+    assert (found.states, found.wins) == (2, 1)
+
+
+def test_average_length_takes_the_sign_flip_test():
+    first, second = cell([5, 3, 2, 4], "calvin"), cell([1, 3, 0, 2], "calvin")
+    found = compare(first, second, "average_length")
+    assert found.test == "sign-flip"
+    assert found.difference == pytest.approx(2.0)
+    assert found.p_value == pytest.approx(sign_flip(np.array([4, 0, 2, 2])))
+
+
+def test_seeds_of_one_state_are_not_counted_as_states():
+    first = pd.concat([cell([1, 1, 0, 1], seed=seed) for seed in (0, 1)])
+    second = pd.concat([cell([0, 1, 0, 0], seed=seed) for seed in (0, 1)])
+    found = compare(first, second, "success_rate")
+    assert found.states == 4
+    assert found.test == "sign-flip"
+    assert found.p_value == pytest.approx(0.5)  # two differing states: two of four patterns are as far out
+
+
+def test_only_shared_seeds_are_compared():
+    first = pd.concat([cell([1, 1], seed=0), cell([0, 0], seed=1)])
+    found = compare(first, cell([0, 1], seed=0), "success_rate")
+    assert found.difference == pytest.approx(0.5)
+
+
+def test_a_policy_with_other_seeds_is_compared_with_the_floor():
+    found = compare(cell([1, 1, 0], seed=3), cell([0, 1, 0], seed=0), "success_rate")
+    assert found.difference == pytest.approx(1 / 3)
+
+
+def test_other_initial_states_are_refused():
+    other = cell([0, 1]).assign(initial_state=[0, 9])
+    with pytest.raises(UserError, match="episode 1 has another initial_state"):
+        compare(cell([1, 1]), other, "success_rate")
+
+
+def test_nothing_to_compare():
+    assert compare(cell([1]), cell([]), "success_rate") is None

@@ -1,0 +1,116 @@
+import pandas as pd
+import pytest
+
+from vlm4vla.analysis.records import COLUMNS, outcome, read_episodes, run_of
+from vlm4vla.artefacts import UserError
+
+
+def frame(benchmark="bridge", solved=(1, 0, 1), **changes):
+    whole = 5 if benchmark == "calvin" else 1
+    count = len(solved)
+    values = {
+        "study": "embedded",
+        "scale": "embedded",
+        "benchmark": benchmark,
+        "model": "kosmos-2",
+        "auxiliary": "none",
+        "variant": "full",
+        "seed": 0,
+        "episode": range(count),
+        "task": "carrot on plate",
+        "instruction": "put the carrot on the plate",
+        "initial_state": range(count),
+        "rollout_seed": 0,
+        "checkpoint": "abc",
+        "execution_horizon": 2,
+        "max_steps": 60,
+        "steps": 30,
+        "success": [value == whole for value in solved],
+        "solved": list(solved),
+        "protocol": "embedded",
+    }
+    return pd.DataFrame(values | changes)[list(COLUMNS)]
+
+
+def save(path, records):
+    records.to_parquet(path, index=False)
+    return path
+
+
+def test_files_are_joined_in_an_order_of_their_own(tmp_path):
+    one = save(tmp_path / "a.parquet", frame(model="kosmos-2"))
+    two = save(tmp_path / "b.parquet", frame(model="expert", checkpoint=""))
+    records = read_episodes([one, two])
+    pd.testing.assert_frame_equal(records, read_episodes([two, one, two]))
+    assert list(records["model"]) == ["expert"] * 3 + ["kosmos-2"] * 3
+    assert len(run_of(records, "expert", "full", "bridge")) == 3
+    assert run_of(records, "expert", "scratch", "bridge").empty
+
+
+def test_no_files_no_records():
+    assert read_episodes([]).empty
+
+
+def test_outcomes():
+    records = frame("calvin", solved=(5, 2, 0))
+    assert list(outcome(records, "average_length")) == [5, 2, 0]
+    assert list(outcome(records, "success_at_2")) == [1, 1, 0]
+    assert list(outcome(records, "success_rate")) == [1, 0, 0]
+    with pytest.raises(ValueError, match="unknown metric"):
+        outcome(records, "reward")
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (frame().drop(columns="solved"), "column 'solved' is missing"),
+        (frame(steps=[0.5, 1.0, 2.0]), "column 'steps' is double: write it as integer"),
+        (frame(task=["a", None, "b"]), "column 'task' has 1 empty values"),
+        (frame().iloc[:0], "no episodes"),
+        (frame(study="other"), "study is 'other', the table's is 'embedded'"),
+        (frame(scale="smoke"), "scale is 'smoke', the table's is 'embedded'"),
+        (frame(solved=(1, 0, 2)), "solved 2 does not fit success False"),
+        (frame("calvin", solved=(5, 6)), "solved 6 does not fit"),
+        (frame(success=[True, True, True]), "episode 1: solved 0 does not fit success True"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, records, message):
+    path = save(tmp_path / "episodes.parquet", records)
+    with pytest.raises(UserError) as fault:
+        read_episodes([path], study="embedded", scale="embedded")
+    assert message in str(fault.value)
+    assert str(path) in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "kosmos-2/none/full/bridge/0: episode 0 is there twice"),
+        ({"episode": [7, 8, 9], "checkpoint": "other"}, "checkpoint is mixed (abc, other)"),
+        ({"model": "expert", "execution_horizon": 4}, "bridge: execution_horizon is mixed (2, 4)"),
+        ({"model": "expert", "max_steps": 61}, "bridge: max_steps is mixed"),
+        ({"model": "expert", "protocol": "new"}, "bridge: protocol is mixed"),
+    ],
+)
+def test_records_that_cannot_stand_together(tmp_path, changes, message):
+    one, two = save(tmp_path / "a.parquet", frame()), save(tmp_path / "b.parquet", frame(**changes))
+    with pytest.raises(UserError) as fault:
+        read_episodes([one, two])
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_benchmarks_may_differ_in_protocol(tmp_path):
+    one = save(tmp_path / "a.parquet", frame())
+    two = save(tmp_path / "b.parquet", frame("libero-10", execution_horizon=4, max_steps=520, checkpoint="l"))
+    assert len(read_episodes([one, two])) == 6
+
+
+def test_unreadable_files(tmp_path):
+    path = tmp_path / "episodes.parquet"
+    with pytest.raises(UserError, match="no such file"):
+        read_episodes([path])
+    path.write_bytes(frame().to_parquet()[:200])
+    with pytest.raises(UserError, match="not a readable parquet file"):
+        read_episodes([path])

@@ -9,8 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy --logger study
-LAYERS := $(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
+OPTIONS := --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy --logger study \
+	$(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
 TARGETS := all_tables table_main table_freeze table_scratch correlation
 
 .PHONY: help env test lint schema $(TARGETS)
@@ -22,7 +22,7 @@ help:
 	@echo "make env            the environment in $(VENV), from requirements.lock"
 
 $(TARGETS): $(READY)
-	$(SNAKEMAKE) $@ $(LAYERS)
+	$(BIN)/snakemake $@ $(OPTIONS)
 
 env: $(READY)
 

@@ -18,7 +18,7 @@ command -v "$python" >/dev/null || fail "$python is not installed: install Pytho
 
 echo "environment: packages of requirements.lock into $folder"
 [[ -x "$folder/bin/python" ]] || "$python" -m venv "$folder"
-"$folder/bin/python" -m pip install --quiet --requirement requirements.lock
+"$folder/bin/python" -m pip install --quiet --no-compile --requirement requirements.lock
 "$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 draws() {

@@ -69,6 +69,8 @@ def _take(settings: BackboneSettings, output: Path) -> None:
     if not source.is_dir():
         source = _download(settings)
     output.mkdir(parents=True, exist_ok=True)
+    for old in output.glob("*.safetensors*"):  # of other settings; it must not hide a missing file
+        old.unlink()
     for pattern in PARTS:
         for file in sorted(source.glob(pattern)):
             if file.name == "provenance.json":

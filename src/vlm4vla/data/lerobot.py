@@ -24,6 +24,7 @@ VERSION = "v3.0"
 IMAGE = "observation.images.primary"
 STATE = "observation.state"
 ACTION = "action"
+PICTURES_AT_ONCE = 1024
 NEEDED = (IMAGE, ACTION, "episode_index", "frame_index", "task_index")
 
 
@@ -78,8 +79,7 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
         raise UserError(f"{folder}/data: no parquet file: write a LeRobot {VERSION} data set there")
     for file in files:
         _check_columns(file)
-    columns = [name for name in NEEDED if images or name != IMAGE]
-    table = pa.concat_tables(pq.read_table(file, columns=columns) for file in files)
+    table = pa.concat_tables(pq.read_table(file, columns=list(NEEDED[1:])) for file in files)
     if not table.num_rows:
         raise UserError(f"{folder}/data: the data set has no frame: write at least one episode")
     actions = np.stack(table[ACTION].to_numpy()).astype(np.float32)
@@ -99,7 +99,7 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
         )
     if (np.diff(index["episode_index"]) < 0).any():
         raise UserError(f"{folder}/data: episode_index goes back: write whole episodes one after another")
-    pictures = _decode(table[IMAGE], folder) if images else None
+    pictures = _decode(files, table.num_rows, folder) if images else None
     return Demonstrations(folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info)
 
 
@@ -154,18 +154,26 @@ def _tasks(folder: Path) -> list[str]:
     return [task for _, task in pairs]
 
 
-def _decode(column: pa.ChunkedArray, folder: Path) -> np.ndarray:
-    """PNG structs {bytes, path} to one (N, H, W, 3) uint8 array, filled in place."""
+def _decode(files: list[Path], count: int, folder: Path) -> np.ndarray:
+    """PNG structs {bytes, path} to one (`count`, H, W, 3) uint8 array, filled in place.
+
+    Files are read in pieces, so that the encoded pictures are never all in memory.
+    """
     from PIL import Image
 
     pictures: np.ndarray | None = None
     row = 0
-    for piece in column.chunks:
+    pieces = (
+        piece.column(0)
+        for file in files
+        for piece in pq.ParquetFile(file).iter_batches(batch_size=PICTURES_AT_ONCE, columns=[IMAGE])
+    )
+    for piece in pieces:
         for data in piece.field("bytes"):
             with Image.open(io.BytesIO(data.as_py())) as image:
                 frame = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
             if pictures is None:
-                pictures = np.empty((len(column), *frame.shape), dtype=np.uint8)
+                pictures = np.empty((count, *frame.shape), dtype=np.uint8)
             if frame.shape != pictures.shape[1:]:
                 raise UserError(
                     f"{folder}/data: image of row {row} is {frame.shape[:2]}, the first is "

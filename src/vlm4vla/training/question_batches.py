@@ -73,7 +73,9 @@ class QuestionBatches:
 
     def draw(self, picture: int, random: np.random.Generator) -> list[int]:
         """Numbers of the statements that a text about `picture` holds, in order."""
-        left = np.floor(self._means + random.random(len(self._means)))  # each mean, rounded at random
+        # One offset rounds all means: each stays true, and texts differ by one statement in all, which
+        # keeps the padding short.
+        left = np.diff(np.floor(np.cumsum([0, *self._means]) + random.random()))
         chosen: list[int] = []
         named: set[str] = set()
         for number in random.permutation(self.questions.of(picture)):

@@ -1,4 +1,5 @@
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from vlm4vla.analysis.records import COLUMNS, outcome, read_episodes, run_of
@@ -45,6 +46,15 @@ def test_files_are_joined_in_an_order_of_their_own(tmp_path):
     assert list(records["model"]) == ["expert"] * 3 + ["kosmos-2"] * 3
     assert len(run_of(records, "expert", "full", "bridge")) == 3
     assert run_of(records, "expert", "scratch", "bridge").empty
+
+
+def test_the_rollout_stage_writes_what_is_read(tmp_path):
+    from vlm4vla.rollout.records import SCHEMA, write
+
+    assert SCHEMA.names == list(COLUMNS)
+    path = tmp_path / "episodes.parquet"
+    write(path, pa.Table.from_pandas(frame("calvin", solved=(5, 2)), SCHEMA))
+    assert list(read_episodes([path])["solved"]) == [5, 2]
 
 
 def test_no_files_no_records():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.report import names, style
@@ -66,6 +66,7 @@ def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> Non
             losses = [loss for curve in curves if curve.benchmark == benchmark for loss in curve.losses]
             if losses and min(losses) > 0:
                 axis.set_yscale("log")
+                axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
                 for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
                     which(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_xlabel("training step")

@@ -206,3 +206,12 @@ def test_images_of_two_sizes_are_named(folder, frames):
     rewrite(frames, replaced("observation.images.primary", values))
     with pytest.raises(UserError, match=r"image of row 14 is \(8, 8\), the first is \(16, 16\)"):
         read(folder)
+
+
+def test_a_broken_image_is_named(folder, frames):
+    images = pq.read_table(frames)["observation.images.primary"].to_pylist()
+    images[4]["bytes"] = images[4]["bytes"][:100]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    rewrite(frames, replaced("observation.images.primary", pa.array(images, kind)))
+    with pytest.raises(UserError, match="image of row 4 cannot be read"):
+        read(folder)

@@ -7,7 +7,6 @@ meta/info.json that says what the columns are. Images are PNG bytes in the table
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.actions.conventions import ACTION_SIZE
 from vlm4vla.artefacts import UserError
+from vlm4vla.data.png import decode
 
 VERSION = "v3.0"
 IMAGE = "observation.images.primary"
@@ -159,8 +159,6 @@ def _decode(files: list[Path], count: int, folder: Path) -> np.ndarray:
 
     Files are read in pieces, so that the encoded pictures are never all in memory.
     """
-    from PIL import Image
-
     pictures: np.ndarray | None = None
     row = 0
     pieces = (
@@ -170,8 +168,12 @@ def _decode(files: list[Path], count: int, folder: Path) -> np.ndarray:
     )
     for piece in pieces:
         for data in piece.field("bytes"):
-            with Image.open(io.BytesIO(data.as_py())) as image:
-                frame = np.asarray(image.convert("RGB") if image.mode != "RGB" else image)
+            try:
+                frame = decode(data.as_py())
+            except OSError as error:
+                raise UserError(
+                    f"{folder}/data: image of row {row} cannot be read ({error}): write the data set anew"
+                ) from None
             if pictures is None:
                 pictures = np.empty((count, *frame.shape), dtype=np.uint8)
             if frame.shape != pictures.shape[1:]:

@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml workflow/environment.sh
 	@touch $@
 
 test: $(READY)
-	$(BIN)/pytest -n $(CORES)
+	$(BIN)/pytest -n $(CORES) --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -91,7 +91,9 @@ def alone(output: Path) -> Iterator[bool]:
 def is_made(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:
     """Whether `output` is whole, of these settings and of these inputs."""
     path = output if is_file(output) else output / "provenance.json"
-    if not path.exists():
+    # A rollout's declared file is its episodes: Snakemake deletes it, not the provenance, before a rerun.
+    declared = output / "episodes.parquet" if isinstance(settings, config.RolloutSettings) else path
+    if not path.exists() or not declared.exists():
         return False
     record = json.loads(path.read_text())
     record = record.get("provenance", record)

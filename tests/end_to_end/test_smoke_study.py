@@ -1,0 +1,143 @@
+"""The smoke study, whole: every declared artefact is there and well-formed; what is run again is the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from smoke_study import snakemake
+
+from vlm4vla.analysis.records import COLUMNS
+from vlm4vla.data.lerobot import read
+from vlm4vla.study import Run
+
+# One worker makes the study and runs all of these.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("smoke"), pytest.mark.timeout(1500)]
+
+TABLE_COLUMNS = [
+    "model",
+    "variant",
+    "benchmark",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "episodes",
+    "seeds",
+    "published",
+]
+
+
+def test_every_declared_artefact_is_there(smoke):
+    missing = [name for name in smoke.study.declared() if not Path(name).stat().st_size]
+    assert not missing
+    assert not [path for path in smoke.root.rglob("checkpoints") if any(path.iterdir())]
+    assert not list(smoke.root.rglob(".*.tmp"))
+
+
+def test_run_told_how_far_and_how_long_still(smoke):
+    assert re.search(r"^\[ *\d+ of \d+, .*\] start vla: ", smoke.done.stderr, re.MULTILINE)
+    assert re.search(r"done  .*about .* left\)", smoke.done.stderr)
+
+
+def test_nothing_is_to_do_afterwards(smoke):
+    again = snakemake("all_tables", "--cores", "2", folder=smoke.folder)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stderr
+
+
+def test_weights_open(smoke):
+    files = list(smoke.root.rglob("*.safetensors"))
+    assert len(files) >= 3 + 2 * 16
+    for path in files:
+        with safe_open(path, framework="numpy") as tensors:
+            assert list(tensors.keys()), path
+
+
+def test_demonstrations_are_whole(smoke):
+    for benchmark in ("calvin", "bridge", "libero-10"):
+        demonstrations = read(Path(smoke.study.demonstrations_path(benchmark)).parent, images=False)
+        wanted = smoke.study.config.benchmarks[benchmark].demonstrations.episodes
+        assert len(set(demonstrations.episode_index.tolist())) == wanted
+
+
+def test_episodes_have_their_columns_and_meet_the_same_initial_states(smoke):
+    states = {}
+    for path in sorted(smoke.root.glob("rollouts/**/episodes.parquet")):
+        table = pq.read_table(path)
+        assert set(COLUMNS) <= set(table.column_names), path
+        rows = table.to_pandas()
+        assert len(rows) and rows["scale"].unique().tolist() == ["smoke"]
+        key = rows[["task", "initial_state"]].to_dict("list")
+        assert states.setdefault(rows["benchmark"][0], key) == key, path
+    assert set(states) == {"calvin", "bridge", "libero-10"}
+
+
+def test_expert_solves_what_random_actions_do_not(smoke):
+    for benchmark in ("calvin", "bridge", "libero-10"):
+        rates = [
+            pq.read_table(smoke.study.episodes_path(Run(policy, "none", "full", benchmark, 0))).to_pandas()
+            for policy in ("expert", "random")
+        ]
+        assert rates[0]["solved"].mean() > rates[1]["solved"].mean()
+
+
+def test_capability_counts_its_questions(smoke):
+    for path in smoke.root.glob("capability/*/none.json"):
+        scores = json.loads(path.read_text())
+        assert set(scores["sets"]) == set(smoke.study.config.capability.sets)
+        for suite in (*scores["sets"].values(), scores["overall"]):
+            assert 0 <= suite["score"] <= 1 and suite["questions"] > 0
+            assert suite["correct"] <= suite["questions"]
+
+
+def test_training_logs_hold_their_columns(smoke):
+    for path in smoke.root.glob("vla/**/train.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert rows and rows[-1]["step"] == smoke.study.config.vla.steps
+        assert {"loss", "learning_rate", "samples_per_second", "gradient_norm"} <= set(rows[-1])
+
+
+@pytest.mark.parametrize("table", ["main", "freeze", "scratch", "correlation"])
+def test_table_in_its_three_forms(smoke, table):
+    folder = smoke.root / "tables"
+    rows = pd.read_csv(folder / f"{table}.csv")
+    assert len(rows)
+    if table != "correlation":
+        assert list(rows.columns)[: len(TABLE_COLUMNS)] == TABLE_COLUMNS
+        assert not rows.duplicated(["model", "variant", "benchmark", "metric"]).any()
+        inside = rows.dropna(subset=["ci_low", "ci_high"])
+        assert ((inside["ci_low"] <= inside["value"]) & (inside["value"] <= inside["ci_high"])).all()
+    markdown = (folder / f"{table}.md").read_text()
+    assert "smoke" in markdown.lower()
+    widths = [line.count("|") for line in markdown.splitlines() if line.startswith("|")]
+    assert widths and min(widths) >= 3
+    latex = (folder / f"{table}.tex").read_text()
+    assert latex.count(r"\begin{") == latex.count(r"\end{") > 0
+    assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
+    assert json.loads((smoke.root / "analysis" / f"{table}.json").read_text())
+
+
+def test_figures_open(smoke):
+    figures = list((smoke.root / "figures").iterdir())
+    assert figures
+    for path in figures:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                picture.verify()
+        else:
+            assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_films_open(smoke):
+    films = list(smoke.root.rglob("videos/*"))
+    assert films
+    for path in films[:5]:
+        with Image.open(path) as film:
+            assert film.n_frames > 1

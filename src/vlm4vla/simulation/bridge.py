@@ -40,7 +40,7 @@ KITCHENS = (
     Look(table=(0.76, 0.74, 0.68), table_material="gradient", floor=(0.45, 0.38, 0.30), light=0.66),
 )
 SIMULATED = Look(
-    camera=Camera(elevation=56.5, azimuth=89.0, distance=0.93),
+    camera=Camera(elevation=56.5, azimuth=89.0, distance=0.81),
     table=(0.66, 0.60, 0.52),
     table_material="plain",
     floor=(0.42, 0.42, 0.44),

@@ -46,7 +46,7 @@ class Environment:
 ENVIRONMENTS: dict[str, Environment] = {
     "A": Environment(
         Look(
-            camera=Camera(elevation=54, azimuth=88, distance=0.94),
+            camera=Camera(elevation=54, azimuth=88, distance=0.81),
             table=(0.78, 0.70, 0.58),
             table_material="wood",
             floor=(0.40, 0.42, 0.45),
@@ -56,7 +56,7 @@ ENVIRONMENTS: dict[str, Environment] = {
     ),
     "B": Environment(
         Look(
-            camera=Camera(elevation=58, azimuth=92, distance=0.96),
+            camera=Camera(elevation=58, azimuth=92, distance=0.82),
             table=(0.55, 0.62, 0.68),
             table_material="checker",
             floor=(0.25, 0.25, 0.28),
@@ -68,7 +68,7 @@ ENVIRONMENTS: dict[str, Environment] = {
     ),
     "C": Environment(
         Look(
-            camera=Camera(elevation=56, azimuth=90, distance=0.92),
+            camera=Camera(elevation=56, azimuth=90, distance=0.80),
             table=(0.45, 0.50, 0.42),
             table_material="speckle",
             floor=(0.60, 0.58, 0.55),
@@ -80,7 +80,7 @@ ENVIRONMENTS: dict[str, Environment] = {
     ),
     "D": Environment(
         Look(
-            camera=Camera(elevation=56, azimuth=89, distance=0.94),
+            camera=Camera(elevation=56, azimuth=89, distance=0.81),
             table=(0.66, 0.58, 0.62),
             table_material="plain",
             floor=(0.32, 0.36, 0.34),

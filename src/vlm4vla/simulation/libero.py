@@ -93,7 +93,7 @@ SCENES: dict[str, Scene] = {
 }
 
 LOOK = Look(
-    camera=Camera(elevation=57, azimuth=90, distance=0.90),
+    camera=Camera(elevation=57, azimuth=90, distance=0.79),
     table=(0.62, 0.55, 0.46),
     table_material="wood",
     floor=(0.70, 0.70, 0.68),

@@ -19,7 +19,7 @@ class Camera:
 
     elevation: float = 55.0
     azimuth: float = 90.0
-    distance: float = 0.92
+    distance: float = 0.80
     field_of_view: float = 39.0
     target: tuple[float, float, float] = (0.0, 0.02, 0.0)
 
@@ -68,15 +68,15 @@ def internet(rng: np.random.Generator) -> Look:
 
     return Look(
         camera=Camera(
-            elevation=rng.uniform(42, 72),
-            azimuth=90 + rng.uniform(-16, 16),
-            distance=rng.uniform(0.82, 1.05),
-            field_of_view=rng.uniform(36, 43),
+            elevation=rng.uniform(49, 65),
+            azimuth=90 + rng.uniform(-8, 8),
+            distance=rng.uniform(0.74, 0.86),
+            field_of_view=rng.uniform(37, 41),
             target=(rng.uniform(-0.03, 0.03), rng.uniform(-0.02, 0.05), 0.0),
         ),
-        table=grey_ish(0.3, 0.9, 0.15),
+        table=grey_ish(0.3, 0.9, 0.08),
         table_material=str(rng.choice(MATERIALS)),
-        floor=grey_ish(0.1, 0.8, 0.15),
+        floor=grey_ish(0.1, 0.8, 0.08),
         floor_material=str(rng.choice(MATERIALS)),
         fixture=grey_ish(0.2, 0.8, 0.2),
         handle=grey_ish(0.05, 0.9, 0.1),
@@ -85,6 +85,6 @@ def internet(rng: np.random.Generator) -> Look:
         light_at=(rng.uniform(-0.6, 0.6), rng.uniform(-0.8, 0.2), 1.5),
         shade=rng.uniform(0.75, 1.1),
         tint=tuple(float(c) for c in rng.uniform(-0.05, 0.05, 3)),
-        noise=rng.uniform(0.0, 0.02),
+        noise=rng.uniform(0.0, 0.012),
         gain=rng.uniform(0.85, 1.15),
     )

@@ -22,7 +22,11 @@ class Actor(Protocol):
     sees: bool
 
     def plan(
-        self, worlds: Sequence[World], tasks: Sequence[Task], episodes: Sequence[int], images: np.ndarray | None
+        self,
+        worlds: Sequence[World],
+        tasks: Sequence[Task],
+        episodes: Sequence[int],
+        images: np.ndarray | None,
     ) -> np.ndarray: ...
 
 

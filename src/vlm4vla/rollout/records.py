@@ -35,13 +35,17 @@ SEPARATOR = " > "
 
 
 def table(
-    settings: RolloutSettings, checkpoint: str, episodes: Sequence[Episode], outcomes: Sequence[Outcome], first: int
+    settings: RolloutSettings,
+    checkpoint: str,
+    episodes: Sequence[Episode],
+    outcomes: Sequence[Outcome],
+    first: int,
 ) -> pa.Table:
-    """Rows of episodes number `first`, `first` + 1, … in `SCHEMA`. `success`: every instruction was solved."""
+    """Rows of episodes number `first`, `first` + 1, … in `SCHEMA`. `success`: all instructions solved."""
     evaluation = settings.evaluation
     protocol = (
-        f"{settings.benchmark} ({settings.scale}): success at any step, at most {evaluation.max_steps} steps an "
-        f"instruction, {evaluation.execution_horizon} steps of a chunk executed"
+        f"{settings.benchmark} ({settings.scale}): success at any step, at most {evaluation.max_steps} steps "
+        f"an instruction, {evaluation.execution_horizon} steps of a chunk executed"
     )
     rows = [
         {

@@ -17,7 +17,7 @@ FILM_EVERY = 2  # steps between two frames of a kept film
 
 @dataclass
 class Outcome:
-    """How an episode went: `solved` instructions in a row, `steps` taken in all, and frames if it was filmed."""
+    """How an episode went: `solved` instructions in a row, `steps` in all, and frames if it was filmed."""
 
     solved: int = 0
     steps: int = 0

@@ -23,7 +23,9 @@ ZOOM = 3
 
 def checkpoint_hash(vla: Path) -> str:
     """SHA-256 over the hashes of all weights of a VLA folder (hex)."""
-    hashes = [file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts]
+    hashes = [
+        file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts
+    ]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
@@ -39,7 +41,9 @@ def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
 
 
 def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    pictures = [Image.fromarray(frame).resize((frame.shape[1] * ZOOM, frame.shape[0] * ZOOM), 0) for frame in frames]
+    pictures = [
+        Image.fromarray(frame).resize((frame.shape[1] * ZOOM, frame.shape[0] * ZOOM), 0) for frame in frames
+    ]
     with atomic_path(path) as temporary:
         pictures[0].save(
             temporary,
@@ -52,7 +56,7 @@ def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
 
 
 def run(settings: RolloutSettings, *, vla: Path | None = None, output: Path) -> None:
-    """Write `episodes.parquet`, `shards/` and `videos/*.gif` to `output`; finished shards are not run again."""
+    """Write `episodes.parquet`, `shards/` and `videos/*.gif`; finished shards are not run again."""
     evaluation = settings.evaluation
     inputs = {"vla": vla / "provenance.json"} if vla else {}
     dumped = settings.model_dump(mode="json")

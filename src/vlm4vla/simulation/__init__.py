@@ -2,7 +2,7 @@
 
 MuJoCo does the rigid bodies, contacts and pictures. The robot is a gripper without an arm; handles,
 levers and buttons are moved along their own axes by the hand that holds or presses them. A scene of
-primitives renders thousands of 64×64 frames a second on one core, so evaluation needs no GPU.
+primitives renders thousands of 64 by 64 frames a second on one core, so evaluation needs no GPU.
 """
 
 import os

@@ -87,7 +87,8 @@ class Bridge(Benchmark):
     def evaluation(self, episodes: int, seed: int) -> Sequence[Episode]:
         if episodes > STATES:
             raise UserError(
-                f"benchmarks.bridge.evaluation.episodes: {episodes} initial states a task: write at most {STATES}"
+                f"benchmarks.bridge.evaluation.episodes: {episodes} initial states a task: "
+                f"write at most {STATES}"
             )
         return [
             self._episode(task, rng_for("bridge evaluation", seed, task, i), SIMULATED, 0, i)

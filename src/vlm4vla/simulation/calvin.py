@@ -24,7 +24,11 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "open_drawer": ("open the drawer", "pull the drawer open", "pull out the drawer"),
     "close_drawer": ("close the drawer", "push the drawer shut", "push in the drawer"),
     "move_slider_left": ("slide the door to the left", "move the door left", "push the sliding door left"),
-    "move_slider_right": ("slide the door to the right", "move the door right", "push the sliding door right"),
+    "move_slider_right": (
+        "slide the door to the right",
+        "move the door right",
+        "push the sliding door right",
+    ),
     "turn_on_lightbulb": ("turn on the bulb", "push the switch up", "switch the bulb on"),
     "turn_off_lightbulb": ("turn off the bulb", "push the switch down", "switch the bulb off"),
     "turn_on_led": ("turn on the led", "press the button to turn on the led", "switch the led on"),
@@ -95,8 +99,8 @@ ENVIRONMENTS: dict[str, Environment] = {
 
 @dataclass
 class Symbols:
-    """What the chain generator knows of the world: fixtures on or off, the third of the table where each block
-    is (-1 left, 0 middle, 1 right), and the block last lifted, which is still in the hand."""
+    """What the chain generator knows of the world: fixtures on or off, the third of the table where each
+    block is (-1 left, 0 middle, 1 right), and the block last lifted, which is still in the hand."""
 
     drawer: bool
     slider: bool

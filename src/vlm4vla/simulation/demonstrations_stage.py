@@ -22,7 +22,7 @@ FLIP = 0.02  # share of steps at which noise closes or opens the fingers against
 
 @dataclass
 class Recording:
-    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7), all of equal length."""
+    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7)."""
 
     instruction: str
     images: np.ndarray

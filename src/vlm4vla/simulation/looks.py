@@ -59,8 +59,20 @@ def jitter_camera(look: Look, rng: np.random.Generator, degrees: float, share: f
     )
 
 
+STUDIO = 0.5  # share of pre-training pictures that are taken in the plain studio
+
+
+def studio(rng: np.random.Generator) -> Look:
+    """A plain grey table under an even light: product photographs, from which things are learnt first."""
+    grey = (0.50, 0.50, 0.50)
+    look = Look(table=grey, floor=(0.25, 0.25, 0.25), fixture=(0.36, 0.32, 0.28))
+    return jitter_camera(look, rng, 2.0, 0.02)
+
+
 def internet(rng: np.random.Generator) -> Look:
-    """A random look for pre-training pictures: wide ranges of camera, light, texture and exposure."""
+    """A random look for pre-training pictures: the studio, or wide ranges of camera, light and texture."""
+    if rng.random() < STUDIO:
+        return studio(rng)
 
     def grey_ish(low: float, high: float, spread: float) -> tuple[float, float, float]:
         base = rng.uniform(low, high)

@@ -24,7 +24,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One primitive of a prop: MuJoCo geom type, half-sizes, place in the prop's frame, own colour or None."""
+    """One primitive of a prop: MuJoCo geom type, half-sizes, place in the prop's frame, own colour."""
 
     kind: str
     size: tuple[float, ...]
@@ -72,9 +72,9 @@ def _mug(colour: str) -> Prop:
 
 
 def _open_box(colour: str, noun: str, half: float, wall: float, reach: float) -> Prop:
-    sides = [
-        Part("box", (half, 0.006, wall), (0.0, side * half, wall)) for side in (-1, 1)
-    ] + [Part("box", (0.006, half, wall), (side * half, 0.0, wall)) for side in (-1, 1)]
+    sides = [Part("box", (half, 0.006, wall), (0.0, side * half, wall)) for side in (-1, 1)] + [
+        Part("box", (0.006, half, wall), (side * half, 0.0, wall)) for side in (-1, 1)
+    ]
     floor = Part("box", (half, half, 0.003), (0.0, 0.0, 0.003))
     return Prop(noun, colour, (floor, *sides), 0.0, False, 0.006, reach)
 
@@ -98,28 +98,98 @@ _CATALOGUE = (
         (Part("box", (0.045, 0.008, 0.006)), Part("ellipsoid", (0.024, 0.018, 0.009), (0.05, 0, 0))),
         0.010,
     ),
-    Prop("eggplant", "purple", (Part("ellipsoid", (0.045, 0.024, 0.024)), Part("box", (0.008, 0.008, 0.008), (0.045, 0, 0), "green")), 0.024),
-    Prop("can", "red", (Part("cylinder", (0.024, 0.034)), Part("cylinder", (0.0245, 0.010), (0, 0, 0), "white")), 0.034),
-    Prop("bottle", "green", (Part("cylinder", (0.022, 0.030)), Part("cylinder", (0.010, 0.016), (0, 0, 0.045))), 0.030),
+    Prop(
+        "eggplant",
+        "purple",
+        (
+            Part("ellipsoid", (0.045, 0.024, 0.024)),
+            Part("box", (0.008, 0.008, 0.008), (0.045, 0, 0), "green"),
+        ),
+        0.024,
+    ),
+    Prop(
+        "can",
+        "red",
+        (Part("cylinder", (0.024, 0.034)), Part("cylinder", (0.0245, 0.010), (0, 0, 0), "white")),
+        0.034,
+    ),
+    Prop(
+        "bottle",
+        "green",
+        (Part("cylinder", (0.022, 0.030)), Part("cylinder", (0.010, 0.016), (0, 0, 0.045))),
+        0.030,
+    ),
     Prop("butter", "yellow", (Part("box", (0.036, 0.022, 0.016)),), 0.016),
-    Prop("carton", "blue", (Part("box", (0.022, 0.022, 0.036)), Part("box", (0.0225, 0.0225, 0.010), (0, 0, 0.012), "white")), 0.036),
-    Prop("pot", "gray", (Part("cylinder", (0.026, 0.030)), Part("box", (0.020, 0.006, 0.006), (0.040, 0, 0.015), "black")), 0.030),
-    Prop("bowl", "black", (Part("cylinder", (0.032, 0.015)), Part("cylinder", (0.025, 0.002), (0, 0, 0.015), "gray")), 0.015),
-    Prop("book", "pink", (Part("box", (0.028, 0.038, 0.012)), Part("box", (0.029, 0.036, 0.008), (0.001, 0, 0), "white")), 0.012),
-    Prop("plate", "white", (Part("cylinder", (0.060, 0.004), (0, 0, 0.004)), Part("cylinder", (0.040, 0.0015), (0, 0, 0.008), "gray")), 0.0, False, 0.009),
-    Prop("towel", "blue", (Part("box", (0.065, 0.055, 0.003), (0, 0, 0.003)), Part("box", (0.065, 0.010, 0.0005), (0, 0, 0.006), "white")), 0.0, False, 0.006),
+    Prop(
+        "carton",
+        "blue",
+        (Part("box", (0.022, 0.022, 0.036)), Part("box", (0.0225, 0.0225, 0.010), (0, 0, 0.012), "white")),
+        0.036,
+    ),
+    Prop(
+        "pot",
+        "gray",
+        (Part("cylinder", (0.026, 0.030)), Part("box", (0.020, 0.006, 0.006), (0.040, 0, 0.015), "black")),
+        0.030,
+    ),
+    Prop(
+        "bowl",
+        "black",
+        (Part("cylinder", (0.032, 0.015)), Part("cylinder", (0.025, 0.002), (0, 0, 0.015), "gray")),
+        0.015,
+    ),
+    Prop(
+        "book",
+        "pink",
+        (Part("box", (0.028, 0.038, 0.012)), Part("box", (0.029, 0.036, 0.008), (0.001, 0, 0), "white")),
+        0.012,
+    ),
+    Prop(
+        "plate",
+        "white",
+        (
+            Part("cylinder", (0.060, 0.004), (0, 0, 0.004)),
+            Part("cylinder", (0.040, 0.0015), (0, 0, 0.008), "gray"),
+        ),
+        0.0,
+        False,
+        0.009,
+    ),
+    Prop(
+        "towel",
+        "blue",
+        (
+            Part("box", (0.065, 0.055, 0.003), (0, 0, 0.003)),
+            Part("box", (0.065, 0.010, 0.0005), (0, 0, 0.006), "white"),
+        ),
+        0.0,
+        False,
+        0.006,
+    ),
     Prop("tray", "red", (Part("box", (0.070, 0.055, 0.005), (0, 0, 0.005)),), 0.0, False, 0.010),
-    Prop("stove", "black", (Part("box", (0.068, 0.068, 0.008), (0, 0, 0.008)), Part("cylinder", (0.045, 0.001), (0, 0, 0.0165), "gray")), 0.0, False, 0.017, 0.060),
+    Prop(
+        "stove",
+        "black",
+        (
+            Part("box", (0.068, 0.068, 0.008), (0, 0, 0.008)),
+            Part("cylinder", (0.045, 0.001), (0, 0, 0.0165), "gray"),
+        ),
+        0.0,
+        False,
+        0.017,
+        0.060,
+    ),
     _open_box("brown", "basket", 0.070, 0.018, 0.065),
     _open_box("green", "caddy", 0.062, 0.018, 0.060),
-)  # fmt: skip
+)
 
 SCALE = 1.15  # of the sizes above: at 64 pixels a block is then about seven pixels wide
 
 
 def _scaled(prop: Prop) -> Prop:
     parts = tuple(
-        replace(p, size=tuple(SCALE * v for v in p.size), at=tuple(SCALE * v for v in p.at)) for p in prop.parts
+        replace(p, size=tuple(SCALE * v for v in p.size), at=tuple(SCALE * v for v in p.at))
+        for p in prop.parts
     )
     return replace(prop, parts=parts, height=SCALE * prop.height, surface=SCALE * prop.surface)
 

@@ -1,7 +1,7 @@
 """Pictures with statements about them, true by the scene's own state.
 
 One picture carries every statement that it supports, by question set; training and evaluation choose among
-them. Places are read off the picture: `<loc00>` … `<loc63>` are the cells of an 8×8 grid in reading order,
+them. Places are read off the picture: `<loc00>` … `<loc63>` are the cells of an 8 by 8 grid in reading order,
 `<x00>` … `<x15>` and `<y00>` … `<y15>` sixteenths of its width and height.
 """
 
@@ -35,7 +35,7 @@ class Statement:
 
 @dataclass
 class Picture:
-    """A picture (size, size, 3) uint8, where each named thing is in it (column, row in 0..1), and what is true."""
+    """A picture (size, size, 3) uint8, where things are in it (column, row in 0..1), and what is true."""
 
     image: np.ndarray
     places: dict[str, tuple[float, float]]
@@ -118,7 +118,9 @@ class Painter:
             things["gripper"] = world.hand
         flat = project(look, np.array(list(things.values())))
         places = {
-            n: (float(p[0]), float(p[1])) for n, p in zip(things, flat, strict=True) if ((p > 0) & (p < 1)).all()
+            n: (float(p[0]), float(p[1]))
+            for n, p in zip(things, flat, strict=True)
+            if ((p > 0) & (p < 1)).all()
         }
         picture = Picture(image, places)
         cells = [cell(p) for p in places.values()]
@@ -172,7 +174,8 @@ def words() -> list[str]:
     """Every word of questions and answers, sorted, without the place tokens."""
     text = [
         "where is the at ? from point to what colour how many things are there a thing does hold",
-        "is there a drawer open door on the right bulb led gripper switch button yes no left near above below",
+        "is there a drawer open door on the right bulb led gripper switch button yes no",
+        "left near above below",
         " ".join(NUMBERS),
         " ".join(COLOURS),
         " ".join(f"{noun}s" for noun in AMBIGUOUS),

@@ -19,7 +19,9 @@ ROWS_A_SHARD = 512
 
 def vocabulary() -> list[str]:
     """Words of all questions, answers and instructions, then the place tokens; the order is fixed."""
-    spoken = {word for name in BENCHMARKS for text in get_benchmark(name).instructions() for word in text.split()}
+    spoken = {
+        word for name in BENCHMARKS for text in get_benchmark(name).instructions() for word in text.split()
+    }
     return sorted(spoken | set(questions.words())) + questions.place_tokens()
 
 

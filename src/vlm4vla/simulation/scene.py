@@ -94,8 +94,8 @@ def _fixture(name: str) -> str:
             '<geom name="knob:button" type="cylinder" size="0.020 0.010" pos="0 0 0.018" '
             'rgba="0.85 0.30 0.10 1" contype="0" conaffinity="0"/>'
         )
-    moving = moving.replace(':', f':{name}_') if moving else moving
-    base = base.replace(':', f':{name}_')
+    moving = moving.replace(":", f":{name}_") if moving else moving
+    base = base.replace(":", f":{name}_")
     place = _numbers(PARKED)
     return (
         f'<body name="{name}:base" mocap="true" pos="{place}">{base}</body>'
@@ -123,7 +123,9 @@ def mjcf(layout: Layout) -> str:
             )
     for name in layout.fixtures:
         if name not in STROKES:
-            raise UserError(f"scene: no fixture is called {name!r}: write one of {', '.join(sorted(STROKES))}")
+            raise UserError(
+                f"scene: no fixture is called {name!r}: write one of {', '.join(sorted(STROKES))}"
+            )
         bodies.append(_fixture(name))
     none = 'contype="0" conaffinity="0"'
     # Few facets: at 64 pixels they do not show, and a software renderer's time goes with the vertices.
@@ -145,11 +147,14 @@ def mjcf(layout: Layout) -> str:
     return f"""<mujoco>
 <compiler angle="degree"/>
 <option timestep="{TIMESTEP}" integrator="implicitfast" iterations="20" cone="pyramidal"/>
-<visual><quality offsamples="0" shadowsize="0" numslices="10" numstacks="6" numquads="1"/><global offwidth="{size}" offheight="{size}"/>
-<headlight ambient="0.4 0.4 0.4" diffuse="0.2 0.2 0.2" specular="0 0 0"/><map znear="0.02" zfar="10"/></visual>
+<visual><quality offsamples="0" shadowsize="0" numslices="10" numstacks="6" numquads="1"/>
+<global offwidth="{size}" offheight="{size}"/>
+<headlight ambient="0.4 0.4 0.4" diffuse="0.2 0.2 0.2" specular="0 0 0"/>
+<map znear="0.02" zfar="10"/></visual>
 <asset>{textures}</asset>
 <worldbody>
-<light name="lamp" pos="0.2 -0.4 1.5" dir="0 0.2 -1" castshadow="false" diffuse="0.6 0.6 0.6" specular="0 0 0"/>
+<light name="lamp" pos="0.2 -0.4 1.5" dir="0 0.2 -1" castshadow="false" diffuse="0.6 0.6 0.6"
+ specular="0 0 0"/>
 <camera name="camera" pos="0 -0.6 0.8"/>
 <geom name="floor" type="box" size="3 3 0.01" pos="0 0 -0.45" material="plain" {none}/>
 <geom name="table" type="box" size="{HALF_TABLE[0]} {HALF_TABLE[1]} 0.02" pos="0 0 -0.02" material="plain"
@@ -170,7 +175,7 @@ def mjcf(layout: Layout) -> str:
 
 
 class Arena:
-    """A compiled layout with its drawing context. Worlds made from it share textures and are drawn one by one.
+    """A compiled layout with its drawing context. Worlds made from it share its textures.
 
     Not thread-safe: one arena belongs to one process, because a GL context does.
     """
@@ -258,8 +263,8 @@ def gl_check() -> None:
         mujoco.GLContext(8, 8).free()
     except Exception as error:  # each backend raises its own type
         raise UserError(
-            f"no headless OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): install libegl1 and libgl1-mesa-dri, "
-            f"or libosmesa6 and set MUJOCO_GL=osmesa ({type(error).__name__})"
+            f"no headless OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): install libegl1 and "
+            f"libgl1-mesa-dri, or libosmesa6 and set MUJOCO_GL=osmesa ({type(error).__name__})"
         ) from None
 
 

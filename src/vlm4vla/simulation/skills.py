@@ -174,8 +174,8 @@ class Press:
 class Place:
     """Put a prop on or in something and let go.
 
-    `onto` is a prop, or "drawer". `beside` shifts the goal, `aim` only the place where the expert lets go (m),
-    so that two things fit into one basket.
+    `onto` is a prop, or "drawer". `beside` shifts the goal, `aim` only where the expert lets go (m), so
+    that two things fit into one basket.
     """
 
     prop: str
@@ -213,13 +213,14 @@ class Place:
             return take
         goal = self.goal(world) + [*self.aim, 0.012]
         away = world.hand - goal
-        if np.hypot(*away[:2]) < 0.014 and away[2] < 0.012:
+        stacking = self.onto in PROPS and PROPS[self.onto].movable  # a block set down askew falls off
+        if np.hypot(*away[:2]) < (0.005 if stacking else 0.014) and away[2] < (0.004 if stacking else 0.012):
             return Command(world.hand, 0.0, True)
         return Command(_funnel(world, goal, 0.02), 0.0, False)
 
 
 def limited(world: World, command: Command, speed: float, turn: float) -> tuple[np.ndarray, np.ndarray]:
-    """A command as motion (3,) m and rotation (3,) rad of one step, at most `speed` metres and `turn` radians.
+    """A command as motion (3,) m and rotation (3,) rad of one step, at most `speed` m and `turn` rad.
 
     Far away the hand moves at full speed, near the target at a share of the way, so that it arrives smoothly.
     """

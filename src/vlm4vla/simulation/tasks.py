@@ -19,7 +19,7 @@ from vlm4vla.simulation.world import START, World
 
 @dataclass(frozen=True)
 class Task:
-    """One instruction: solved when all its skills are done at the same time. The expert does them in order."""
+    """One instruction: solved when all its skills are done at once. The expert does them in order."""
 
     name: str
     instruction: str
@@ -41,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Episode:
-    """An initial state and the tasks to solve from it, one after another (one task everywhere but on CALVIN)."""
+    """An initial state and the tasks to solve from it, one after another (one task but on CALVIN)."""
 
     layout: Layout
     props: Mapping[str, tuple[float, float, float]]
@@ -60,8 +60,8 @@ class Benchmark(ABC):
     """An embedded benchmark.
 
     Called by: demonstrations (`demonstration`), rollouts (`evaluation`), the vocabulary (`instructions`).
-    Actions are (7,): x, y, z in `position_unit` metres, roll, pitch, yaw in `rotation_unit` radians, gripper in
-    the real benchmark's polarity.
+    Actions are (7,): x, y, z in `position_unit` metres, roll, pitch, yaw in `rotation_unit` radians, gripper
+    in the real benchmark's polarity.
     """
 
     name: str

@@ -30,7 +30,7 @@ START = (0.0, -0.02, 0.16)
 
 
 class World:
-    """State of one table. `held` is a prop's name, a fixture's name, or None; `q` the fixtures' positions (0..1).
+    """State of one table. `held`: a prop's or fixture's name, or None; `q`: the fixtures' positions (0..1).
 
     `lit` holds the state of "bulb" (the switch is up) and "led" (toggled by the button).
     """
@@ -142,7 +142,7 @@ class World:
     # -- acting --------------------------------------------------------------------------------------
 
     def step(self, motion: np.ndarray, rotation: np.ndarray, open_gripper: bool) -> None:
-        """One control step: move the hand by `motion` (3,) m, turn it by `rotation` (3,) rad, set the fingers."""
+        """One control step: move the hand by `motion` (3,) m, turn it by `rotation` (3,) rad, set fingers."""
         before = self.hand.copy()
         self.hand = np.clip(self.hand + motion, *REACH)
         self.rotation = self.rotation + rotation

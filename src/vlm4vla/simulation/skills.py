@@ -41,7 +41,7 @@ def _funnel(world: World, target: np.ndarray, floor: float = 0.012) -> np.ndarra
     """Next point on the way down to `target`: the height follows the horizontal distance, so that the hand
     comes from above and never through its neighbours."""
     away = float(np.hypot(*(target - world.hand)[:2]))
-    height = target[2] + np.clip(1.6 * (away - floor), 0.0, TRAVEL - min(target[2], TRAVEL))
+    height = target[2] + np.clip(1.6 * (away - floor), 0.0, max(TRAVEL - target[2], 0.03))
     return np.array([target[0], target[1], height])
 
 
@@ -214,8 +214,10 @@ class Place:
         goal = self.goal(world) + [*self.aim, 0.012]
         away = world.hand - goal
         stacking = self.onto in PROPS and PROPS[self.onto].movable  # a block set down askew falls off
-        if np.hypot(*away[:2]) < (0.005 if stacking else 0.014) and away[2] < (0.004 if stacking else 0.012):
+        if np.hypot(*away[:2]) < (0.006 if stacking else 0.014) and away[2] < (0.004 if stacking else 0.012):
             return Command(world.hand, 0.0, True)
+        if stacking and np.hypot(*away[:2]) > 0.07 and away[2] < 0.02:  # over the other block, not into it
+            return Command(np.array([*world.hand[:2], goal[2] + 0.04]), 0.0, False)
         return Command(_funnel(world, goal, 0.02), 0.0, False)
 
 

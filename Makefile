@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml workflow/environment.sh
 	@touch $@
 
 test: $(READY)
-	$(BIN)/pytest -n $(CORES) --dist loadgroup
+	$(BIN)/pytest -n $(CORES) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import yaml
@@ -41,17 +41,27 @@ def merge(base: dict, layer: dict) -> dict:
 
 
 class Smoke:
-    """The finished smoke study: where it lies, how long it took, what it printed; paths are absolute."""
+    """The finished smoke study in `folder`: where it lies and what it printed; paths are absolute.
+
+    Made by whoever comes first: the tests' other processes wait for it. RuntimeError when it fails.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        for name in ("Snakefile", "config.yaml"):
-            shutil.copy2(REPOSITORY / name, folder / name)
-        for name in ("rules", "workflow", "envs"):
-            shutil.copytree(REPOSITORY / name, folder / name, dirs_exist_ok=True)
-        start = time.monotonic()
-        self.done = snakemake("all_tables", "--cores", str(os.cpu_count()), folder=folder)
-        self.seconds = time.monotonic() - start
+        folder.mkdir(exist_ok=True)
+        told = folder / "told.txt"
+        with (folder / "making").open("w") as making:
+            fcntl.flock(making, fcntl.LOCK_EX)
+            if not told.exists():
+                for name in ("Snakefile", "config.yaml"):
+                    shutil.copy2(REPOSITORY / name, folder / name)
+                for name in ("rules", "workflow", "envs"):
+                    shutil.copytree(REPOSITORY / name, folder / name, dirs_exist_ok=True)
+                done = snakemake("all_tables", "--cores", str(os.cpu_count()), folder=folder)
+                if done.returncode:
+                    raise RuntimeError(done.stderr[-6000:])
+                told.write_text(done.stderr)
+        self.told = told.read_text()
         layers = [yaml.safe_load((REPOSITORY / name).read_text()) for name in ("config.yaml", LAYER)]
         self.study = Study(load_config(merge(*layers) | {"results": str(folder / "results")}))
 

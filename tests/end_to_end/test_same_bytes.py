@@ -14,7 +14,7 @@ import pytest
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.study import Run
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("smoke"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 RUN = Run("paligemma-1", "none", "full", "bridge", 0)
 
 # Runs the command in a process that kills itself: at the given call of a function, before it happens.

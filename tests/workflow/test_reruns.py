@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("finished")]  # one worker makes the fixture
+pytestmark = pytest.mark.workflow
 SMOKE = "workflow/scales/smoke.yaml"
 TRAINING = {"steps": 6, "batch": 8, "optimiser": {"learning_rate": 0.0007}}
 

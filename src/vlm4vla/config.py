@@ -129,7 +129,16 @@ class Recipe(Strict):
     training: Training
 
 
+class Aligning(Strict):
+    """Contrastive training of the vision encoder with words: alone for `training`, then with `weight` beside
+    the next-token loss."""
+
+    weight: Rate
+    training: Training
+
+
 class Pretraining(Strict):
+    alignment: Aligning | None = None  # one setting for all families
     recipes: dict[Name, Recipe]
     seed: int = 0
 
@@ -283,6 +292,7 @@ class BackboneSettings(Strict):
     name: Name
     backbone: Backbone
     recipe: Recipe | None
+    alignment: Aligning | None
     image_size: Positive
     seed: int
 

@@ -176,6 +176,7 @@ class Study:
                 name=wildcards.vlm,
                 backbone=backbone,
                 recipe=recipe,
+                alignment=pretraining.alignment if recipe else None,
                 image_size=self.config.image_size,
                 seed=pretraining.seed,
             )

@@ -21,6 +21,9 @@ from vlm4vla.config import TinySize
 
 INSTRUCTION = "What action should the robotic arm take to"  # the study's prompt for chat families
 PATCH = 16  # pixels a side of a tiny backbone's patch: 64x64 pictures give 16 image tokens
+# Mean and deviation of the embedded pre-training pictures (0..1). The released processors' own are made for
+# photographs: with them a tiny backbone sees little more than the brightness of the table.
+TINY_MEAN, TINY_STD = [0.33] * 3, [0.11] * 3
 TINY_POSITIONS = 512  # tokens a tiny backbone can read
 
 
@@ -114,6 +117,14 @@ class Adapter(ABC):
         shorter, cut on the left (last_position.py).
         """
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
+
+    def projector(self, model: PreTrainedModel) -> nn.Module:
+        """The module that gives the picture's tokens as the language model reads them."""
+        return model.model.multi_modal_projector
+
+    def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
+        """Run the vision encoder and the projector alone on `LoadedBackbone.encode_images`' inputs."""
+        model.model.get_image_features(**inputs)
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         """The last text layer's modules that add to the residual stream, and the norm after it."""

@@ -14,9 +14,8 @@ from typing import Any
 
 from torch import nn
 from transformers import InternVLConfig, PreTrainedModel
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
+from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD
 from vlm4vla.backbones.chatml import ChatML
 from vlm4vla.config import TinySize
 
@@ -73,6 +72,6 @@ class InternVL(ChatML):
         return GotOcr2ImageProcessorPil(
             size={"height": image_size, "width": image_size},
             crop_to_patches=False,
-            image_mean=IMAGENET_DEFAULT_MEAN,
-            image_std=IMAGENET_DEFAULT_STD,
+            image_mean=TINY_MEAN,
+            image_std=TINY_STD,
         )

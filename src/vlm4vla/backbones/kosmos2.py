@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config, PreTrainedModel
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS, Adapter
+from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
 from vlm4vla.config import TinySize
 
@@ -61,15 +60,26 @@ class Kosmos2(Adapter):
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.vision_model]
 
+    @staticmethod
+    def _picture(model: PreTrainedModel, pixel_values: Tensor) -> Tensor:
+        vision = model.vision_model.model
+        features = vision.post_layernorm(vision(pixel_values).last_hidden_state)
+        picture, _ = model.image_to_text_projection(nn.functional.normalize(features, dim=-1))
+        return picture
+
+    def projector(self, model: PreTrainedModel) -> nn.Module:
+        return model.image_to_text_projection
+
+    def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
+        self._picture(model, **inputs)
+
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         text = model.text_model.model
         return [text.layers[-1].self_attn.out_proj, text.layers[-1].ffn, text.layer_norm]
 
     def last_hidden(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> Tensor:
         inputs = dict(inputs)
-        vision = model.vision_model.model
-        features = vision.post_layernorm(vision(inputs.pop("pixel_values")).last_hidden_state)
-        picture, _ = model.image_to_text_projection(nn.functional.normalize(features, dim=-1))
+        picture = self._picture(model, inputs.pop("pixel_values"))
         text = model.text_model.model
         return text(
             inputs_embeds=embeddings, image_embeds=picture, use_cache=False, **inputs
@@ -108,9 +118,7 @@ class Kosmos2(Adapter):
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
         side = {"height": image_size, "width": image_size}
-        return CLIPImageProcessorPil(
-            size=side, crop_size=side, image_mean=OPENAI_CLIP_MEAN, image_std=OPENAI_CLIP_STD
-        )
+        return CLIPImageProcessorPil(size=side, crop_size=side, image_mean=TINY_MEAN, image_std=TINY_STD)
 
     @classmethod
     def tiny_initialise(cls, model: PreTrainedModel) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PaliGemmaConfig, PreTrainedConfig, PreTrainedModel
 
-from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS, Adapter
+from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
 from vlm4vla.config import TinySize
 
@@ -106,7 +106,7 @@ class PaliGemma(Adapter):
         from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
         side = {"height": image_size, "width": image_size}
-        return SiglipImageProcessorPil(size=side, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+        return SiglipImageProcessorPil(size=side, image_mean=TINY_MEAN, image_std=TINY_STD)
 
 
 class PaliGemma2(PaliGemma):

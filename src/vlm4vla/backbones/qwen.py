@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
 
-from vlm4vla.backbones.adapter import PATCH
+from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.chatml import ChatML
 from vlm4vla.backbones.packed_attention import use_packed_attention
 
@@ -80,6 +80,9 @@ class Qwen(ChatML):
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.model.visual]
 
+    def projector(self, model: PreTrainedModel) -> nn.Module:
+        return model.model.visual
+
     def prepare(self, model: PreTrainedModel) -> None:
         use_packed_attention(model.model.visual)
 
@@ -95,7 +98,7 @@ class Qwen(ChatML):
         return {key: tokenizer.convert_tokens_to_ids(token) for key, token in names.items()}
 
     @staticmethod
-    def tiny_processor(image_size: int, mean: list[float], std: list[float]) -> Any:
+    def tiny_image_processor(image_size: int) -> Any:
         """Qwen's image processor with patches that match `tiny_config`: one frame, no merging."""
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -105,6 +108,6 @@ class Qwen(ChatML):
             patch_size=PATCH,
             temporal_patch_size=1,
             merge_size=1,
-            image_mean=mean,
-            image_std=std,
+            image_mean=TINY_MEAN,
+            image_std=TINY_STD,
         )

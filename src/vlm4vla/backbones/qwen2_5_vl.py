@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.vision_utils import get_vision_window_index
 
 from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
@@ -72,10 +71,6 @@ class Qwen25VL(Qwen):
             tie_word_embeddings=True,
             **cls.token_ids(tokenizer),
         )
-
-    @classmethod
-    def tiny_image_processor(cls, image_size: int) -> Any:
-        return cls.tiny_processor(image_size, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
 
 
 Qwen25VL.phrases += (VIDEO,)

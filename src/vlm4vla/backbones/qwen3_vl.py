@@ -83,7 +83,3 @@ class Qwen3VL(Qwen):
             tie_word_embeddings=True,
             **cls.token_ids(tokenizer),
         )
-
-    @classmethod
-    def tiny_image_processor(cls, image_size: int) -> Any:
-        return cls.tiny_processor(image_size, [0.5] * 3, [0.5] * 3)

@@ -10,6 +10,7 @@ from pathlib import Path
 from vlm4vla.artefacts import Provenance, UserError, file_hash
 from vlm4vla.config import BackboneSettings
 
+ALIGNMENT = "alignment"  # subfolder with that training's log
 PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # what a Hugging Face folder needs here
 
 
@@ -24,12 +25,14 @@ def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
         _take(settings, output)
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
+    for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):
+        shutil.rmtree(part, ignore_errors=True)  # not before the artefact is whole
 
 
 def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None:
     from vlm4vla.backbones import build
     from vlm4vla.data.questions import TRAIN, read_questions
+    from vlm4vla.training.alignment import Alignment, AlignmentObjective, Named, PictureBatches
     from vlm4vla.training.loop import train
     from vlm4vla.training.question_batches import QuestionBatches, QuestionObjective
 
@@ -45,17 +48,33 @@ def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None
         )
     backbone = build(settings.backbone, settings.name, words, settings.image_size, settings.seed)
     batch = recipe.training.batch
-    samples = QuestionBatches(backbone, pictures, dict(recipe.mixture), batch, settings.seed)
+    identity = {
+        "settings": settings.model_dump(mode="json"),
+        "questions": file_hash(questions / "provenance.json"),
+    }
+    named = alignment = None
+    weight = 0.0
+    if settings.alignment is not None:
+        named = Named(backbone, pictures)
+        alignment = Alignment(backbone, named.ids)
+        weight = settings.alignment.weight
+        train(
+            AlignmentObjective(backbone, alignment),
+            PictureBatches(backbone, named, settings.alignment.training.batch, settings.seed),
+            training=settings.alignment.training,
+            seed=settings.seed,
+            folder=output / ALIGNMENT,
+            identity=identity,
+            title=f"alignment {settings.name}",
+        )
+        backbone.model.requires_grad_(True)  # it had no use for the language model
     train(
-        QuestionObjective(backbone),
-        samples,
+        QuestionObjective(backbone, alignment, weight),
+        QuestionBatches(backbone, pictures, dict(recipe.mixture), batch, settings.seed, named),
         training=recipe.training,
         seed=settings.seed,
         folder=output,
-        identity={
-            "settings": settings.model_dump(mode="json"),
-            "questions": file_hash(questions / "provenance.json"),
-        },
+        identity=identity,
         title=f"pre-training {settings.name}",
     )
     backbone.save(output)

@@ -59,44 +59,23 @@ def jitter_camera(look: Look, rng: np.random.Generator, degrees: float, share: f
     )
 
 
-STUDIO = 0.5  # share of pre-training pictures that are taken in the plain studio
-
-
-def studio(rng: np.random.Generator) -> Look:
-    """A plain grey table under an even light: product photographs, from which things are learnt first."""
-    grey = (0.50, 0.50, 0.50)
-    look = Look(table=grey, floor=(0.25, 0.25, 0.25), fixture=(0.36, 0.32, 0.28))
-    return jitter_camera(look, rng, 2.0, 0.02)
-
-
 def internet(rng: np.random.Generator) -> Look:
-    """A random look for pre-training pictures: the studio, or wide ranges of camera, light and texture."""
-    if rng.random() < STUDIO:
-        return studio(rng)
+    """A random look for pre-training pictures: plain tables of any shade of grey, seen from another camera
+    than the benchmarks', under a light that varies.
 
-    def grey_ish(low: float, high: float, spread: float) -> tuple[float, float, float]:
-        base = rng.uniform(low, high)
-        return tuple(float(c) for c in np.clip(base + rng.uniform(-spread, spread, 3), 0.03, 1.0))
-
+    The ranges are narrow for a reason that was measured: with textures and coloured tables in them a
+    backbone of this size had learnt no place after 900 updates (docs/decisions.md).
+    """
+    grey = rng.uniform(0.35, 0.60)
+    floor = rng.uniform(0.15, 0.30)
     return Look(
         camera=Camera(
-            elevation=rng.uniform(49, 65),
-            azimuth=90 + rng.uniform(-8, 8),
-            distance=rng.uniform(0.74, 0.86),
-            field_of_view=rng.uniform(37, 41),
-            target=(rng.uniform(-0.03, 0.03), rng.uniform(-0.02, 0.05), 0.0),
+            elevation=60 + rng.uniform(-2, 2),
+            azimuth=90 + rng.uniform(-2, 2),
+            distance=0.78 * (1 + rng.uniform(-0.02, 0.02)),
         ),
-        table=grey_ish(0.3, 0.9, 0.08),
-        table_material=str(rng.choice(MATERIALS)),
-        floor=grey_ish(0.1, 0.8, 0.08),
-        floor_material=str(rng.choice(MATERIALS)),
-        fixture=grey_ish(0.2, 0.8, 0.2),
-        handle=grey_ish(0.05, 0.9, 0.1),
-        hand=grey_ish(0.1, 0.7, 0.08),
-        light=rng.uniform(0.4, 0.8),
-        light_at=(rng.uniform(-0.6, 0.6), rng.uniform(-0.8, 0.2), 1.5),
-        shade=rng.uniform(0.75, 1.1),
-        tint=tuple(float(c) for c in rng.uniform(-0.05, 0.05, 3)),
-        noise=rng.uniform(0.0, 0.012),
-        gain=rng.uniform(0.85, 1.15),
+        table=(grey, grey, grey),
+        floor=(floor, floor, floor),
+        fixture=(0.36, 0.32, 0.28),
+        light=rng.uniform(0.25, 0.40),
     )

@@ -22,6 +22,7 @@ BINS = 16
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
 FIXTURES = {"drawer": "drawer", "slider": "door", "switch": "switch", "button": "button"}
+LISTED = 3  # things in a caption
 NEAR = 0.06  # share of the picture below which two things are neither left nor right of each other
 LAYOUT = Layout(tuple(PROPS), tuple(FIXTURES), frozen=True)
 
@@ -123,14 +124,17 @@ class Painter:
             if ((p > 0) & (p < 1)).all()
         }
         picture = Picture(image, places)
-        cells = [cell(p) for p in places.values()]
-        picture.statements = [
-            Statement("caption", f"what is at {cell(p)} ?", n)
-            for n, p in places.items()
-            if cells.count(cell(p)) == 1  # two things in one cell have no one answer
-        ]
+        picture.statements = [Statement("caption", "describe", text) for text in self._captions(rng, places)]
         picture.statements += self._questions(rng, places, names, carried, shown, set(at))
         return picture
+
+    def _captions(self, rng, places) -> list[str]:
+        """What is where, `LISTED` things at a time, in an order of their own each time."""
+        out = []
+        for _ in range(3):
+            order = [str(n) for n in rng.permutation(sorted(places))[:LISTED]]
+            out.append(" ".join(f"{n} {cell(places[n])}" for n in order))
+        return out
 
     def _questions(self, rng, places, names, carried, shown, fixtures) -> list[Statement]:
         out = [Statement("where", f"where is the {n} ?", cell(p)) for n, p in places.items()]

@@ -32,7 +32,7 @@ class FlatParameters:
         self.weights = nn.Parameter(torch.zeros(sum(room), dtype=dtype, device=device), requires_grad=True)
         self.weights.grad = torch.zeros_like(self.weights)
         self.slices: list[nn.Parameter] = []  # one for each part
-        self.views: list[list[nn.Parameter]] = []  # of each part, in the parameters' own shapes
+        self.views: list[list[nn.Parameter]] = []  # of each part; (rows, all else) beyond two dimensions
         self._gradient_views: list[torch.Tensor] = []
         begin = 0
         index = 0
@@ -44,10 +44,11 @@ class FlatParameters:
                 view = self.weights.data[place].view(parameter.shape)
                 view.copy_(parameter.data)
                 parameter.data = view
-                proxy = nn.Parameter(view)
-                proxy.grad = self.weights.grad[place].view(parameter.shape)
+                gradient = self.weights.grad[place].view(parameter.shape)
+                proxy = nn.Parameter(view.flatten(1) if view.ndim > 2 else view)
+                proxy.grad = gradient.view(proxy.shape)
                 views.append(proxy)
-                self._gradient_views.append(proxy.grad)
+                self._gradient_views.append(gradient)
                 begin += room[index]
                 index += 1
             whole = nn.Parameter(self.weights.data[start:begin])

@@ -15,8 +15,9 @@ MUON_MOMENTUM = 0.95
 def split_parameters(model: nn.Module, optimiser: str) -> tuple[Named, Named, Named]:
     """Trainable parameters as (Muon's, AdamW's with weight decay, AdamW's without), in the model's order.
 
-    Muon's are hidden matrices: 2-D `weight`s that belong neither to an embedding nor to the output layer
-    (none when `optimiser` is adamw). Decay acts on two dimensions and more: not on biases and norms.
+    Muon's are hidden matrices: `weight`s of two dimensions and more (a patch convolution is the matrix that
+    maps a patch) that belong neither to an embedding nor to the output layer; none when `optimiser` is adamw.
+    Decay acts on two dimensions and more: not on biases and norms.
     """
     apart = set()
     for module in model.modules():
@@ -28,7 +29,7 @@ def split_parameters(model: nn.Module, optimiser: str) -> tuple[Named, Named, Na
     parts: tuple[Named, Named, Named] = ([], [], [])
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            hidden = parameter.ndim == 2 and name.endswith("weight") and id(parameter) not in apart
+            hidden = parameter.ndim >= 2 and name.endswith("weight") and id(parameter) not in apart
             if hidden and optimiser == "muon":
                 parts[0].append((name, parameter))
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,30 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.logits import hidden_states, logits
 from vlm4vla.data.questions import Questions, Statement
+from vlm4vla.training.alignment import Alignment, Named, picture_tokens
 from vlm4vla.training.sampling import ShuffledIds
 
 
 class QuestionObjective(nn.Module):
-    """Mean cross-entropy of the learnt tokens (answers and their end) of a `QuestionBatches` batch."""
+    """Mean cross-entropy of the learnt tokens (answers and their end) of a `QuestionBatches` batch, and
+    `weight` times the loss of `alignment` when there is one."""
 
-    def __init__(self, backbone: LoadedBackbone):
+    def __init__(self, backbone: LoadedBackbone, alignment: Alignment | None = None, weight: float = 0.0):
         super().__init__()
         self.model = backbone.model
         self.backbone = backbone
+        self.alignment = alignment
+        self.weight = weight
 
-    def forward(self, batch: tuple[dict[str, Any], Tensor]) -> Tensor:
-        """`batch`: model inputs, and (B, T) bool, true where the token is learnt from those before it."""
-        inputs, learnt = batch
-        hidden = hidden_states(self.backbone, inputs)[:, :-1][learnt[:, 1:]]  # (tokens, d)
-        return nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][learnt])
+    def forward(self, batch: tuple[dict[str, Any], Tensor, Tensor | None]) -> Tensor:
+        """`batch`: model inputs, (B, T) bool, true where the token is learnt from those before it, and what
+        `Named` says of the pictures."""
+        inputs, learnt, named = batch
+        with picture_tokens(self.backbone) as seen:
+            states = hidden_states(self.backbone, inputs)
+        hidden = states[:, :-1][learnt[:, 1:]]  # (tokens, d)
+        loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][learnt])
+        return loss if self.alignment is None else loss + self.weight * self.alignment(seen[0], named)
 
 
 class QuestionBatches:
@@ -39,10 +48,17 @@ class QuestionBatches:
     """
 
     def __init__(
-        self, backbone: LoadedBackbone, questions: Questions, mixture: dict[str, float], batch: int, seed: int
+        self,
+        backbone: LoadedBackbone,
+        questions: Questions,
+        mixture: dict[str, float],
+        batch: int,
+        seed: int,
+        named: Named | None = None,
     ):
         self.backbone = backbone
         self.questions = questions
+        self.named = named
         self._sets = sorted(mixture)
         self._means = np.array([mixture[name] for name in self._sets])
         present = {statement.set for statement in questions.statements}
@@ -54,7 +70,7 @@ class QuestionBatches:
                 )
         numbers = {name: number for number, name in enumerate(self._sets)}
         self._set_of = np.array([numbers.get(statement.set, -1) for statement in questions.statements])
-        self._places = [place_named(statement) for statement in questions.statements]
+        self._places = [places_named(statement) for statement in questions.statements]
         self._pictures = ShuffledIds(len(questions), batch, seed)
         self._pieces: dict[tuple[str, bool], list[int]] = {}
 
@@ -62,14 +78,16 @@ class QuestionBatches:
         """Pictures of an update."""
         return self._pictures.at(step)
 
-    def batch(self, ids: np.ndarray, random: np.random.Generator) -> tuple[dict[str, Any], Tensor]:
-        """Model inputs and the mask of learnt tokens (B, T)."""
+    def batch(
+        self, ids: np.ndarray, random: np.random.Generator
+    ) -> tuple[dict[str, Any], Tensor, Tensor | None]:
+        """Model inputs, the mask of learnt tokens (B, T), and what is named where (None without `named`)."""
         texts = [self._text(self.draw(picture, random)) for picture in ids]
         inputs = self.backbone.batch([text for text, _ in texts], self.questions.images(ids))
         learnt = np.zeros(tuple(inputs["input_ids"].shape), dtype=bool)
         for row, (_, mask) in zip(learnt, texts, strict=True):
             row[len(row) - len(mask) :] = mask
-        return inputs, torch.from_numpy(learnt)
+        return inputs, torch.from_numpy(learnt), None if self.named is None else self.named.of(ids)
 
     def draw(self, picture: int, random: np.random.Generator) -> list[int]:
         """Numbers of the statements that a text about `picture` holds, in order."""
@@ -77,15 +95,14 @@ class QuestionBatches:
         # keeps the padding short.
         left = np.diff(np.floor(np.cumsum([0, *self._means]) + random.random()))
         chosen: list[int] = []
-        named: set[str] = set()
+        taken: set[str] = set()
         for number in random.permutation(self.questions.of(picture)):
             of = self._set_of[number]
-            place = self._places[number]
-            if of >= 0 and left[of] > 0 and place not in named:
+            places = self._places[number]
+            if of >= 0 and left[of] > 0 and taken.isdisjoint(places):
                 left[of] -= 1
                 chosen.append(int(number))
-                if place:
-                    named.add(place)
+                taken.update(places)
         # A text needs one statement; a picture's draw may have rounded all means down.
         return chosen or [int(random.choice(self.questions.of(picture)))]
 
@@ -117,7 +134,7 @@ class QuestionBatches:
         return self._pieces[key]
 
 
-def place_named(statement: Statement) -> str:
-    """The coordinates in a statement, such as `<loc27>` or `<x07> <y12>`; empty when it has none."""
-    words = f"{statement.question} {statement.answer}".split()
-    return " ".join(word for word in words if word.startswith("<"))
+def places_named(statement: Statement) -> list[str]:
+    """The places in a statement, such as `<loc27>` or `<x07> <y12>`."""
+    words = f"{statement.question} {statement.answer}"
+    return re.findall(r"<loc\d+>|<x\d+> <y\d+>", words)

@@ -292,7 +292,7 @@ class BackboneSettings(Strict):
     name: Name
     backbone: Backbone
     recipe: Recipe | None
-    alignment: Aligning | None
+    alignment: Aligning | None = None
     image_size: Positive
     seed: int
 

@@ -4,7 +4,7 @@ import pytest
 from small_inputs import write_demonstrations, write_questions
 
 from vlm4vla.backbones.stage import run as backbone_stage
-from vlm4vla.config import Backbone, BackboneSettings, Optimiser, Recipe, TinySize, Training
+from vlm4vla.config import Aligning, Backbone, BackboneSettings, Optimiser, Recipe, TinySize, Training
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,7 @@ def backbone_settings():
         name="tiny",
         backbone=Backbone(family="paligemma", parameters_b=1, tiny=size, pretraining="r"),
         recipe=Recipe(mixture={"caption": 1, "where": 0.5, "colour": 0.5}, training=training),
+        alignment=Aligning(weight=0.3, training=training),
         image_size=64,
         seed=3,
     )

@@ -41,7 +41,8 @@ def test_the_folder_loads_and_says_what_it_is_made_of(backbone, questions, backb
     assert record["inputs"]["questions"]["sha256"] == file_hash(questions / "provenance.json")
     assert record["outputs"] == {"model.safetensors": file_hash(backbone / "model.safetensors")}
     assert [line["step"] for line in log_without_times(backbone)] == [2, 4]
-    assert not (backbone / "checkpoints").exists()
+    assert [line["step"] for line in log_without_times(backbone / "alignment")] == [2, 4]
+    assert not list(backbone.rglob("checkpoints"))
 
 
 def test_killed_pretraining_ends_with_the_same_bytes(tmp_path, backbone, questions, backbone_settings):

@@ -9,7 +9,7 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import FAMILIES, build
 from vlm4vla.config import Backbone, TinySize
 from vlm4vla.data.questions import Statement, read_questions
-from vlm4vla.training.question_batches import QuestionBatches, QuestionObjective, place_named
+from vlm4vla.training.question_batches import QuestionBatches, QuestionObjective, places_named
 
 SENTENCE = "describe where is the red green blue block ? what colour"
 WORDS = [*SENTENCE.split(), *(f"<loc{cell}>" for cell in range(16))]
@@ -40,7 +40,8 @@ MIXTURE = {"caption": 1.0, "where": 1.0, "colour": 0.5}
 def test_texts_are_conversations(train_split):
     backbone = make("qwen3_vl")
     samples = QuestionBatches(backbone, train_split, {"caption": 1, "colour": 1}, 4, 0)
-    inputs, learnt = samples.batch(np.arange(4), np.random.default_rng(0))
+    inputs, learnt, named = samples.batch(np.arange(4), np.random.default_rng(0))
+    assert named is None
     for row in range(4):
         random = np.random.default_rng(0)
         drawn = [samples.draw(picture, random) for picture in range(4)][row]
@@ -72,14 +73,15 @@ def test_no_place_is_named_twice(train_split):
     samples = QuestionBatches(make("paligemma"), train_split, MIXTURE, 4, 0)
     for turn in range(200):
         drawn = samples.draw(turn % len(train_split), np.random.default_rng(turn))
-        places = [place_named(train_split.statements[number]) for number in drawn]
-        places = [place for place in places if place]
+        places = [place for number in drawn for place in places_named(train_split.statements[number])]
         assert len(places) == len(set(places))
 
 
 def test_places_are_whole_coordinates():
-    assert place_named(Statement("pointing", "point to the cup", "<x07> <y12>")) == "<x07> <y12>"
-    assert place_named(Statement("colour", "what colour ?", "red")) == ""
+    assert places_named(Statement("pointing", "point to the cup", "<x07> <y12>")) == ["<x07> <y12>"]
+    listed = Statement("caption", "describe", "cup <loc03> red block <loc27>")
+    assert places_named(listed) == ["<loc03>", "<loc27>"]
+    assert places_named(Statement("colour", "what colour ?", "red")) == []
 
 
 def test_a_set_without_statements_is_refused(train_split):
@@ -93,8 +95,10 @@ def test_loss_is_that_of_the_whole_model(train_split, family):
     backbone = make(family)
     backbone.model.eval()
     samples = QuestionBatches(backbone, train_split, MIXTURE, 4, 0)
-    inputs, learnt = samples.batch(np.arange(6), np.random.default_rng(1))
+    inputs, learnt, named = samples.batch(np.arange(6), np.random.default_rng(1))
     labels = torch.where(learnt, inputs["input_ids"], -100)
     logits = backbone.model(**inputs).logits
     expected = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
-    torch.testing.assert_close(QuestionObjective(backbone)((inputs, learnt)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        QuestionObjective(backbone)((inputs, learnt, named)), expected, atol=1e-5, rtol=1e-5
+    )

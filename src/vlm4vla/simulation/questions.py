@@ -90,7 +90,7 @@ class Painter:
         fixtures = [n for n in FIXTURES if rng.random() < 0.15]
         count = int(rng.choice([1, 2, 3, 4], p=[0.45, 0.25, 0.2, 0.1]))
         names = [str(n) for n in rng.choice(list(PROPS), count, replace=False)]
-        shown = bool(rng.random() < 0.55)
+        shown = bool(rng.random() < 0.7)
         held = bool(shown and rng.random() < 0.3)
         spots = scatter(rng, len(fixtures) + len(names), (-0.25, -0.20), (0.25, 0.22), 0.10)
         at = dict(zip(fixtures, spots, strict=False))

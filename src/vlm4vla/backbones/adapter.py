@@ -23,7 +23,7 @@ INSTRUCTION = "What action should the robotic arm take to"  # the study's prompt
 PATCH = 16  # pixels a side of a tiny backbone's patch: 64x64 pictures give 16 image tokens
 # Mean and deviation of the embedded pre-training pictures (0..1). The released processors' own are made for
 # photographs: with them a tiny backbone sees little more than the brightness of the table.
-TINY_MEAN, TINY_STD = [0.33] * 3, [0.11] * 3
+TINY_MEAN, TINY_STD = [0.41] * 3, [0.16] * 3
 TINY_POSITIONS = 512  # tokens a tiny backbone can read
 
 

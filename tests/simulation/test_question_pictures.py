@@ -30,7 +30,7 @@ def test_places_are_where_the_coloured_pixels_are():
     """A red ball alone on its table: its reddest pixels surround the place that is claimed."""
     painter = Painter(64, "benchmark")
     checked = 0
-    for index in range(200):
+    for index in range(400):
         picture = painter.draw("train", 3, index)
         names = set(picture.places)
         others = {"red block", "red mug", "can", "tray", "button", "gripper", "orange block", "orange ball"}

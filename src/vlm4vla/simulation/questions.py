@@ -177,7 +177,7 @@ class Painter:
 def words() -> list[str]:
     """Every word of questions and answers, sorted, without the place tokens."""
     text = [
-        "where is the at ? from point to what colour how many things are there a thing does hold",
+        "describe where is the ? from point to what colour how many things are there a thing does hold",
         "is there a drawer open door on the right bulb led gripper switch button yes no",
         "left near above below",
         " ".join(NUMBERS),

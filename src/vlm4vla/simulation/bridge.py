@@ -40,7 +40,7 @@ KITCHENS = (
     Look(table=(0.76, 0.74, 0.68), table_material="gradient", floor=(0.45, 0.38, 0.30), light=0.66),
 )
 SIMULATED = Look(
-    camera=Camera(elevation=56.5, azimuth=89.0, distance=0.81),
+    camera=Camera(elevation=66.5, azimuth=89.0, distance=0.81),
     table=(0.66, 0.60, 0.52),
     table_material="plain",
     floor=(0.42, 0.42, 0.44),
@@ -53,8 +53,8 @@ class Bridge(Benchmark):
     fps = 5
     position_unit = 1.0  # metres, as Bridge V2 records them
     rotation_unit = 1.0
-    speed = 0.040
-    turn = 0.15
+    speed = 0.071
+    turn = 0.3
 
     def instructions(self) -> list[str]:
         return [wording for _, _, wordings in TASKS.values() for wording in wordings]

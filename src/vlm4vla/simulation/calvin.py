@@ -50,17 +50,17 @@ class Environment:
 ENVIRONMENTS: dict[str, Environment] = {
     "A": Environment(
         Look(
-            camera=Camera(elevation=54, azimuth=88, distance=0.81),
+            camera=Camera(elevation=64, azimuth=88, distance=0.81),
             table=(0.78, 0.70, 0.58),
             table_material="wood",
             floor=(0.40, 0.42, 0.45),
             fixture=(0.52, 0.36, 0.22),
         ),
-        {"drawer": (-0.23, -0.02), "slider": (-0.03, 0.22), "switch": (0.27, -0.14), "button": (0.26, 0.13)},
+        {"drawer": (-0.20, -0.02), "slider": (-0.03, 0.21), "switch": (0.23, -0.13), "button": (0.23, 0.12)},
     ),
     "B": Environment(
         Look(
-            camera=Camera(elevation=58, azimuth=92, distance=0.82),
+            camera=Camera(elevation=68, azimuth=92, distance=0.82),
             table=(0.55, 0.62, 0.68),
             table_material="checker",
             floor=(0.25, 0.25, 0.28),
@@ -68,11 +68,11 @@ ENVIRONMENTS: dict[str, Environment] = {
             handle=(0.35, 0.10, 0.08),
             light=0.55,
         ),
-        {"drawer": (0.23, -0.04), "slider": (0.05, 0.21), "switch": (-0.28, -0.12), "button": (-0.26, 0.14)},
+        {"drawer": (0.20, -0.03), "slider": (0.05, 0.20), "switch": (-0.23, -0.12), "button": (-0.23, 0.13)},
     ),
     "C": Environment(
         Look(
-            camera=Camera(elevation=56, azimuth=90, distance=0.80),
+            camera=Camera(elevation=66, azimuth=90, distance=0.80),
             table=(0.45, 0.50, 0.42),
             table_material="speckle",
             floor=(0.60, 0.58, 0.55),
@@ -80,11 +80,11 @@ ENVIRONMENTS: dict[str, Environment] = {
             handle=(0.75, 0.72, 0.65),
             light=0.68,
         ),
-        {"drawer": (-0.22, 0.02), "slider": (0.08, 0.22), "switch": (0.28, -0.05), "button": (0.24, -0.19)},
+        {"drawer": (-0.20, 0.02), "slider": (0.08, 0.21), "switch": (0.24, -0.02), "button": (0.21, -0.17)},
     ),
     "D": Environment(
         Look(
-            camera=Camera(elevation=56, azimuth=89, distance=0.81),
+            camera=Camera(elevation=66, azimuth=89, distance=0.81),
             table=(0.66, 0.58, 0.62),
             table_material="plain",
             floor=(0.32, 0.36, 0.34),
@@ -92,7 +92,7 @@ ENVIRONMENTS: dict[str, Environment] = {
             handle=(0.20, 0.22, 0.26),
             light=0.62,
         ),
-        {"drawer": (-0.23, 0.0), "slider": (0.03, 0.22), "switch": (0.275, -0.10), "button": (0.25, 0.15)},
+        {"drawer": (-0.20, 0.0), "slider": (0.03, 0.21), "switch": (0.23, -0.09), "button": (0.22, 0.14)},
     ),
 }
 
@@ -166,11 +166,11 @@ def skill_of(kind: str, colour: str | None):
 
 class Calvin(Benchmark):
     name = "calvin"
-    position_unit = 0.045
-    rotation_unit = 0.28
+    position_unit = 0.11
+    rotation_unit = 0.6
     clip = 0.65  # the study clips relative actions of CALVIN there
-    speed = 0.029
-    turn = 0.18
+    speed = 0.071
+    turn = 0.38
 
     def instructions(self) -> list[str]:
         return [w.format(c) for ws in WORDINGS.values() for w in ws for c in (BLOCKS if "{}" in w else ("",))]
@@ -181,13 +181,13 @@ class Calvin(Benchmark):
             name: (x + float(rng.uniform(-0.012, 0.012)), y + float(rng.uniform(-0.012, 0.012)))
             for name, (x, y) in place.fixtures.items()
         }
-        spots = scatter(rng, len(BLOCKS), (-0.14, -0.17), (0.14, 0.13), 0.085)
+        spots = scatter(rng, len(BLOCKS), (-0.10, -0.17), (0.10, 0.12), 0.085)
         props = {
             f"{colour} block": (*spot, float(rng.uniform(-0.4, 0.4)))
             for colour, spot in zip(BLOCKS, spots, strict=True)
         }
         bits = {name: bool(rng.integers(2)) for name in ("drawer", "slider", "switch", "led")}
-        zone = {c: int(np.sign(s[0]) * (abs(s[0]) > 0.07)) for c, s in zip(BLOCKS, spots, strict=True)}
+        zone = {c: int(np.sign(s[0]) * (abs(s[0]) > 0.05)) for c, s in zip(BLOCKS, spots, strict=True)}
         symbols = Symbols(**bits, zone=zone)
         tasks, kinds = [], set()
         for _ in range(CHAIN):

@@ -93,7 +93,7 @@ SCENES: dict[str, Scene] = {
 }
 
 LOOK = Look(
-    camera=Camera(elevation=57, azimuth=90, distance=0.79),
+    camera=Camera(elevation=67, azimuth=90, distance=0.79),
     table=(0.62, 0.55, 0.46),
     table_material="wood",
     floor=(0.70, 0.70, 0.68),
@@ -113,11 +113,11 @@ def _skill(part: tuple) -> Skill:
 
 class Libero(Benchmark):
     name = "libero-10"
-    position_unit = 0.05
+    position_unit = 0.08
     rotation_unit = 0.5
     clip = 1.0
-    speed = 0.040
-    turn = 0.15
+    speed = 0.071
+    turn = 0.3
 
     def instructions(self) -> list[str]:
         return [scene.instruction for scene in SCENES.values()]

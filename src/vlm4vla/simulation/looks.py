@@ -17,7 +17,7 @@ MATERIALS = ("plain", "checker", "fine-checker", "gradient", "speckle", "wood")
 class Camera:
     """A camera that looks at `target` from `distance` metres; angles and field of view in degrees."""
 
-    elevation: float = 55.0
+    elevation: float = 65.0
     azimuth: float = 90.0
     distance: float = 0.80
     field_of_view: float = 39.0
@@ -75,7 +75,7 @@ def internet(rng: np.random.Generator) -> Look:
     textured = rng.random() < 0.4
     return Look(
         camera=Camera(
-            elevation=59 + rng.uniform(-3, 3),
+            elevation=69 + rng.uniform(-3, 3),
             azimuth=90 + rng.uniform(-3, 3),
             distance=0.79 * (1 + rng.uniform(-0.03, 0.03)),
         ),

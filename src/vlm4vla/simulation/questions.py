@@ -7,6 +7,7 @@ them. Places are read off the picture: `<loc00>` … `<loc63>` are the cells of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,7 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
 FIXTURES = {"drawer": "drawer", "slider": "door", "switch": "switch", "button": "button"}
 LISTED = 3  # things in a caption
-NEAR = 0.06  # share of the picture below which two things are neither left nor right of each other
+NEAR, FAR = 0.03, 0.11  # metres: below NEAR a thing is neither left nor right, beyond FAR it is far
 LAYOUT = Layout(tuple(PROPS), tuple(FIXTURES), frozen=True)
 
 
@@ -55,12 +56,23 @@ def point(place: tuple[float, float]) -> str:
     return f"<x{column:02d}> <y{row:02d}>"
 
 
-def relation(a: tuple[float, float], b: tuple[float, float]) -> str:
-    """Where `a` lies as seen from `b`: left, near or right, then above, near or below."""
-    dx, dy = a[0] - b[0], a[1] - b[1]
-    across = "near" if abs(dx) < NEAR else "left" if dx < 0 else "right"
-    along = "near" if abs(dy) < NEAR else "above" if dy < 0 else "below"
-    return f"{across} {along}"
+def relation(a: Sequence[float], b: Sequence[float]) -> str:
+    """Where on the table (x, y in metres) `a` lies as seen from `b`: first left or right, then front or back.
+
+    Each is "near", or the side, or the side with "far-" before it.
+    """
+
+    def side(distance: float, low: str, high: str) -> str:
+        if abs(distance) < NEAR:
+            return "near"
+        return ("far-" if abs(distance) > FAR else "") + (low if distance < 0 else high)
+
+    return f"{side(a[0] - b[0], 'left', 'right')} {side(a[1] - b[1], 'front', 'back')}"
+
+
+def height(z: float) -> str:
+    """A height above the table (m) in a word."""
+    return "low" if z < 0.05 else "middle" if z < 0.10 else "high"
 
 
 def place_tokens() -> list[str]:
@@ -125,7 +137,7 @@ class Painter:
         }
         picture = Picture(image, places)
         picture.statements = [Statement("caption", "describe", text) for text in self._captions(rng, places)]
-        picture.statements += self._questions(rng, places, names, carried, shown, set(at))
+        picture.statements += self._questions(rng, places, things, names, carried, shown, set(at))
         return picture
 
     def _captions(self, rng, places) -> list[str]:
@@ -136,7 +148,7 @@ class Painter:
             out.append(" ".join(f"{n} {cell(places[n])}" for n in order))
         return out
 
-    def _questions(self, rng, places, names, carried, shown, fixtures) -> list[Statement]:
+    def _questions(self, rng, places, ground, names, carried, shown, fixtures) -> list[Statement]:
         out = [Statement("where", f"where is the {n} ?", cell(p)) for n, p in places.items()]
         out += [
             Statement("pointing", f"point to the {n}", point(p)) for n, p in places.items() if n != "gripper"
@@ -154,7 +166,7 @@ class Painter:
             a, b = (str(n) for n in rng.choice(order, 2, replace=False))
             if shown and "gripper" in places and a != "gripper" and rng.random() < 0.7:
                 b = "gripper"
-            answer = relation(places[a], places[b])
+            answer = relation(ground[a], ground[b])
             if a != b:
                 out.append(Statement("relation", f"where is the {a} from the {b} ?", answer))
         absent = [n for n in PROPS if n not in names]
@@ -171,15 +183,16 @@ class Painter:
         if shown:
             asked.append(("is the gripper open ?", self.world.open))
             asked.append(("does the gripper hold a thing ?", carried is not None))
+            out.append(Statement("state", "how high is the gripper ?", height(self.world.hand[2])))
         return out + [Statement("state", q, "yes" if yes else "no") for q, yes in asked]
 
 
 def words() -> list[str]:
     """Every word of questions and answers, sorted, without the place tokens."""
     text = [
-        "describe where is the ? from point to what colour how many things are there a thing does hold",
+        "describe where is the ? from how high point to what colour how many things are there a thing does hold",
         "is there a drawer open door on the right bulb led gripper switch button yes no",
-        "left near above below",
+        "near left far-left right far-right front far-front back far-back low middle high",
         " ".join(NUMBERS),
         " ".join(COLOURS),
         " ".join(f"{noun}s" for noun in AMBIGUOUS),

@@ -16,7 +16,7 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.world import World
 
 TRAVEL = 0.11  # height (m) at which things are carried
-CLOSE = 0.014  # the expert closes its fingers within this distance (m) of its target
+CLOSE = 0.020  # the expert closes its fingers within this distance (m) of its target
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ class Benchmark(ABC):
         pose = np.clip(np.asarray(action[:6], float), -self.clip, self.clip)
         polarity = gripper(self.name)
         opens = abs(action[6] - polarity.open) < abs(action[6] - polarity.close)
-        motion = np.clip(pose[:3] * self.position_unit, -0.05, 0.05)
-        world.step(motion, np.clip(pose[3:] * self.rotation_unit, -0.3, 0.3), bool(opens))
+        motion = np.clip(pose[:3] * self.position_unit, -0.09, 0.09)
+        world.step(motion, np.clip(pose[3:] * self.rotation_unit, -0.5, 0.5), bool(opens))
 
 
 def rng_for(*parts: Any) -> np.random.Generator:

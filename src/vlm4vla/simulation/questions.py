@@ -22,6 +22,26 @@ GRID = 8
 BINS = 16
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
+# A question has many wordings, as for a real VLM: what is meant must be read off the name, wherever it stands.
+WHERE = (
+    "where is the {} ?",
+    "find the {}",
+    "locate the {} in the picture",
+    "show me the {}",
+    "look for the {} here",
+)
+FROM = (
+    "where is the {} from the {} ?",
+    "which way is the {} from the {} ?",
+    "is the {} left or right of the {} and how far ?",
+)
+FROM_GRIPPER = (
+    "reach the {}",
+    "go to the {} on the table",
+    "take the {} in the hand",
+    "touch the {}",
+    "move to the {} from here",
+)
 FIXTURES = {"drawer": "drawer", "slider": "door", "switch": "switch", "button": "button"}
 LISTED = 3  # things in a caption
 NEAR, FAR = 0.03, 0.11  # metres: below NEAR a thing is neither left nor right, beyond FAR it is far
@@ -99,8 +119,8 @@ class Painter:
         look = looks.internet(rng) if self.look == "internet" else looks.Look()
         # Many pictures show one thing: from them a small model learns names and places first, and then it
         # can learn which thing of several a question means. Without them it stays where guessing leaves it.
-        fixtures = [n for n in FIXTURES if rng.random() < 0.15]
-        count = int(rng.choice([1, 2, 3, 4], p=[0.45, 0.25, 0.2, 0.1]))
+        fixtures = [n for n in FIXTURES if rng.random() < 0.2]
+        count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.25, 0.25, 0.15]))
         names = [str(n) for n in rng.choice(list(PROPS), count, replace=False)]
         shown = bool(rng.random() < 0.7)
         held = bool(shown and rng.random() < 0.3)
@@ -129,6 +149,7 @@ class Painter:
         things |= {FIXTURES[n]: world.position(n) for n in at}
         if shown:
             things["gripper"] = world.hand
+            things["shadow"] = world.hand * [1, 1, 0]
         flat = project(look, np.array(list(things.values())))
         places = {
             n: (float(p[0]), float(p[1]))
@@ -149,9 +170,9 @@ class Painter:
         return out
 
     def _questions(self, rng, places, ground, names, carried, shown, fixtures) -> list[Statement]:
-        out = [Statement("where", f"where is the {n} ?", cell(p)) for n, p in places.items()]
+        out = [Statement("where", str(rng.choice(WHERE)).format(n), cell(p)) for n, p in places.items()]
         out += [
-            Statement("pointing", f"point to the {n}", point(p)) for n, p in places.items() if n != "gripper"
+            Statement("pointing", f"point to the {n}", point(p)) for n, p in places.items() if n in (*names, *FIXTURES.values())
         ]
         nouns = [PROPS[n].noun for n in names]
         for name in names:
@@ -161,14 +182,15 @@ class Painter:
         for noun in sorted(AMBIGUOUS):
             out.append(Statement("count", f"how many {noun}s are there ?", NUMBERS[nouns.count(noun)]))
         out.append(Statement("count", "how many things are there ?", NUMBERS[len(names)]))
-        order = list(places)
-        for _ in range(min(4, len(order) - 1)):
+        order = [n for n in places if n != "shadow"]
+        for _ in range(4 if len(order) > 1 else 0):
             a, b = (str(n) for n in rng.choice(order, 2, replace=False))
-            if shown and "gripper" in places and a != "gripper" and rng.random() < 0.7:
+            wordings = FROM
+            if "gripper" in places and a != "gripper" and rng.random() < 0.8:
                 b = "gripper"
-            answer = relation(ground[a], ground[b])
-            if a != b:
-                out.append(Statement("relation", f"where is the {a} from the {b} ?", answer))
+                wordings = FROM + FROM_GRIPPER
+            question = str(rng.choice(wordings)).format(a, b)
+            out.append(Statement("relation", question, relation(ground[a], ground[b])))
         absent = [n for n in PROPS if n not in names]
         for present in (True, False):
             name = str(rng.choice(names if present else absent))
@@ -190,6 +212,7 @@ class Painter:
 def words() -> list[str]:
     """Every word of questions and answers, sorted, without the place tokens."""
     text = [
+        " ".join(WHERE + FROM + FROM_GRIPPER).replace("{}", "") + " shadow",
         "describe where is the ? from how high point to what colour how many things are there a thing does hold",
         "is there a drawer open door on the right bulb led gripper switch button yes no",
         "near left far-left right far-right front far-front back far-back low middle high",

@@ -22,7 +22,7 @@ GRID = 8
 BINS = 16
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
-# A question has many wordings, as for a real VLM: what is meant must be read off the name, wherever it stands.
+# A question has many wordings, as for a real VLM: a name must be read off wherever it stands.
 WHERE = (
     "where is the {} ?",
     "find the {}",
@@ -172,7 +172,9 @@ class Painter:
     def _questions(self, rng, places, ground, names, carried, shown, fixtures) -> list[Statement]:
         out = [Statement("where", str(rng.choice(WHERE)).format(n), cell(p)) for n, p in places.items()]
         out += [
-            Statement("pointing", f"point to the {n}", point(p)) for n, p in places.items() if n in (*names, *FIXTURES.values())
+            Statement("pointing", f"point to the {n}", point(p))
+            for n, p in places.items()
+            if n not in ("gripper", "shadow")
         ]
         nouns = [PROPS[n].noun for n in names]
         for name in names:
@@ -213,7 +215,7 @@ def words() -> list[str]:
     """Every word of questions and answers, sorted, without the place tokens."""
     text = [
         " ".join(WHERE + FROM + FROM_GRIPPER).replace("{}", "") + " shadow",
-        "describe where is the ? from how high point to what colour how many things are there a thing does hold",
+        "describe how high point to what colour how many things are there a thing does hold",
         "is there a drawer open door on the right bulb led gripper switch button yes no",
         "near left far-left right far-right front far-front back far-back low middle high",
         " ".join(NUMBERS),

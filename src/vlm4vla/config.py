@@ -188,8 +188,13 @@ class BenchmarkConfig(Strict):
 
 
 class Head(Strict):
-    """The action head: Linear(d, d/2), ReLU, Linear(d/2, `features`), then two MLPs of widths `hidden`."""
+    """The action head: Linear(d, `trunk`), ReLU, Linear(`trunk`, `features`), then two MLPs.
 
+    The MLPs have the widths `hidden`; `trunk` is half the backbone's width d where it is left out, as in
+    the study.
+    """
+
+    trunk: Positive | None = None
     features: Positive
     hidden: list[Positive]
     gripper_loss_weight: Rate

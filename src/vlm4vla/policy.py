@@ -46,11 +46,12 @@ class Policy(nn.Module):
         self.chunk = chunk
         self.benchmark = benchmark
         self.statistics = statistics
-        # As large as a word at the place where words enter, so that it starts neither silent nor dominant.
+        # It starts as the prompt's last token, where the backbone has learnt to read off an answer
+        # (docs/decisions.md: a random query saw far less of it).
+        last = torch.tensor(backbone.prompt_ids("")[-1])
         with torch.no_grad():
-            words = backbone.word_embedding()(torch.arange(len(backbone.tokenizer)))
-        self.query = nn.Parameter(torch.randn(backbone.hidden_size) * words.std())
-        self.head = MlpHead(backbone.hidden_size, head.features, head.hidden, chunk)
+            self.query = nn.Parameter(backbone.word_embedding()(last).clone())
+        self.head = MlpHead(backbone.hidden_size, head.features, head.hidden, chunk, head.trunk)
         self.freeze("none")
 
     @classmethod

@@ -1,8 +1,8 @@
 """The study's action head: an MLP from the query's hidden state to a chunk of actions.
 
-Linear(d, d/2), ReLU, Linear(d/2, features); then two MLPs over `hidden` widths with ReLU, one that ends in
-tanh and gives the pose, one that gives gripper logits (arXiv 2601.03309: features 1024, hidden 1024, 512,
-256). Xavier-uniform weights, zero biases.
+Linear(d, trunk), ReLU, Linear(trunk, features); then two MLPs over `hidden` widths with ReLU, one that ends
+in tanh and gives the pose, one that gives gripper logits (arXiv 2601.03309: trunk d/2, features 1024, hidden
+1024, 512, 256). Xavier-uniform weights, zero biases.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ def mlp(width: int, hidden: Sequence[int], out: int) -> nn.Sequential:
 class MlpHead(nn.Module):
     """(B, d) to pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1)."""
 
-    def __init__(self, width: int, features: int, hidden: Sequence[int], chunk: int):
+    def __init__(
+        self, width: int, features: int, hidden: Sequence[int], chunk: int, trunk: int | None = None
+    ):
         super().__init__()
         self.chunk = chunk
-        self.trunk = nn.Sequential(nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, features))
+        middle = trunk or width // 2
+        self.trunk = nn.Sequential(nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, features))
         self.pose = mlp(features, hidden, chunk * POSE_SIZE)
         self.gripper = mlp(features, hidden, chunk)
         for module in self.modules():

@@ -47,7 +47,7 @@ class Prop:
     height: float
     movable: bool = True
     surface: float = 0.0
-    reach: float = 0.055
+    reach: float = 0.075
 
     @property
     def name(self) -> str:
@@ -177,10 +177,9 @@ _CATALOGUE = (
         0.0,
         False,
         0.017,
-        0.060,
     ),
-    _open_box("brown", "basket", 0.070, 0.018, 0.065),
-    _open_box("green", "caddy", 0.062, 0.018, 0.060),
+    _open_box("brown", "basket", 0.070, 0.018, 0.075),
+    _open_box("green", "caddy", 0.062, 0.018, 0.070),
 )
 
 SCALE = 1.15  # of the sizes above: at 64 pixels a block is then about seven pixels wide

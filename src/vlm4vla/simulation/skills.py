@@ -16,7 +16,12 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.world import World
 
 TRAVEL = 0.11  # height (m) at which things are carried
-CLOSE = 0.020  # the expert closes its fingers within this distance (m) of its target
+CLOSE = (
+    0.040,
+    0.050,
+)  # horizontal and vertical distance (m) of its target at which the expert closes its fingers
+RELEASE = (0.030, 0.030)  # and of its goal at which it lets go
+RELEASE_ON_BLOCK = (0.010, 0.008)  # a block set down askew on another falls off
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ def _take(world: World, name: str) -> Command | None:
         return Command(world.hand + [0, 0, 0.015], 0.0, True)
     target = world.position(name)
     target[2] = max(target[2], 0.014)
-    close = bool(np.linalg.norm(target - world.hand) < CLOSE)
+    away = world.hand - target
+    close = bool(np.hypot(*away[:2]) < CLOSE[0] and away[2] < CLOSE[1])
     return Command(target if close else _funnel(world, target), 0.0, not close)
 
 
@@ -204,7 +210,7 @@ class Place:
             return world.inside_drawer(self.prop)
         away = world.position(self.prop) - self.goal(world)
         under = PROPS[self.onto]
-        reach = 0.025 if under.movable else under.reach
+        reach = 0.035 if under.movable else under.reach
         return bool(np.hypot(*away[:2]) < reach and abs(away[2]) < 0.025)
 
     def act(self, world: World) -> Command:
@@ -213,8 +219,9 @@ class Place:
             return take
         goal = self.goal(world) + [*self.aim, 0.012]
         away = world.hand - goal
-        stacking = self.onto in PROPS and PROPS[self.onto].movable  # a block set down askew falls off
-        if np.hypot(*away[:2]) < (0.006 if stacking else 0.014) and away[2] < (0.004 if stacking else 0.012):
+        stacking = self.onto in PROPS and PROPS[self.onto].movable
+        flat, height = RELEASE_ON_BLOCK if stacking else RELEASE
+        if np.hypot(*away[:2]) < flat and away[2] < height:
             return Command(world.hand, 0.0, True)
         if stacking and np.hypot(*away[:2]) > 0.07 and away[2] < 0.02:  # over the other block, not into it
             return Command(np.array([*world.hand[:2], goal[2] + 0.04]), 0.0, False)

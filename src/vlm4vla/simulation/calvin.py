@@ -56,7 +56,7 @@ ENVIRONMENTS: dict[str, Environment] = {
             floor=(0.40, 0.42, 0.45),
             fixture=(0.52, 0.36, 0.22),
         ),
-        {"drawer": (-0.20, -0.02), "slider": (-0.03, 0.21), "switch": (0.23, -0.13), "button": (0.23, 0.12)},
+        {"drawer": (-0.20, -0.03), "slider": (-0.03, 0.21), "switch": (0.23, -0.13), "button": (0.23, 0.12)},
     ),
     "B": Environment(
         Look(
@@ -68,7 +68,7 @@ ENVIRONMENTS: dict[str, Environment] = {
             handle=(0.35, 0.10, 0.08),
             light=0.55,
         ),
-        {"drawer": (0.20, -0.03), "slider": (0.05, 0.20), "switch": (-0.23, -0.12), "button": (-0.23, 0.13)},
+        {"drawer": (-0.19, 0.03), "slider": (0.06, 0.20), "switch": (0.22, -0.06), "button": (0.20, 0.15)},
     ),
     "C": Environment(
         Look(
@@ -80,7 +80,7 @@ ENVIRONMENTS: dict[str, Environment] = {
             handle=(0.75, 0.72, 0.65),
             light=0.68,
         ),
-        {"drawer": (-0.20, 0.02), "slider": (0.08, 0.21), "switch": (0.24, -0.02), "button": (0.21, -0.17)},
+        {"drawer": (-0.21, -0.01), "slider": (0.01, 0.21), "switch": (0.24, -0.10), "button": (0.24, 0.09)},
     ),
     "D": Environment(
         Look(
@@ -178,7 +178,7 @@ class Calvin(Benchmark):
     def _chain(self, environment: str, rng: np.random.Generator, index: int) -> Episode:
         place = ENVIRONMENTS[environment]
         fixtures = {
-            name: (x + float(rng.uniform(-0.012, 0.012)), y + float(rng.uniform(-0.012, 0.012)))
+            name: (x + float(rng.uniform(-0.02, 0.02)), y + float(rng.uniform(-0.02, 0.02)))
             for name, (x, y) in place.fixtures.items()
         }
         spots = scatter(rng, len(BLOCKS), (-0.10, -0.17), (0.10, 0.12), 0.085)

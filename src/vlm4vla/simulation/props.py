@@ -94,8 +94,8 @@ _CATALOGUE = (
     ),
     Prop(
         "spoon",
-        "gray",
-        (Part("box", (0.045, 0.008, 0.006)), Part("ellipsoid", (0.024, 0.018, 0.009), (0.05, 0, 0))),
+        "green",  # as SimplerEnv's
+        (Part("box", (0.045, 0.011, 0.007)), Part("ellipsoid", (0.027, 0.022, 0.010), (0.05, 0, 0))),
         0.010,
     ),
     Prop(

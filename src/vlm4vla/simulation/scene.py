@@ -6,6 +6,7 @@ Frame: the table's top is z = 0, x points right in the picture, y away from the 
 from __future__ import annotations
 
 import os
+import weakref
 from dataclasses import dataclass
 
 import mujoco
@@ -193,6 +194,7 @@ class Arena:
     def _open(self) -> None:
         size = self.layout.image_size
         self._gl = mujoco.GLContext(size, size)
+        weakref.finalize(self, self._gl.free)  # at the latest before the interpreter takes EGL apart
         self._gl.make_current()
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)

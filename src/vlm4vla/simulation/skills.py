@@ -16,12 +16,10 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.world import World
 
 TRAVEL = 0.11  # height (m) at which things are carried
-CLOSE = (
-    0.040,
-    0.050,
-)  # horizontal and vertical distance (m) of its target at which the expert closes its fingers
-RELEASE = (0.030, 0.030)  # and of its goal at which it lets go
-RELEASE_ON_BLOCK = (0.010, 0.008)  # a block set down askew on another falls off
+# Horizontal and vertical distance (m) of its target at which the expert closes its fingers.
+CLOSE = (0.045, 0.070)
+RELEASE = (0.030, 0.040)  # and of its goal at which it lets go
+RELEASE_ON_BLOCK = (0.012, 0.012)  # a block set down askew on another falls off
 
 
 @dataclass(frozen=True)

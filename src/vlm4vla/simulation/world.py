@@ -16,7 +16,7 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.scene import PARKED, STROKES, TIMESTEP, Arena, apply_look, slug
 
 CONTROL_STEP = 0.10  # seconds of physics a control step
-GRASP = (0.075, 0.080)  # largest horizontal and vertical distance (m) at which closing fingers hold a thing
+GRASP = (0.080, 0.100)  # largest horizontal and vertical distance (m) at which closing fingers hold a thing
 PRESS = (0.060, 0.060)  # horizontal distance, and height of the fingertips, at which a button is pressed
 REACH = np.array([[-0.29, -0.24, 0.010], [0.29, 0.24, 0.260]])  # where the hand can go
 TILT = 0.3  # largest roll and pitch of the hand, radians

@@ -1,0 +1,31 @@
+"""Auxiliary tasks: what a backbone may be fine-tuned on before it becomes a policy; one module a task."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from vlm4vla.artefacts import UserError
+
+if TYPE_CHECKING:
+    from vlm4vla.auxiliary.task import Task
+
+# Names as in figure 4 of arXiv 2601.03309.
+TASKS: dict[str, str] = {
+    "robopoint": "vlm4vla.auxiliary.robopoint:RoboPoint",
+    "vica-332k": "vlm4vla.auxiliary.vica:Vica",
+    "bridgevqa": "vlm4vla.auxiliary.bridgevqa:BridgeVqa",
+    "robo2vlm": "vlm4vla.auxiliary.robo2vlm:Robo2Vlm",
+    "robobrain2": "vlm4vla.auxiliary.robobrain:RoboBrain",
+    "vqa-mix": "vlm4vla.auxiliary.vqa_mix:VqaMix",
+}
+
+
+def get_task(name: str) -> Task:
+    """The task called `name`. Raises UserError for an unknown one."""
+    if name not in TASKS:
+        from vlm4vla.config import nearest
+
+        raise UserError(f"auxiliary: unknown task {name!r}: {nearest(name, TASKS)}")
+    module, attribute = TASKS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)()

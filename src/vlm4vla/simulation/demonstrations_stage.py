@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,23 +23,36 @@ FLIP = 0.02  # share of steps at which noise closes or opens the fingers against
 
 @dataclass
 class Recording:
-    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7)."""
+    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7).
+
+    `seen`: what `watch` said of the world at each of the T steps, before the action.
+    """
 
     instruction: str
     images: np.ndarray
     states: np.ndarray
     actions: np.ndarray
+    seen: list[Any] = field(default_factory=list)
+
+
+Watch = Callable[[World, Task], Any]
 
 
 def record(
-    benchmark: Benchmark, world: World, task: Task, rng: np.random.Generator, noise: float, max_steps: int
+    benchmark: Benchmark,
+    world: World,
+    task: Task,
+    rng: np.random.Generator,
+    noise: float,
+    max_steps: int,
+    watch: Watch | None = None,
 ) -> Recording | None:
     """Let the expert solve `task` from the world's present state; None when it does not in `max_steps`.
 
     At a share `noise` of the steps the executed motion differs from the recorded one, so that the data holds
     states off the expert's path with the action that leads back.
     """
-    images, states, actions = [], [], []
+    images, states, actions, seen = [], [], [], []
     task.begin(world)
     for _ in range(max_steps):
         if task.done(world):
@@ -46,6 +60,8 @@ def record(
         command = task.act(world)
         motion, rotation = limited(world, command, benchmark.speed, benchmark.turn)
         clean = benchmark.action(motion, rotation, command.open)
+        if watch is not None:
+            seen.append(watch(world, task))
         images.append(world.render(rng))
         states.append(world.state())
         actions.append(clean)
@@ -56,11 +72,17 @@ def record(
         benchmark.apply(world, benchmark.action(motion, rotation, is_open))
     if not actions or not task.done(world):
         return None
-    return Recording(task.instruction, np.stack(images), np.stack(states), np.stack(actions))
+    return Recording(task.instruction, np.stack(images), np.stack(states), np.stack(actions), seen)
 
 
 def recordings(
-    benchmark: Benchmark, episodes: int, noise: float, seed: int, max_steps: int, image_size: int
+    benchmark: Benchmark,
+    episodes: int,
+    noise: float,
+    seed: int,
+    max_steps: int,
+    image_size: int,
+    watch: Watch | None = None,
 ) -> Iterator[Recording]:
     """`episodes` solved instructions; a chain counts once for each of its instructions.
 
@@ -79,7 +101,7 @@ def recordings(
         hand = (rng.uniform(-0.05, 0.05), -0.02 + rng.uniform(-0.05, 0.05), 0.16 + rng.uniform(-0.04, 0.02))
         start.start(world, hand)
         for task in start.tasks:
-            recording = record(benchmark, world, task, rng, noise, max_steps)
+            recording = record(benchmark, world, task, rng, noise, max_steps, watch)
             if recording is None:
                 failed += 1
                 break

@@ -57,11 +57,15 @@ class Statement:
 
 @dataclass
 class Picture:
-    """A picture (size, size, 3) uint8, where things are in it (column, row in 0..1), and what is true."""
+    """A picture (size, size, 3) uint8, where things are in it (column, row in 0..1), and what is true.
+
+    `ground`: where they are on the table, (3,) m.
+    """
 
     image: np.ndarray
     places: dict[str, tuple[float, float]]
     statements: list[Statement] = field(default_factory=list)
+    ground: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def cell(place: tuple[float, float]) -> str:
@@ -156,7 +160,7 @@ class Painter:
             for n, p in zip(things, flat, strict=True)
             if ((p > 0) & (p < 1)).all()
         }
-        picture = Picture(image, places)
+        picture = Picture(image, places, ground={n: np.array(at) for n, at in things.items()})
         picture.statements = [Statement("caption", "describe", text) for text in self._captions(rng, places)]
         picture.statements += self._questions(rng, places, things, names, carried, shown, set(at))
         return picture

@@ -24,6 +24,7 @@ rule all_tables:
 include: "rules/common.smk"
 include: "rules/questions.smk"
 include: "rules/backbone.smk"
+include: "rules/auxiliary.smk"
 include: "rules/capability.smk"
 include: "rules/demonstrations.smk"
 include: "rules/vla.smk"

@@ -1,7 +1,7 @@
 # How well a backbone answers held-out questions.
 rule capability:
     input:
-        backbone=rules.backbone.output[0],
+        backbone=STUDY.vlm_path,
         questions=rules.questions.output[0],
     output:
         f"{STUDY.root}/capability/{{vlm}}/{{auxiliary}}.json",

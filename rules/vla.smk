@@ -1,7 +1,7 @@
 # A policy: a backbone with an action query and a head, trained on a benchmark's demonstrations.
 rule vla:
     input:
-        backbone=rules.backbone.output[0],
+        backbone=STUDY.vlm_path,
         demonstrations=rules.demonstrations.output[0],
     output:
         f"{STUDY.root}/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/provenance.json",

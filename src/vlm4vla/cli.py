@@ -23,6 +23,8 @@ from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
 STAGES = {
     "questions": ("vlm4vla.simulation.questions_stage", config.QuestionsSettings, ()),
     "backbone": ("vlm4vla.backbones.stage", config.BackboneSettings, ("questions",)),
+    "auxiliary-data": ("vlm4vla.auxiliary.data_stage", config.AuxiliaryDataSettings, ()),
+    "auxiliary": ("vlm4vla.auxiliary.stage", config.AuxiliarySettings, ("backbone", "data")),
     "capability": ("vlm4vla.capability.stage", config.CapabilitySettings, ("backbone", "questions")),
     "demonstrations": ("vlm4vla.simulation.demonstrations_stage", config.DemonstrationsSettings, ()),
     "vla": ("vlm4vla.training.vla_stage", config.VlaSettings, ("backbone", "demonstrations")),

@@ -24,6 +24,7 @@ Benchmark = Literal["calvin", "bridge", "libero-10"]
 QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
 
 
+TaskName = Literal["robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix"]
 RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
 
 
@@ -148,6 +149,23 @@ class Capability(Strict):
     sets: list[QuestionSet]
 
 
+class AuxiliaryTask(Strict):
+    """`training` here replaces the shared one for this task."""
+
+    training: Training | None = None
+
+
+class Auxiliary(Strict):
+    """Fine-tuning on auxiliary tasks before a backbone becomes a policy; one key of `tasks` a task."""
+
+    train_pictures: Positive
+    held_out_pictures: Positive
+    questions: Positive  # held-out ones that are scored before and after
+    training: Training
+    seed: int = 0
+    tasks: dict[TaskName, AuxiliaryTask]
+
+
 class Demonstrations(Strict):
     episodes: Positive
     noise: Fraction  # share of steps at which the expert's motion is disturbed
@@ -250,6 +268,7 @@ class Config(Strict):
     questions: Questions
     pretraining: Pretraining
     capability: Capability
+    auxiliary: Auxiliary | None = None
     benchmarks: dict[Benchmark, BenchmarkConfig]
     head: Head
     vla: Training
@@ -304,6 +323,23 @@ class BackboneSettings(Strict):
 
 class CapabilitySettings(Strict):
     capability: Capability
+
+
+class AuxiliaryDataSettings(Strict):
+    task: TaskName
+    train_pictures: Positive
+    held_out_pictures: Positive
+    image_size: Positive
+    seed: int
+
+
+class AuxiliarySettings(Strict):
+    name: Name  # of the backbone
+    task: TaskName
+    training: Training
+    questions: Positive
+    image_size: Positive
+    seed: int
 
 
 class DemonstrationsSettings(Strict):

@@ -58,7 +58,8 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
     config = study.config
     known = {
         "vlm": config.backbones,
-        "auxiliary": ("none",),
+        "auxiliary": study.auxiliaries(),
+        "task": study.auxiliaries()[1:],
         "variant": config.variants,
         "benchmark": config.benchmarks,
         "table": study.tables(),
@@ -67,6 +68,8 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
         "questions": (),
         "backbones": ("vlm",),
         "capability": ("vlm", "auxiliary"),
+        "auxiliary": ("vlm", "task"),
+        "auxiliary_data": ("task",),
         "demonstrations": ("benchmark",),
         "vla": ("vlm", "auxiliary", "variant", "benchmark"),
         "rollouts": ("vlm", "auxiliary", "variant", "benchmark"),

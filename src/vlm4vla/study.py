@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import (
+    AuxiliaryDataSettings,
+    AuxiliarySettings,
     BackboneSettings,
     CapabilitySettings,
     Cells,
@@ -107,6 +109,22 @@ class Study:
     def capability_path(self, vlm: str, auxiliary: str = "none") -> str:
         return f"{self.root}/capability/{vlm}/{auxiliary}.json"
 
+    def auxiliary_data_path(self, task: str) -> str:
+        return f"{self.root}/auxiliary_data/{task}/provenance.json"
+
+    def auxiliary_path(self, vlm: str, task: str) -> str:
+        return f"{self.root}/auxiliary/{vlm}/{task}/provenance.json"
+
+    def vlm_path(self, wildcards: Any) -> str:
+        """The Hugging Face folder that `wildcards.vlm` is after `wildcards.auxiliary`."""
+        if wildcards.auxiliary == "none":
+            return self.backbone_path(wildcards.vlm)
+        return self.auxiliary_path(wildcards.vlm, wildcards.auxiliary)
+
+    def auxiliaries(self) -> list[str]:
+        """What `auxiliary` may be in a path: none, or a task of the configuration."""
+        return ["none", *(self.config.auxiliary.tasks if self.config.auxiliary else [])]
+
     def demonstrations_path(self, benchmark: str) -> str:
         return f"{self.root}/demonstrations/{benchmark}/provenance.json"
 
@@ -179,6 +197,31 @@ class Study:
                 alignment=pretraining.alignment if recipe else None,
                 image_size=self.config.image_size,
                 seed=pretraining.seed,
+            )
+        )
+
+    def auxiliary_data_settings(self, wildcards: Any) -> str:
+        auxiliary = self.config.auxiliary
+        return settings_json(
+            AuxiliaryDataSettings(
+                task=wildcards.task,
+                train_pictures=auxiliary.train_pictures,
+                held_out_pictures=auxiliary.held_out_pictures,
+                image_size=self.config.image_size,
+                seed=auxiliary.seed,
+            )
+        )
+
+    def auxiliary_settings(self, wildcards: Any) -> str:
+        auxiliary = self.config.auxiliary
+        return settings_json(
+            AuxiliarySettings(
+                name=wildcards.vlm,
+                task=wildcards.task,
+                training=auxiliary.tasks[wildcards.task].training or auxiliary.training,
+                questions=auxiliary.questions,
+                image_size=self.config.image_size,
+                seed=auxiliary.seed,
             )
         )
 

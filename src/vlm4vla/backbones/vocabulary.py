@@ -11,9 +11,15 @@ from collections.abc import Sequence
 
 import torch
 from tokenizers import AddedToken
+from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerBase
 
 from vlm4vla.backbones.loaded import LoadedBackbone
+
+
+def has_word_tokens(backbone: LoadedBackbone) -> bool:
+    """Whether the tokenizer knows whole words only, as tiny backbones' do."""
+    return isinstance(backbone.tokenizer.backend_tokenizer.model, WordLevel)
 
 
 def missing_words(backbone: LoadedBackbone, words: Sequence[str]) -> list[str]:

@@ -1,0 +1,49 @@
+# A backbone fine-tuned on an auxiliary task, again a Hugging Face folder, and the pictures and questions for it.
+rule auxiliary_data:
+    output:
+        f"{STUDY.root}/auxiliary_data/{{task}}/provenance.json",
+    log:
+        f"{STUDY.root}/logs/auxiliary_data/{{task}}.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/auxiliary_data/{{task}}.tsv"
+    priority: 80
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        settings=STUDY.auxiliary_data_settings,
+    message:
+        "auxiliary data: {wildcards.task}"
+    shell:
+        "exec vlm4vla auxiliary-data --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule auxiliary:
+    input:
+        backbone=rules.backbone.output[0],
+        data=rules.auxiliary_data.output[0],
+    output:
+        f"{STUDY.root}/auxiliary/{{vlm}}/{{task}}/provenance.json",
+    log:
+        f"{STUDY.root}/logs/auxiliary/{{vlm}}/{{task}}.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/auxiliary/{{vlm}}/{{task}}.tsv"
+    priority: 70
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        backbone=subpath(input.backbone, parent=True),
+        data=subpath(input.data, parent=True),
+        settings=STUDY.auxiliary_settings,
+    message:
+        "auxiliary: {wildcards.vlm}, {wildcards.task}"
+    shell:
+        "exec vlm4vla auxiliary --settings {params.settings:q} --backbone {params.backbone:q}"
+        " --data {params.data:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,58 @@
+"""Pictures with statements, written as an Arrow data set that `vlm4vla.data.questions` reads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.artefacts import file_hash
+from vlm4vla.progress import Progress
+from vlm4vla.simulation.questions import Picture
+
+ROWS_A_SHARD = 512
+
+
+def write_split(
+    folder: Path, split: str, pictures: Iterable[Picture], count: int, title: str
+) -> dict[str, str]:
+    """Write `count` pictures to `folder`/`split` (columns image, statements, scene), whole or not at all.
+
+    Returns the SHA-256 (hex) of each Arrow file by name. `title` begins each line of progress.
+    """
+    import datasets  # half a second that other commands need not wait for
+
+    datasets.disable_progress_bars()
+    statement = {name: datasets.Value("string") for name in ("set", "question", "answer")}
+    features = datasets.Features(
+        {"image": datasets.Value("binary"), "statements": [statement], "scene": datasets.Value("int64")}
+    )
+    target, scratch = folder / split, folder / f".{split}.part"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    with datasets.arrow_writer.ArrowWriter(
+        features=features, path=str(scratch / "data.arrow"), writer_batch_size=ROWS_A_SHARD
+    ) as writer:
+        for row in _rows(pictures, count, title):
+            writer.write(row)
+        writer.finalize()
+    dataset = datasets.Dataset.from_file(str(scratch / "data.arrow"))
+    dataset.save_to_disk(scratch / "saved")
+    shutil.rmtree(target, ignore_errors=True)
+    (scratch / "saved").rename(target)
+    shutil.rmtree(scratch)
+    return {path.name: file_hash(path) for path in sorted(target.glob("*.arrow"))}
+
+
+def _rows(pictures: Iterable[Picture], count: int, title: str) -> Iterator[dict[str, Any]]:
+    progress = Progress(title, count)
+    for index, picture in enumerate(pictures):
+        progress.update(index + 1)
+        yield {
+            "image": picture.image.tobytes(),
+            "statements": [
+                {"set": s.set, "question": s.question, "answer": s.answer} for s in picture.statements
+            ],
+            "scene": index,
+        }

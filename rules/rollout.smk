@@ -19,7 +19,8 @@ rule rollout:
         vla=subpath(input.vla, parent=True),
         settings=STUDY.rollout_settings,
     message:
-        "rollout: {wildcards.vlm}, {wildcards.variant}, {wildcards.benchmark}, seed {wildcards.seed}"
+        "rollout: {wildcards.vlm}, auxiliary {wildcards.auxiliary}, {wildcards.variant},"
+        " {wildcards.benchmark}, seed {wildcards.seed}"
     shell:
         "exec vlm4vla rollout --settings {params.settings:q} --vla {params.vla:q}"
         " --output {params.folder:q} > {log:q} 2>&1"

@@ -21,7 +21,8 @@ rule vla:
         demonstrations=subpath(input.demonstrations, parent=True),
         settings=STUDY.vla_settings,
     message:
-        "vla: {wildcards.vlm}, {wildcards.variant}, {wildcards.benchmark}, seed {wildcards.seed}"
+        "vla: {wildcards.vlm}, auxiliary {wildcards.auxiliary}, {wildcards.variant},"
+        " {wildcards.benchmark}, seed {wildcards.seed}"
     shell:
         "exec vlm4vla vla --settings {params.settings:q} --backbone {params.backbone:q}"
         " --demonstrations {params.demonstrations:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -15,7 +15,7 @@ def project(finished, tmp_path):
 
 
 def cells(stage: str, vlm: str, variant: str, *benchmarks: str) -> set[str]:
-    return {f"{stage}: {vlm}, {variant}, {benchmark}, seed 0" for benchmark in benchmarks}
+    return {f"{stage}: {vlm}, auxiliary none, {variant}, {benchmark}, seed 0" for benchmark in benchmarks}
 
 
 def test_finished_study_has_nothing_to_do(project):

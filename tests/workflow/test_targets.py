@@ -71,6 +71,22 @@ def test_default_target_is_all_tables(project):
             "vla/kosmos-2/none/scratch/calvin/seed3/provenance.json",
             {"questions": 1, "backbone": 1, "demonstrations": 1, "vla": 1},
         ),
+        (
+            "rollouts/kosmos-2/robopoint/full/bridge/seed0/episodes.parquet",
+            {
+                "questions": 1,
+                "backbone": 1,
+                "auxiliary data": 1,
+                "auxiliary": 1,
+                "demonstrations": 1,
+                "vla": 1,
+                "rollout": 1,
+            },
+        ),
+        (
+            "capability/kosmos-2/vica-332k.json",
+            {"questions": 1, "backbone": 1, "auxiliary data": 1, "auxiliary": 1, "capability": 1},
+        ),
     ],
 )
 def test_any_artefact_by_its_path(project, path, expected):

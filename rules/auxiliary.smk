@@ -21,10 +21,36 @@ rule auxiliary_data:
         "exec vlm4vla auxiliary-data --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
+rule fast_data:
+    input:
+        demonstrations=STUDY.fast_demonstrations_path,
+    output:
+        f"{STUDY.root}/auxiliary_data/fast/provenance.json",
+    log:
+        f"{STUDY.root}/logs/auxiliary_data/fast.log",
+    benchmark:
+        f"{STUDY.root}/benchmarks/auxiliary_data/fast.tsv"
+    priority: 80
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=2500,
+    params:
+        folder=subpath(output[0], parent=True),
+        demonstrations=subpath(input.demonstrations, parent=True),
+        settings=STUDY.fast_data_settings,
+    message:
+        "auxiliary data: FAST tokens"
+    shell:
+        "exec vlm4vla fast-data --settings {params.settings:q} --demonstrations {params.demonstrations:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
 rule auxiliary:
     input:
         backbone=rules.backbone.output[0],
-        data=rules.auxiliary_data.output[0],
+        data=STUDY.task_data_path,
     output:
         f"{STUDY.root}/auxiliary/{{vlm}}/{{task}}/provenance.json",
     log:

@@ -24,6 +24,7 @@ STAGES = {
     "questions": ("vlm4vla.simulation.questions_stage", config.QuestionsSettings, ()),
     "backbone": ("vlm4vla.backbones.stage", config.BackboneSettings, ("questions",)),
     "auxiliary-data": ("vlm4vla.auxiliary.data_stage", config.AuxiliaryDataSettings, ()),
+    "fast-data": ("vlm4vla.auxiliary.fast_stage", config.FastDataSettings, ("demonstrations",)),
     "auxiliary": ("vlm4vla.auxiliary.stage", config.AuxiliarySettings, ("backbone", "data")),
     "capability": ("vlm4vla.capability.stage", config.CapabilitySettings, ("backbone", "questions")),
     "demonstrations": ("vlm4vla.simulation.demonstrations_stage", config.DemonstrationsSettings, ()),

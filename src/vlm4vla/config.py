@@ -25,6 +25,7 @@ QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existe
 
 
 TaskName = Literal["robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix"]
+FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
 
 
@@ -164,6 +165,17 @@ class Auxiliary(Strict):
     training: Training
     seed: int = 0
     tasks: dict[TaskName, AuxiliaryTask]
+    fast: FastTokens | None = None
+
+
+class FastTokens(Strict):
+    """FAST tokens of a benchmark's demonstrations, which a VLM learns to say."""
+
+    benchmark: Benchmark
+    vocabulary: Positive  # most tokens that there may be
+    scale: Rate  # normalised cosine coefficients are rounded to multiples of 1 / scale
+    pictures: Positive  # of training, and of held-out episodes, at most
+    seed: int = 0
 
 
 class Demonstrations(Strict):
@@ -333,9 +345,15 @@ class AuxiliaryDataSettings(Strict):
     seed: int
 
 
+class FastDataSettings(Strict):
+    fast: FastTokens
+    chunk: Positive
+    normalisation: Literal["range", "quantile"]
+
+
 class AuxiliarySettings(Strict):
     name: Name  # of the backbone
-    task: TaskName
+    task: TaskName | FastName
     training: Training
     questions: Positive
     image_size: Positive

@@ -69,7 +69,7 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
         "backbones": ("vlm",),
         "capability": ("vlm", "auxiliary"),
         "auxiliary": ("vlm", "task"),
-        "auxiliary_data": ("task",),
+        "auxiliary_data": (),
         "demonstrations": ("benchmark",),
         "vla": ("vlm", "auxiliary", "variant", "benchmark"),
         "rollouts": ("vlm", "auxiliary", "variant", "benchmark"),

@@ -16,11 +16,13 @@ from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
+    AuxiliaryTask,
     BackboneSettings,
     CapabilitySettings,
     Cells,
     Config,
     DemonstrationsSettings,
+    FastDataSettings,
     QuestionsSettings,
     RolloutSettings,
     TableSettings,
@@ -29,6 +31,7 @@ from vlm4vla.config import (
 from vlm4vla.report.outputs import outputs
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
+FAST = ("fast-freeze-vision", "fast-unfreeze-vision")  # FAST injection as a value of `auxiliary`
 TARGETS = {
     "all_tables": ("main", "freeze", "scratch", "correlation"),
     "table_main": ("main",),
@@ -112,6 +115,13 @@ class Study:
     def auxiliary_data_path(self, task: str) -> str:
         return f"{self.root}/auxiliary_data/{task}/provenance.json"
 
+    def task_data_path(self, wildcards: Any) -> str:
+        """What the task `wildcards.task` learns from; FAST injection has one set for both of its forms."""
+        return self.auxiliary_data_path("fast" if wildcards.task in FAST else wildcards.task)
+
+    def fast_demonstrations_path(self, wildcards: Any) -> str:
+        return self.demonstrations_path(self.config.auxiliary.fast.benchmark)
+
     def auxiliary_path(self, vlm: str, task: str) -> str:
         return f"{self.root}/auxiliary/{vlm}/{task}/provenance.json"
 
@@ -123,7 +133,10 @@ class Study:
 
     def auxiliaries(self) -> list[str]:
         """What `auxiliary` may be in a path: none, or a task of the configuration."""
-        return ["none", *(self.config.auxiliary.tasks if self.config.auxiliary else [])]
+        auxiliary = self.config.auxiliary
+        if auxiliary is None:
+            return ["none"]
+        return ["none", *auxiliary.tasks, *(FAST if auxiliary.fast else ())]
 
     def demonstrations_path(self, benchmark: str) -> str:
         return f"{self.root}/demonstrations/{benchmark}/provenance.json"
@@ -212,13 +225,21 @@ class Study:
             )
         )
 
+    def fast_data_settings(self, wildcards: Any) -> str:
+        fast = self.config.auxiliary.fast
+        benchmark = self.config.benchmarks[fast.benchmark]
+        return settings_json(
+            FastDataSettings(fast=fast, chunk=benchmark.chunk, normalisation=benchmark.normalisation)
+        )
+
     def auxiliary_settings(self, wildcards: Any) -> str:
         auxiliary = self.config.auxiliary
+        own = auxiliary.tasks.get(wildcards.task, AuxiliaryTask())
         return settings_json(
             AuxiliarySettings(
                 name=wildcards.vlm,
                 task=wildcards.task,
-                training=auxiliary.tasks[wildcards.task].training or auxiliary.training,
+                training=own.training or auxiliary.training,
                 questions=auxiliary.questions,
                 image_size=self.config.image_size,
                 seed=auxiliary.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm4vla.artefacts import UserError
@@ -21,8 +22,12 @@ TASKS: dict[str, str] = {
 }
 
 
-def get_task(name: str) -> Task:
-    """The task called `name`. Raises UserError for an unknown one."""
+def get_task(name: str, data: Path | None = None) -> Task:
+    """The task called `name`; FAST injection needs the folder of its `data`. UserError for an unknown one."""
+    from vlm4vla.auxiliary.injection import NAMES, FastInjection
+
+    if name in NAMES and data is not None:
+        return FastInjection(name, data)
     if name not in TASKS:
         from vlm4vla.config import nearest
 

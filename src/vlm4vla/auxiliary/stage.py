@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from vlm4vla.auxiliary import get_task
 from vlm4vla.auxiliary.task import Task
 from vlm4vla.capability.suite import Asked, choose
 from vlm4vla.config import AuxiliarySettings
-from vlm4vla.data.questions import HELD_OUT, TRAIN, Questions, read_questions
+from vlm4vla.data.questions import HELD_OUT, TRAIN, Questions, Statement, read_questions
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
@@ -31,25 +32,29 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
     inputs = {"backbone": backbone / "provenance.json", "data": data / "provenance.json"}
     provenance = Provenance("auxiliary", settings.model_dump(mode="json"), inputs, settings.seed)
     (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
-    task = get_task(settings.task)
+    task = get_task(settings.task, data)
     train_split, held_out = read_questions(data, TRAIN), read_questions(data, HELD_OUT)
     if train_split.image_size != settings.image_size:
         raise UserError(
             f"{data}: pictures have {train_split.image_size} pixels a side, image_size is "
             f"{settings.image_size}: make the data again"
         )
-    suite = choose(held_out, settings.task, settings.questions)
-
     from vlm4vla.backbones import load
-    from vlm4vla.backbones.vocabulary import add_words, has_word_tokens
+    from vlm4vla.backbones.vocabulary import add_words, has_word_tokens, keep_words_before
     from vlm4vla.training.loop import set_threads, train
     from vlm4vla.training.question_batches import QuestionBatches, QuestionObjective
 
     set_threads()
     loaded = load(backbone)
+    train_split, held_out = (as_asked(split, task, loaded) for split in (train_split, held_out))
+    suite = choose(held_out, task.name, settings.questions)
+    if not task.words_stay:
+        keep_words_before(loaded, output)
     if has_word_tokens(loaded):  # a real tokenizer spells words that it lacks
         loaded = add_words(loaded, words(train_split, held_out))
     check_context(loaded, train_split, data)
+    for module in loaded.vision_encoder() if task.freeze == "vision" else ():
+        module.requires_grad_(False)
     loaded.model.eval()
     before = score(loaded, held_out, suite, task)
     train(
@@ -57,7 +62,7 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
         QuestionBatches(
             loaded,
             train_split,
-            {settings.task: task.statements_a_picture},
+            {task.name: task.statements_a_picture},
             settings.training.batch,
             settings.seed,
         ),
@@ -87,6 +92,14 @@ def words(*splits: Questions) -> list[str]:
             for word in f"{statement.question} {statement.answer}".split()
         }
     )
+
+
+def as_asked(questions: Questions, task: Task, backbone: LoadedBackbone) -> Questions:
+    """The same pictures, with questions in the words in which the backbone's family is asked."""
+    asked = [
+        Statement(s.set, task.asked(backbone.adapter, s.question), s.answer) for s in questions.statements
+    ]
+    return replace(questions, statements=asked)
 
 
 def check_context(backbone: LoadedBackbone, questions: Questions, data: Path) -> None:

@@ -7,14 +7,19 @@ Not obvious:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from tokenizers import AddedToken
 from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from vlm4vla.artefacts import write_json
 from vlm4vla.backbones.loaded import LoadedBackbone
+
+BEFORE = "tokenizer_before"  # subfolder: the tokenizer without words that a policy does not keep
 
 
 def has_word_tokens(backbone: LoadedBackbone) -> bool:
@@ -51,6 +56,22 @@ def add_words(backbone: LoadedBackbone, words: Sequence[str]) -> LoadedBackbone:
             for weight in {layer.weight for layer in layers if layer is not None}:
                 weight[rows:] = weight[:rows].mean(0)
     return LoadedBackbone(model, tokenizer, backbone.image_processor, backbone.adapter)
+
+
+def keep_words_before(backbone: LoadedBackbone, folder: Path) -> None:
+    """Keep in a backbone's `folder` what `without_later_words` needs to take later words away."""
+    backbone.tokenizer.save_pretrained(folder / BEFORE)
+    rows = backbone.model.get_input_embeddings().weight.shape[0]
+    write_json(folder / BEFORE / "rows.json", {"rows": rows})
+
+
+def without_later_words(backbone: LoadedBackbone, folder: Path) -> LoadedBackbone:
+    """`backbone`, loaded from `folder`, without words added after `keep_words_before`, if that was called."""
+    kept = folder / BEFORE
+    if not kept.is_dir():
+        return backbone
+    tokenizer = AutoTokenizer.from_pretrained(kept, padding_side="left")
+    return with_words_of(backbone, tokenizer, json.loads((kept / "rows.json").read_text())["rows"])
 
 
 def with_words_of(backbone: LoadedBackbone, tokenizer: PreTrainedTokenizerBase, rows: int) -> LoadedBackbone:

@@ -30,11 +30,12 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
     from vlm4vla.backbones import load
+    from vlm4vla.backbones.vocabulary import without_later_words
     from vlm4vla.policy import Policy
     from vlm4vla.training.action_batches import ActionBatches, ActionObjective
     from vlm4vla.training.loop import train
 
-    loaded = load(backbone)
+    loaded = without_later_words(load(backbone), backbone)
     if settings.initial_weights == "random":
         loaded = random_like(loaded, settings.seed)
     policy = Policy.create(

@@ -169,7 +169,10 @@ def test_round_trip(family, tmp_path):
     policy = make(family)
     policy.save(tmp_path)
     again = Policy.load(tmp_path)
-    assert np.array_equal(policy.predict(pictures(), INSTRUCTIONS), again.predict(pictures(), INSTRUCTIONS))
+    # Loaded weights lie where the file has them, not on 64 bytes: some processors then add in another order.
+    found, expected = (each.predict(pictures(), INSTRUCTIONS) for each in (again, policy))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in policy.state_dict().items())
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "backbone",
         "policy.json",

@@ -20,8 +20,8 @@ echo "environment: packages of requirements.lock into $folder"
 [[ -x "$folder/bin/python" ]] || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --no-compile --requirement requirements.lock
 "$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
-# A job is a process: without byte code each would compile torch and transformers anew, five seconds of its time.
-"$folder/bin/python" -m compileall -q -j 0 "$folder/lib" src >/dev/null || true # some packages ship Python 2
+# A job is a process: without byte code each would compile torch and transformers anew.
+"$folder/bin/python" -m compileall -q -j 0 "$folder/lib" src >/dev/null || true # a file that does not compile is not ours
 
 draws() {
   MUJOCO_GL=$1 "$folder/bin/python" -c '

@@ -1,8 +1,8 @@
 """RoboBrain 2: pointing, planning and trajectory marking.
 
-In the paper this row is a released checkpoint and no training step, which configuration cannot say yet. Here a
-backbone learns the three kinds of answer from demonstrations: the image point of a thing, the sub-tasks still
-to do in their order, and the gripper's next places as image points.
+In the paper this row is a released checkpoint and no training step, which configuration cannot say yet.
+Here a backbone learns the three kinds of answer from demonstrations: the image point of a thing, the sub-
+tasks still to do in their order, and the gripper's next places as image points.
 """
 
 from __future__ import annotations

@@ -24,9 +24,10 @@ import yaml
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import write_json
 from vlm4vla.backbones import build
-from vlm4vla.config import Config, RolloutSettings, load_config
+from vlm4vla.config import Config, load_config
 from vlm4vla.policy import Policy
 from vlm4vla.rollout import stage
+from vlm4vla.settings import RolloutSettings
 from vlm4vla.simulation.tasks import get_benchmark
 
 DEMONSTRATIONS = 1000  # whose instructions are the vocabulary of the untrained VLA

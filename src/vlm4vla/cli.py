@@ -17,19 +17,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from vlm4vla import config
+from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
 
 # stage: (module of its `run`, settings model, inputs)
 STAGES = {
-    "questions": ("vlm4vla.simulation.questions_stage", config.QuestionsSettings, ()),
-    "backbone": ("vlm4vla.backbones.stage", config.BackboneSettings, ("questions",)),
-    "auxiliary-data": ("vlm4vla.auxiliary.data_stage", config.AuxiliaryDataSettings, ()),
-    "fast-data": ("vlm4vla.auxiliary.fast_stage", config.FastDataSettings, ("demonstrations",)),
-    "auxiliary": ("vlm4vla.auxiliary.stage", config.AuxiliarySettings, ("backbone", "data")),
-    "capability": ("vlm4vla.capability.stage", config.CapabilitySettings, ("backbone", "questions")),
-    "demonstrations": ("vlm4vla.simulation.demonstrations_stage", config.DemonstrationsSettings, ()),
-    "vla": ("vlm4vla.training.vla_stage", config.VlaSettings, ("backbone", "demonstrations")),
-    "rollout": ("vlm4vla.rollout.stage", config.RolloutSettings, ("vla",)),
+    "questions": ("vlm4vla.simulation.questions_stage", stages.QuestionsSettings, ()),
+    "backbone": ("vlm4vla.backbones.stage", stages.BackboneSettings, ("questions",)),
+    "auxiliary-data": ("vlm4vla.auxiliary.data_stage", stages.AuxiliaryDataSettings, ()),
+    "fast-data": ("vlm4vla.auxiliary.fast_stage", stages.FastDataSettings, ("demonstrations",)),
+    "auxiliary": ("vlm4vla.auxiliary.stage", stages.AuxiliarySettings, ("backbone", "data")),
+    "capability": ("vlm4vla.capability.stage", stages.CapabilitySettings, ("backbone", "questions")),
+    "demonstrations": ("vlm4vla.simulation.demonstrations_stage", stages.DemonstrationsSettings, ()),
+    "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
+    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla",)),
 }
 OPTIONAL = {"vla"}  # inputs that a stage may lack: floor and ceiling have no VLA
 
@@ -95,7 +96,7 @@ def is_made(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:
     """Whether `output` is whole, of these settings and of these inputs."""
     path = output if is_file(output) else output / "provenance.json"
     # A rollout's declared file is its episodes: Snakemake deletes it, not the provenance, before a rerun.
-    declared = output / "episodes.parquet" if isinstance(settings, config.RolloutSettings) else path
+    declared = output / "episodes.parquet" if isinstance(settings, stages.RolloutSettings) else path
     if not path.exists() or not declared.exists():
         return False
     record = json.loads(path.read_text())
@@ -123,7 +124,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
 
 def run_table(arguments: argparse.Namespace) -> None:
     """Write one table."""
-    settings = read_settings(arguments.settings, config.TableSettings)
+    settings = read_settings(arguments.settings, stages.TableSettings)
     stage = importlib.import_module("vlm4vla.report.stage")
     stage.run(
         settings.table,

@@ -13,14 +13,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from vlm4vla.artefacts import canonical_json
-from vlm4vla.config import (
+from vlm4vla.config import AuxiliaryTask, Cells, Config
+from vlm4vla.report.outputs import outputs
+from vlm4vla.settings import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
-    AuxiliaryTask,
     BackboneSettings,
     CapabilitySettings,
-    Cells,
-    Config,
     DemonstrationsSettings,
     FastDataSettings,
     QuestionsSettings,
@@ -28,7 +27,6 @@ from vlm4vla.config import (
     TableSettings,
     VlaSettings,
 )
-from vlm4vla.report.outputs import outputs
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
 FAST = ("fast-freeze-vision", "fast-unfreeze-vision")  # FAST injection as a value of `auxiliary`

@@ -18,15 +18,9 @@ from vlm4vla.auxiliary import data_stage, stage
 from vlm4vla.auxiliary.stage import check_context
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import (
-    AuxiliaryDataSettings,
-    AuxiliarySettings,
-    Backbone,
-    Optimiser,
-    TinySize,
-    Training,
-)
+from vlm4vla.config import Backbone, Optimiser, TinySize, Training
 from vlm4vla.data.questions import TRAIN, read_questions
+from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings
 from vlm4vla.simulation.questions_stage import vocabulary
 
 TASK = "robo2vlm"
@@ -34,7 +28,7 @@ KILLED = """
     import os, signal
     from pathlib import Path
     from vlm4vla.auxiliary.stage import run
-    from vlm4vla.config import AuxiliarySettings
+    from vlm4vla.settings import AuxiliarySettings
     from vlm4vla.training.question_batches import QuestionBatches
     ids = QuestionBatches.ids
     def killing(self, step):

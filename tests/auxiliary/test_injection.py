@@ -16,22 +16,11 @@ from vlm4vla.auxiliary import fast_stage, get_task, stage
 from vlm4vla.auxiliary.injection import SET, read_tokens, write_tokens
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import (
-    AuxiliarySettings,
-    Backbone,
-    Demonstrations,
-    DemonstrationsSettings,
-    FastDataSettings,
-    FastTokens,
-    Head,
-    Optimiser,
-    TinySize,
-    Training,
-    VlaSettings,
-)
+from vlm4vla.config import Backbone, Demonstrations, FastTokens, Head, Optimiser, TinySize, Training
 from vlm4vla.data.lerobot import read
 from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
 from vlm4vla.policy import Policy
+from vlm4vla.settings import AuxiliarySettings, DemonstrationsSettings, FastDataSettings, VlaSettings
 from vlm4vla.simulation import demonstrations_stage
 from vlm4vla.simulation.questions_stage import vocabulary
 from vlm4vla.training import vla_stage

@@ -11,7 +11,8 @@ from vlm4vla.artefacts import write_json
 from vlm4vla.backbones import build
 from vlm4vla.capability.answering import greedy_answers
 from vlm4vla.capability.stage import run
-from vlm4vla.config import Backbone, Capability, CapabilitySettings, TinySize
+from vlm4vla.config import Backbone, Capability, TinySize
+from vlm4vla.settings import CapabilitySettings
 
 WORDS = ["what", "colour", "is", "it", "?", "red", "green", "blue", "describe", "the", "block"]
 QUESTIONS = ["what colour is it ?", "describe", "is the block red ?", "what is the block ?"]

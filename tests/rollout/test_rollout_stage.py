@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vlm4vla.config import RolloutSettings
 from vlm4vla.rollout import records, stage
+from vlm4vla.settings import RolloutSettings
 
 
 def settings(policy="expert", **changes):

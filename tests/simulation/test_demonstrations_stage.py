@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.config import DemonstrationsSettings
 from vlm4vla.data.lerobot import read
+from vlm4vla.settings import DemonstrationsSettings
 from vlm4vla.simulation import demonstrations_stage
 from vlm4vla.simulation.demonstrations_stage import record, recordings
 from vlm4vla.simulation.scene import Arena

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from vlm4vla.config import QuestionsSettings
+from vlm4vla.settings import QuestionsSettings
 from vlm4vla.simulation import questions, questions_stage
 from vlm4vla.simulation.questions import Painter, cell, point, relation
 

@@ -4,7 +4,8 @@ import pytest
 from small_inputs import write_demonstrations, write_questions
 
 from vlm4vla.backbones.stage import run as backbone_stage
-from vlm4vla.config import Aligning, Backbone, BackboneSettings, Optimiser, Recipe, TinySize, Training
+from vlm4vla.config import Aligning, Backbone, Optimiser, Recipe, TinySize, Training
+from vlm4vla.settings import BackboneSettings
 
 
 @pytest.fixture(scope="session")

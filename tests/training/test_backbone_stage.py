@@ -15,13 +15,14 @@ from small_inputs import log_without_times
 from vlm4vla.artefacts import UserError, file_hash
 from vlm4vla.backbones import load
 from vlm4vla.backbones.stage import run
-from vlm4vla.config import Backbone, BackboneSettings
+from vlm4vla.config import Backbone
+from vlm4vla.settings import BackboneSettings
 
 KILLED = """
     import os, signal, sys
     from pathlib import Path
     from vlm4vla.backbones.stage import run
-    from vlm4vla.config import BackboneSettings
+    from vlm4vla.settings import BackboneSettings
     from vlm4vla.training.question_batches import QuestionBatches
     ids = QuestionBatches.ids
     def killing(self, step):

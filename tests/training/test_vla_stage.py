@@ -16,8 +16,9 @@ from small_inputs import log_without_times, write_demonstrations
 
 from vlm4vla.artefacts import UserError, file_hash
 from vlm4vla.backbones import load
-from vlm4vla.config import Head, Optimiser, Training, VlaSettings
+from vlm4vla.config import Head, Optimiser, Training
 from vlm4vla.policy import Policy
+from vlm4vla.settings import VlaSettings
 from vlm4vla.training.vla_stage import random_like, run
 
 

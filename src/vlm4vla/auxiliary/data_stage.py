@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlm4vla.artefacts import Provenance
 from vlm4vla.auxiliary import get_task
-from vlm4vla.config import AuxiliaryDataSettings
+from vlm4vla.settings import AuxiliaryDataSettings
 from vlm4vla.simulation.questions_writer import write_split
 
 

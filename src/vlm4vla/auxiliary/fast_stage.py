@@ -12,8 +12,8 @@ from vlm4vla.actions.fast import FastTokenizer
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import Provenance, UserError, write_json
 from vlm4vla.auxiliary.injection import SET, TOKENIZER, write_tokens
-from vlm4vla.config import FastDataSettings
 from vlm4vla.data.lerobot import Demonstrations, read
+from vlm4vla.settings import FastDataSettings
 from vlm4vla.simulation.questions import Picture, Statement
 from vlm4vla.simulation.questions_writer import write_split
 

@@ -13,8 +13,8 @@ from vlm4vla.artefacts import Provenance, UserError, file_hash, write_json
 from vlm4vla.auxiliary import get_task
 from vlm4vla.auxiliary.task import Task
 from vlm4vla.capability.suite import Asked, choose
-from vlm4vla.config import AuxiliarySettings
 from vlm4vla.data.questions import HELD_OUT, TRAIN, Questions, Statement, read_questions
+from vlm4vla.settings import AuxiliarySettings
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone

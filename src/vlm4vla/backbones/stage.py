@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from vlm4vla.artefacts import Provenance, UserError, file_hash
-from vlm4vla.config import BackboneSettings
+from vlm4vla.settings import BackboneSettings
 
 ALIGNMENT = "alignment"  # subfolder with that training's log
 PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # what a Hugging Face folder needs here

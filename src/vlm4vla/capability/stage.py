@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlm4vla.artefacts import Provenance, write_json
 from vlm4vla.capability.suite import Asked, choose
-from vlm4vla.config import CapabilitySettings
 from vlm4vla.data.questions import HELD_OUT, Questions, read_questions
+from vlm4vla.settings import CapabilitySettings
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.artefacts import atomic_path
-from vlm4vla.config import RolloutSettings
 from vlm4vla.rollout.runner import Outcome
+from vlm4vla.settings import RolloutSettings
 from vlm4vla.simulation.tasks import Episode
 
 SCHEMA = pa.schema(

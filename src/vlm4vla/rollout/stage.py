@@ -11,10 +11,10 @@ import pyarrow as pa
 from PIL import Image
 
 from vlm4vla.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_text
-from vlm4vla.config import RolloutSettings
 from vlm4vla.progress import Progress
 from vlm4vla.rollout import actors, records
 from vlm4vla.rollout.runner import FILM_EVERY, Stage, run_batch
+from vlm4vla.settings import RolloutSettings
 from vlm4vla.simulation.tasks import get_benchmark
 
 SHARD = 50  # episodes that step together; a killed rollout loses at most these

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.artefacts import Provenance, UserError, file_hash
-from vlm4vla.config import DemonstrationsSettings
 from vlm4vla.data.lerobot_writer import LeRobotWriter
 from vlm4vla.progress import Progress
+from vlm4vla.settings import DemonstrationsSettings
 from vlm4vla.simulation.scene import Arena, Layout
 from vlm4vla.simulation.skills import limited
 from vlm4vla.simulation.tasks import Benchmark, Task, get_benchmark, rng_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlm4vla.artefacts import Provenance, write_json
-from vlm4vla.config import QuestionsSettings
+from vlm4vla.settings import QuestionsSettings
 from vlm4vla.simulation import questions
 from vlm4vla.simulation.questions_writer import write_split
 from vlm4vla.simulation.tasks import get_benchmark

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import Provenance, file_hash
-from vlm4vla.config import VlaSettings
 from vlm4vla.data.lerobot import read
+from vlm4vla.settings import VlaSettings
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone

@@ -28,12 +28,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones import build
-from vlm4vla.config import Config, Training, load_config
+from vlm4vla.config import Config, load_config
 from vlm4vla.data.lerobot import Demonstrations, read
 from vlm4vla.data.lerobot_writer import LeRobotWriter
 from vlm4vla.policy import Policy
 from vlm4vla.training.action_batches import ActionBatches, ActionObjective
 from vlm4vla.training.loop import train
+from vlm4vla.training_settings import Training
 
 INSTRUCTION = "put the red block in the drawer"
 WARM_UP = 5

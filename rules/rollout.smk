@@ -4,6 +4,8 @@ rule rollout:
         vla=rules.vla.output[0],
     output:
         f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/episodes.parquet",
+    wildcard_constraints:
+        vlm="|".join(map(re.escape, STUDY.policies())),
     log:
         f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
     benchmark:

@@ -5,6 +5,8 @@ rule vla:
         demonstrations=rules.demonstrations.output[0],
     output:
         f"{STUDY.root}/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/provenance.json",
+    wildcard_constraints:
+        vlm="|".join(map(re.escape, STUDY.policies())),
     log:
         f"{STUDY.root}/logs/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
     benchmark:

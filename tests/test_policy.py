@@ -9,12 +9,13 @@ import torch
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import FAMILIES, build
-from vlm4vla.config import Backbone, Head, TinySize
+from vlm4vla.config import Backbone, TinySize
+from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.policy import Policy
 
 INSTRUCTIONS = ["pick up the red block and put it in the drawer", "pick up the block", "drawer"]
 WORDS = sorted(set(" ".join(INSTRUCTIONS).split()))
-HEAD = Head(features=32, hidden=[32, 16], gripper_loss_weight=0.1)
+HEAD = MlpHeadSettings(features=32, hidden=[32, 16], gripper_loss_weight=0.1)
 SIZE = TinySize(
     hidden=32, intermediate=48, heads=4, layers=3, vision_hidden=32, vision_intermediate=48,
     experts=4, experts_per_token=2,
@@ -55,7 +56,9 @@ def train(policy, steps):
     losses = []
     for _ in range(steps):
         ids = [policy.backbone.prompt_ids(text) for text in INSTRUCTIONS]
-        loss = policy.loss(policy.backbone.batch(ids, pictures()), pose, gripper, mask)
+        loss = policy.loss(
+            policy.backbone.batch(ids, pictures()), {"pose": pose, "gripper": gripper, "mask": mask}
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -126,7 +129,7 @@ def test_loss_by_hand():
     mask = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
     with torch.no_grad():
         predicted, logits = policy(batch)
-        loss = policy.loss(batch, pose, gripper, mask)
+        loss = policy.loss(batch, {"pose": pose, "gripper": gripper, "mask": mask})
         terms = [
             (3.0 - predicted[i, j] - 0.5).mean() - 0.1 * torch.sigmoid(logits[i, j, 0]).log()
             for i, j in ((0, 0), (2, 0), (2, 1))
@@ -142,8 +145,10 @@ def test_masked_steps_do_not_count():
     other = pose.clone()
     other[:, 2:] = 1
     with torch.no_grad():
-        assert policy.loss(batch, pose, gripper, mask) == policy.loss(batch, other, gripper, mask)
-        assert policy.loss(batch, pose, gripper, ~mask) != policy.loss(batch, other, gripper, ~mask)
+        for steps, same in ((mask, True), (~mask, False)):
+            targets = [{"pose": each, "gripper": gripper, "mask": steps} for each in (pose, other)]
+            losses = [policy.loss(batch, each) for each in targets]
+            assert (losses[0] == losses[1]) == same
 
 
 def test_predict_is_in_the_benchmarks_units():

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.experts import Expert
+from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
+from vlm4vla.head_settings import MlpHeadSettings
+from vlm4vla.training_settings import Training
 
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 AllOrNames = Literal["all"] | list[Name]
 Benchmark = Literal["calvin", "bridge", "libero-10"]
 QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
@@ -27,35 +27,6 @@ QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existe
 TaskName = Literal["robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix"]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Optimiser(Strict):
-    """How weights move. Steps count updates; `warmup` and `final` are fractions (of steps, of the rate)."""
-
-    name: Literal["adamw", "muon"] = "adamw"  # muon: 2-D hidden weights; the rest stays with AdamW
-    learning_rate: Rate
-    muon_learning_rate: Rate = 4e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup: Fraction = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
-    final: Fraction = 0.02
-    clip: Rate = 1.0
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # exponential average of weights, saved; 0 = off
-
-
-class Training(Strict):
-    """One run of the training loop."""
-
-    steps: Positive
-    batch: Positive
-    optimiser: Optimiser
-    checkpoint_every: Positive = 500
-    log_every: Positive = 50
 
 
 class TinySize(Strict):
@@ -217,20 +188,6 @@ class BenchmarkConfig(Strict):
         return self
 
 
-class Head(Strict):
-    """The action head: Linear(d, `trunk`), ReLU, Linear(`trunk`, `features`), then two MLPs.
-
-    The MLPs have the widths `hidden`; `trunk` is half the backbone's width d where it is left out, as in
-    the study.
-    """
-
-    trunk: Positive | None = None
-    features: Positive
-    hidden: list[Positive]
-    gripper_loss_weight: Rate
-    huber_delta: Rate = 1.0
-
-
 class Variant(Strict):
     """How a VLA is made of a backbone; `training` here replaces the study's VLA training for this variant."""
 
@@ -250,11 +207,12 @@ class Cells(Strict):
         ),
     ]
     variants: Annotated[list[Name], Field(min_length=1)]
+    experts: list[Name] = Field(default_factory=list)  # expert VLAs that stand beside the backbones
     benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _each_once(self) -> Cells:
-        for key in ("backbones", "variants", "benchmarks"):
+        for key in ("backbones", "variants", "experts", "benchmarks"):
             words = getattr(self, key)
             if len(set(words)) != len(words):
                 raise ValueError(f"{key} {words} repeats a name: write each once")
@@ -282,9 +240,10 @@ class Config(Strict):
     capability: Capability
     auxiliary: Auxiliary | None = None
     benchmarks: dict[Benchmark, BenchmarkConfig]
-    head: Head
+    head: MlpHeadSettings
     vla: Training
     variants: dict[Name, Variant]
+    experts: dict[Name, Expert] = Field(default_factory=dict)
     tables: Annotated[dict[Literal["main", "freeze", "scratch"], Cells], Field(min_length=1)]
     minimum_free_gb: Annotated[float, Field(ge=0)] = 3.0
 
@@ -301,10 +260,27 @@ class Config(Strict):
                     f"backbones.{name}.pretraining: unknown recipe {recipe!r}: "
                     + nearest(recipe, self.pretraining.recipes)
                 )
+        for name, expert in self.experts.items():
+            if name in RESERVED or name in self.backbones:
+                raise ValueError(f"experts.{name}: the name is taken: write another one")
+            if expert.backbone not in self.backbones:
+                raise ValueError(
+                    f"experts.{name}.backbone: unknown backbone {expert.backbone!r}: "
+                    + nearest(expert.backbone, self.backbones)
+                )
+            for benchmark, settings in self.benchmarks.items():
+                chunk = expert.chunk or settings.chunk
+                horizon = expert.execution_horizon or settings.evaluation.execution_horizon
+                if horizon > chunk:
+                    raise ValueError(
+                        f"experts.{name}: on {benchmark} it would execute {horizon} steps of a chunk of "
+                        f"{chunk}: write an execution_horizon of at most {chunk}"
+                    )
         for table, cells in self.tables.items():
             for key, known in (
                 ("backbones", self.backbones),
                 ("variants", self.variants),
+                ("experts", self.experts),
                 ("benchmarks", self.benchmarks),
             ):
                 words = getattr(cells, key)

@@ -1,8 +1,9 @@
-"""A VLA: a backbone, one learnable action query and an action head.
+"""A VLA: a backbone and an action head.
 
-The query is appended to the prompt as its last token; its last hidden state goes to the head. No robot
-state, no history, one picture. A policy's folder holds `backbone/` (an ordinary Hugging Face folder),
-`policy.safetensors` (query and head) and `policy.json` (what else is needed to act).
+With the study's head, one learnable action query is appended to the prompt as its last token, and its last
+hidden state becomes the actions: no robot state, no history, one picture. Expert VLAs have other heads
+(heads/). A policy's folder holds `backbone/` (an ordinary Hugging Face folder), `policy.safetensors` (the
+head, with the query) and `policy.json` (what else is needed to act).
 """
 
 from __future__ import annotations
@@ -14,70 +15,76 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import UserError, atomic_path, write_json
 from vlm4vla.backbones import load
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.config import Head
-from vlm4vla.heads.mlp import MlpHead
+from vlm4vla.head_settings import HeadSettings
+from vlm4vla.heads import head_class
+from vlm4vla.heads.head import Targets
 
-FORMAT = 1  # of policy.json and policy.safetensors
+FORMAT = 2  # of policy.json and policy.safetensors
 
 
 class Policy(nn.Module):
-    """Parameters: `model.*` (the backbone), `query` (d), `head.*`."""
+    """Parameters: `model.*` (the backbone) and `head.*`; `state_scale` is None where the head reads none."""
 
     def __init__(
         self,
         backbone: LoadedBackbone,
-        head: Head,
+        head: HeadSettings,
         chunk: int,
         benchmark: str,
         statistics: Statistics,
+        state_scale: StateScale | None = None,
     ):
         super().__init__()
+        kind = head_class(head)
+        backbone = kind.prepared(backbone, head)
         self.backbone = backbone
         self.model = backbone.model
         self.settings = head
         self.chunk = chunk
         self.benchmark = benchmark
         self.statistics = statistics
-        # It starts as the prompt's last token, where the backbone has learnt to read off an answer
-        # (docs/decisions.md: a random query saw far less of it).
-        last = torch.tensor(backbone.prompt_ids("")[-1])
-        with torch.no_grad():
-            self.query = nn.Parameter(backbone.word_embedding()(last).clone())
-        self.head = MlpHead(backbone.hidden_size, head.features, head.hidden, chunk, head.trunk)
+        self.state_scale = state_scale if kind.reads_state else None
+        more = {"state_size": self.state_scale.size} if self.state_scale else {}
+        self.head = kind(backbone, head, chunk, **more)
         self.freeze("none")
 
     @classmethod
     def create(
         cls,
         backbone: LoadedBackbone,
-        head: Head,
+        head: HeadSettings,
         chunk: int,
         benchmark: str,
         statistics: Statistics,
         seed: int,
+        state_scale: StateScale | None = None,
     ) -> Policy:
-        """A policy with a new query and head; same seed, same bytes."""
+        """A policy with a new head; same seed, same bytes."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(backbone, head, chunk, benchmark, statistics)
+            return cls(backbone, head, chunk, benchmark, statistics, state_scale)
 
     def freeze(self, what: Literal["none", "vision", "embedding"]) -> None:
         """Choose what trains: everything, all but the vision encoder, or all but the word embedding.
 
-        An output layer that is not tied to the word embedding never trains: no action depends on it.
+        An output layer that is not tied to the word embedding trains only with a head that says words: no
+        other action depends on it.
         """
         for parameter in self.parameters():
             parameter.requires_grad_(True)
         output = self.model.get_output_embeddings()
-        if output is not None and output.weight is not self.backbone.word_embedding().weight:
+        tied = output is None or output.weight is self.backbone.word_embedding().weight
+        if not tied and not self.head.says_words:
             output.requires_grad_(False)
         frozen = {
             "none": list,
@@ -88,40 +95,42 @@ class Policy(nn.Module):
             module.requires_grad_(False)
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1) of a `LoadedBackbone.batch`."""
-        return self.head(self.backbone.hidden(batch, self.query))
+        """Pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1) of a `LoadedBackbone.batch`, for
+        heads that read no state and do not sample."""
+        return self.head.actions(self.backbone, batch, None, None)
 
-    def loss(self, batch: dict[str, Any], pose: Tensor, gripper: Tensor, mask: Tensor) -> Tensor:
-        """Huber loss of the pose plus weighted cross-entropy of the gripper, a mean over unmasked steps.
-
-        `pose` (B, chunk, 6) in [-1, 1]; `gripper` (B, chunk) or (B, chunk, 1) in {0, 1}; `mask` (B, chunk),
-        0 or False for steps padded beyond an episode's end.
-        """
-        predicted, logits = self(batch)
-        logits = logits.squeeze(-1)
-        mask = mask.to(predicted.dtype)
-        motion = nn.functional.huber_loss(
-            predicted, pose, delta=self.settings.huber_delta, reduction="none"
-        ).mean(-1)
-        grip = nn.functional.binary_cross_entropy_with_logits(
-            logits, gripper.reshape(logits.shape).to(logits.dtype), reduction="none"
-        )
-        each = motion + self.settings.gripper_loss_weight * grip
-        return (each * mask).sum() / mask.sum().clamp(min=1)
+    def loss(self, batch: dict[str, Any], targets: Targets) -> Tensor:
+        """The head's loss on a `LoadedBackbone.batch`: a mean over steps that are not padded."""
+        return self.head.loss(self.backbone, batch, targets)
 
     @torch.inference_mode()
-    def predict(self, images: np.ndarray | Tensor, instructions: Sequence[str]) -> np.ndarray:
+    def predict(
+        self,
+        images: np.ndarray | Tensor,
+        instructions: Sequence[str],
+        states: np.ndarray | None = None,
+        noise: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Actions (B, chunk, 7) float32 in the benchmark's units, from pictures (B, H, W, 3) uint8.
 
-        The gripper has the benchmark's own polarity. Prompts are kept for each instruction.
+        The gripper has the benchmark's own polarity. Prompts are kept for each instruction. `states` (B, S),
+        in the robot's units, for a head that reads them; `noise` (B, chunk, 7), standard normal, for one that
+        samples: the same noise, the same actions.
         """
         if len(images) != len(instructions):
             raise ValueError(f"{len(images)} pictures for {len(instructions)} instructions")
+        if (self.head.reads_state and states is None) or (self.head.samples and noise is None):
+            raise ValueError(f"a {self.settings.kind} head needs states and noise")
         training = self.training
         self.eval()
         try:
             ids = [self.backbone.prompt_ids(instruction) for instruction in instructions]
-            pose, logits = self(self.backbone.batch(ids, images))
+            pose, logits = self.head.actions(
+                self.backbone,
+                self.backbone.batch(ids, images),
+                torch.from_numpy(self.state_scale.scale(states)) if self.state_scale else None,
+                torch.as_tensor(noise, dtype=torch.float32) if self.head.samples else None,
+            )
         finally:
             self.train(training)
         return self.statistics.denormalise(pose.float().numpy(), logits.float().numpy())
@@ -145,6 +154,7 @@ class Policy(nn.Module):
             "chunk": self.chunk,
             "head": self.settings.model_dump(mode="json"),
             "statistics": self.statistics.to_json(),
+            "state": self.state_scale.to_json() if self.state_scale else None,
         }
         write_json(folder / "policy.json", record)
 
@@ -167,8 +177,9 @@ class Policy(nn.Module):
             )
         statistics = Statistics.from_json(record["statistics"])
         backbone = load(folder / "backbone")
-        head = Head.model_validate(record["head"])
-        policy = cls.create(backbone, head, record["chunk"], record["benchmark"], statistics, seed=0)
+        head = TypeAdapter(HeadSettings).validate_python(record["head"])
+        state = StateScale.from_json(record["state"]) if record["state"] else None
+        policy = cls.create(backbone, head, record["chunk"], record["benchmark"], statistics, 0, state)
         wrong = policy.load_state_dict(tensors, strict=False)
         missing = [name for name in wrong.missing_keys if not name.startswith("model.")]
         if missing or wrong.unexpected_keys:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.backbones import FAMILIES
+from vlm4vla.backbones import FAMILIES, NOT_READ
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config import Config, load_config, nearest
 from vlm4vla.study import TARGETS, Study
@@ -33,8 +33,20 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
             )
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
+    check_experts(study.config)
     check_made(study)
     return study
+
+
+def check_experts(config: Config) -> None:
+    """Refuse an expert VLA on a family whose language model cannot be read layer by layer."""
+    for name, expert in config.experts.items():
+        family = config.backbones[expert.backbone].family
+        if family in NOT_READ:
+            raise UserError(
+                f"config.yaml: experts.{name}.backbone: {expert.backbone!r} is of the family {family!r}, "
+                "whose language model no expert head can read: write a backbone of another family"
+            )
 
 
 def check_target(study: Study, target: str) -> None:
@@ -58,6 +70,7 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
     config = study.config
     known = {
         "vlm": config.backbones,
+        "policy": study.policies(),
         "auxiliary": study.auxiliaries(),
         "task": study.auxiliaries()[1:],
         "variant": config.variants,
@@ -71,8 +84,8 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
         "auxiliary": ("vlm", "task"),
         "auxiliary_data": (),
         "demonstrations": ("benchmark",),
-        "vla": ("vlm", "auxiliary", "variant", "benchmark"),
-        "rollouts": ("vlm", "auxiliary", "variant", "benchmark"),
+        "vla": ("policy", "auxiliary", "variant", "benchmark"),
+        "rollouts": ("policy", "auxiliary", "variant", "benchmark"),
         "tables": ("table",),
         "analysis": ("table",),
         "figures": (),
@@ -81,11 +94,11 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
     if stage not in shapes:
         raise UserError(f"target {target!r}: unknown stage {stage!r}: {nearest(stage, shapes)}")
     if stage == "rollouts" and rest and rest[0] in ("random", "expert"):
-        known["vlm"] = (rest[0],)
+        known["policy"] = (rest[0],)
     for kind, word in zip(shapes[stage], rest, strict=False):
         name = Path(word).stem if kind in ("table", "auxiliary") else word
         if name not in known[kind]:
-            label = "backbone" if kind == "vlm" else kind
+            label = "backbone" if kind in ("vlm", "policy") else kind
             raise UserError(f"target {target!r}: unknown {label} {name!r}: {nearest(name, known[kind])}")
 
 

@@ -29,6 +29,7 @@ from vlm4vla.settings import (
 )
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
+EXPERT_VARIANT = "full"  # expert VLAs are fully trained
 FAST = ("fast-freeze-vision", "fast-unfreeze-vision")  # FAST injection as a value of `auxiliary`
 TARGETS = {
     "all_tables": ("main", "freeze", "scratch", "correlation"),
@@ -89,6 +90,16 @@ class Study:
             for vlm in cells.backbones
             for variant in cells.variants
             for seed in self.config.seeds
+        ] + self.experts(table)
+
+    def experts(self, table: str) -> list[Run]:
+        """The expert VLAs that `table` holds; `correlation` shows backbones only."""
+        cells = self.cells_of(table)
+        return [
+            Run(expert, "none", EXPERT_VARIANT, benchmark, seed)
+            for benchmark in cells.benchmarks
+            for expert in (cells.experts if table != "correlation" else ())
+            for seed in self.config.seeds
         ]
 
     def references(self, table: str) -> list[Run]:
@@ -125,9 +136,15 @@ class Study:
 
     def vlm_path(self, wildcards: Any) -> str:
         """The Hugging Face folder that `wildcards.vlm` is after `wildcards.auxiliary`."""
+        expert = self.config.experts.get(wildcards.vlm)
+        vlm = expert.backbone if expert else wildcards.vlm
         if wildcards.auxiliary == "none":
-            return self.backbone_path(wildcards.vlm)
-        return self.auxiliary_path(wildcards.vlm, wildcards.auxiliary)
+            return self.backbone_path(vlm)
+        return self.auxiliary_path(vlm, wildcards.auxiliary)
+
+    def policies(self) -> list[str]:
+        """What `vlm` may be in the path of a VLA: a backbone or an expert VLA."""
+        return [*self.config.backbones, *self.config.experts]
 
     def auxiliaries(self) -> list[str]:
         """What `auxiliary` may be in a path: none, or a task of the configuration."""
@@ -184,6 +201,7 @@ class Study:
         for table in self.tables():
             cells = self.cells_of(table)
             files += [self.backbone_path(vlm) for vlm in cells.backbones]
+            files += [self.backbone_path(self.config.experts[name].backbone) for name in cells.experts]
             files += [self.demonstrations_path(benchmark) for benchmark in cells.benchmarks]
             files += [self.vla_path(run) for run in self.cells(table)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
@@ -265,6 +283,7 @@ class Study:
     def vla_settings(self, wildcards: Any) -> str:
         benchmark = self.config.benchmarks[wildcards.benchmark]
         variant = self.config.variants[wildcards.variant]
+        expert = self.config.experts.get(wildcards.vlm)
         return settings_json(
             VlaSettings(
                 backbone=wildcards.vlm,
@@ -274,16 +293,20 @@ class Study:
                 seed=int(wildcards.seed),
                 freeze=variant.freeze,
                 initial_weights=variant.initial_weights,
-                chunk=benchmark.chunk,
+                chunk=(expert and expert.chunk) or benchmark.chunk,
                 normalisation=benchmark.normalisation,
                 shift=benchmark.shift,
                 colour_jitter=benchmark.colour_jitter,
-                head=self.config.head,
-                training=self.training(wildcards.variant),
+                head=expert.head if expert else self.config.head,
+                training=(expert and expert.training) or self.training(wildcards.variant),
             )
         )
 
     def rollout_settings(self, wildcards: Any) -> str:
+        evaluation = self.config.benchmarks[wildcards.benchmark].evaluation
+        expert = self.config.experts.get(wildcards.vlm)
+        if expert and expert.execution_horizon:
+            evaluation = evaluation.model_copy(update={"execution_horizon": expert.execution_horizon})
         return settings_json(
             RolloutSettings(
                 policy=wildcards.vlm if wildcards.vlm in REFERENCES else "vla",
@@ -292,7 +315,7 @@ class Study:
                 variant=wildcards.variant,
                 benchmark=wildcards.benchmark,
                 seed=int(wildcards.seed),
-                evaluation=self.config.benchmarks[wildcards.benchmark].evaluation,
+                evaluation=evaluation,
                 image_size=self.config.image_size,
                 study=self.config.study,
                 scale=self.config.scale,

@@ -18,10 +18,11 @@ from vlm4vla.auxiliary import data_stage, stage
 from vlm4vla.auxiliary.stage import check_context
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import Backbone, Optimiser, TinySize, Training
+from vlm4vla.config import Backbone, TinySize
 from vlm4vla.data.questions import TRAIN, read_questions
 from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings
 from vlm4vla.simulation.questions_stage import vocabulary
+from vlm4vla.training_settings import Optimiser, Training
 
 TASK = "robo2vlm"
 KILLED = """

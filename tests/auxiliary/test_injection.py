@@ -16,14 +16,16 @@ from vlm4vla.auxiliary import fast_stage, get_task, stage
 from vlm4vla.auxiliary.injection import SET, read_tokens, write_tokens
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import Backbone, Demonstrations, FastTokens, Head, Optimiser, TinySize, Training
+from vlm4vla.config import Backbone, Demonstrations, FastTokens, TinySize
 from vlm4vla.data.lerobot import read
 from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
+from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.policy import Policy
 from vlm4vla.settings import AuxiliarySettings, DemonstrationsSettings, FastDataSettings, VlaSettings
 from vlm4vla.simulation import demonstrations_stage
 from vlm4vla.simulation.questions_stage import vocabulary
 from vlm4vla.training import vla_stage
+from vlm4vla.training_settings import Optimiser, Training
 
 CHUNK = 4
 TRAINING = Training(
@@ -122,7 +124,7 @@ def test_tokens_are_gone_from_the_policy(injected, backbone, demonstrations, tmp
     settings = VlaSettings(
         backbone="tiny", auxiliary=injected[0], variant="full", benchmark="bridge", seed=0, freeze="none",
         initial_weights="backbone", chunk=CHUNK, normalisation="quantile", shift=0, colour_jitter=0.0,
-        head=Head(features=16, hidden=[16], gripper_loss_weight=0.1), training=TRAINING,
+        head=MlpHeadSettings(features=16, hidden=[16], gripper_loss_weight=0.1), training=TRAINING,
     )  # fmt: skip
     vla_stage.run(settings, backbone=folder, demonstrations=demonstrations, output=tmp_path)
     policy = Policy.load(tmp_path)

@@ -4,8 +4,9 @@ import pytest
 from small_inputs import write_demonstrations, write_questions
 
 from vlm4vla.backbones.stage import run as backbone_stage
-from vlm4vla.config import Aligning, Backbone, Optimiser, Recipe, TinySize, Training
+from vlm4vla.config import Aligning, Backbone, Recipe, TinySize
 from vlm4vla.settings import BackboneSettings
+from vlm4vla.training_settings import Optimiser, Training
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from vlm4vla.config import Optimiser
 from vlm4vla.training.flat import FlatParameters
 from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
+from vlm4vla.training_settings import Optimiser
 
 
 class Model(nn.Module):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from vlm4vla.config import Optimiser
 from vlm4vla.training.schedule import rate_factor
+from vlm4vla.training_settings import Optimiser
 
 
 def optimiser(**options):

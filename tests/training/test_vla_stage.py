@@ -16,10 +16,11 @@ from small_inputs import log_without_times, write_demonstrations
 
 from vlm4vla.artefacts import UserError, file_hash
 from vlm4vla.backbones import load
-from vlm4vla.config import Head, Optimiser, Training
+from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.policy import Policy
 from vlm4vla.settings import VlaSettings
 from vlm4vla.training.vla_stage import random_like, run
+from vlm4vla.training_settings import Optimiser, Training
 
 
 def settings(**changes):
@@ -36,7 +37,7 @@ def settings(**changes):
         "normalisation": "range",
         "shift": 2,
         "colour_jitter": 0.1,
-        "head": Head(features=16, hidden=[16], gripper_loss_weight=0.1),
+        "head": MlpHeadSettings(features=16, hidden=[16], gripper_loss_weight=0.1),
         "training": training,
     }
     return VlaSettings.model_validate(values | changes)

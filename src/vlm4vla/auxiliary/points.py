@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.simulation.questions import BINS, point
+from vlm4vla.data.image_points import BINS, point
 
 NEAR = 1.5 / BINS  # of the picture's width: a point this near a true one is a hit
 

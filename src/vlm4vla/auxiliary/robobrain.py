@@ -14,7 +14,8 @@ import numpy as np
 from vlm4vla.auxiliary.frames import Frame, frames
 from vlm4vla.auxiliary.points import points_score
 from vlm4vla.auxiliary.task import Task
-from vlm4vla.simulation.questions import Picture, point
+from vlm4vla.data.image_points import point
+from vlm4vla.simulation.questions import Picture
 
 AHEAD = (2, 4, 6)  # steps after the frame at which the gripper's place is marked
 THEN = " then "

@@ -23,6 +23,8 @@ FAMILIES: dict[str, str] = {
     "kosmos-2": "vlm4vla.backbones.kosmos2:Kosmos2",
     "internvl": "vlm4vla.backbones.internvl:InternVL",
 }
+# Families whose text model no expert head can read: it has no rotary positions and another call.
+NOT_READ = ("kosmos-2",)
 
 
 def build(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:

@@ -118,6 +118,15 @@ class Adapter(ABC):
         """
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
+    def text_model(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The language model without its output layer (backbones.reading; not for backbones.NOT_READ)."""
+        return model.model.language_model
+
+    def read(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
+        """Hidden states after the final norm (B, T, d), and transformers' cache of keys and values."""
+        output = model.model(inputs_embeds=embeddings, use_cache=True, **inputs)
+        return output.last_hidden_state, output.past_key_values
+
     def projector(self, model: PreTrainedModel) -> nn.Module:
         """The module that gives the picture's tokens as the language model reads them."""
         return model.model.multi_modal_projector

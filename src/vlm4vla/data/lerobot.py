@@ -23,6 +23,7 @@ from vlm4vla.data.png import decode
 VERSION = "v3.0"
 IMAGE = "observation.images.primary"
 STATE = "observation.state"
+GRIPPER_POINT = "observation.gripper_point"  # column and row in the picture, shares of its width and height
 ACTION = "action"
 PICTURES_AT_ONCE = 1024
 NEEDED = (IMAGE, ACTION, "episode_index", "frame_index", "task_index")
@@ -32,7 +33,8 @@ NEEDED = (IMAGE, ACTION, "episode_index", "frame_index", "task_index")
 class Demonstrations:
     """All frames of a data set, in order.
 
-    images (N, H, W, 3) uint8, or None when read without; actions (N, 7) float32 in environment units;
+    images (N, H, W, 3) uint8, or None when read without; actions (N, 7) float32 in environment units; states
+    (N, S) float32 and gripper_points (N, 2) float32, each None where the data set has no such column;
     episode_index, frame_index, task_index (N,) int64; tasks: the instruction of each task_index; stats: the
     contents of stats.json.
     """
@@ -46,6 +48,8 @@ class Demonstrations:
     tasks: list[str]
     stats: dict[str, Any]
     info: dict[str, Any]
+    states: np.ndarray | None = None
+    gripper_points: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -99,8 +103,26 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
         )
     if (np.diff(index["episode_index"]) < 0).any():
         raise UserError(f"{folder}/data: episode_index goes back: write whole episodes one after another")
+    states, points = (_numbers(files, name, folder) for name in (STATE, GRIPPER_POINT))
     pictures = _decode(files, table.num_rows, folder) if images else None
-    return Demonstrations(folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info)
+    return Demonstrations(
+        folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info,
+        states=states, gripper_points=points,
+    )  # fmt: skip
+
+
+def _numbers(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
+    """An optional column of number lists, (N, D) float32; None where a file lacks it."""
+    if any(name not in pq.read_schema(file).names for file in files):
+        return None
+    rows = [row for file in files for row in pq.read_table(file, columns=[name])[name].to_numpy()]
+    values = np.stack(rows).astype(np.float32)
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise UserError(
+            f"{folder}/data: {name} of row {row} holds NaN or infinity: mend or drop that episode"
+        )
+    return values
 
 
 def _json(path: Path) -> dict[str, Any]:

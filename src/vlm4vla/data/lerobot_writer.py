@@ -7,7 +7,7 @@ writer is closed, and meta/info.json last, so that an unfinished folder is never
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlm4vla.actions.conventions import ACTION_NAMES, ACTION_SIZE
+from vlm4vla.actions.conventions import ACTION_NAMES
 from vlm4vla.artefacts import atomic_path, write_json
 from vlm4vla.data.lerobot import ACTION, IMAGE, STATE, VERSION
 from vlm4vla.data.png import encode
@@ -29,8 +29,9 @@ EPISODES_PER_GROUP = 32  # episodes a row group: bounds the writer's memory
 class LeRobotWriter:
     """Collects episodes into one data set in `folder`.
 
-    `fps`: control rate in Hz. `image_size`: height and width in pixels. Use as a context manager, or call
-    `close`; leaving the context by an exception writes nothing.
+    `fps`: control rate in Hz. `image_size`: height and width in pixels. `more`: further columns of number
+    lists, with the names of their numbers. Use as a context manager, or call `close`; leaving the context by
+    an exception writes nothing.
     """
 
     def __init__(
@@ -42,17 +43,19 @@ class LeRobotWriter:
         image_size: int,
         state_names: Sequence[str] = STATE_NAMES,
         action_names: Sequence[str] = ACTION_NAMES,
+        more: Mapping[str, Sequence[str]] | None = None,
     ):
         self.folder = Path(folder)
         self.fps = fps
         self.robot_type = robot_type
         self.image_size = image_size
         self._names = {STATE: list(state_names), ACTION: list(action_names)}
+        self._names |= {name: list(names) for name, names in (more or {}).items()}
         self._schema = self._arrow_schema()
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict[str, Any]] = []
         self._numbers: dict[str, list[np.ndarray]] = {
-            name: [] for name in (STATE, ACTION, "timestamp", "frame_index", "episode_index", "task_index")
+            name: [] for name in (*self._names, "timestamp", "frame_index", "episode_index", "task_index")
         }
         self._levels = np.zeros((3, 256), dtype=np.int64)  # histogram of pixel values, per channel
         self._waiting: list[pa.Table] = []
@@ -72,12 +75,18 @@ class LeRobotWriter:
             self._atomic.__exit__(kind, value, traceback)
 
     def add_episode(
-        self, images: np.ndarray, states: np.ndarray, actions: np.ndarray, instruction: str
+        self,
+        images: np.ndarray,
+        states: np.ndarray,
+        actions: np.ndarray,
+        instruction: str,
+        more: Mapping[str, np.ndarray] | None = None,
     ) -> int:
         """Append one episode and return its index.
 
         images (T, H, W, 3) uint8, states (T, S), actions (T, 7) in environment units: row t is what the robot
-        saw, and the action that it then took. Raises ValueError on other shapes, types or NaN.
+        saw, and the action that it then took; `more`: the further columns, (T, D) each. Raises ValueError on
+        other shapes, types or NaN.
         """
         length = len(actions)
         size = self.image_size
@@ -85,21 +94,19 @@ class LeRobotWriter:
             raise ValueError(
                 f"images must be ({length}, {size}, {size}, 3) uint8, got {images.shape} {images.dtype}"
             )
-        states, actions = (np.asarray(values, dtype=np.float32) for values in (states, actions))
-        if (
-            actions.shape != (length, ACTION_SIZE)
-            or states.shape != (length, len(self._names[STATE]))
-            or not length
-        ):
-            raise ValueError(f"episode has actions {actions.shape} and states {states.shape}")
-        if not (np.isfinite(actions).all() and np.isfinite(states).all()):
-            raise ValueError(f"episode {len(self._episodes)} has NaN or infinity in states or actions")
+        lists = {STATE: states, ACTION: actions, **(more or {})}
+        lists = {name: np.asarray(values, dtype=np.float32) for name, values in lists.items()}
+        shapes = {name: values.shape for name, values in lists.items()}
+        if not length or shapes != {name: (length, len(names)) for name, names in self._names.items()}:
+            raise ValueError(f"episode {len(self._episodes)} of {length} frames has {shapes}")
+        for name, values in lists.items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"episode {len(self._episodes)} has NaN or infinity in {name}")
         episode = len(self._episodes)
         task = self._tasks.setdefault(instruction, len(self._tasks))
         frame = np.arange(length, dtype=np.int64)
         numbers = {
-            STATE: states,
-            ACTION: actions,
+            **lists,
             "timestamp": (frame / self.fps).astype(np.float32),
             "frame_index": frame,
             "episode_index": np.full(length, episode, dtype=np.int64),
@@ -115,7 +122,7 @@ class LeRobotWriter:
             | {"data/chunk_index": 0, "data/file_index": 0}
             | {"dataset_from_index": self._frames, "dataset_to_index": self._frames + length}
             | {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-            | _flat({name: _summary(numbers[name]) for name in (STATE, ACTION)})
+            | _flat({name: _summary(values) for name, values in lists.items()})
         )
         self._frames += length
         if len(self._waiting) == EPISODES_PER_GROUP:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from vlm4vla.actions.conventions import ACTION_SIZE
 from vlm4vla.simulation.skills import limited
 from vlm4vla.simulation.tasks import Benchmark, Task, rng_for
 from vlm4vla.simulation.world import World
@@ -73,19 +75,34 @@ class Random:
 
 
 class Vla:
-    """A trained policy: all worlds that need a plan are asked about in one batch."""
+    """A trained policy: all worlds that need a plan are asked about in one batch.
+
+    A head that samples gets noise that depends on the seed, the episode and how often that episode has asked,
+    and on nothing else: not on which episodes stand beside it.
+    """
 
     sees = True
 
-    def __init__(self, folder: Path, horizon: int):
+    def __init__(self, folder: Path, horizon: int, seed: int):
         import torch
 
         from vlm4vla.policy import Policy
 
         torch.set_num_threads(1)
         self.policy = Policy.load(folder)
-        self.horizon = horizon
+        self.horizon, self.seed = horizon, seed
+        self._asked: Counter[int] = Counter()
 
     def plan(self, worlds, tasks, episodes, images) -> np.ndarray:
-        chunk = self.policy.predict(images, [task.instruction for task in tasks])
+        head, more = self.policy.head, {}
+        if head.reads_state:
+            more["states"] = np.stack([world.state() for world in worlds])
+        if head.samples:
+            more["noise"] = np.stack([self._noise(episode) for episode in episodes])
+        chunk = self.policy.predict(images, [task.instruction for task in tasks], **more)
         return np.asarray(chunk)[:, : self.horizon]
+
+    def _noise(self, episode: int) -> np.ndarray:
+        rng = rng_for("policy noise", self.seed, episode, self._asked[episode])
+        self._asked[episode] += 1
+        return rng.standard_normal((self.policy.chunk, ACTION_SIZE))

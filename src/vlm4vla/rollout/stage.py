@@ -37,7 +37,7 @@ def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
     if settings.policy == "random":
         return actors.Random(benchmark, settings.evaluation.seed, horizon)
     assert vla is not None
-    return actors.Vla(vla, horizon)
+    return actors.Vla(vla, horizon, settings.evaluation.seed)
 
 
 def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:

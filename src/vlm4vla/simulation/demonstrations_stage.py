@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.artefacts import Provenance, UserError, file_hash
+from vlm4vla.data.lerobot import GRIPPER_POINT
 from vlm4vla.data.lerobot_writer import LeRobotWriter
 from vlm4vla.progress import Progress
 from vlm4vla.settings import DemonstrationsSettings
-from vlm4vla.simulation.scene import Arena, Layout
+from vlm4vla.simulation.scene import Arena, Layout, project
 from vlm4vla.simulation.skills import limited
 from vlm4vla.simulation.tasks import Benchmark, Task, get_benchmark, rng_for
 from vlm4vla.simulation.world import World
@@ -23,8 +24,9 @@ FLIP = 0.02  # share of steps at which noise closes or opens the fingers against
 
 @dataclass
 class Recording:
-    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7).
+    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7), points (T, 2).
 
+    `points`: where the gripper is in the picture, column and row as shares of its width and height.
     `seen`: what `watch` said of the world at each of the T steps, before the action.
     """
 
@@ -32,6 +34,7 @@ class Recording:
     images: np.ndarray
     states: np.ndarray
     actions: np.ndarray
+    points: np.ndarray
     seen: list[Any] = field(default_factory=list)
 
 
@@ -52,7 +55,7 @@ def record(
     At a share `noise` of the steps the executed motion differs from the recorded one, so that the data holds
     states off the expert's path with the action that leads back.
     """
-    images, states, actions, seen = [], [], [], []
+    images, states, actions, points, seen = [], [], [], [], []
     task.begin(world)
     for _ in range(max_steps):
         if task.done(world):
@@ -65,6 +68,7 @@ def record(
         images.append(world.render(rng))
         states.append(world.state())
         actions.append(clean)
+        points.append(project(world.look, world.hand[None])[0, :2])
         if rng.random() < noise:
             motion = motion + rng.normal(0, 0.5 * benchmark.speed, 3)
             rotation = rotation + np.array([0, 0, rng.normal(0, 0.3 * benchmark.turn)])
@@ -72,7 +76,8 @@ def record(
         benchmark.apply(world, benchmark.action(motion, rotation, is_open))
     if not actions or not task.done(world):
         return None
-    return Recording(task.instruction, np.stack(images), np.stack(states), np.stack(actions), seen)
+    stacked = (np.stack(each) for each in (images, states, actions, points))
+    return Recording(task.instruction, *stacked, seen)
 
 
 def recordings(
@@ -123,7 +128,11 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
     benchmark = get_benchmark(settings.benchmark)
     progress = Progress(f"demonstrations {benchmark.name}", wanted.episodes)
     with LeRobotWriter(
-        output, fps=benchmark.fps, robot_type="embedded-gripper", image_size=settings.image_size
+        output,
+        fps=benchmark.fps,
+        robot_type="embedded-gripper",
+        image_size=settings.image_size,
+        more={GRIPPER_POINT: ("column", "row")},
     ) as writer:
         for number, recording in enumerate(
             recordings(
@@ -131,7 +140,13 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
             ),
             start=1,
         ):
-            writer.add_episode(recording.images, recording.states, recording.actions, recording.instruction)
+            writer.add_episode(
+                recording.images,
+                recording.states,
+                recording.actions,
+                recording.instruction,
+                {GRIPPER_POINT: recording.points},
+            )
             progress.update(number)
     files = {str(p.relative_to(output)): file_hash(p) for p in sorted((output / "data").rglob("*.parquet"))}
     provenance.write(output / "provenance.json", files=files)

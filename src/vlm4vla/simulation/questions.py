@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vlm4vla.data.image_points import BINS, point
 from vlm4vla.simulation import looks
 from vlm4vla.simulation.props import AMBIGUOUS, COLOURS, PROPS
 from vlm4vla.simulation.scene import Arena, Layout, project, slug
@@ -19,7 +20,6 @@ from vlm4vla.simulation.tasks import rng_for, scatter
 from vlm4vla.simulation.world import World
 
 GRID = 8
-BINS = 16
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
 # A question has many wordings, as for a real VLM: a name must be read off wherever it stands.
@@ -72,12 +72,6 @@ def cell(place: tuple[float, float]) -> str:
     """The grid cell of a place."""
     column, row = (int(np.clip(v * GRID, 0, GRID - 1)) for v in place)
     return f"<loc{row * GRID + column:02d}>"
-
-
-def point(place: tuple[float, float]) -> str:
-    """A place as two coordinates in sixteenths."""
-    column, row = (int(np.clip(v * BINS, 0, BINS - 1)) for v in place)
-    return f"<x{column:02d}> <y{row:02d}>"
 
 
 def relation(a: Sequence[float], b: Sequence[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from vlm4vla.actions.chunks import indexed_chunks
 from vlm4vla.artefacts import UserError
-from vlm4vla.data.lerobot import Demonstrations
+from vlm4vla.data.lerobot import GRIPPER_POINT, STATE, Demonstrations
+from vlm4vla.heads.head import Targets
 from vlm4vla.policy import Policy
 from vlm4vla.training.augmentation import colour_jitter, random_shift
 from vlm4vla.training.sampling import ShuffledIds
@@ -23,8 +25,8 @@ class ActionObjective(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, batch: tuple[dict[str, Any], Tensor, Tensor, Tensor]) -> Tensor:
-        """`batch`: model inputs, pose (B, chunk, 6), gripper (B, chunk), mask (B, chunk)."""
+    def forward(self, batch: tuple[dict[str, Any], Targets]) -> Tensor:
+        """`batch`: model inputs and what they are learnt from."""
         return self.policy.loss(*batch)
 
 
@@ -58,18 +60,39 @@ class ActionBatches:
         self._prompts = [self.backbone.prompt_ids(task) for task in demonstrations.tasks]
         actions, mask = indexed_chunks(demonstrations.actions, demonstrations.episode_index, policy.chunk)
         pose, gripper = policy.statistics.normalise(actions)
-        self._targets = [torch.from_numpy(values) for values in (pose, gripper, mask)]
+        targets: dict[str, np.ndarray] = {"pose": pose, "gripper": gripper, "mask": mask}
+        if policy.state_scale is not None:
+            targets["state"] = policy.state_scale.scale(needed(demonstrations, STATE, demonstrations.states))
+        if policy.head.plan_steps:
+            points = needed(demonstrations, GRIPPER_POINT, demonstrations.gripper_points)
+            targets["plan"] = points_ahead(points, demonstrations.episode_index, policy.head.plan_steps)
+        self._targets = {name: torch.from_numpy(values) for name, values in targets.items()}
 
     def ids(self, step: int) -> np.ndarray:
         """Frames of an update."""
         return self._frames.at(step)
 
-    def batch(
-        self, ids: np.ndarray, random: np.random.Generator
-    ) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
-        """Model inputs, pose (B, chunk, 6) in [-1, 1], gripper (B, chunk) in {0, 1}, mask (B, chunk)."""
+    def batch(self, ids: np.ndarray, random: np.random.Generator) -> tuple[dict[str, Any], Targets]:
+        """Model inputs and `Targets`."""
         images = random_shift(self.images[ids], self.shift, random)
         images = colour_jitter(images, self.colour, random)
         inputs = self.backbone.batch([self._prompts[task] for task in self._task[ids]], images)
-        pose, gripper, mask = (values[torch.from_numpy(ids)] for values in self._targets)
-        return inputs, pose, gripper, mask
+        chosen = torch.from_numpy(ids)
+        return inputs, {name: values[chosen] for name, values in self._targets.items()}
+
+
+def needed(demonstrations: Demonstrations, column: str, values: np.ndarray | None) -> np.ndarray:
+    """`values` of a column that not every data set has. Raises UserError when they are None."""
+    if values is None:
+        raise UserError(
+            f"{demonstrations.folder}/data: column {column!r} is missing, and this policy's head learns from "
+            "it: write it, or take another head"
+        )
+    return values
+
+
+def points_ahead(points: np.ndarray, episode_index: np.ndarray, steps: Sequence[int]) -> np.ndarray:
+    """(N, W, 2): `points` (N, 2) at each of `steps` after every frame; an episode's last point stays."""
+    last = np.searchsorted(episode_index, episode_index, side="right") - 1  # (N,) last frame of own episode
+    ahead = np.arange(len(points))[:, None] + np.asarray(steps)
+    return points[np.minimum(ahead, last[:, None])].astype(np.float32)

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from vlm4vla.artefacts import UserError, settings_hash
-from vlm4vla.config import Training
 from vlm4vla.progress import Progress
 from vlm4vla.training.averaging import WeightAverage
 from vlm4vla.training.checkpoints import Checkpoints, pack, unpack
@@ -26,6 +25,7 @@ from vlm4vla.training.flat import FlatParameters
 from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
 from vlm4vla.training.schedule import rate_factor
 from vlm4vla.training.train_log import TrainLog
+from vlm4vla.training_settings import Training
 
 
 class Samples(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vlm4vla.config import Optimiser
 from vlm4vla.training.flat import FlatParameters, Named
 from vlm4vla.training.muon import Muon
+from vlm4vla.training_settings import Optimiser
 
 MUON_MOMENTUM = 0.95
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vlm4vla.config import Optimiser
+from vlm4vla.training_settings import Optimiser
 
 
 def rate_factor(step: int, steps: int, optimiser: Optimiser) -> float:

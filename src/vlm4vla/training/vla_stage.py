@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import Provenance, file_hash
 from vlm4vla.data.lerobot import read
 from vlm4vla.settings import VlaSettings
@@ -29,6 +30,9 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     frames = read(demonstrations)  # cheap faults first: torch is not loaded yet
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
+    from vlm4vla.heads import head_class
+
+    state_scale = StateScale.from_stats(frames.stats) if head_class(settings.head).reads_state else None
     from vlm4vla.backbones import load
     from vlm4vla.backbones.vocabulary import without_later_words
     from vlm4vla.policy import Policy
@@ -39,7 +43,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     if settings.initial_weights == "random":
         loaded = random_like(loaded, settings.seed)
     policy = Policy.create(
-        loaded, settings.head, settings.chunk, settings.benchmark, statistics, settings.seed
+        loaded, settings.head, settings.chunk, settings.benchmark, statistics, settings.seed, state_scale
     )
     policy.freeze(settings.freeze)
     samples = ActionBatches(

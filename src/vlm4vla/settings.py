@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from vlm4vla.config import (
     Aligning,
     Backbone,
@@ -91,6 +93,14 @@ class VlaSettings(Strict):
     training: Training
 
 
+class ExpertSummary(Strict):
+    """What a caption says of an expert VLA; `executed`: steps of each chunk, by benchmark, in words."""
+
+    backbone: Name
+    steps: Positive
+    executed: str
+
+
 class TableSettings(Strict):
     """`vla_steps`: training steps of each variant of the table, for its caption."""
 
@@ -100,6 +110,7 @@ class TableSettings(Strict):
     seeds: list[int]
     cells: Cells
     vla_steps: dict[Name, Positive]
+    experts: dict[Name, ExpertSummary] = Field(default_factory=dict)
 
 
 class RolloutSettings(Strict):

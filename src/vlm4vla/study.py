@@ -21,6 +21,7 @@ from vlm4vla.settings import (
     BackboneSettings,
     CapabilitySettings,
     DemonstrationsSettings,
+    ExpertSummary,
     FastDataSettings,
     QuestionsSettings,
     RolloutSettings,
@@ -188,7 +189,10 @@ class Study:
 
     def table_curves(self, table: str) -> list[str]:
         """VLAs whose training curves `table` draws."""
-        return [self.vla_path(run) for run in self.cells(table)] if table == "main" else []
+        if table != "main":
+            return []
+        experts = self.config.experts  # their losses are of other kinds
+        return [self.vla_path(run) for run in self.cells(table) if run.vlm not in experts]
 
     def targets(self, name: str) -> list[str]:
         """Files of a target: those of its tables that this configuration has."""
@@ -326,6 +330,19 @@ class Study:
         """Rollout settings of the floor or the ceiling: `wildcards.policy` on `wildcards.benchmark`."""
         return self.rollout_settings(Run(wildcards.policy, "none", "full", wildcards.benchmark, 0))
 
+    def _summary(self, expert: str, benchmarks: list[str]) -> ExpertSummary:
+        own, counts = self.config.experts[expert], []
+        for name in benchmarks:
+            benchmark = self.config.benchmarks[name]
+            horizon = own.execution_horizon or benchmark.evaluation.execution_horizon
+            counts.append(f"{horizon} of {own.chunk or benchmark.chunk}")
+        executed = counts[0] if len(set(counts)) == 1 else "/".join(counts)
+        return ExpertSummary(
+            backbone=own.backbone,
+            steps=(own.training or self.training(EXPERT_VARIANT)).steps,
+            executed=f"{executed} predicted actions",
+        )
+
     def table_settings(self, table: str) -> str:
         cells = self.cells_of(table)
         return settings_json(
@@ -336,5 +353,6 @@ class Study:
                 seeds=self.config.seeds,
                 cells=cells,
                 vla_steps={variant: self.training(variant).steps for variant in cells.variants},
+                experts={name: self._summary(name, cells.benchmarks) for name in cells.experts},
             )
         )

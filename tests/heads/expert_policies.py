@@ -1,6 +1,7 @@
 """Small policies with each kind of expert head: their widths and words."""
 
 import numpy as np
+import torch
 from pydantic import TypeAdapter
 
 from vlm4vla.actions.normalisation import Statistics
@@ -30,4 +31,8 @@ def make(kind, family="paligemma", **changes):
     bounds = np.full(6, -1, np.float32), np.full(6, 1, np.float32)
     scale = StateScale(np.arange(8, dtype=np.float32), np.full(8, 2, np.float32))
     backbone = build(settings, family, words, 64, 0)
-    return Policy.create(backbone, head, CHUNK, "calvin", Statistics("range", "calvin", *bounds), 0, scale)
+    policy = Policy.create(backbone, head, CHUNK, "calvin", Statistics("range", "calvin", *bounds), 0, scale)
+    weight = policy.backbone.word_embedding().weight
+    with torch.no_grad():  # new words start alike: here each differs, as after training
+        weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    return policy

@@ -21,7 +21,9 @@ def predict(policy, images, states=None, noise=None):
     return policy.predict(images, INSTRUCTIONS, states, noise)
 
 
-@pytest.mark.parametrize("family", ["paligemma", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize(
+    ("kind", "family"), [("tokens", "qwen2_5_vl"), ("flow", "paligemma"), ("planned-flow", "qwen3_vl")]
+)
 def test_a_few_samples_are_learnt_by_heart(kind, family, make_policy, inputs, targets, images):
     """After training on two samples, the actions at their states are theirs, up to the head's resolution."""
     policy = make_policy(kind, family)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -42,9 +42,15 @@ _IS = {
 
 
 def read_episodes(
-    paths: Sequence[Path], *, study: str | None = None, scale: str | None = None
+    paths: Sequence[Path],
+    *,
+    study: str | None = None,
+    scale: str | None = None,
+    experts: Collection[str] = (),
 ) -> pd.DataFrame:
     """All episodes of `paths` in one frame, sorted, so that the order of `paths` does not matter.
+
+    `experts`: models that may execute as much of a chunk as their own settings say.
 
     Raises UserError with one line when a file cannot be read, lacks a column or holds a column of another
     type; when the study or scale is another than the one asked for; and when the records cannot stand in
@@ -54,7 +60,7 @@ def read_episodes(
     if not frames:
         return pd.DataFrame({name: [] for name in COLUMNS})
     records = pd.concat(frames, ignore_index=True)
-    check(records)
+    check(records, experts)
     return records.sort_values([*RUN, "episode"], ignore_index=True)
 
 
@@ -98,11 +104,11 @@ def _read(path: Path, study: str | None, scale: str | None) -> pd.DataFrame:
     return frame
 
 
-def check(records: pd.DataFrame) -> None:
+def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
     """Refuse records that cannot stand in one table (UserError, one line).
 
     An episode twice in one run; several checkpoints in one run; several execution horizons, step limits
-    or protocols on one benchmark.
+    or protocols on one benchmark. `experts` may have execution horizons of their own.
     """
     twice = records[records.duplicated([*RUN, "episode"])]
     if len(twice):
@@ -113,7 +119,8 @@ def check(records: pd.DataFrame) -> None:
         (RUN, "checkpoint"),
         *((["benchmark"], key) for key in ("execution_horizon", "max_steps", "protocol")),
     ):
-        for key, values in records.groupby(by)[column]:
+        bound = records[~records["model"].isin(experts)] if column == "execution_horizon" else records
+        for key, values in bound.groupby(by)[column]:
             found = sorted(set(values))
             if len(found) > 1:
                 raise UserError(

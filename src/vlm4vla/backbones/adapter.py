@@ -92,12 +92,14 @@ class Adapter(ABC):
         """Further per-token inputs. `is_image`, `real`: (B, T) bool."""
         return {}
 
-    def extend(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Per-token inputs with one text token more on the right, without input_ids."""
+    def extend(self, batch: dict[str, Any], count: int = 1) -> dict[str, Any]:
+        """Per-token inputs with `count` text tokens more on the right, without input_ids."""
         longer = {name: value for name, value in batch.items() if name != "input_ids"}
-        longer["attention_mask"] = nn.functional.pad(batch["attention_mask"], (0, 1), value=1)
-        last = batch["position_ids"][..., -1:] + 1  # the last token is text: one step on every axis
-        longer["position_ids"] = torch.cat([batch["position_ids"], last], dim=-1)
+        longer["attention_mask"] = nn.functional.pad(batch["attention_mask"], (0, count), value=1)
+        positions = batch["position_ids"]
+        steps = torch.arange(1, count + 1, device=positions.device)
+        # what follows is text: one step on every axis
+        longer["position_ids"] = torch.cat([positions, positions[..., -1:] + steps], dim=-1)
         return longer
 
     # Modules ------------------------------------------------------------------------------------------

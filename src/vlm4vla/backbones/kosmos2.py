@@ -53,9 +53,9 @@ class Kosmos2(Adapter):
     def extras(self, is_image: Tensor, real: Tensor) -> dict[str, Tensor]:
         return {"image_embeds_position_mask": is_image.long()}
 
-    def extend(self, batch: dict[str, Any]) -> dict[str, Any]:
-        mask = nn.functional.pad(batch["image_embeds_position_mask"], (0, 1))
-        return super().extend(batch) | {"image_embeds_position_mask": mask}
+    def extend(self, batch: dict[str, Any], count: int = 1) -> dict[str, Any]:
+        mask = nn.functional.pad(batch["image_embeds_position_mask"], (0, count))
+        return super().extend(batch, count) | {"image_embeds_position_mask": mask}
 
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.vision_model]

@@ -21,6 +21,12 @@ def hidden_states(backbone: LoadedBackbone, batch: dict[str, Any]) -> Tensor:
     return backbone.adapter.last_hidden(backbone.model, embeddings, inputs)
 
 
+def followed_by(backbone: LoadedBackbone, batch: dict[str, Any], ids: Tensor) -> dict[str, Any]:
+    """`batch` (B, T) with text tokens `ids` (B, n) after every sequence: what `hidden_states` takes."""
+    longer = backbone.adapter.extend(batch, ids.shape[1])
+    return longer | {"input_ids": torch.cat([batch["input_ids"], ids], dim=1)}
+
+
 def logits(backbone: LoadedBackbone, hidden: Tensor) -> Tensor:
     """Vocabulary logits (..., V) of hidden states (..., d), as the model's own forward makes them."""
     found = backbone.model.get_output_embeddings()(hidden)

@@ -55,9 +55,9 @@ class PaliGemma(Adapter):
     def extras(self, is_image: Tensor, real: Tensor) -> dict[str, Tensor]:
         return {"token_type_ids": (~is_image).long()}
 
-    def extend(self, batch: dict[str, Any]) -> dict[str, Any]:
-        types = nn.functional.pad(batch["token_type_ids"], (0, 1), value=1)
-        return super().extend(batch) | {"token_type_ids": types}
+    def extend(self, batch: dict[str, Any], count: int = 1) -> dict[str, Any]:
+        types = nn.functional.pad(batch["token_type_ids"], (0, count), value=1)
+        return super().extend(batch, count) | {"token_type_ids": types}
 
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.model.vision_tower]

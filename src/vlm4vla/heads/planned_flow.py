@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.backbones.logits import logits
+from vlm4vla.backbones.logits import followed_by, hidden_states, logits
 from vlm4vla.backbones.reading import Reading
 from vlm4vla.backbones.vocabulary import add_words
 from vlm4vla.data.image_points import BINS
@@ -80,24 +80,25 @@ class PlannedFlowHead(ActionHead):
             last = reading.on(words[numbers[-1]][:, None])[:, -1]
         return (torch.stack(numbers, dim=1).unflatten(1, (-1, 2)) + 0.5) / BINS
 
-    def velocity(self, reading: Reading, state: Tensor, x: Tensor, times: Tensor) -> Tensor:
-        """(B, chunk, 7) at noisy actions `x` (B, chunk, 7) and times (B,)."""
+    def velocity(self, memory: Tensor, mask: Tensor, state: Tensor, x: Tensor, times: Tensor) -> Tensor:
+        """(B, chunk, 7) at noisy actions `x` (B, chunk, 7) and times (B,); `memory` (B, T, width) is what the
+        backbone has read and said, where `mask` (B, T) is 1."""
         tokens = torch.cat([self.state_in(state)[:, None], self.action_in(x)], dim=1) + self.place
         tokens = tokens + self.time_mixer(time_features(times, self.width))[:, None]
-        memory = self.memory_in(reading.hidden)
-        hidden = self.decoder(tokens, memory, memory_key_padding_mask=~reading.mask.bool())
+        hidden = self.decoder(tokens, memory, memory_key_padding_mask=~mask.bool())
         return self.out(hidden[:, 1:])
 
     def loss(self, backbone: LoadedBackbone, inputs: dict[str, Any], targets: Targets) -> Tensor:
         """Weighted next-token loss of the true plan's words, and the flow's loss given that plan."""
-        reading, state, actions = Reading(backbone, inputs), targets["state"], actions_of(targets)
-        words = self.plan_ids(targets["plan"])
-        first = reading.hidden[:, -1:]
-        states = torch.cat([first, reading.on(words)[:, :-1]], dim=1)
+        state, actions, words = targets["state"], actions_of(targets), self.plan_ids(targets["plan"])
+        batch = followed_by(backbone, inputs, words)
+        hidden = hidden_states(backbone, batch)
+        states = hidden[:, -1 - words.shape[1] : -1]
         said = nn.functional.cross_entropy(logits(backbone, states).flatten(0, 1), words.flatten())
+        memory, mask = self.memory_in(hidden), batch["attention_mask"]
         times = sample_times(len(actions)).to(actions)
         errors = flow_errors(
-            lambda x, t: self.velocity(reading, state, x, t), actions, torch.randn_like(actions), times
+            lambda x, t: self.velocity(memory, mask, state, x, t), actions, torch.randn_like(actions), times
         )
         return self.plan_loss_weight * said + masked_mean(errors, targets["mask"])
 
@@ -106,5 +107,6 @@ class PlannedFlowHead(ActionHead):
     ) -> tuple[Tensor, Tensor]:
         reading = Reading(backbone, inputs)
         self.say_plan(backbone, reading)
-        found = integrate(lambda x, t: self.velocity(reading, state, x, t), noise, self.steps)
+        memory = self.memory_in(reading.hidden)
+        found = integrate(lambda x, t: self.velocity(memory, reading.mask, state, x, t), noise, self.steps)
         return found[..., :POSE_SIZE].clamp(-1, 1), found[..., POSE_SIZE:]

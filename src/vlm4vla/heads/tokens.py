@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.backbones.logits import logits
+from vlm4vla.backbones.logits import followed_by, hidden_states, logits
 from vlm4vla.backbones.reading import Reading
 from vlm4vla.backbones.vocabulary import add_words
 from vlm4vla.head_settings import TokensHeadSettings
@@ -46,9 +46,8 @@ class TokensHead(ActionHead):
         gripper = 2 * targets["gripper"].reshape(*targets["pose"].shape[:2], 1) - 1
         actions = torch.cat([targets["pose"], gripper.to(targets["pose"].dtype)], dim=-1)
         words = self.ids[to_bins(actions, self.bins)].flatten(1)  # (B, chunk * 7)
-        reading = Reading(backbone, inputs)
-        first = reading.hidden[:, -1:]
-        states = torch.cat([first, reading.on(words[:, :-1])], dim=1)
+        whole = hidden_states(backbone, followed_by(backbone, inputs, words[:, :-1]))
+        states = whole[:, -words.shape[1] :]
         learnt = targets["mask"].bool().repeat_interleave(SIZE, dim=1)
         return nn.functional.cross_entropy(logits(backbone, states[learnt]), words[learnt])
 

@@ -63,5 +63,18 @@ def intervals_sentence(metrics: Sequence[str]) -> str:
     return f"In brackets: 95 % intervals ({'; '.join(kinds)})."
 
 
+def experts_sentence(experts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands behind each expert VLA: `experts` is name -> backbone, chunk, executed, steps."""
+    parts = [
+        f"{names.model(name)} on {names.model(own['backbone'])}, {own['steps']} training steps, "
+        f"executes {own['executed']}"
+        for name, own in experts.items()
+    ]
+    return (
+        f"Expert VLAs are made after the originals with heads and settings of their own: {'; '.join(parts)}. "
+        "They are no part of the means over backbones."
+    )
+
+
 def published_sentence(table: str) -> str:
     return f"Published: arXiv 2601.03309, {table}."

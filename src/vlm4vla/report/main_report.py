@@ -30,12 +30,15 @@ def build(
     cells, scale = settings["cells"], settings["scale"]
     paper = read_published(published, "main")
     policies = [(model, variant) for model in cells["backbones"] for variant in cells["variants"]]
+    models = list(policies)
+    policies += [(expert, "full") for expert in cells["experts"]]
     policies += [(FLOOR, "full"), (CEILING, "full")]
     wanted = [(*policy, benchmark) for policy in policies for benchmark in cells["benchmarks"]]
     rows, gaps = measure(records, wanted, METRICS, paper, scale)
-    models = [policy for policy in policies if policy[0] not in (FLOOR, CEILING)]
     verdicts, floors = _verdicts(records, rows, models, cells["benchmarks"], scale)
-    draw_overview(rows, policies, cells["benchmarks"], scale, output / "figures" / "main")
+    draw_overview(
+        rows, policies, cells["benchmarks"], scale, output / "figures" / "main", _rules(policies, cells)
+    )
     draw_learning_curves(read_curves(curves), scale, output / "figures" / "learning_curves")
     blocks = [_scores(rows, policies, cells, scale, paper)]
     if "calvin" in cells["benchmarks"]:
@@ -56,7 +59,7 @@ def build(
 def _label(policy: tuple[str, str], cells: Mapping[str, Any], paper: Published | None = None) -> str:
     model, variant = policy
     mark = "*" if paper and model in paper.notes else ""
-    several = len(cells["variants"]) > 1 and model not in (FLOOR, CEILING)
+    several = len(cells["variants"]) > 1 and model not in (FLOOR, CEILING, *cells["experts"])
     return names.model(model) + mark + (f", {names.variant(variant)}" if several else "")
 
 
@@ -77,7 +80,7 @@ def _scores(
             row = pick(rows, *policy, benchmark, score_metric(benchmark))
             line += [printed(row), printed_published(row)]
         grid.append(line)
-    return Block("Scores", header, grid, rules=[len(grid) - 2])
+    return Block("Scores", header, grid, _rules(grid, cells))
 
 
 def _chains(
@@ -90,7 +93,13 @@ def _chains(
     ]
     header = ["model", *(f"{count} in a row, %" for count in range(1, 6))]
     title = f"{names.benchmark('calvin', scale)}: instructions solved in a row"
-    return Block(title, header, grid, rules=[len(grid) - 2])
+    return Block(title, header, grid, _rules(grid, cells))
+
+
+def _rules(grid: Sequence[Any], cells: Mapping[str, Any]) -> list[int]:
+    """Lines before the expert VLAs and before floor and ceiling."""
+    experts = len(cells["experts"])
+    return sorted({len(grid) - 2 - experts, len(grid) - 2})
 
 
 def _verdicts(
@@ -100,7 +109,7 @@ def _verdicts(
     benchmarks: Sequence[str],
     scale: str,
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """For each benchmark the mean over models, and the models that random actions match."""
+    """For each benchmark the mean over backbones, and the backbones that random actions match."""
     verdicts, tests = [], []
     for benchmark in benchmarks:
         metric, shown = score_metric(benchmark), names.benchmark(benchmark, scale)
@@ -113,7 +122,7 @@ def _verdicts(
             continue
         mean = sum(row["value"] for row in found) / len(found)
         share = f"{100 * mean / MAXIMUM[metric]:.0f} % of the maximum"
-        sentence = f"{shown}: the mean over {len(found)} models is "
+        sentence = f"{shown}: the mean over {len(found)} backbones is "
         sentence += f"{mean:.2f} ({share})" if metric == "average_length" else share
         floor = run_of(records, FLOOR, "full", benchmark)
         level = []
@@ -129,7 +138,7 @@ def _verdicts(
         elif level:
             sentence += f"; not above random actions (paired test, 5 % level): {names.joined(level)}"
         else:
-            sentence += "; every model is above random actions (paired test, 5 % level)"
+            sentence += "; every backbone is above random actions (paired test, 5 % level)"
         verdicts.append(sentence + ".")
     return verdicts, tests
 
@@ -146,6 +155,8 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], paper: Published)
         captions.intervals_sentence([row["metric"] for row in rows]),
         captions.published_sentence("tables 1 and 2"),
     ]
+    if settings["cells"]["experts"]:
+        parts.insert(2, captions.experts_sentence(settings["experts"]))
     if hidden:
         parts.append(
             f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."

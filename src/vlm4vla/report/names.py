@@ -13,6 +13,9 @@ MODELS = {
     "paligemma-2": "PaliGemma-2",
     "kosmos-2": "Kosmos-2",
     "internvl3.5-4b": "InternVL3.5-4B",
+    "openvla": "OpenVLA (expert)",
+    "pi0": "pi0 (expert)",
+    "thinkact": "ThinkAct (expert)",
     "random": "random actions (floor)",
     "expert": "scripted expert (ceiling)",
 }

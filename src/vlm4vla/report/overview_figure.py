@@ -16,8 +16,12 @@ def draw_overview(
     benchmarks: Sequence[str],
     scale: str,
     stem: Path,
+    rules: Sequence[int],
 ) -> None:
-    """Write `stem`.{pdf,png}: measured values with 95 % intervals, and the published ones beside them."""
+    """Write `stem`.{pdf,png}: measured values with 95 % intervals, and the published ones beside them.
+
+    `rules`: policies before which a line is drawn.
+    """
     several = len({variant for _, variant in policies}) > 1
     labels = [
         names.model(model)
@@ -27,7 +31,7 @@ def draw_overview(
     height = 1.3 + 0.3 * len(policies)
     with style.panels(len(benchmarks), 3.3, height, sharey=True) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
-            _panel(axis, rows, policies, benchmark, scale)
+            _panel(axis, rows, policies, benchmark, scale, rules)
         axes[0].set_yticks(range(len(policies)), labels)
         axes[0].set_ylim(len(policies) - 0.4, -0.6)
         handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
@@ -36,7 +40,12 @@ def draw_overview(
 
 
 def _panel(
-    axis: object, rows: Sequence[Row], policies: Sequence[tuple[str, str]], benchmark: str, scale: str
+    axis: object,
+    rows: Sequence[Row],
+    policies: Sequence[tuple[str, str]],
+    benchmark: str,
+    scale: str,
+    rules: Sequence[int],
 ) -> None:
     metric = score_metric(benchmark)
     factor = 1 if metric == "average_length" else 100
@@ -67,7 +76,8 @@ def _panel(
                 markeredgecolor=style.VERMILION,
                 label="published (real models, real benchmark)",
             )
-    axis.axhline(len(policies) - 2.5, color=style.GREY, linewidth=0.8)
+    for line in rules:
+        axis.axhline(line - 0.5, color=style.GREY, linewidth=0.8)
     axis.set_xlim(-0.03 * factor * MAXIMUM[metric], 1.03 * factor * MAXIMUM[metric])
     axis.set_xlabel(names.unit(metric))
     axis.set_title(names.benchmark(benchmark, scale))

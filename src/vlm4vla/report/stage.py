@@ -25,7 +25,8 @@ def run(
 
     `settings`: {"study": str, "scale": "embedded" | "smoke" | "paper", "seeds": [int],
     "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, and optionally
-    "vla_steps": {variant: training steps}. `correlation` takes the cells of `main`.
+    "vla_steps": {variant: training steps}, "experts": {expert VLA: its backbone, steps and what it
+    executes} for those that "cells" names. `correlation` takes the cells of `main`.
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
     ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation only).
     `curves`: the VLA folders, or their provenance.json, whose train.jsonl is drawn (main only).
@@ -40,7 +41,13 @@ def run(
     from vlm4vla.report import correlation_report, freeze_report, main_report, scratch_report
 
     published = published if published.is_dir() else published.parent
-    records = read_episodes(episodes, study=settings["study"], scale=settings["scale"])
+    settings = {"experts": {}, **settings, "cells": {"experts": [], **settings["cells"]}}
+    records = read_episodes(
+        episodes,
+        study=settings["study"],
+        scale=settings["scale"],
+        experts=settings["cells"]["experts"],
+    )
     if table == "main":
         result = main_report.build(records, settings, published, output, curves)
     elif table == "freeze":

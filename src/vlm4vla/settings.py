@@ -24,6 +24,7 @@ from vlm4vla.config import (
     Questions,
     Recipe,
     Strict,
+    TableName,
     TaskName,
     Training,
 )
@@ -94,9 +95,10 @@ class VlaSettings(Strict):
 
 
 class TableSettings(Strict):
-    """`vla_steps`: training steps of each variant of the table, for its caption."""
+    """`cells`: written out, `auxiliaries` a mapping. `vla_steps`: training steps of each variant, for the
+    caption."""
 
-    table: Literal["main", "freeze", "scratch", "correlation"]
+    table: TableName | Literal["correlation"]
     study: Name
     scale: str
     seeds: list[int]

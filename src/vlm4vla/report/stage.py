@@ -20,16 +20,21 @@ def run(
     published: Path,
     output: Path,
     curves: Sequence[Path] = (),
+    auxiliary: Sequence[Path] = (),
+    fast: Sequence[Path] = (),
 ) -> list[Path]:
     """Write the files of `vlm4vla.report.outputs.outputs(table)` under `output`; return their paths.
 
     `settings`: {"study": str, "scale": "embedded" | "smoke" | "paper", "seeds": [int],
-    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, and optionally
-    "vla_steps": {variant: training steps}. `correlation` takes the cells of `main`.
+    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of
+    auxiliary and fast_injection also hold "auxiliaries": {backbone: [str]}, and optionally "vla_steps":
+    {variant: training steps}. `correlation` takes the cells of `main`.
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
-    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation only).
+    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation, auxiliary, fast_injection).
     `curves`: the VLA folders, or their provenance.json, whose train.jsonl is drawn (main only).
-    `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's
+    `auxiliary`: the .../auxiliary/{model}/{task}/provenance.json, or those folders, whose score.json is read
+    (auxiliary, fast_injection). `fast`: the provenance.json beside the FAST tokens' report.json, or its folder
+    (fast_injection only). `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's
     results folder.
 
     A cell without records is a gap that the table names. Raises UserError (one line) for an unknown
@@ -37,7 +42,14 @@ def run(
     """
     if table not in TABLES:
         raise UserError(f"table: unknown table {table!r}: write one of {', '.join(TABLES)}")
-    from vlm4vla.report import correlation_report, freeze_report, main_report, scratch_report
+    from vlm4vla.report import (
+        auxiliary_report,
+        correlation_report,
+        fast_injection_report,
+        freeze_report,
+        main_report,
+        scratch_report,
+    )
 
     published = published if published.is_dir() else published.parent
     records = read_episodes(episodes, study=settings["study"], scale=settings["scale"])
@@ -47,6 +59,12 @@ def run(
         result = freeze_report.build(records, settings, published, output)
     elif table == "scratch":
         result = scratch_report.build(records, settings, published, output)
+    elif table == "auxiliary":
+        result = auxiliary_report.build(records, settings, published, output, capability, auxiliary)
+    elif table == "fast_injection":
+        result = fast_injection_report.build(
+            records, settings, published, output, capability, auxiliary, fast
+        )
     else:
         result = correlation_report.build(records, settings, published, output, capability)
     result.write(output / "tables", table)

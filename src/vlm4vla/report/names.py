@@ -33,8 +33,8 @@ AUXILIARIES = {
     "robo2vlm": "Robo2VLM",
     "robopoint": "RoboPoint",
     "vica-332k": "ViCA-332k",
-    "fast-freeze-vision": "FAST, vision encoder frozen",
-    "fast-unfreeze-vision": "FAST, vision encoder trained",
+    "fast-freeze-vision": "FAST (vision encoder frozen)",
+    "fast-unfreeze-vision": "FAST (vision encoder trained)",
 }
 METRICS = {"average_length": "average length (0 to 5)", "success_rate": "success rate"} | {
     f"success_at_{count}": f"success at {count}" for count in range(1, 6)

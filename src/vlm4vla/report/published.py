@@ -78,8 +78,8 @@ def read_published_auxiliary(folder: Path) -> Published:
 
 
 def read_published_fast(folder: Path) -> Published:
-    """`folder`/fast_injection.csv: success in percent by the VLM's fine-tuning and by whether the VLA's vision
-    encoder was frozen or trained. Raises UserError."""
+    """`folder`/fast_injection.csv: success in percent by what the VLM was fine-tuned on, and by whether the
+    VLA's vision encoder was frozen or trained. Raises UserError."""
     path = folder / "fast_injection.csv"
     variants = {"frozen": "freeze-vision", "trained": "full"}
     values = {}

@@ -26,16 +26,17 @@ def run(
     """Write the files of `vlm4vla.report.outputs.outputs(table)` under `output`; return their paths.
 
     `settings`: {"study": str, "scale": "embedded" | "smoke" | "paper", "seeds": [int],
-    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of
-    auxiliary and fast_injection also hold "auxiliaries": {backbone: [str]}, and optionally "vla_steps":
-    {variant: training steps}. `correlation` takes the cells of `main`.
+    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of auxiliary and
+    fast_injection also hold "auxiliaries": {backbone: [str]}, and optionally "vla_steps": {variant: training
+    steps}. `correlation` takes the cells of `main`.
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
-    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation, auxiliary, fast_injection).
-    `curves`: the VLA folders, or their provenance.json, whose train.jsonl is drawn (main only).
-    `auxiliary`: the .../auxiliary/{model}/{task}/provenance.json, or those folders, whose score.json is read
-    (auxiliary, fast_injection). `fast`: the provenance.json beside the FAST tokens' report.json, or its folder
-    (fast_injection only). `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's
-    results folder.
+    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation,
+    auxiliary and fast_injection). `curves`: the VLA folders, or their provenance.json, whose train.jsonl is
+    drawn (main only). `auxiliary`: the .../auxiliary/{model}/{task} folders, or their provenance.json, whose
+    score.json is read (auxiliary and fast_injection). `fast`: the folder of the FAST tokens, or its
+    provenance.json, whose report.json is read (fast_injection only).
+    `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's results
+    folder.
 
     A cell without records is a gap that the table names. Raises UserError (one line) for an unknown
     table and for records that cannot stand in one table.

@@ -36,15 +36,14 @@ def test_the_papers_auxiliary_tasks():
     assert found.value(*cell, "average_length", "vica-332k") == 3.83
     assert found.value(*cell, "success_at_1", "none") == 0.921
     assert found.value(*cell, "success_at_1", "vqa-mix") is None
-    for model, tasks in made.TASKS.items():
-        for task in tasks:
-            rates = [
-                found.value(model, "full", "calvin", f"success_at_{count}", task) for count in range(1, 6)
-            ]
-            # both are read off the figure, to 0.002 each
-            assert found.value(model, "full", "calvin", "average_length", task) == pytest.approx(
-                sum(rates), abs=5 * 0.004
-            )
+    off = {}
+    for key in found.values:
+        model, _, _, _, task = key
+        rates = [found.value(*key[:3], f"success_at_{count}", task) for count in range(1, 6)]
+        off[model, task] = abs(found.value(*key[:3], "average_length", task) - sum(rates)) / 5
+    # each is read off the figure to 0.002; one average does not fit its rates, as workflow/published says
+    assert off.pop(("qwen2.5-vl-3b", "bridgevqa")) == pytest.approx(0.012, abs=0.001)
+    assert max(off.values()) <= 0.004
 
 
 def test_the_papers_fast_injection():

@@ -152,7 +152,7 @@ def _boxes(
 def _pair(axis: Any, place: float, before: Score | None, after: Score | None) -> None:
     """A hollow marker before, a full one after, joined; intervals across both."""
     for score, shift, filled, label in (
-        (before, -0.12, False, "before fine-tuning, 95 % interval"),
+        (before, -0.12 if after else 0.0, False, "before fine-tuning, 95 % interval"),
         (after, 0.12, True, "after fine-tuning, 95 % interval"),
     ):
         if score is None:

@@ -1,4 +1,4 @@
-# One rule a table: its files, its figures and the numbers behind both, from episode records alone.
+# One rule a table: its files, its figures and the numbers behind both, from episode records and scores.
 for TABLE in STUDY.tables():
 
     rule:
@@ -8,6 +8,8 @@ for TABLE in STUDY.tables():
             episodes=STUDY.table_episodes(TABLE),
             capability=STUDY.table_capability(TABLE),
             curves=STUDY.table_curves(TABLE),
+            auxiliary=STUDY.table_auxiliary(TABLE),
+            fast=STUDY.table_fast(TABLE),
             published=STUDY.published(TABLE),
             beside=STUDY.published_beside(TABLE),
         output:
@@ -31,4 +33,5 @@ for TABLE in STUDY.tables():
         shell:
             "exec vlm4vla table --settings {params.settings:q} --episodes {input.episodes:q}"
             " --capability {input.capability:q} --curves {input.curves:q}"
+            " --auxiliary {input.auxiliary:q} --fast {input.fast:q}"
             " --published {params.published:q} --output {params.folder:q} > {log:q} 2>&1"

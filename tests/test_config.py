@@ -89,6 +89,50 @@ def fault(raw: dict, **changes) -> str:
             {"tables": {"main": {"benchmarks": ["libero"]}}},
             "unknown value 'libero': did you mean 'libero-10'?",
         ),
+        (
+            {"tables": {"fast_injection": {"auxiliaries": ["none", "fast-freeze-vison"]}}},
+            "tables.fast_injection.auxiliaries: unknown auxiliary task 'fast-freeze-vison': "
+            "did you mean 'fast-freeze-vision'?",
+        ),
+        (
+            {"tables": {"auxiliary": {"auxiliaries": {"qwen2.5-vl-3b": ["none", "robopont"]}}}},
+            "tables.auxiliary.auxiliaries: unknown auxiliary task 'robopont': did you mean 'robopoint'?",
+        ),
+        (
+            {"tables": {"auxiliary": {"auxiliaries": {"qwen2.5-vl-3": ["none"]}}}},
+            "tables.auxiliary.auxiliaries: unknown backbone 'qwen2.5-vl-3': did you mean 'qwen2.5-vl-3b'?",
+        ),
+        (
+            {"tables": {"auxiliary": {"backbones": ["kosmos-2"]}}},
+            "backbone 'kosmos-2' has no list: write `kosmos-2: [none, TASK, ...]`",
+        ),
+        (
+            {"tables": {"auxiliary": {"auxiliaries": "robopoint"}}},
+            "tables.auxiliary.auxiliaries: 'robopoint' is no list of names: write `[none, TASK, ...]`",
+        ),
+        (
+            {"tables": {"auxiliary": {"auxiliaries": {"qwen2.5-vl-3b": None}}}},
+            "tables.auxiliary.auxiliaries: None is no list of names",
+        ),
+        (
+            {"tables": {"fast_injection": {"auxiliaries": ["none", "none"]}}},
+            "tables.fast_injection.auxiliaries: ['none', 'none'] repeats a name: write each once",
+        ),
+        (
+            {"tables": {"main": {"auxiliaries": ["none", "robopoint"]}}},
+            "tables.main.auxiliaries: this table shows backbones as they are: write [none], or the tasks in "
+            "tables.auxiliary or tables.fast_injection",
+        ),
+        ({"tables": {"auxiliary": {"seeds": [2, 2]}}}, "tables.auxiliary: seeds [2, 2] repeats a seed"),
+        ({"tables": {"auxiliary": {"seeds": [-1]}}}, "tables.auxiliary.seeds.0: -1 is below 0"),
+        (
+            {"auxiliary": {"fast": {"vocabulary": None}}},
+            "auxiliary.fast: vocabulary is missing: write it, or `tokenizer: <folder>` of a fitted one",
+        ),
+        (
+            {"auxiliary": {"fast": None}},
+            "tables.fast_injection.auxiliaries: unknown auxiliary task 'fast-freeze-vision'",
+        ),
         ({"tables": {"main": {"variants": ["full", "full"]}}}, "repeats a name: write each once"),
         ({"vla": {"steps": 0}}, "vla.steps: 0 is not above 0: write a number above 0"),
         ({"vla": {"steps": -5}}, "vla.steps: -5 is not above 0: write a number above 0"),
@@ -119,6 +163,19 @@ def fault(raw: dict, **changes) -> str:
 )
 def test_fault_names_key_and_remedy(raw, changes, told):
     assert told in fault(raw, **changes)
+
+
+def test_a_study_without_auxiliary_tasks(raw):
+    del raw["auxiliary"]
+    assert "unknown auxiliary task 'vqa-mix': known: none" in fault(raw)
+    for table in ("auxiliary", "fast_injection"):
+        del raw["tables"][table]
+    assert load_config(raw).auxiliaries() == ["none"]
+
+
+def test_a_universal_tokenizer_needs_no_vocabulary(raw):
+    raw["auxiliary"]["fast"] = {"benchmark": "bridge", "pictures": 10, "tokenizer": "here"}
+    assert load_config(raw).auxiliary.fast.scale is None
 
 
 def test_missing_key_is_told(raw):

@@ -68,6 +68,26 @@ def test_checkpoint_that_is_no_folder(raw, name):
         open_study(raw)
 
 
+@pytest.mark.parametrize("present", [(), ("tokenizer.json",)])
+def test_universal_tokenizer_without_its_files(raw, tmp_path, present):
+    for name in present:
+        (tmp_path / name).write_text("{}")
+    raw["auxiliary"]["fast"]["tokenizer"] = str(tmp_path)
+    missing = "processor_config" if present else "tokenizer"
+    with pytest.raises(
+        UserError, match=rf"auxiliary\.fast\.tokenizer: .*{missing}\.json' is missing"
+    ) as fault:
+        open_study(raw)
+    assert "\n" not in str(fault.value)
+
+
+def test_universal_tokenizer_with_its_files(raw, tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "processor_config.json").write_text('{"scale": 10, "vocab_size": 2048, "min_token": -354}')
+    raw["auxiliary"]["fast"]["tokenizer"] = str(tmp_path)
+    assert open_study(raw).config.auxiliary.fast.tokenizer == str(tmp_path)
+
+
 def test_stale_lock_goes_and_that_of_a_living_run_stays(tmp_path):
     locks = tmp_path / ".snakemake" / "locks"
     locks.mkdir(parents=True)

@@ -24,14 +24,16 @@ def study(raw) -> Study:
     return Study(load_config(raw))
 
 
-def test_tables_hold_51_vlas(study):
+def test_tables_hold_78_vlas(study):
     assert {table: len(study.cells(table)) for table in study.tables()} == {
         "main": 30,
         "freeze": 18,
         "scratch": 18,
+        "auxiliary": 24,
+        "fast_injection": 6,
         "correlation": 30,
     }
-    assert len({run for table in study.tables() for run in study.cells(table)}) == 51
+    assert len({run for table in study.tables() for run in study.cells(table)}) == 51 + 22 + 5
 
 
 def test_references_are_floor_and_ceiling_of_each_benchmark(study):
@@ -42,6 +44,66 @@ def test_references_are_floor_and_ceiling_of_each_benchmark(study):
 def test_more_seeds_are_more_runs(raw):
     study = Study(load_config(raw | {"seeds": [0, 1]}))
     assert len(study.cells("main")) == 60
+    assert {run.seed for run in study.cells("auxiliary")} == {0, 1, 2}  # the table's own
+
+
+def test_auxiliaries_of_each_backbone(study):
+    cells = study.cells("auxiliary")
+    tasks = {name: {run.auxiliary for run in cells if run.vlm == name} for name in study.config.backbones}
+    assert tasks["qwen2.5-vl-7b"] == {"none", "vqa-mix", "robobrain2"}
+    assert tasks["qwen2.5-vl-3b"] == {"none", "bridgevqa", "robo2vlm", "robopoint", "vica-332k"}
+    assert {run.auxiliary for run in study.cells("main")} == {"none"}
+    assert [(run.auxiliary, run.variant) for run in study.cells("fast_injection")] == [
+        (auxiliary, variant)
+        for variant in ("freeze-vision", "full")
+        for auxiliary in ("none", "fast-freeze-vision", "fast-unfreeze-vision")
+    ]
+
+
+def test_a_list_is_every_backbones(raw):
+    raw["tables"]["auxiliary"]["auxiliaries"] = ["none", "robopoint"]
+    study = Study(load_config(raw))
+    assert study.cells_of("auxiliary").auxiliaries == {
+        "qwen2.5-vl-7b": ["none", "robopoint"],
+        "qwen2.5-vl-3b": ["none", "robopoint"],
+    }
+
+
+def test_backbones_that_the_table_lacks_are_left_out(raw, study):
+    raw["tables"]["auxiliary"]["backbones"] = ["qwen2.5-vl-3b"]
+    narrow = Study(load_config(raw))
+    assert list(narrow.cells_of("auxiliary").auxiliaries) == ["qwen2.5-vl-3b"]
+    raw["tables"]["auxiliary"]["auxiliaries"]["qwen2.5-vl-7b"] = ["none"]
+    assert Study(load_config(raw)).table_settings("auxiliary") == narrow.table_settings("auxiliary")
+
+
+def test_tables_of_fine_tuned_vlms_take_scores_of_each_and_of_its_base(study):
+    root = study.root
+    for table, count in (("auxiliary", 6), ("fast_injection", 2)):
+        tuned = [vlm for vlm in study.vlms(table) if vlm[1] != "none"]
+        assert len(tuned) == count
+        assert study.table_auxiliary(table) == [
+            f"{root}/auxiliary/{vlm}/{task}/provenance.json" for vlm, task in tuned
+        ]
+        wanted = {f"{root}/capability/{vlm}/{name}.json" for vlm, task in tuned for name in ("none", task)}
+        assert set(study.table_capability(table)) == wanted
+    assert study.table_fast("fast_injection") == [f"{root}/auxiliary_data/fast/provenance.json"]
+    assert study.table_fast("auxiliary") == study.table_fast("main") == study.table_auxiliary("main") == []
+    assert study.published("auxiliary") == "workflow/published/auxiliary_calvin.csv"
+
+
+def test_a_table_without_none_still_takes_the_bases_capability(raw):
+    raw["tables"]["fast_injection"]["auxiliaries"] = ["fast-freeze-vision"]
+    study = Study(load_config(raw))
+    assert study.capability_path("qwen3-vl-4b") in study.table_capability("fast_injection")
+
+
+def test_a_universal_tokenizer_makes_vocabulary_and_scale_idle(raw):
+    raw["auxiliary"]["fast"]["tokenizer"] = "somewhere"
+    first = Study(load_config(raw)).fast_data_settings(None)
+    raw["auxiliary"]["fast"] |= {"vocabulary": 300, "scale": 20}
+    assert Study(load_config(raw)).fast_data_settings(None) == first
+    assert json.loads(first)["fast"]["tokenizer"] == "somewhere"
 
 
 def test_paths(study):
@@ -56,16 +118,20 @@ def test_paths(study):
 def test_declared_names_each_file_once(study):
     files = study.declared()
     assert len(files) == len(set(files))
-    assert sum("/rollouts/" in name for name in files) == 51 + 6
-    assert sum("/vla/" in name for name in files) == 51
+    assert sum("/rollouts/" in name for name in files) == 78 + 6
+    assert sum("/vla/" in name for name in files) == 78
+    assert sum("/auxiliary/" in name for name in files) == 8
+    assert sum("/auxiliary_data/" in name for name in files) == 7
+    assert sum("/capability/" in name for name in files) == 10 + 8
 
 
 def test_a_study_without_main_has_no_correlation(raw):
     del raw["tables"]["main"]
     study = Study(load_config(raw))
-    assert study.tables() == ["freeze", "scratch"]
+    assert study.tables() == ["freeze", "scratch", "auxiliary", "fast_injection"]
     assert study.targets("correlation") == []
-    assert len(study.targets("all_tables")) == len(study.table_files("freeze") + study.table_files("scratch"))
+    made = [path for table in study.tables() for path in study.table_files(table)]
+    assert study.targets("all_tables") == made
 
 
 def test_variant_with_its_own_training(raw):

@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--episodes", type=Path, nargs="+", required=True)
     table.add_argument("--capability", type=Path, nargs="*", default=[])
     table.add_argument("--curves", type=Path, nargs="*", default=[])
+    table.add_argument("--auxiliary", type=Path, nargs="*", default=[])
+    table.add_argument("--fast", type=Path, nargs="*", default=[])
     table.add_argument("--published", type=Path, required=True)
     table.add_argument("--output", type=Path, required=True)
     schema = commands.add_parser("schema", help="write the JSON schema of config.yaml")
@@ -132,6 +134,8 @@ def run_table(arguments: argparse.Namespace) -> None:
         episodes=arguments.episodes,
         capability=arguments.capability,
         curves=arguments.curves,
+        auxiliary=arguments.auxiliary,
+        fast=arguments.fast,
         published=arguments.published,
         output=arguments.output,
     )

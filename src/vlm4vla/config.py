@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
@@ -26,6 +26,9 @@ QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existe
 
 TaskName = Literal["robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix"]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
+TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection"]
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+FINE_TUNED = ("auxiliary", "fast_injection")  # tables that show backbones after an auxiliary task
 RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
 
 
@@ -140,13 +143,26 @@ class Auxiliary(Strict):
 
 
 class FastTokens(Strict):
-    """FAST tokens of a benchmark's demonstrations, which a VLM learns to say."""
+    """FAST tokens of a benchmark's demonstrations, which a VLM learns to say.
+
+    They are fitted on the demonstrations with `vocabulary` and `scale`. With `tokenizer`, a local folder of
+    the published universal tokenizer, nothing is fitted; it has its own vocabulary and scale, and the two
+    keys, which a configuration layer cannot take away, are not read.
+    """
 
     benchmark: Benchmark
-    vocabulary: Positive  # most tokens that there may be
-    scale: Rate  # normalised cosine coefficients are rounded to multiples of 1 / scale
+    vocabulary: Positive | None = None  # most tokens that there may be
+    scale: Rate | None = None  # normalised cosine coefficients are rounded to multiples of 1 / scale
+    tokenizer: str | None = None  # folder with tokenizer.json and processor_config.json
     pictures: Positive  # of training, and of held-out episodes, at most
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FastTokens:
+        for key in ("vocabulary", "scale") if self.tokenizer is None else ():
+            if getattr(self, key) is None:
+                raise ValueError(f"{key} is missing: write it, or `tokenizer: <folder>` of a fitted one")
+        return self
 
 
 class Demonstrations(Strict):
@@ -196,8 +212,27 @@ class Variant(Strict):
     training: Training | None = None
 
 
+def _auxiliary_names(value: Any) -> Any:
+    """Refuse what is neither a list of names nor a mapping of such lists, in one line and not one a form."""
+    lists = list(value.values()) if isinstance(value, Mapping) else [value]
+    for words in lists:
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise ValueError(
+                f"{words!r} is no list of names: write `[none, TASK, ...]` for every backbone of the table, "
+                "or such a list below each backbone's name"
+            )
+        if len(set(words)) != len(words):
+            raise ValueError(f"{words} repeats a name: write each once")
+    return value
+
+
 class Cells(Strict):
-    """A table: the product of what is named here; `backbones: all` is every backbone of the study."""
+    """A table: the product of what is named here; `backbones: all` is every backbone of the study.
+
+    `auxiliaries`: what each backbone is fine-tuned on before it becomes a policy, `none` for nothing; one
+    list, or a mapping from backbones to lists, where backbones that the table does not show are left out.
+    `seeds` takes the place of the study's training seeds.
+    """
 
     backbones: Annotated[
         list[Name],
@@ -206,9 +241,13 @@ class Cells(Strict):
             lambda value: ["all"] if value == "all" else value, json_schema_input_type=AllOrNames
         ),
     ]
+    auxiliaries: Annotated[dict[str, list[str]] | list[str], BeforeValidator(_auxiliary_names)] = Field(
+        default_factory=lambda: ["none"]
+    )
     variants: Annotated[list[Name], Field(min_length=1)]
     experts: list[Name] = Field(default_factory=list)  # expert VLAs that stand beside the backbones
     benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
+    seeds: Seeds | None = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Cells:
@@ -216,6 +255,8 @@ class Cells(Strict):
             words = getattr(self, key)
             if len(set(words)) != len(words):
                 raise ValueError(f"{key} {words} repeats a name: write each once")
+        if self.seeds is not None and len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds} repeats a seed: write each once")
         return self
 
 
@@ -233,7 +274,7 @@ class Config(Strict):
     scale: Literal["embedded", "smoke", "paper"]
     results: str = "results"
     image_size: Positive = 64
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: Seeds
     backbones: dict[Name, Backbone]
     questions: Questions
     pretraining: Pretraining
@@ -244,7 +285,7 @@ class Config(Strict):
     vla: Training
     variants: dict[Name, Variant]
     experts: dict[Name, Expert] = Field(default_factory=dict)
-    tables: Annotated[dict[Literal["main", "freeze", "scratch"], Cells], Field(min_length=1)]
+    tables: Annotated[dict[TableName, Cells], Field(min_length=1)]
     minimum_free_gb: Annotated[float, Field(ge=0)] = 3.0
 
     @model_validator(mode="after")
@@ -289,7 +330,35 @@ class Config(Strict):
                         raise ValueError(
                             f"tables.{table}.{key}: unknown {key[:-1]} {word!r}: " + nearest(word, known)
                         )
+            self._auxiliaries_exist(table, cells)
         return self
+
+    def _auxiliaries_exist(self, table: str, cells: Cells) -> None:
+        """Raise ValueError where `cells.auxiliaries` names what there is not, or lacks a backbone."""
+        key, given, known = f"tables.{table}.auxiliaries", cells.auxiliaries, self.auxiliaries()
+        lists = given if isinstance(given, dict) else {"": given}
+        for word in (word for words in lists.values() for word in words):
+            if word not in known:
+                raise ValueError(f"{key}: unknown auxiliary task {word!r}: " + nearest(word, known))
+        if table not in FINE_TUNED and any(words != ["none"] for words in lists.values()):
+            raise ValueError(
+                f"{key}: this table shows backbones as they are: write [none], or the tasks in "
+                f"tables.{' or tables.'.join(FINE_TUNED)}"
+            )
+        if not isinstance(given, dict):
+            return
+        for name in given:
+            if name not in self.backbones:
+                raise ValueError(f"{key}: unknown backbone {name!r}: " + nearest(name, self.backbones))
+        for name in self.backbones if cells.backbones == ["all"] else cells.backbones:
+            if name not in given:
+                raise ValueError(f"{key}: backbone {name!r} has no list: write `{name}: [none, TASK, ...]`")
+
+    def auxiliaries(self) -> list[str]:
+        """What a backbone may be fine-tuned on: `none`, the configured tasks, FAST where it is set."""
+        if self.auxiliary is None:
+            return ["none"]
+        return ["none", *self.auxiliary.tasks, *(get_args(FastName) if self.auxiliary.fast else ())]
 
 
 def _known_keys(path: tuple[Any, ...]) -> list[str]:

@@ -34,6 +34,11 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_experts(study.config)
+    fast = study.config.auxiliary and study.config.auxiliary.fast
+    if fast and fast.tokenizer is not None:
+        from vlm4vla.actions.fast import check_universal
+
+        check_universal(Path(fast.tokenizer).expanduser())
     check_made(study)
     return study
 

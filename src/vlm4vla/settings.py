@@ -22,6 +22,7 @@ from vlm4vla.config import (
     Protocol,
     Questions,
     Recipe,
+    TableName,
     TaskName,
 )
 from vlm4vla.fields import Name, Positive, Strict
@@ -102,9 +103,10 @@ class ExpertSummary(Strict):
 
 
 class TableSettings(Strict):
-    """`vla_steps`: training steps of each variant of the table, for its caption."""
+    """`cells`: written out, `auxiliaries` a mapping. `vla_steps`: training steps of each variant, for the
+    caption."""
 
-    table: Literal["main", "freeze", "scratch", "correlation"]
+    table: TableName | Literal["correlation"]
     study: Name
     scale: str
     seeds: list[int]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from vlm4vla.artefacts import canonical_json
-from vlm4vla.config import AuxiliaryTask, Cells, Config
-from vlm4vla.report.outputs import outputs
+from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
+from vlm4vla.report.outputs import TABLES, outputs
 from vlm4vla.settings import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
@@ -31,12 +31,14 @@ from vlm4vla.settings import (
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
 EXPERT_VARIANT = "full"  # expert VLAs are fully trained
-FAST = ("fast-freeze-vision", "fast-unfreeze-vision")  # FAST injection as a value of `auxiliary`
+FAST = get_args(FastName)  # FAST injection as a value of `auxiliary`
 TARGETS = {
-    "all_tables": ("main", "freeze", "scratch", "correlation"),
+    "all_tables": TABLES,
     "table_main": ("main",),
     "table_freeze": ("freeze",),
     "table_scratch": ("scratch",),
+    "table_auxiliary": ("auxiliary",),
+    "table_fast_injection": ("fast_injection",),
     "correlation": ("correlation",),
 }
 
@@ -76,21 +78,27 @@ class Study:
         return [*self.config.tables, *(["correlation"] if "main" in self.config.tables else [])]
 
     def cells_of(self, table: str) -> Cells:
-        """The product that `table` shows, `all` written out; `correlation` shows the cells of `main`."""
+        """The product that `table` shows; `correlation` shows the cells of `main`.
+
+        Written out: `all` backbones, the list of auxiliaries of each backbone, the training seeds.
+        """
         cells = self.config.tables["main" if table == "correlation" else table]
-        if cells.backbones != ["all"]:
-            return cells
-        return cells.model_copy(update={"backbones": list(self.config.backbones)})
+        backbones = list(self.config.backbones) if cells.backbones == ["all"] else cells.backbones
+        given = cells.auxiliaries
+        auxiliaries = {name: given[name] if isinstance(given, dict) else given for name in backbones}
+        seeds = cells.seeds or self.config.seeds
+        return cells.model_copy(update={"backbones": backbones, "auxiliaries": auxiliaries, "seeds": seeds})
 
     def cells(self, table: str) -> list[Run]:
         """The VLAs that `table` holds, in its order."""
         cells = self.cells_of(table)
         return [
-            Run(vlm, "none", variant, benchmark, seed)
+            Run(vlm, auxiliary, variant, benchmark, seed)
             for benchmark in cells.benchmarks
             for vlm in cells.backbones
             for variant in cells.variants
-            for seed in self.config.seeds
+            for auxiliary in cells.auxiliaries[vlm]
+            for seed in cells.seeds
         ] + self.experts(table)
 
     def experts(self, table: str) -> list[Run]:
@@ -100,8 +108,13 @@ class Study:
             Run(expert, "none", EXPERT_VARIANT, benchmark, seed)
             for benchmark in cells.benchmarks
             for expert in (cells.experts if table != "correlation" else ())
-            for seed in self.config.seeds
+            for seed in cells.seeds
         ]
+
+    def vlms(self, table: str) -> list[tuple[str, str]]:
+        """(backbone, auxiliary) of every VLM that `table` shows, each once, in its order."""
+        cells = self.cells_of(table)
+        return [(vlm, auxiliary) for vlm in cells.backbones for auxiliary in cells.auxiliaries[vlm]]
 
     def references(self, table: str) -> list[Run]:
         """Floor and ceiling of every benchmark of `table`."""
@@ -149,10 +162,7 @@ class Study:
 
     def auxiliaries(self) -> list[str]:
         """What `auxiliary` may be in a path: none, or a task of the configuration."""
-        auxiliary = self.config.auxiliary
-        if auxiliary is None:
-            return ["none"]
-        return ["none", *auxiliary.tasks, *(FAST if auxiliary.fast else ())]
+        return self.config.auxiliaries()
 
     def demonstrations_path(self, benchmark: str) -> str:
         return f"{self.root}/demonstrations/{benchmark}/provenance.json"
@@ -172,7 +182,8 @@ class Study:
 
     def published(self, table: str) -> str:
         """The paper's numbers that stand beside `table`."""
-        return f"workflow/published/{'main' if table == 'scratch' else table}.csv"
+        name = {"scratch": "main", "auxiliary": "auxiliary_calvin"}.get(table, table)
+        return f"workflow/published/{name}.csv"
 
     def published_beside(self, table: str) -> list[str]:
         """Further published numbers that `table` reads."""
@@ -183,9 +194,22 @@ class Study:
         return [self.episodes_path(run) for run in (*self.cells(table), *self.references(table))]
 
     def table_capability(self, table: str) -> list[str]:
-        """Capability scores that `table` is made of."""
-        backbones = self.cells_of(table).backbones if table == "correlation" else []
-        return [self.capability_path(vlm) for vlm in backbones]
+        """Capability scores that `table` is made of; beside a fine-tuned VLM's stands its backbone's."""
+        if table == "correlation":
+            return [self.capability_path(vlm) for vlm in self.cells_of(table).backbones]
+        if table not in FINE_TUNED:
+            return []
+        bases = [(vlm, "none") for vlm in self.cells_of(table).backbones]
+        return [self.capability_path(*vlm) for vlm in dict.fromkeys([*bases, *self.vlms(table)])]
+
+    def table_auxiliary(self, table: str) -> list[str]:
+        """Fine-tuned VLMs of `table`: beside each lies its task's own score, before and after."""
+        return [self.auxiliary_path(vlm, task) for vlm, task in self.vlms(table) if task != "none"]
+
+    def table_fast(self, table: str) -> list[str]:
+        """The FAST tokens that VLMs of `table` learnt to say: beside them lies a report on them."""
+        said = any(task in FAST for _, task in self.vlms(table))
+        return [self.auxiliary_data_path("fast")] if said and table == "fast_injection" else []
 
     def table_curves(self, table: str) -> list[str]:
         """VLAs whose training curves `table` draws."""
@@ -207,6 +231,10 @@ class Study:
             files += [self.backbone_path(vlm) for vlm in cells.backbones]
             files += [self.backbone_path(self.config.experts[name].backbone) for name in cells.experts]
             files += [self.demonstrations_path(benchmark) for benchmark in cells.benchmarks]
+            for vlm, task in self.vlms(table):
+                if task != "none":
+                    data = self.auxiliary_data_path("fast" if task in FAST else task)
+                    files += [data, self.auxiliary_path(vlm, task)]
             files += [self.vla_path(run) for run in self.cells(table)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
         return list(dict.fromkeys(files))
@@ -247,6 +275,8 @@ class Study:
 
     def fast_data_settings(self, wildcards: Any) -> str:
         fast = self.config.auxiliary.fast
+        if fast.tokenizer is not None:  # what is not read reruns nothing
+            fast = fast.model_copy(update={"vocabulary": None, "scale": None})
         benchmark = self.config.benchmarks[fast.benchmark]
         return settings_json(
             FastDataSettings(fast=fast, chunk=benchmark.chunk, normalisation=benchmark.normalisation)
@@ -350,7 +380,7 @@ class Study:
                 table=table,
                 study=self.config.study,
                 scale=self.config.scale,
-                seeds=self.config.seeds,
+                seeds=cells.seeds,
                 cells=cells,
                 vla_steps={variant: self.training(variant).steps for variant in cells.variants},
                 experts={name: self._summary(name, cells.benchmarks) for name in cells.experts},

@@ -1,9 +1,14 @@
 """FAST tokens: the error is bounded for every chunk, and any token sequence decodes."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.fft import dct, idct
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from vlm4vla.actions.fast import FastTokenizer
+from vlm4vla.actions.fast import FastTokenizer, load_universal
 from vlm4vla.artefacts import UserError
 
 
@@ -97,7 +102,7 @@ def test_faults_name_the_key(tmp_path):
         FastTokenizer.fit(smooth(10, 4, 0), vocabulary=400, scale=0.0)
     with pytest.raises(UserError, match=r"shape \(0, 4, 7\)"):
         FastTokenizer.fit(smooth(10, 4, 0)[:0], vocabulary=400)
-    (tmp_path / "cut.json").write_text('{"format": 1, "chu')
+    (tmp_path / "cut.json").write_text('{"format": 2, "chu')
     with pytest.raises(UserError, match=r"cut\.json: not a FAST tokenizer"):
         FastTokenizer.load(tmp_path / "cut.json")
     with pytest.raises(UserError, match=r"none\.json: not a FAST tokenizer"):
@@ -109,3 +114,79 @@ def test_wrong_shapes_and_nan_are_refused(fitted):
         fitted.encode(np.zeros((1, fitted.chunk + 1, 7)))
     with pytest.raises(ValueError, match="NaN"):
         fitted.encode(np.full((1, fitted.chunk, 7), np.nan))
+
+
+MIN_TOKEN, UNIVERSAL_SCALE = -30, 10  # of the small universal tokenizer below
+
+
+@pytest.fixture
+def universal(tmp_path) -> Path:
+    """A folder as the published tokenizer's: a byte-level encoding fitted on coefficients as characters."""
+    alphabet = [chr(number) for number in range(324)]  # holds every stand-in of a byte
+    spectra = np.rint(dct(smooth(300, 4, 0), axis=1, norm="ortho") * UNIVERSAL_SCALE).astype(int)
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, initial_alphabet=alphabet, show_progress=False, special_tokens=[]
+    )
+    texts = ["".join(chr(value - MIN_TOKEN) for value in each.ravel()) for each in spectra]
+    bpe.train_from_iterator(texts, trainer)
+    folder = tmp_path / "universal"
+    folder.mkdir()
+    bpe.save(str(folder / "tokenizer.json"))
+    config = {"scale": UNIVERSAL_SCALE, "vocab_size": 500, "min_token": MIN_TOKEN}
+    (folder / "processor_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_universal_tokenizer_says_what_its_format_says(universal):
+    tokenizer = load_universal(universal, chunk=4, dimensions=7)
+    bpe = Tokenizer.from_file(str(universal / "tokenizer.json"))
+    chunks = hard_chunks(4)
+    for chunk, ids in zip(chunks, tokenizer.encode(chunks), strict=True):
+        spectrum = np.rint(dct(chunk, type=2, axis=0, norm="ortho") * UNIVERSAL_SCALE).astype(int)
+        assert ids == bpe.encode("".join(chr(value - MIN_TOKEN) for value in spectrum.ravel())).ids
+        found, whole = tokenizer.decode(ids)
+        assert whole
+        wanted = np.clip(idct(spectrum / UNIVERSAL_SCALE, axis=0, norm="ortho"), -1, 1)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert np.abs(found - chunk).max() <= tokenizer.error_bound + 1e-6
+
+
+def test_universal_tokenizer_decodes_any_sequence(universal):
+    tokenizer = load_universal(universal, chunk=4, dimensions=7)
+    whole = tokenizer.encode(hard_chunks(4)[5:6])[0]
+    rng = np.random.default_rng(0)
+    for ids in ([], whole[:-1], whole + whole, [-1], [*whole, 10**9], *rng.integers(-5, 600, (50, 9))):
+        found, flag = tokenizer.decode(ids)
+        assert found.shape == (4, 7) and np.isfinite(found).all() and np.abs(found).max() <= 1
+        assert not flag
+    # a byte that begins a character and is followed by none
+    lone = tokenizer.bpe.token_to_id("\u00c2")
+    assert tokenizer.decode([lone] * 28)[1] is False
+
+
+def test_universal_tokenizer_is_saved_as_any_other(universal, tmp_path):
+    tokenizer = load_universal(universal, chunk=4, dimensions=7)
+    tokenizer.save(tmp_path / "fast.json")
+    again = FastTokenizer.load(tmp_path / "fast.json")
+    ids = tokenizer.encode(hard_chunks(4))
+    assert again.encode(hard_chunks(4)) == ids
+    assert all(again.decode(each)[1] for each in ids)
+
+
+def test_universal_folder_at_fault_is_one_line(universal):
+    with pytest.raises(
+        UserError, match=r"no token for the coefficient -32, .* chunks of 10 .*leave"
+    ) as fault:
+        load_universal(universal, chunk=10, dimensions=7)
+    assert "\n" not in str(fault.value)
+    config = universal / "processor_config.json"
+    config.write_text('{"scale": 10}')
+    with pytest.raises(UserError, match=r"processor_config\.json: no scale and min_token"):
+        load_universal(universal, chunk=4, dimensions=7)
+    config.unlink()
+    with pytest.raises(UserError, match=r"auxiliary\.fast\.tokenizer: .*processor_config\.json' is missing"):
+        load_universal(universal, chunk=4, dimensions=7)

@@ -13,7 +13,14 @@ def cell(outcomes, benchmark="bridge", seed=0, **changes):
     """Records of one run whose episode i solved outcomes[i] instructions."""
     solved = np.array(outcomes)
     frame = pd.DataFrame({"episode": np.arange(len(solved)), "solved": solved})
-    defaults = {"model": "m", "variant": "full", "benchmark": benchmark, "seed": seed, "task": "t"}
+    defaults = {
+        "model": "m",
+        "variant": "full",
+        "auxiliary": "none",
+        "benchmark": benchmark,
+        "seed": seed,
+        "task": "t",
+    }
     whole = 5 if benchmark == "calvin" else 1
     return frame.assign(initial_state=frame["episode"], success=solved == whole, **defaults | changes)
 

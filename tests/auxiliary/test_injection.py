@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from vlm4vla.actions.fast import FastTokenizer
 from vlm4vla.actions.normalisation import Statistics
@@ -155,3 +156,27 @@ def test_too_few_episodes_are_refused(tmp_path):
 def test_a_vocabulary_below_the_alphabet_is_refused(tmp_path, demonstrations):
     with pytest.raises(UserError, match=r"fast\.vocabulary: 20 .* write at least 41"):
         fast_stage.run(fast_settings(vocabulary=20), demonstrations=demonstrations, output=tmp_path)
+
+
+def test_published_tokenizer_in_place_of_fitting(tmp_path, demonstrations):
+    folder = tmp_path / "universal"
+    folder.mkdir()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.save(str(folder / "tokenizer.json"))
+    config = {"scale": 10, "vocab_size": len(alphabet), "min_token": -354}
+    (folder / "processor_config.json").write_text(json.dumps(config))
+    settings = fast_settings(tokenizer=str(folder), vocabulary=None, scale=None)
+    output = tmp_path / "fast"
+    fast_stage.run(settings, demonstrations=demonstrations, output=output)
+    report = json.loads((output / "report.json").read_text())
+    # no pairs, and each coefficient near 354 is a character of two bytes
+    assert (report["vocabulary"], report["tokens_a_chunk"]) == (256, 2 * CHUNK * 7)
+    assert 0 < report["largest_error"] <= report["error_bound"] == pytest.approx(0.05 * CHUNK**0.5)
+    inputs = json.loads((output / "provenance.json").read_text())["inputs"]
+    assert set(inputs) == {"demonstrations", "tokenizer.json", "processor_config.json"}
+    said = read_questions(output, HELD_OUT).statements[0].answer
+    chunk, whole = FastTokenizer.load(output / "fast.json").decode(read_tokens(said))
+    assert whole and chunk.shape == (CHUNK, 7)

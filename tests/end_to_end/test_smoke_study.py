@@ -53,7 +53,7 @@ def test_nothing_is_to_do_afterwards(smoke):
 
 def test_weights_open(smoke):
     files = list(smoke.root.rglob("*.safetensors"))
-    assert len(files) >= 3 + 2 * 16
+    assert len(files) >= 4 + 2 + 2 * 19  # backbones, fine-tuned ones, policies
     for path in files:
         with safe_open(path, framework="numpy") as tensors:
             assert list(tensors.keys()), path
@@ -88,7 +88,9 @@ def test_expert_solves_what_random_actions_do_not(smoke):
 
 
 def test_capability_counts_its_questions(smoke):
-    for path in smoke.root.glob("capability/*/none.json"):
+    paths = list(smoke.root.glob("capability/*/*.json"))
+    assert {path.stem for path in paths} == {"none", "robopoint", "fast-unfreeze-vision"}
+    for path in paths:
         scores = json.loads(path.read_text())
         assert set(scores["sets"]) == set(smoke.study.config.capability.sets)
         for suite in (*scores["sets"].values(), scores["overall"]):
@@ -103,14 +105,38 @@ def test_training_logs_hold_their_columns(smoke):
         assert {"loss", "learning_rate", "samples_per_second", "gradient_norm"} <= set(rows[-1])
 
 
-@pytest.mark.parametrize("table", ["main", "freeze", "scratch", "correlation"])
+def test_fine_tuned_backbones_say_their_own_score(smoke):
+    paths = [Path(name) for table in smoke.study.tables() for name in smoke.study.table_auxiliary(table)]
+    assert {path.parent.name for path in paths} == {"robopoint", "fast-unfreeze-vision"}
+    for path in paths:
+        scores = json.loads(path.with_name("score.json").read_text())
+        for score in (scores["before"], scores["after"]):
+            assert 0 <= score["ci_low"] <= score["score"] <= score["ci_high"] <= 1
+            assert score["questions"] == smoke.study.config.auxiliary.questions
+
+
+@pytest.mark.parametrize("table", ["auxiliary", "fast_injection"])
+def test_table_of_fine_tuned_backbones_is_whole(smoke, table):
+    analysis = json.loads((smoke.root / "analysis" / f"{table}.json").read_text())
+    assert analysis["gaps"] == []
+    rows = pd.read_csv(smoke.root / "tables" / f"{table}.csv", keep_default_na=False)
+    tasks = {task for _, task in smoke.study.vlms(table)}
+    assert set(rows["auxiliary"]) == tasks
+    metrics = {"auxiliary_score_before", "auxiliary_score_after", "capability_overall"}
+    assert metrics <= set(rows["metric"])
+    if table == "fast_injection":
+        assert analysis["fast"]["round_trip_error"] <= analysis["fast"]["error_bound"]
+
+
+@pytest.mark.parametrize("table", ["main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"])
 def test_table_in_its_three_forms(smoke, table):
     folder = smoke.root / "tables"
     rows = pd.read_csv(folder / f"{table}.csv")
     assert len(rows)
     if table != "correlation":
         assert list(rows.columns)[: len(TABLE_COLUMNS)] == TABLE_COLUMNS
-        assert not rows.duplicated(["model", "variant", "benchmark", "metric"]).any()
+        key = ["model", "variant", "benchmark", "metric"] + ["auxiliary"] * ("auxiliary" in rows)
+        assert not rows.duplicated(key).any()
         inside = rows.dropna(subset=["ci_low", "ci_high"])
         assert ((inside["ci_low"] <= inside["value"]) & (inside["value"] <= inside["ci_high"])).all()
     markdown = (folder / f"{table}.md").read_text()

@@ -23,6 +23,13 @@ TEN = [
 ]
 THREE = ["qwen2.5-vl-3b", "qwen2.5-vl-7b", "paligemma-1"]
 BENCHMARKS = ["calvin", "bridge", "libero-10"]
+BACKBONE_TABLES = ("main", "freeze", "scratch", "correlation")
+TASKS = {
+    "qwen2.5-vl-7b": ["none", "omni-generation", "vqa-mix", "robobrain2"],
+    "qwen2.5-vl-3b": ["none", "bridgevqa", "robo2vlm", "robopoint", "vica-332k"],
+}
+FAST = {"qwen3-vl-4b": ["none", "fast-freeze-vision", "fast-unfreeze-vision"]}
+FLAT = "robo2vlm"  # the one task whose own score does not rise
 SETS = ["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
 
 
@@ -80,7 +87,7 @@ def episodes(
 
 def write_episodes(root: Path, frame: pd.DataFrame) -> Path:
     first = frame.iloc[0]
-    key = f"{first['model']}/none/{first['variant']}/{first['benchmark']}/seed{first['seed']}"
+    key = f"{first['model']}/{first['auxiliary']}/{first['variant']}/{first['benchmark']}/seed{first['seed']}"
     path = root / "rollouts" / key / "episodes.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path, index=False)
@@ -128,6 +135,84 @@ def write_capability(root: Path, models: list[str] = TEN, questions: int = 100) 
     return paths
 
 
+def write_auxiliary(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Path]:
+    """Records of all cells of auxiliary and fast_injection, floor and ceiling; returns the files.
+
+    RoboPoint costs control a third, ViCA adds to it, the other tasks do nothing; FAST tokens help a VLA with
+    a frozen vision encoder only where the VLM's vision encoder learnt them.
+    """
+    paths = []
+
+    def add(model: str, task: str, variant: str, benchmark: str, skill: float, seed: int) -> None:
+        frame = episodes(model, variant, benchmark, skill, seed=seed, noise=len(task), auxiliary=task).assign(
+            checkpoint=f"{model}-{task}-{variant}-{benchmark}-{seed}"
+        )
+        paths.append(write_episodes(root, frame))
+
+    for model, tasks in TASKS.items():
+        for task in tasks:
+            factor = {"robopoint": 0.67, "vica-332k": 1.4}.get(task, 1.0)
+            for seed in seeds:
+                add(model, task, "full", "calvin", 0.55 * factor, seed)
+    for model, tasks in FAST.items():
+        for task in tasks:
+            frozen = {"fast-unfreeze-vision": 0.6}.get(task, 0.3)
+            add(model, task, "freeze-vision", "bridge", frozen, 0)
+            add(model, task, "full", "bridge", 0.65, 0)
+    for benchmark in ("calvin", "bridge"):
+        paths.append(write_episodes(root, episodes("random", "full", benchmark, 0.12)))
+        paths.append(write_episodes(root, episodes("expert", "full", benchmark, 0.97)))
+    return paths
+
+
+def write_own_scores(root: Path) -> list[Path]:
+    """score.json of every fine-tuned VLM, 0.2 before and 0.8 after but for FLAT; returns the provenance."""
+    paths = []
+    for model, tasks in {**TASKS, **FAST}.items():
+        for task in tasks[1:]:
+            folder = root / "auxiliary" / model / task
+            folder.mkdir(parents=True)
+            scores = {
+                when: {"score": value, "ci_low": value - 0.04, "ci_high": value + 0.04, "questions": 400}
+                for when, value in (("before", 0.2), ("after", 0.22 if task == FLAT else 0.8))
+            }
+            (folder / "score.json").write_text(json.dumps(scores))
+            (folder / "provenance.json").write_text("{}")
+            paths.append(folder / "provenance.json")
+    return paths
+
+
+def write_tuned_capability(root: Path) -> list[Path]:
+    """Question scores of every VLM of auxiliary and fast_injection: a task costs ten points."""
+    paths = []
+    for model, tasks in {**TASKS, **FAST}.items():
+        for task in tasks:
+            correct = 60 if task == "none" else 50
+            entry = {"score": correct / 100, "correct": correct, "questions": 100}
+            path = root / "capability" / model / f"{task}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"sets": {"where": entry}, "overall": entry}))
+            paths.append(path)
+    return paths
+
+
+def write_fast_report(root: Path) -> Path:
+    """report.json beside the FAST tokens; returns their provenance."""
+    folder = root / "auxiliary_data" / "fast"
+    folder.mkdir(parents=True)
+    report = {
+        "round_trip_error": 0.0213,
+        "largest_error": 0.08,
+        "error_bound": 0.1,
+        "tokens_a_chunk": 8.4,
+        "vocabulary": 256,
+        "chunks": 900,
+    }
+    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "provenance.json").write_text("{}")
+    return folder / "provenance.json"
+
+
 def write_curves(root: Path) -> list[Path]:
     """train.jsonl and provenance.json of every full VLA; returns the provenance files."""
     paths = []
@@ -154,7 +239,20 @@ def settings(table: str, **changes: object) -> dict:
         "correlation": ["full"],
         "freeze": ["full", "freeze-vision", "freeze-embedding"],
         "scratch": ["full", "scratch"],
+        "auxiliary": ["full"],
+        "fast_injection": ["freeze-vision", "full"],
     }[table]
+    if table in ("auxiliary", "fast_injection"):
+        tasks = TASKS if table == "auxiliary" else FAST
+        cells = {
+            "backbones": list(tasks),
+            "auxiliaries": tasks,
+            "variants": variants,
+            "benchmarks": ["calvin" if table == "auxiliary" else "bridge"],
+        }
+        seeds = [0, 1, 2] if table == "auxiliary" else [0]
+        whole = {"table": table, "study": "embedded", "scale": "embedded", "seeds": seeds, "cells": cells}
+        return whole | {"vla_steps": dict.fromkeys(variants, 2000)} | changes
     cells = {
         "backbones": TEN if table in ("main", "correlation") else THREE,
         "variants": variants,

@@ -48,6 +48,24 @@ def test_bad_key(project):
     assert fault(project) == "error: config.yaml: vla.stpes: unknown key: did you mean 'steps'?"
 
 
+def test_unknown_auxiliary_task(project):
+    project.change(
+        "workflow/scales/smoke.yaml",
+        lambda config: config["tables"]["auxiliary"]["auxiliaries"].update({"qwen2.5-vl-3b": ["robopiont"]}),
+    )
+    assert fault(project) == (
+        "error: config.yaml: tables.auxiliary.auxiliaries: unknown auxiliary task 'robopiont': "
+        "did you mean 'robopoint'?"
+    )
+
+
+def test_universal_fast_tokenizer_without_its_files(project):
+    project.change(
+        "workflow/scales/smoke.yaml", lambda config: config["auxiliary"]["fast"].update(tokenizer="nowhere")
+    )
+    assert "auxiliary.fast.tokenizer: 'nowhere/tokenizer.json' is missing" in fault(project)
+
+
 def test_results_folder_that_cannot_be_written(project):
     (project.folder / "taken").write_text("a file")
     assert "results: folder 'taken' cannot be written" in fault(project, "--config", "results=taken")

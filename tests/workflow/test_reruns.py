@@ -32,6 +32,59 @@ def test_learning_rate_of_one_variant(project):
     }
 
 
+def tuned(task: str, vlm: str, variant: str, benchmark: str) -> set[str]:
+    """The jobs of one fine-tuned backbone and of the policy that is made of it."""
+    cell = f"{vlm}, auxiliary {task}, {variant}, {benchmark}, seed 0"
+    capability = f"capability: {vlm}, auxiliary {task}"
+    return {f"auxiliary: {vlm}, {task}", capability, f"vla: {cell}", f"rollout: {cell}"}
+
+
+def test_training_of_one_auxiliary_task(project):
+    def change(config):
+        config["auxiliary"]["tasks"] = {"robopoint": {"training": TRAINING}}
+
+    project.change(SMOKE, change)
+    assert project.dry_run() == {*tuned("robopoint", "qwen2.5-vl-3b", "full", "calvin"), "table: auxiliary"}
+
+
+def test_training_of_a_task_that_no_table_has(project):
+    project.change(SMOKE, lambda c: c["auxiliary"].update(tasks={"robobrain2": {"training": TRAINING}}))
+    assert project.dry_run() == set()
+
+
+def test_scale_of_the_fast_tokens(project):
+    project.change(SMOKE, lambda config: config["auxiliary"]["fast"].update(scale=12))
+    assert project.dry_run() == {
+        "auxiliary data: FAST tokens",
+        *tuned("fast-unfreeze-vision", "qwen3-vl-4b", "full", "bridge"),
+        "table: fast_injection",
+    }
+
+
+def test_added_auxiliary_task(project):
+    def add(config):
+        config["tables"]["auxiliary"]["auxiliaries"]["qwen2.5-vl-3b"].append("robo2vlm")
+
+    project.change(SMOKE, add)
+    assert project.dry_run() == {
+        "auxiliary data: robo2vlm",
+        *tuned("robo2vlm", "qwen2.5-vl-3b", "full", "calvin"),
+        "table: auxiliary",
+    }
+
+
+def test_seed_of_one_table(project):
+    project.change(SMOKE, lambda config: config["tables"]["auxiliary"].update(seeds=[0, 1]))
+    assert project.dry_run() == {
+        *(
+            f"{stage}: qwen2.5-vl-3b, auxiliary {task}, full, calvin, seed 1"
+            for stage in ("vla", "rollout")
+            for task in ("none", "robopoint")
+        ),
+        "table: auxiliary",
+    }
+
+
 def test_added_backbone(project):
     new = {
         "family": "paligemma",

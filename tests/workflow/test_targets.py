@@ -32,11 +32,13 @@ def test_embedded_study_is_whole_and_its_dry_run_fast(project):
     assert stages(jobs) == {
         "questions": 1,
         "backbone": 10,
-        "capability": 10,
+        "auxiliary data": 7,
+        "auxiliary": 8,
+        "capability": 10 + 8,
         "demonstrations": 3,
-        "vla": 51,
-        "rollout": 51 + 6,
-        "table": 4,
+        "vla": 78,
+        "rollout": 78 + 6,
+        "table": 6,
     }
 
 
@@ -46,14 +48,47 @@ def test_embedded_study_is_whole_and_its_dry_run_fast(project):
         ("table_main", {"main"}, 9),
         ("table_freeze", {"freeze"}, 6),
         ("table_scratch", {"scratch"}, 6),
+        ("table_auxiliary", {"auxiliary"}, 2),
+        ("table_fast_injection", {"fast_injection"}, 2),
         ("correlation", {"correlation"}, 9),
-        ("all_tables", {"main", "freeze", "scratch", "correlation"}, 16),
+        ("all_tables", {"main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"}, 19),
     ],
 )
 def test_target(project, target, tables, vlas):
     jobs = project.dry_run(target)
     assert {job.removeprefix("table: ") for job in jobs if job.startswith("table")} == tables
     assert stages(jobs)["vla"] == vlas
+
+
+def test_tables_of_fine_tuned_backbones_plan_what_they_need(project):
+    assert project.dry_run("table_auxiliary") == {
+        "questions: pictures, questions and answers",
+        "backbone: qwen2.5-vl-3b",
+        "auxiliary data: robopoint",
+        "auxiliary: qwen2.5-vl-3b, robopoint",
+        "capability: qwen2.5-vl-3b, auxiliary none",
+        "capability: qwen2.5-vl-3b, auxiliary robopoint",
+        "demonstrations: calvin",
+        *(
+            f"{stage}: qwen2.5-vl-3b, auxiliary {task}, full, calvin, seed 0"
+            for stage in ("vla", "rollout")
+            for task in ("none", "robopoint")
+        ),
+        "rollout: random policy, calvin",
+        "rollout: expert policy, calvin",
+        "table: auxiliary",
+    }
+    assert stages(project.dry_run("table_fast_injection")) == {
+        "questions": 1,
+        "backbone": 1,
+        "auxiliary data": 1,
+        "auxiliary": 1,
+        "capability": 2,
+        "demonstrations": 1,
+        "vla": 2,
+        "rollout": 2 + 2,
+        "table": 1,
+    }
 
 
 def test_default_target_is_all_tables(project):

@@ -5,6 +5,8 @@ Not obvious:
   chunk is encoded within the rounding step.
 - Coefficients are flattened low frequencies first, all dimensions of a frequency together, so that a cut
   sequence still decodes to the slow part of the motion.
+- The published universal tokenizer (`load_universal`) is the same recipe with other symbols: coefficients are
+  the characters from chr(0) on, and its byte-pair encoding works on their UTF-8 bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ from tokenizers import Tokenizer, models, trainers
 
 from vlm4vla.artefacts import UserError, write_json
 
-FORMAT = 1
+FORMAT = 2
+UNIVERSAL_FILES = (
+    "tokenizer.json",
+    "processor_config.json",
+)  # of the Hugging Face repo physical-intelligence/fast
 FIRST_SYMBOL = (
     0x4E00  # coefficients are written as characters from here on: none of them is a space or a mark
 )
@@ -31,12 +37,14 @@ FIRST_SYMBOL = (
 class FastTokenizer:
     """Chunks (T, D) in [-1, 1] to token ids and back.
 
-    `chunk`: T. `dimensions`: D. `scale`: coefficients are rounded to multiples of 1 / `scale`.
+    `chunk`: T. `dimensions`: D. `scale`: coefficients are rounded to multiples of 1 / `scale`. `zero`: code
+    point of the character that stands for the coefficient 0; its neighbours stand for 1 and -1, and so on.
     """
 
     chunk: int
     dimensions: int
     scale: float
+    zero: int
     bpe: Tokenizer
 
     @classmethod
@@ -61,7 +69,7 @@ class FastTokenizer:
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False, special_tokens=[]
         )
-        tokenizer = cls(length, dimensions, scale, bpe)
+        tokenizer = cls(length, dimensions, scale, FIRST_SYMBOL + _largest(length, scale), bpe)
         bpe.train_from_iterator((tokenizer._text(each) for each in tokenizer._coefficients(chunks)), trainer)
         return tokenizer
 
@@ -91,23 +99,24 @@ class FastTokenizer:
     def decode(self, ids: Sequence[int]) -> tuple[np.ndarray, bool]:
         """A chunk (T, D) float32 in [-1, 1] from any token ids, and whether they were a whole chunk.
 
-        Unknown ids are left out, missing coefficients are 0 and surplus ones dropped; each makes the flag
-        False.
+        Unknown ids are left out, missing and impossible coefficients are 0 and surplus ones dropped; each
+        makes the flag False.
         """
-        tokens = [self.bpe.id_to_token(int(i)) if 0 <= int(i) < self.size else None for i in ids]
-        text = "".join(token for token in tokens if token is not None)
-        wanted = self.chunk * self.dimensions
-        whole = None not in tokens and len(text) == wanted
+        known = [int(i) for i in ids if 0 <= int(i) < self.size]
+        text = self._joined(known)
+        wanted, largest = self.chunk * self.dimensions, _largest(self.chunk, self.scale)
+        found = np.array([ord(symbol) for symbol in text[:wanted]], dtype=np.int64) - self.zero
+        outside = np.abs(found) > largest  # bytes that are no character, or a coefficient that no chunk has
+        whole = len(known) == len(ids) and len(text) == wanted and not outside.any()
         values = np.zeros(wanted, dtype=np.float64)
-        found = np.array([ord(symbol) for symbol in text[:wanted]], dtype=np.int64)
-        values[: len(found)] = found - FIRST_SYMBOL - _largest(self.chunk, self.scale)
+        values[: len(found)] = np.where(outside, 0, found)
         spectrum = values.reshape(self.chunk, self.dimensions) / self.scale
         return np.clip(idct(spectrum, axis=0, norm="ortho"), -1, 1).astype(np.float32), whole
 
     def save(self, path: Path) -> None:
         """Write one JSON file."""
         record = {"format": FORMAT, "chunk": self.chunk, "dimensions": self.dimensions, "scale": self.scale}
-        write_json(path, record | {"bpe": json.loads(self.bpe.to_str())})
+        write_json(path, record | {"zero": self.zero, "bpe": json.loads(self.bpe.to_str())})
 
     @classmethod
     def load(cls, path: Path) -> FastTokenizer:
@@ -117,7 +126,8 @@ class FastTokenizer:
             if record["format"] != FORMAT:
                 raise ValueError(f"format {record['format']!r}, this version reads {FORMAT}")
             bpe = Tokenizer.from_str(json.dumps(record["bpe"]))
-            return cls(int(record["chunk"]), int(record["dimensions"]), float(record["scale"]), bpe)
+            chunk, dimensions, zero = (int(record[key]) for key in ("chunk", "dimensions", "zero"))
+            return cls(chunk, dimensions, float(record["scale"]), zero, bpe)
         except Exception as error:  # tokenizers raises plain Exception for a text that it cannot read
             raise UserError(f"{path}: not a FAST tokenizer ({error}): fit it again") from None
 
@@ -127,8 +137,63 @@ class FastTokenizer:
         return np.rint(spectrum * self.scale).astype(np.int64).reshape(len(chunks), -1)
 
     def _text(self, coefficients: Iterable[int]) -> str:
-        shift = FIRST_SYMBOL + _largest(self.chunk, self.scale)
-        return "".join(chr(int(value) + shift) for value in coefficients)
+        return "".join(chr(int(value) + self.zero) for value in coefficients)
+
+    def _joined(self, ids: list[int]) -> str:
+        """The characters that token ids stand for; a byte-level encoding has its own way back to them."""
+        if self.bpe.decoder is not None:
+            return self.bpe.decode(ids, skip_special_tokens=False)
+        return "".join(self.bpe.id_to_token(i) for i in ids)
+
+
+def check_universal(folder: Path, key: str = "auxiliary.fast.tokenizer") -> dict[str, float]:
+    """`scale` and `min_token` of the universal tokenizer in `folder`.
+
+    Raises UserError naming the configuration's `key` when a file is missing or does not say them.
+    """
+    for name in UNIVERSAL_FILES:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{key}: {str(folder / name)!r} is missing: write a folder that holds "
+                f"{' and '.join(UNIVERSAL_FILES)}, as physical-intelligence/fast on Hugging Face does"
+            )
+    path = folder / UNIVERSAL_FILES[1]
+    try:
+        record = json.loads(path.read_text())
+        found = {"scale": float(record["scale"]), "min_token": int(record["min_token"])}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{key}: {path}: no scale and min_token ({error!r}): download the file again"
+        ) from None
+    if not found["scale"] > 0:
+        raise UserError(f"{key}: {path}: scale {found['scale']:g} is not above 0: download the file again")
+    return found
+
+
+def load_universal(folder: Path, *, chunk: int, dimensions: int) -> FastTokenizer:
+    """The published universal tokenizer for chunks (`chunk`, `dimensions`), without running its own code.
+
+    `folder`: a copy of the Hugging Face repository physical-intelligence/fast, of which tokenizer.json (a
+    byte-level encoding over chr(round(coefficient * scale) - min_token)) and processor_config.json are read.
+    Raises UserError for a folder without them, and for a tokenizer that lacks a coefficient which a chunk in
+    [-1, 1] can have: it would change the chunk without saying so.
+    """
+    found = check_universal(folder)
+    path = folder / UNIVERSAL_FILES[0]
+    try:
+        bpe = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises plain Exception for a text that it cannot read
+        raise UserError(f"{path}: not a tokenizer ({error}): download the file again") from None
+    tokenizer = FastTokenizer(chunk, dimensions, found["scale"], -int(found["min_token"]), bpe)
+    largest = _largest(chunk, tokenizer.scale)
+    for value in range(-largest, largest + 1):
+        code = value + tokenizer.zero
+        if code < 0 or tokenizer._joined(bpe.encode(chr(code)).ids) != chr(code):
+            raise UserError(
+                f"{path}: has no token for the coefficient {value}, which chunks of {chunk} can have at "
+                f"scale {tokenizer.scale:g}: take another tokenizer, or leave auxiliary.fast.tokenizer out"
+            )
+    return tokenizer
 
 
 def _largest(length: int, scale: float) -> int:

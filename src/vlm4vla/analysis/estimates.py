@@ -55,3 +55,11 @@ def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
         low, high = wilson(min(float(states.sum()), len(states)), len(states))
     sd = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None
     return Estimate(value, low, high, len(states), len(seeds), sd)
+
+
+def by_seed(records: pd.DataFrame, metric: str) -> dict[int, float]:
+    """The value of `metric` of each training seed in one cell's records, by seed; empty without records."""
+    if records.empty:
+        return {}
+    means = records.assign(outcome=outcome(records, metric)).groupby("seed")["outcome"].mean()
+    return {int(seed): float(value) for seed, value in means.items()}

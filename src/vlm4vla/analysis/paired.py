@@ -74,7 +74,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     for key in ("task", "initial_state"):
         other = both[both[f"{key}_1"] != both[f"{key}_2"]]
         if len(other):
-            one, two = (f"{side['model'].iloc[0]}/{side['variant'].iloc[0]}" for side in (first, second))
+            one, two = (
+                "/".join(side[key].iloc[0] for key in ("model", "auxiliary", "variant"))
+                for side in (first, second)
+            )
             raise UserError(
                 f"{first['benchmark'].iloc[0]}: episode {other.index[0]} has another {key} for {one} than "
                 f"for {two}: roll both out on the same initial states"

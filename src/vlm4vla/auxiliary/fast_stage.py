@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm4vla.actions.chunks import indexed_chunks
-from vlm4vla.actions.fast import FastTokenizer
+from vlm4vla.actions.fast import UNIVERSAL_FILES, FastTokenizer, check_universal, load_universal
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import Provenance, UserError, write_json
 from vlm4vla.auxiliary.injection import SET, TOKENIZER, write_tokens
@@ -24,6 +24,10 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
     """Make `train/`, `held_out/` (whole episodes each), `fast.json` and `report.json` in `output`."""
     fast = settings.fast
     inputs = {"demonstrations": demonstrations / "provenance.json"}
+    if fast.tokenizer is not None:
+        universal = Path(fast.tokenizer).expanduser()
+        check_universal(universal)
+        inputs |= {name: universal / name for name in UNIVERSAL_FILES}
     provenance = Provenance("fast-data", settings.model_dump(mode="json"), inputs, fast.seed)
     frames = read(demonstrations)
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, fast.benchmark)
@@ -34,7 +38,10 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
             f"{demonstrations}: {len(set(frames.episode_index.tolist()))} episodes: FAST injection holds out "
             f"one in {HELD_OUT_EPISODES}: record more"
         )
-    tokenizer = FastTokenizer.fit(chunks[~held_out], vocabulary=fast.vocabulary, scale=fast.scale)
+    if fast.tokenizer is not None:
+        tokenizer = load_universal(universal, chunk=settings.chunk, dimensions=chunks.shape[2])
+    else:
+        tokenizer = FastTokenizer.fit(chunks[~held_out], vocabulary=fast.vocabulary, scale=fast.scale)
     output.mkdir(parents=True, exist_ok=True)
     tokenizer.save(output / TOKENIZER)
     ids = tokenizer.encode(chunks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,35 +17,46 @@ FLOOR, CEILING = "random", "expert"
 Row = dict[str, Any]
 
 
+class Cell(NamedTuple):
+    """What one row of a table was measured on; `auxiliary`: what the backbone was fine-tuned on before."""
+
+    model: str
+    variant: str
+    benchmark: str
+    auxiliary: str = "none"
+
+    def label(self, scale: str) -> str:
+        """`Kosmos-2 all trained on Bridge (smoke)`, with the auxiliary task where there was one."""
+        after = "" if self.auxiliary == "none" else f" after {names.auxiliary(self.auxiliary)}"
+        where = names.benchmark(self.benchmark, scale)
+        return f"{names.model(self.model)}{after} {names.variant(self.variant)} on {where}"
+
+
 def measure(
     records: pd.DataFrame,
-    cells: Sequence[tuple[str, str, str]],
+    cells: Sequence[tuple[str, ...]],
     metrics: Mapping[str, Sequence[str]],
     published: Published,
     scale: str,
 ) -> tuple[list[Row], list[str]]:
-    """Tidy rows of `cells` (model, variant, benchmark) by the `metrics` of each benchmark, and the gaps."""
+    """Tidy rows of `cells` (as `Cell`) by the `metrics` of each benchmark, and the gaps."""
     rows, gaps = [], []
-    for model, variant, benchmark in cells:
-        own = run_of(records, model, variant, benchmark)
+    for cell in (Cell(*each) for each in cells):
+        own = run_of(records, *cell)
         if own.empty:
-            gaps.append(
-                f"{names.model(model)} {names.variant(variant)} on {names.benchmark(benchmark, scale)}"
-            )
-        for metric in metrics[benchmark]:
+            gaps.append(cell.label(scale))
+        for metric in metrics[cell.benchmark]:
             found = estimate(own, metric)
             rows.append(
                 {
-                    "model": model,
-                    "variant": variant,
-                    "benchmark": benchmark,
+                    **cell._asdict(),
                     "metric": metric,
                     "value": found and found.value,
                     "ci_low": found and found.ci_low,
                     "ci_high": found and found.ci_high,
                     "episodes": found and found.episodes,
                     "seeds": found and found.seeds,
-                    "published": published.value(model, variant, benchmark, metric),
+                    "published": published.value(*cell[:3], metric, cell.auxiliary),
                     "seed_sd": found and found.seed_sd,
                 }
             )
@@ -58,17 +69,15 @@ def floors(records: pd.DataFrame, benchmarks: Sequence[str]) -> dict[str, float]
     return {name: result.value for name, result in found.items() if result}
 
 
-def pick(rows: Sequence[Row], model: str, variant: str, benchmark: str, metric: str) -> Row:
+def pick(
+    rows: Sequence[Row], model: str, variant: str, benchmark: str, metric: str, auxiliary: str = "none"
+) -> Row:
     """The one row of a cell and metric. Raises LookupError when the table has none."""
+    cell = Cell(model, variant, benchmark, auxiliary)
     for row in rows:
-        if (row["model"], row["variant"], row["benchmark"], row["metric"]) == (
-            model,
-            variant,
-            benchmark,
-            metric,
-        ):
+        if (*(row[key] for key in Cell._fields), row["metric"]) == (*cell, metric):
             return row
-    raise LookupError(f"{model} {variant} {benchmark} {metric}")
+    raise LookupError(f"{' '.join(cell)} {metric}")
 
 
 def printed(row: Row) -> str:

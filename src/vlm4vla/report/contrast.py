@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from vlm4vla.analysis.estimates import score_metric
-from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.paired import Comparison, compare
 from vlm4vla.analysis.records import run_of
 from vlm4vla.report import names
-from vlm4vla.report.cells import Row
+from vlm4vla.report.cells import Cell, Row
 from vlm4vla.report.table import GAP
 
 EXTRA = (
@@ -27,6 +27,7 @@ EXTRA = (
     "losses",
 )
 LEVEL = 0.05
+NONE = "none"  # no auxiliary task
 
 
 def add_contrasts(rows: Sequence[Row], records: pd.DataFrame, first: str | None, second: str | None) -> None:
@@ -39,22 +40,37 @@ def add_contrasts(rows: Sequence[Row], records: pd.DataFrame, first: str | None,
     for row in rows:
         if row["variant"] == reference:
             continue
-        own = run_of(records, row["model"], row["variant"], row["benchmark"])
-        other = run_of(records, row["model"], reference, row["benchmark"])
+        own, other = _run(records, row), _run(records, row | {"variant": reference})
         pair = (own, other) if first is None else (other, own)
-        test = compare(*pair, row["metric"])
-        if test is not None:
-            row |= {
-                "compared_with": reference,
-                "difference": test.difference,
-                "difference_ci_low": test.ci_low,
-                "difference_ci_high": test.ci_high,
-                "p_value": test.p_value,
-                "test": test.test,
-                "states": test.states,
-                "wins": test.wins,
-                "losses": test.losses,
-            }
+        _add(row, compare(*pair, row["metric"]), reference)
+
+
+def add_auxiliary_contrasts(rows: Sequence[Row], records: pd.DataFrame) -> None:
+    """Add to each row of a fine-tuned backbone the paired difference to the same variant of the same backbone
+    without an auxiliary task (in place)."""
+    for row in rows:
+        if row["auxiliary"] != NONE:
+            other = _run(records, row | {"auxiliary": NONE})
+            _add(row, compare(_run(records, row), other, row["metric"]), NONE)
+
+
+def _run(records: pd.DataFrame, row: Row) -> pd.DataFrame:
+    return run_of(records, *(row[key] for key in Cell._fields))
+
+
+def _add(row: Row, test: Comparison | None, reference: str | None) -> None:
+    if test is not None:
+        row |= {
+            "compared_with": reference,
+            "difference": test.difference,
+            "difference_ci_low": test.ci_low,
+            "difference_ci_high": test.ci_high,
+            "p_value": test.p_value,
+            "test": test.test,
+            "states": test.states,
+            "wins": test.wins,
+            "losses": test.losses,
+        }
 
 
 def printed_difference(row: Row) -> str:

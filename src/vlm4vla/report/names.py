@@ -27,6 +27,18 @@ VARIANTS = {
     "freeze-embedding": "word embedding frozen",
     "scratch": "from random weights",
 }
+AUXILIARIES = {
+    "none": "no auxiliary task",
+    "omni-generation": "omni-generation",
+    "vqa-mix": "VQA mix",
+    "robobrain2": "RoboBrain 2",
+    "bridgevqa": "BridgeVQA",
+    "robo2vlm": "Robo2VLM",
+    "robopoint": "RoboPoint",
+    "vica-332k": "ViCA-332k",
+    "fast-freeze-vision": "FAST (vision encoder frozen)",
+    "fast-unfreeze-vision": "FAST (vision encoder trained)",
+}
 METRICS = {"average_length": "average length (0 to 5)", "success_rate": "success rate"} | {
     f"success_at_{count}": f"success at {count}" for count in range(1, 6)
 }
@@ -39,6 +51,10 @@ def model(name: str) -> str:
 
 def variant(name: str) -> str:
     return VARIANTS.get(name, name)
+
+
+def auxiliary(name: str) -> str:
+    return AUXILIARIES.get(name, name)
 
 
 def benchmark(name: str, scale: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-TABLES = ("main", "freeze", "scratch", "correlation")
+TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation")
 _FIGURES = {
     "main": ("main", "learning_curves"),
     "freeze": ("freeze",),
     "scratch": ("scratch",),
+    "auxiliary": ("auxiliary",),
+    "fast_injection": ("fast_injection",),
     "correlation": ("correlation", "correlation_sets"),
 }
 

@@ -18,13 +18,15 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Published:
-    """Numbers by (model, variant, benchmark, metric) in the table's units, and notes by model."""
+    """Numbers by (model, variant, benchmark, metric, auxiliary) in the table's units, and notes by model."""
 
-    values: dict[tuple[str, str, str, str], float]
+    values: dict[tuple[str, str, str, str, str], float]
     notes: dict[str, str]
 
-    def value(self, model: str, variant: str, benchmark: str, metric: str) -> float | None:
-        return self.values.get((model, variant, benchmark, metric))
+    def value(
+        self, model: str, variant: str, benchmark: str, metric: str, auxiliary: str = "none"
+    ) -> float | None:
+        return self.values.get((model, variant, benchmark, metric, auxiliary))
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,39 @@ def read_published(folder: Path, table: str) -> Published:
             notes[row["model"]] = row["note"]
         for column, (benchmark, metric, scale) in _COLUMNS.items():
             if row.get(column):
-                key = (row["model"], row.get("variant") or "full", benchmark, metric)
+                key = (row["model"], row.get("variant") or "full", benchmark, metric, "none")
                 # percentages have at most two decimals; rounding hides what 0.01 cannot represent
                 values[key] = round(float(row[column]) * scale, 6)
     return Published(values, notes)
+
+
+def read_published_auxiliary(folder: Path) -> Published:
+    """`folder`/auxiliary_calvin.csv: success at 1 to 5 as fractions, and their mean. Raises UserError."""
+    path = folder / "auxiliary_calvin.csv"
+    columns = {f"task{count}": f"success_at_{count}" for count in range(1, 6)}
+    values = {}
+    for row in _rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}):
+        found = {metric: float(row[column]) for column, metric in columns.items()}
+        found["average_length"] = round(len(columns) * float(row["avg_len_over_5"]), 6)
+        for metric, value in found.items():
+            values[row["base"], "full", "calvin", metric, row["auxiliary"]] = value
+    return Published(values, {})
+
+
+def read_published_fast(folder: Path) -> Published:
+    """`folder`/fast_injection.csv: success in percent by what the VLM was fine-tuned on, and by whether the
+    VLA's vision encoder was frozen or trained. Raises UserError."""
+    path = folder / "fast_injection.csv"
+    variants = {"frozen": "freeze-vision", "trained": "full"}
+    values = {}
+    for row in _rows(path, {"model", "vlm_finetune", "vla_vision_encoder", "simpler_bridge_success"}):
+        if row["vla_vision_encoder"] not in variants:
+            raise UserError(
+                f"{path}: vla_vision_encoder {row['vla_vision_encoder']!r}: write {' or '.join(variants)}"
+            )
+        key = (row["model"], variants[row["vla_vision_encoder"]], "bridge", "success_rate")
+        values[*key, row["vlm_finetune"]] = round(float(row["simpler_bridge_success"]) / 100, 6)
+    return Published(values, {})
 
 
 def read_published_correlation(folder: Path) -> dict[tuple[str, str], PublishedCorrelation]:

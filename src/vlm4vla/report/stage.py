@@ -20,25 +20,38 @@ def run(
     published: Path,
     output: Path,
     curves: Sequence[Path] = (),
+    auxiliary: Sequence[Path] = (),
+    fast: Sequence[Path] = (),
 ) -> list[Path]:
     """Write the files of `vlm4vla.report.outputs.outputs(table)` under `output`; return their paths.
 
     `settings`: {"study": str, "scale": "embedded" | "smoke" | "paper", "seeds": [int],
-    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, and optionally
-    "vla_steps": {variant: training steps}, "experts": {expert VLA: its backbone, steps and what it
-    executes} for those that "cells" names. `correlation` takes the cells of `main`.
+    "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of auxiliary and
+    fast_injection also hold "auxiliaries": {backbone: [str]}, and optionally "vla_steps": {variant: training
+    steps}, "experts": {expert VLA: its backbone, steps and what it executes} for those that "cells" names.
+    `correlation` takes the cells of `main`.
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
-    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation only).
-    `curves`: the VLA folders, or their provenance.json, whose train.jsonl is drawn (main only).
-    `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's
-    results folder.
+    ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation,
+    auxiliary and fast_injection). `curves`: the VLA folders, or their provenance.json, whose train.jsonl is
+    drawn (main only). `auxiliary`: the .../auxiliary/{model}/{task} folders, or their provenance.json, whose
+    score.json is read (auxiliary and fast_injection). `fast`: the folder of the FAST tokens, or its
+    provenance.json, whose report.json is read (fast_injection only).
+    `published`: the folder of the paper's numbers as CSV, or a file in it. `output`: the study's results
+    folder.
 
     A cell without records is a gap that the table names. Raises UserError (one line) for an unknown
     table and for records that cannot stand in one table.
     """
     if table not in TABLES:
         raise UserError(f"table: unknown table {table!r}: write one of {', '.join(TABLES)}")
-    from vlm4vla.report import correlation_report, freeze_report, main_report, scratch_report
+    from vlm4vla.report import (
+        auxiliary_report,
+        correlation_report,
+        fast_injection_report,
+        freeze_report,
+        main_report,
+        scratch_report,
+    )
 
     published = published if published.is_dir() else published.parent
     settings = {"experts": {}, **settings, "cells": {"experts": [], **settings["cells"]}}
@@ -54,6 +67,12 @@ def run(
         result = freeze_report.build(records, settings, published, output)
     elif table == "scratch":
         result = scratch_report.build(records, settings, published, output)
+    elif table == "auxiliary":
+        result = auxiliary_report.build(records, settings, published, output, capability, auxiliary)
+    elif table == "fast_injection":
+        result = fast_injection_report.build(
+            records, settings, published, output, capability, auxiliary, fast
+        )
     else:
         result = correlation_report.build(records, settings, published, output, capability)
     result.write(output / "tables", table)

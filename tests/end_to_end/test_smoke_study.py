@@ -112,7 +112,7 @@ def test_fine_tuned_backbones_say_their_own_score(smoke):
         scores = json.loads(path.with_name("score.json").read_text())
         for score in (scores["before"], scores["after"]):
             assert 0 <= score["ci_low"] <= score["score"] <= score["ci_high"] <= 1
-            assert score["questions"] == smoke.study.config.auxiliary.questions
+            assert 0 < score["questions"] <= smoke.study.config.auxiliary.questions
 
 
 @pytest.mark.parametrize("table", ["auxiliary", "fast_injection"])

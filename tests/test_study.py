@@ -24,16 +24,16 @@ def study(raw) -> Study:
     return Study(load_config(raw))
 
 
-def test_tables_hold_78_vlas(study):
+def test_tables_hold_87_vlas(study):
     assert {table: len(study.cells(table)) for table in study.tables()} == {
-        "main": 30,
+        "main": 39,  # thirty of backbones, nine expert VLAs
         "freeze": 18,
         "scratch": 18,
         "auxiliary": 24,
         "fast_injection": 6,
         "correlation": 30,
     }
-    assert len({run for table in study.tables() for run in study.cells(table)}) == 51 + 22 + 5
+    assert len({run for table in study.tables() for run in study.cells(table)}) == 51 + 9 + 22 + 5
 
 
 def test_references_are_floor_and_ceiling_of_each_benchmark(study):
@@ -43,7 +43,7 @@ def test_references_are_floor_and_ceiling_of_each_benchmark(study):
 
 def test_more_seeds_are_more_runs(raw):
     study = Study(load_config(raw | {"seeds": [0, 1]}))
-    assert len(study.cells("main")) == 60
+    assert len(study.cells("main")) == 78
     assert {run.seed for run in study.cells("auxiliary")} == {0, 1, 2}  # the table's own
 
 
@@ -118,8 +118,8 @@ def test_paths(study):
 def test_declared_names_each_file_once(study):
     files = study.declared()
     assert len(files) == len(set(files))
-    assert sum("/rollouts/" in name for name in files) == 78 + 6
-    assert sum("/vla/" in name for name in files) == 78
+    assert sum("/rollouts/" in name for name in files) == 87 + 6
+    assert sum("/vla/" in name for name in files) == 87
     assert sum("/auxiliary/" in name for name in files) == 8
     assert sum("/auxiliary_data/" in name for name in files) == 7
     assert sum("/capability/" in name for name in files) == 10 + 8

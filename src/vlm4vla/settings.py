@@ -1,0 +1,117 @@
+"""What each stage depends on, and nothing else: cut out of the configuration by `vlm4vla.study`.
+
+A stage's command takes one of these as JSON, and Snakemake compares that JSON: a changed key of config.yaml
+reruns the stages whose settings hold it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from vlm4vla.config import (
+    Aligning,
+    Backbone,
+    Benchmark,
+    Capability,
+    Cells,
+    Demonstrations,
+    FastName,
+    FastTokens,
+    Head,
+    Name,
+    Positive,
+    Protocol,
+    Questions,
+    Recipe,
+    Strict,
+    TaskName,
+    Training,
+)
+
+
+class QuestionsSettings(Strict):
+    questions: Questions
+    image_size: Positive
+
+
+class BackboneSettings(Strict):
+    name: Name
+    backbone: Backbone
+    recipe: Recipe | None
+    alignment: Aligning | None = None
+    image_size: Positive
+    seed: int
+
+
+class CapabilitySettings(Strict):
+    capability: Capability
+
+
+class AuxiliaryDataSettings(Strict):
+    task: TaskName
+    train_pictures: Positive
+    held_out_pictures: Positive
+    image_size: Positive
+    seed: int
+
+
+class FastDataSettings(Strict):
+    fast: FastTokens
+    chunk: Positive
+    normalisation: Literal["range", "quantile"]
+
+
+class AuxiliarySettings(Strict):
+    name: Name  # of the backbone
+    task: TaskName | FastName
+    training: Training
+    questions: Positive
+    image_size: Positive
+    seed: int
+
+
+class DemonstrationsSettings(Strict):
+    benchmark: Benchmark
+    demonstrations: Demonstrations
+    image_size: Positive
+    max_steps: Positive
+
+
+class VlaSettings(Strict):
+    backbone: Name
+    auxiliary: Name = "none"
+    variant: Name
+    benchmark: Benchmark
+    seed: int
+    freeze: Literal["none", "vision", "embedding"]
+    initial_weights: Literal["backbone", "random"]
+    chunk: Positive
+    normalisation: Literal["range", "quantile"]
+    shift: int
+    colour_jitter: float
+    head: Head
+    training: Training
+
+
+class TableSettings(Strict):
+    """`vla_steps`: training steps of each variant of the table, for its caption."""
+
+    table: Literal["main", "freeze", "scratch", "correlation"]
+    study: Name
+    scale: str
+    seeds: list[int]
+    cells: Cells
+    vla_steps: dict[Name, Positive]
+
+
+class RolloutSettings(Strict):
+    policy: Literal["vla", "random", "expert"]
+    backbone: Name  # "random" or "expert" for the floor and the ceiling
+    auxiliary: Name = "none"
+    variant: Name
+    benchmark: Benchmark
+    seed: int
+    evaluation: Protocol
+    image_size: Positive
+    study: Name
+    scale: str

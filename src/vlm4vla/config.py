@@ -171,7 +171,9 @@ class DiffusionDecoder(Strict):
         if self.size % self.patch:
             raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}: write one that is")
         if self.heads * self.head_width % 2:
-            raise ValueError(f"heads {self.heads} times head_width {self.head_width} is odd: write an even one")
+            raise ValueError(
+                f"heads {self.heads} times head_width {self.head_width} is odd: write an even one"
+            )
         return self
 
 

@@ -8,6 +8,8 @@ some dozens of pixels needs no autoencoder.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from diffusers.models import PixArtTransformer2DModel
 from diffusers.schedulers import FlowMatchEulerDiscreteScheduler
@@ -16,28 +18,41 @@ from torch import Tensor, nn
 from vlm4vla.config import DiffusionDecoder
 
 TIMES = 1000  # noise shares that training draws from
+SHARPNESS = 1.5  # of cross-attention at the start
 
 
 class Decoder(nn.Module):
-    """`width`: of the VLM's hidden states; `tokens`: the longest prompt."""
+    """`width`: of the VLM's hidden states; `tokens`: the longest prompt; `picture`: which of its tokens, from
+    the first to before the last, are the picture's.
 
-    def __init__(self, settings: DiffusionDecoder, width: int, tokens: int):
+    Where a patch finds its part of the picture is given at the start, since finding it out took longer than
+    the whole training: the picture's tokens bear the code of their place in a square grid that the decoder's
+    patches bear too, and cross-attention begins by comparing the two. A family whose tokens are in another
+    order learns its own; all of it is trained.
+    """
+
+    def __init__(self, settings: DiffusionDecoder, width: int, tokens: int, picture: tuple[int, int]):
         super().__init__()
         self.settings = settings
-        self.norm = nn.LayerNorm(width)  # families differ in the size of their states
-        self.places = nn.Parameter(0.02 * torch.randn(tokens, width))  # of a token in its prompt
+        inner = settings.heads * settings.head_width
+        self.states = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, inner))  # families differ in scale
         self.transformer = PixArtTransformer2DModel(
             sample_size=settings.size,
             patch_size=settings.patch,
             num_layers=settings.layers,
             num_attention_heads=settings.heads,
             attention_head_dim=settings.head_width,
-            cross_attention_dim=settings.heads * settings.head_width,
-            caption_channels=width,
+            cross_attention_dim=inner,
             in_channels=3,
             out_channels=3,
             use_additional_conditions=False,
         )
+        places = 0.02 * torch.randn(tokens, inner)
+        places[slice(*picture)] = grid_codes(self.transformer.pos_embed.pos_embed[0], picture[1] - picture[0])
+        self.places = nn.Parameter(places)
+        for block in self.transformer.transformer_blocks:
+            nn.init.orthogonal_(block.attn2.to_q.weight, SHARPNESS)
+            block.attn2.to_k.weight.data.copy_(block.attn2.to_q.weight)
         nn.init.zeros_(self.transformer.proj_out.weight)  # what is drawn first is no pattern of chance
         nn.init.zeros_(self.transformer.proj_out.bias)
         self.times = FlowMatchEulerDiscreteScheduler(TIMES, shift=settings.shift)
@@ -45,7 +60,7 @@ class Decoder(nn.Module):
     def velocity(self, noisy: Tensor, times: Tensor, states: Tensor, real: Tensor) -> Tensor:
         """(B, 3, S, S) from noisy maps at `times` (B,), states (B, T, d) and their mask `real` (B, T)."""
         place = (real.long().cumsum(1) - 1).clamp(min=0)
-        states = self.norm(states) + self.places[place]
+        states = self.states(states) + self.places[place]
         return self.transformer(
             noisy,
             encoder_hidden_states=states,
@@ -72,3 +87,11 @@ class Decoder(nn.Module):
             found = self.velocity(maps, time.expand(len(maps)), states, real)
             maps = scheduler.step(found, time, maps, return_dict=False)[0]
         return maps.clamp(-1, 1)
+
+
+def grid_codes(codes: Tensor, count: int) -> Tensor:
+    """(count, d): the codes (n * n, d) of a square grid at the middles of the first `count` cells, in reading
+    order, of the smallest square grid that has so many."""
+    side, cells = math.isqrt(len(codes)), math.isqrt(count - 1) + 1
+    square = codes.T.reshape(1, -1, side, side)
+    return nn.functional.interpolate(square, (cells, cells), mode="area")[0].flatten(1).T[:count]

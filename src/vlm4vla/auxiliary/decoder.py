@@ -1,9 +1,9 @@
 """The diffusion decoder of omni-generation: pixels from noise, conditioned on a VLM's hidden states.
 
-A diffusion transformer of diffusers (PixArt's: patches, cross-attention, the time in its norms) with rectified
-flow: at noise share s a map x is (1 - s) x + s e, and what is learnt is e - x (Liu et al., arXiv 2209.03003;
-the scheduler is that of Stable Diffusion 3, arXiv 2403.03206). It works on pixels and not on latents: a map of
-some dozens of pixels needs no autoencoder.
+A diffusion transformer of diffusers (PixArt's: patches, cross-attention, the time in its norms) with
+rectified flow: at noise share s a map x is (1 - s) x + s e, and what is learnt is e - x (Liu et al., arXiv
+2209.03003; the scheduler is that of Stable Diffusion 3, arXiv 2403.03206). It works on pixels and not on
+latents: a map of some dozens of pixels needs no autoencoder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vlm4vla.config import DiffusionDecoder
 
 TIMES = 1000  # noise shares that training draws from
+LEAST_SHARE = 0.3  # of noise in the loss: below it an error would weigh as the inverse square
 SHARPNESS = 1.5  # of cross-attention at the start
 
 
@@ -57,8 +58,9 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.transformer.proj_out.bias)
         self.times = FlowMatchEulerDiscreteScheduler(TIMES, shift=settings.shift)
 
-    def velocity(self, noisy: Tensor, times: Tensor, states: Tensor, real: Tensor) -> Tensor:
-        """(B, 3, S, S) from noisy maps at `times` (B,), states (B, T, d) and their mask `real` (B, T)."""
+    def clean(self, noisy: Tensor, times: Tensor, states: Tensor, real: Tensor) -> Tensor:
+        """The map without noise, (B, 3, S, S), that is guessed from noisy maps at `times` (B,) in 0..1000, from
+        states (B, T, d) and their mask `real` (B, T)."""
         place = (real.long().cumsum(1) - 1).clamp(min=0)
         states = self.states(states) + self.places[place]
         return self.transformer(
@@ -73,9 +75,9 @@ class Decoder(nn.Module):
         """Mean squared error of the velocity of `maps` (B, 3, S, S) in [-1, 1], at random times."""
         numbers = torch.randint(TIMES, (len(maps),))
         times = self.times.timesteps[numbers].to(maps.device)
-        noise = torch.randn_like(maps)
-        found = self.velocity(self.times.scale_noise(maps, times, noise), times, states, real)
-        return nn.functional.mse_loss(found, noise - maps)
+        noisy = self.times.scale_noise(maps, times, torch.randn_like(maps))
+        share = (times / TIMES).clamp(min=LEAST_SHARE).view(-1, 1, 1, 1)
+        return ((self.clean(noisy, times, states, real) - maps) / share).square().mean()
 
     @torch.inference_mode()
     def draw(self, noise: Tensor, states: Tensor, real: Tensor) -> Tensor:
@@ -84,7 +86,8 @@ class Decoder(nn.Module):
         scheduler.set_timesteps(self.settings.steps, device=noise.device)
         maps = noise
         for time in scheduler.timesteps:
-            found = self.velocity(maps, time.expand(len(maps)), states, real)
+            guess = self.clean(maps, time.expand(len(maps)), states, real)
+            found = (maps - guess) / (time / TIMES)
             maps = scheduler.step(found, time, maps, return_dict=False)[0]
         return maps.clamp(-1, 1)
 

@@ -1,12 +1,12 @@
 """How a VLM learns omni-generation with a diffusion decoder, and how well the two then generate.
 
-The score of a modality is R2 against the training split's own mean: 1 - (squared error of what is generated) /
-(squared error of the mean picture, or mean depth map, of the training split), and for segmentation 1 - (wrong
-pixels) / (wrong pixels of each pixel's commonest class). Zero is what can be drawn without seeing the picture,
-one is the truth, and only what the VLM's states carry of the picture brings it above zero. The task's score is
-the mean over the three modalities. "Before" is the untrained decoder on the base VLM: noise that is hardly
-changed, below zero and shown as zero; how much of "after" is the decoder's and how much the VLM's learning it
-does not tell apart.
+The score of a modality is R2 against the training split's own mean: 1 - (squared error of what is generated)
+/ (squared error of the mean picture, or mean depth map, of the training split), and for segmentation 1 -
+(wrong pixels) / (wrong pixels of each pixel's commonest class). Zero is what can be drawn without seeing the
+picture, one is the truth, and only what the VLM's states carry of the picture brings it above zero. The
+task's score is the mean over the three modalities. "Before" is the untrained decoder on the base VLM: noise
+that is hardly changed, below zero and shown as zero. How much of "after" is the decoder's
+learning and how much the VLM's it does not tell apart.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ PAGE = "generated"
 
 
 class Maps:
-    """Pictures, depth maps and masks of one split as the decoder draws them: (n, 3, `size`, `size`) in [-1, 1].
+    """Pictures, depth maps and masks of one split as the decoder draws them, (n, 3, S, S) in [-1, 1].
 
-    Pictures and depth are averaged down from the data's size; of the classes, one pixel in each square is
-    taken, since the mean of two colours would be a third class's. Depth has three equal channels.
+    S is `size`. Pictures and depth are averaged down from the data's size; of the classes, one pixel in each
+    square is taken, since the mean of two colours would be a third class's. Depth has three equal channels.
     """
 
     def __init__(self, pictures: Questions, dense: Dense, size: int):

@@ -42,7 +42,7 @@ class Lesson(ABC):
 
 
 def mean_score(values: Sequence[float], questions: int) -> dict[str, Any]:
-    """Mean of independent `values` with its 95 % interval (normal), both within 0..1, and how many questions."""
+    """Mean of independent `values` with its 95 % interval (normal), cut to 0..1, and how many questions."""
     mean = float(np.mean(values))
     half = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 1.0
     score, low, high = (min(1.0, max(0.0, v)) for v in (mean, mean - half, mean + half))

@@ -1,10 +1,10 @@
 """Omni-generation: a picture, its depth map and its segmentation, drawn by a decoder from the VLM's states.
 
-Asked for one of the three about a picture, the VLM makes hidden states; a diffusion decoder (decoder.py) that
-sees nothing but these draws the answer, and its loss trains the VLM too. The picture that is drawn is the one
-that was seen: what the states lose on their way through the language model, colour or place or shape, cannot
-be drawn, so the loss asks the VLM to keep all of it. A caption as the request would let the decoder do without
-the vision encoder, which is what a policy needs.
+Asked for one of the three about a picture, the VLM makes hidden states; a diffusion decoder (decoder.py)
+that sees nothing but these draws the answer, and its loss trains the VLM too. The picture that is drawn is
+the one that was seen: what the states lose on their way through the language model, colour or place or shape,
+cannot be drawn, so the loss asks the VLM to keep all of it. A caption as the request would leave the vision
+encoder out, which a policy sees with.
 
 The authors name no data set; here the scenes are random ones with depth and classes from the simulator.
 """

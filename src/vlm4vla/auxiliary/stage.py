@@ -99,6 +99,7 @@ def _take(settings: AuxiliarySettings, task: Task, base: LoadedBackbone, data: P
         family=base.adapter.family,
         whose=f"backbone {settings.name!r}",
     )
+    (output / "train.jsonl").unlink(missing_ok=True)  # of a training that other settings asked for
     scores = {}
     for when, backbone in (("before", base), ("after", load(output))):
         lesson = task.lesson(settings, data, backbone)

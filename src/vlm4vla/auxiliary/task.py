@@ -45,7 +45,7 @@ class Task(ABC):
         return AnswerLesson(self, settings, data, backbone)
 
     def fault(self, answer: str) -> str | None:
-        """What is wrong with an answer in the data, and what to write, if that can be seen without a picture."""
+        """What is wrong with an answer in the data, whatever its picture, and what to write; or None."""
         return None
 
     def asked(self, adapter: Adapter, question: str) -> str:

@@ -17,7 +17,7 @@ def family_of(folder: Path) -> str:
         model_type = str(config["model_type"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
-            f"{folder}: config.json names no model_type: give a Hugging Face folder of a vision-language model"
+            f"{folder}: config.json names no model_type: give the folder of a vision-language model"
         ) from None
     # PaliGemma 2 shares PaliGemma's model type.
     text = config.get("text_config") or {}

@@ -1,7 +1,7 @@
 """What each pixel of a data set's pictures shows: depth and class, columns beside the picture.
 
-`depth` holds H * W little-endian float16 in metres along the camera's axis (half a millimetre of rounding at a
-metre), `segmentation` H * W uint8. `dense.json` beside the splits names the classes in their order, with
+`depth` holds H * W little-endian float16 in metres along the camera's axis (half a millimetre of rounding
+at a metre), `segmentation` H * W uint8. `dense.json` beside the splits names the classes in their order, with
 the colour of each, and the limits in metres between which depth is normalised: the least and the largest of
 the training split.
 """
@@ -43,7 +43,7 @@ class Dense:
 
 
 def read_dense(folder: Path, split: str, image_size: int, task: str) -> Dense:
-    """The maps of one split for `task`. UserError when a column or dense.json is missing, or of another size."""
+    """The maps of one split for `task`. UserError when a column or dense.json is missing or wrong."""
     table = read_table(folder / split)
     columns = []
     for name, width in ((DEPTH, 2), (SEGMENTATION, 1)):
@@ -64,7 +64,7 @@ def read_dense(folder: Path, split: str, image_size: int, task: str) -> Dense:
         palette = {str(name): tuple(map(int, colour)) for name, colour in said["palette"].items()}
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise UserError(
-            f"{folder / FILE}: does not say `depth_limits_m` and `palette`: write both, or make the data again"
+            f"{folder / FILE}: does not say depth_limits_m and palette: write both, or make the data again"
         ) from None
     if not near < far:
         raise UserError(f"{folder / FILE}: depth_limits_m [{near}, {far}]: write the nearer first")

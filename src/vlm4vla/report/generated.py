@@ -16,7 +16,7 @@ TITLES = ("picture", "generated", "depth", "generated", "classes", "generated")
 
 
 class Scene(NamedTuple):
-    """One row, in the page's order: pictures and classes in colours (H, W, 3) uint8, depth (H, W) in metres."""
+    """One row, in the page's order: pictures and colours of classes (H, W, 3) uint8, depth (H, W) in m."""
 
     picture: np.ndarray
     generated_picture: np.ndarray

@@ -21,7 +21,8 @@ def write_split(
     """Write `count` pictures to `folder`/`split` (columns image, statements, scene), whole or not at all.
 
     `dense` adds what each pixel shows, for `vlm4vla.data.dense`: the columns depth (H * W float16, metres)
-    and segmentation (H * W uint8, classes). Returns the SHA-256 (hex) of each Arrow file by name. `title` begins each line of progress.
+    and segmentation (H * W uint8, classes). Returns the SHA-256 (hex) of each Arrow file by name. `title`
+    begins each line of progress.
     """
     import datasets  # half a second that other commands need not wait for
 

@@ -1,4 +1,4 @@
-"""A checkpoint in place of an auxiliary task's training: scored, taken as it is, refused where it does not fit."""
+"""A checkpoint in place of an auxiliary task's training: scored, taken, refused where it does not fit."""
 
 from __future__ import annotations
 
@@ -62,10 +62,8 @@ def taught(tmp_path_factory, data):
 
 
 def settings(checkpoint, **changes):
-    return AuxiliarySettings(
-        name="tiny", task=TASK, training=None, checkpoint=str(checkpoint), questions=60, image_size=64, seed=0,
-        **changes,
-    )  # fmt: skip
+    given = {"checkpoint": str(checkpoint), "training": None} | changes
+    return AuxiliarySettings(name="tiny", task=TASK, questions=60, image_size=64, seed=0, **given)
 
 
 def test_the_checkpoint_is_scored_and_taken_as_it_is(tmp_path, base, taught, data):
@@ -125,7 +123,7 @@ def test_only_a_backbone_that_asks_for_it_needs_its_family(raw, taught):
     ):
         path = f"{root}/{stage_and_rest}"
         assert open_study(raw, [path.format("paligemma-1")])
-        line = r"tasks\.robobrain2\.checkpoint: .* is a 'paligemma', but backbone 'kosmos-2' is a 'kosmos-2': write"
+        line = r"robobrain2\.checkpoint: .* is a 'paligemma', but backbone 'kosmos-2' is a 'kosmos-2'"
         with pytest.raises(UserError, match=line):
             open_study(raw, [path.format("kosmos-2")])
     assert open_study(raw, [f"{root}/auxiliary/kosmos-2/robopoint/provenance.json"])

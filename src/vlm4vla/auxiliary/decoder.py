@@ -59,8 +59,8 @@ class Decoder(nn.Module):
         self.times = FlowMatchEulerDiscreteScheduler(TIMES, shift=settings.shift)
 
     def clean(self, noisy: Tensor, times: Tensor, states: Tensor, real: Tensor) -> Tensor:
-        """The map without noise, (B, 3, S, S), that is guessed from noisy maps at `times` (B,) in 0..1000, from
-        states (B, T, d) and their mask `real` (B, T)."""
+        """The map without noise, (B, 3, S, S), guessed from noisy maps at `times` (B,) in 0..1000, and from
+        states (B, T, d) with their mask `real` (B, T)."""
         place = (real.long().cumsum(1) - 1).clamp(min=0)
         states = self.states(states) + self.places[place]
         return self.transformer(

@@ -236,4 +236,5 @@ class GenerationLesson(Lesson):
             )
             for row, number in enumerate(ids)
         ]
-        draw_generated(scenes, self.held_out.dense.palette, self.settings.name, folder / PAGE)
+        dense = self.held_out.dense
+        draw_generated(scenes, dense.palette, dense.limits, self.settings.name, folder / PAGE)

@@ -2,8 +2,8 @@
 
 `depth` holds H * W little-endian float16 in metres along the camera's axis (half a millimetre of rounding
 at a metre), `segmentation` H * W uint8. `dense.json` beside the splits names the classes in their order, with
-the colour of each, and the limits in metres between which depth is normalised: the least and the largest of
-the training split.
+the colour of each, and the limits in metres between which depth is normalised and beyond which it is cut.
+They leave out the floor, which is farther from the table than all that stands on it is high.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from vlm4vla.data.questions import TRAIN, pixels, read_table, take
 
 DEPTH, SEGMENTATION = "depth", "segmentation"
 FILE = "dense.json"
+PERCENTILES = (1, 90)  # of the training split's depth: its limits
+REFERENCE = 1000  # pictures that they are taken from
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,7 @@ _FORM = {
 
 def write_dense(folder: Path, palette: Mapping[str, tuple[int, int, int]]) -> None:
     """Write dense.json for the splits below `folder`, whose training split is there."""
-    ends = [
-        (part.min(), part.max())
-        for part in (p.view("<f2") for p in pixels(read_table(folder / TRAIN)[DEPTH]))
-    ]
-    limits = [float(min(low for low, _ in ends)), float(max(high for _, high in ends))]
+    column = pixels(read_table(folder / TRAIN)[DEPTH])
+    known = take(column, np.arange(min(REFERENCE, sum(map(len, column))))).view("<f2")
+    limits = [round(float(end), 4) for end in np.percentile(known.astype(np.float32), PERCENTILES)]
     write_json(folder / FILE, {"depth_limits_m": limits, "palette": {k: list(v) for k, v in palette.items()}})

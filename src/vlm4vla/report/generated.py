@@ -27,14 +27,17 @@ class Scene(NamedTuple):
 
 
 def draw_generated(
-    scenes: Sequence[Scene], palette: Mapping[str, tuple[int, int, int]], name: str, stem: Path
+    scenes: Sequence[Scene],
+    palette: Mapping[str, tuple[int, int, int]],
+    limits: tuple[float, float],
+    name: str,
+    stem: Path,
 ) -> None:
     """Write the page of the VLM `name`, a row a scene, to `stem`.pdf and `stem`.png.
 
-    Depth has one scale in all rows: the 1st to the 95th percentile of the truth, so that the things on the
-    table show, and not only where the table ends.
+    Depth has one scale in all rows, the range of what can be generated.
     """
-    low, high = np.percentile([scene.depth for scene in scenes], [1, 95])
+    low, high = limits
     columns = len(TITLES)
     with plt.rc_context(SHEET | {"axes.grid": False}):
         figure, grid = plt.subplots(
@@ -43,8 +46,8 @@ def draw_generated(
         for row, scene in zip(grid, scenes, strict=True):
             for axis, pixels in zip(row, scene, strict=True):
                 deep = pixels.ndim == 2
-                limits = {"vmin": low, "vmax": high, "cmap": "viridis_r"} if deep else {}
-                shown = axis.imshow(pixels, interpolation="nearest", **limits)
+                scale = {"vmin": low, "vmax": high, "cmap": "viridis_r"} if deep else {}
+                shown = axis.imshow(pixels, interpolation="nearest", **scale)
                 if deep:
                     depth = shown
                 axis.set_xticks([])

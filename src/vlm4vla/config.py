@@ -170,9 +170,10 @@ class DiffusionDecoder(Strict):
     def _divides(self) -> DiffusionDecoder:
         if self.size % self.patch:
             raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}: write one that is")
-        if self.heads * self.head_width % 2:
+        if self.heads * self.head_width % 4:
             raise ValueError(
-                f"heads {self.heads} times head_width {self.head_width} is odd: write an even one"
+                f"heads {self.heads} times head_width {self.head_width} is no multiple of 4: "
+                "write ones whose product is"
             )
         return self
 

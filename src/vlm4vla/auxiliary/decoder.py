@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vlm4vla.config import DiffusionDecoder
 
 TIMES = 1000  # noise shares that training draws from
-LEAST_SHARE = 0.3  # of noise in the loss: below it an error would weigh as the inverse square
+LEAST_SHARE = 0.6  # of noise in the loss: below it an error would weigh as the inverse square
 SHARPNESS = 1.5  # of cross-attention at the start
 
 

@@ -19,7 +19,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "accelerate", "datasets", "mujoco", "numpy", "pyarrow", "scipy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "diffusers",
+    "mujoco",
+    "numpy",
+    "pyarrow",
+    "scipy",
+)
 
 
 class UserError(Exception):

@@ -24,7 +24,9 @@ Benchmark = Literal["calvin", "bridge", "libero-10"]
 QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
 
 
-TaskName = Literal["robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix"]
+TaskName = Literal[
+    "robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix", "omni-generation"
+]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection"]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -124,10 +126,50 @@ class Capability(Strict):
     sets: list[QuestionSet]
 
 
+class DiffusionDecoder(Strict):
+    """A diffusion transformer that is attached to a VLM's hidden states (omni-generation) and thrown away.
+
+    It is `heads` times `head_width` wide and draws maps of `size` pixels a side in patches of `patch` pixels.
+    """
+
+    size: Positive
+    patch: Positive
+    layers: Positive
+    heads: Positive
+    head_width: Positive
+    shift: Rate = 1.0  # above 1: training and sampling spend more of their times at much noise
+    steps: Positive  # of the sampler
+
+    @model_validator(mode="after")
+    def _divides(self) -> DiffusionDecoder:
+        if self.size % self.patch:
+            raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}: write one that is")
+        if self.heads * self.head_width % 4:
+            raise ValueError(
+                f"heads {self.heads} times head_width {self.head_width} is no multiple of 4: "
+                "write ones whose product is"
+            )
+        return self
+
+
 class AuxiliaryTask(Strict):
-    """`training` here replaces the shared one for this task."""
+    """`training` here replaces the shared one for this task; a `checkpoint` stands in place of any training.
+
+    `checkpoint` is a local folder, or with `revision` a hub name, of a backbone that has learnt the task.
+    """
 
     training: Training | None = None
+    checkpoint: str | None = None
+    revision: str | None = None
+    decoder: DiffusionDecoder | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AuxiliaryTask:
+        if self.checkpoint is not None and self.training is not None:
+            raise ValueError("a `checkpoint` is trained already: leave out `training`, or `checkpoint`")
+        if self.revision is not None and self.checkpoint is None:
+            raise ValueError("`revision` belongs to a `checkpoint`: write that too, or leave `revision` out")
+        return self
 
 
 class Auxiliary(Strict):
@@ -140,6 +182,20 @@ class Auxiliary(Strict):
     seed: int = 0
     tasks: dict[TaskName, AuxiliaryTask]
     fast: FastTokens | None = None
+
+    @model_validator(mode="after")
+    def _decoders(self) -> Auxiliary:
+        for name, task in self.tasks.items():
+            generates = name == "omni-generation"
+            if generates and task.checkpoint is not None:
+                raise ValueError(
+                    f"tasks.{name}.checkpoint: the task is scored by its decoder, which no checkpoint holds: "
+                    "leave it out"
+                )
+            if generates != (task.decoder is not None):
+                wrong = "missing: write its widths" if generates else "this task draws nothing: leave it out"
+                raise ValueError(f"tasks.{name}.decoder: {wrong}")
+        return self
 
 
 class FastTokens(Strict):

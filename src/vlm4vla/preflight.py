@@ -11,6 +11,7 @@ from typing import Any
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import FAMILIES, NOT_READ
+from vlm4vla.backbones.placing import check_family
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config import Config, load_config, nearest
 from vlm4vla.study import TARGETS, Study
@@ -22,8 +23,9 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
     `targets`: what Snakemake was asked for. Raises UserError with one line for each fault.
     """
     study = Study(load_config(raw))
+    targets = [str(target) for target in targets]
     for target in targets:
-        check_target(study, str(target))
+        check_target(study, target)
     check_results(study.config)
     for name, backbone in study.config.backbones.items():
         if backbone.family not in FAMILIES:
@@ -39,6 +41,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
         from vlm4vla.actions.fast import check_universal
 
         check_universal(Path(fast.tokenizer).expanduser())
+    check_task_checkpoints(study, targets)
     check_made(study)
     return study
 
@@ -138,6 +141,32 @@ def check_checkpoint(folder: Path, key: str) -> None:
         weight_files(folder)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
+
+
+def check_task_checkpoints(study: Study, targets: Iterable[str]) -> None:
+    """Refuse an auxiliary task's local checkpoint that is damaged, or of another family than a backbone that
+    a table or one of `targets` wants to know the task. What a hub name is, its stage finds out."""
+    config = study.config
+    if config.auxiliary is None:
+        return
+    wanted = [(run.vlm, run.auxiliary) for table in config.tables for run in study.cells(table)]
+    wanted += [asked for target in targets if (asked := _tuned(study, target)) is not None]
+    for name, task in config.auxiliary.tasks.items():
+        if task.checkpoint is None or task.revision is not None:
+            continue
+        folder, key = Path(task.checkpoint).expanduser(), f"auxiliary.tasks.{name}"
+        check_checkpoint(folder, f"{key}.checkpoint")
+        for vlm in dict.fromkeys(vlm for vlm, auxiliary in wanted if auxiliary == name):
+            check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
+
+
+def _tuned(study: Study, target: str) -> tuple[str, str] | None:
+    """The backbone and the auxiliary task in a target's path, if it has both."""
+    parts = target.removeprefix(f"{study.root}/").split("/")
+    if parts[0] not in ("auxiliary", "capability", "vla", "rollouts") or len(parts) < 3:
+        return None
+    vlm, task = parts[1], parts[2].removesuffix(".json")
+    return (vlm, task) if vlm in study.config.backbones else None
 
 
 def check_made(study: Study) -> None:

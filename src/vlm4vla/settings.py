@@ -17,6 +17,7 @@ from vlm4vla.config import (
     Capability,
     Cells,
     Demonstrations,
+    DiffusionDecoder,
     FastName,
     FastTokens,
     Protocol,
@@ -65,7 +66,10 @@ class FastDataSettings(Strict):
 class AuxiliarySettings(Strict):
     name: Name  # of the backbone
     task: TaskName | FastName
-    training: Training
+    training: Training | None  # None where a checkpoint stands in its place
+    checkpoint: str | None = None
+    revision: str | None = None
+    decoder: DiffusionDecoder | None = None
     questions: Positive
     image_size: Positive
     seed: int

@@ -289,7 +289,10 @@ class Study:
             AuxiliarySettings(
                 name=wildcards.vlm,
                 task=wildcards.task,
-                training=own.training or auxiliary.training,
+                training=None if own.checkpoint else own.training or auxiliary.training,
+                checkpoint=own.checkpoint,
+                revision=own.revision,
+                decoder=own.decoder,
                 questions=auxiliary.questions,
                 image_size=self.config.image_size,
                 seed=auxiliary.seed,

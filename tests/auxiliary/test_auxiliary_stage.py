@@ -10,18 +10,21 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 
 from vlm4vla.artefacts import UserError, file_hash, write_json
 from vlm4vla.auxiliary import data_stage, stage
-from vlm4vla.auxiliary.stage import check_context
+from vlm4vla.auxiliary.answers import check_context, words
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
 from vlm4vla.config import Backbone, TinySize
-from vlm4vla.data.questions import TRAIN, read_questions
+from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
 from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings
+from vlm4vla.simulation.questions import Picture, Statement
 from vlm4vla.simulation.questions_stage import vocabulary
+from vlm4vla.simulation.questions_writer import write_split
 from vlm4vla.training_settings import Optimiser, Training
 
 TASK = "robo2vlm"
@@ -84,7 +87,7 @@ def test_the_folder_is_a_backbone_that_answers_better(tuned, backbone, data, set
     # Letters at random are right in a quarter of the cases; an untrained model says no letter at all.
     assert scores["before"]["ci_high"] < scores["after"]["ci_low"]
     loaded = load(tuned)
-    assert not missing_words(loaded, stage.words(read_questions(data, TRAIN)))
+    assert not missing_words(loaded, words(read_questions(data, TRAIN)))
     record = json.loads((tuned / "provenance.json").read_text())
     assert record["settings"] == settings.model_dump(mode="json")
     assert record["inputs"]["data"]["sha256"] == file_hash(data / "provenance.json")
@@ -130,3 +133,28 @@ def test_an_answer_that_does_not_fit_the_context_is_refused(backbone, data):
     loaded.model.config.get_text_config().max_position_embeddings = 30
     with pytest.raises(UserError, match="tokens, the backbone reads 30: write shorter answers"):
         check_context(loaded, read_questions(data, TRAIN), data)
+
+
+@pytest.mark.parametrize("task", ["robopoint", "robobrain2"])
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ("<x03> <y16>", "<y16> lies outside the picture: write sixteenths of it, <y00> to <y15>"),
+        ("<x99> <y01>", "<x99> lies outside the picture: write sixteenths of it"),
+        ("(1.2, 0.5)", r"\(1\.2, 0\.5\) lies outside the picture: write sixteenths"),
+        ("(0.2, 0.5)", r"\(0\.2, 0\.5\) is a point in numbers: write sixteenths"),
+    ],
+)
+def test_points_outside_the_picture_are_refused_before_training(
+    tmp_path, backbone, settings, task, answer, line
+):
+    statements = [Statement(task, "point to the block", text) for text in ("<x00> <y15>", answer)]
+    picture = Picture(np.zeros((64, 64, 3), np.uint8), {}, statements)
+    for split in (TRAIN, HELD_OUT):
+        write_split(tmp_path / "data", split, [picture], 1, split)
+    write_json(tmp_path / "data" / "provenance.json", {"stage": "auxiliary-data"})
+    wrong = settings.model_copy(update={"task": task})
+    with pytest.raises(UserError, match=line) as error:
+        stage.run(wrong, backbone=backbone, data=tmp_path / "data", output=tmp_path / "out")
+    assert "\n" not in str(error.value) and "'point to the block'" in str(error.value)
+    assert not (tmp_path / "out" / "train.jsonl").exists()

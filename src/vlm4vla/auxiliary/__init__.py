@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "robo2vlm": "vlm4vla.auxiliary.robo2vlm:Robo2Vlm",
     "robobrain2": "vlm4vla.auxiliary.robobrain:RoboBrain",
     "vqa-mix": "vlm4vla.auxiliary.vqa_mix:VqaMix",
+    "omni-generation": "vlm4vla.auxiliary.omni_generation:OmniGeneration",
 }
 
 

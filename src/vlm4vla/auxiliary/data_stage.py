@@ -6,16 +6,20 @@ from pathlib import Path
 
 from vlm4vla.artefacts import Provenance
 from vlm4vla.auxiliary import get_task
+from vlm4vla.data.dense import write_dense
 from vlm4vla.settings import AuxiliaryDataSettings
+from vlm4vla.simulation.classes import PALETTE
 from vlm4vla.simulation.questions_writer import write_split
 
 
 def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
-    """Make `train/` and `held_out/` in `output`."""
+    """Make `train/` and `held_out/` in `output`, and for a task with dense maps dense.json."""
     provenance = Provenance("auxiliary-data", settings.model_dump(mode="json"), {}, settings.seed)
     task = get_task(settings.task)
     hashes = {}
     for split, count in (("train", settings.train_pictures), ("held_out", settings.held_out_pictures)):
         pictures = task.pictures(split, count, settings.seed, settings.image_size)
-        hashes[split] = write_split(output, split, pictures, count, f"{settings.task} {split}")
+        hashes[split] = write_split(output, split, pictures, count, f"{settings.task} {split}", task.dense)
+    if task.dense:
+        write_dense(output, PALETTE)
     provenance.write(output / "provenance.json", files=hashes)

@@ -29,6 +29,24 @@ def read_points(text: str) -> list[tuple[float, float]]:
     return [((int(x) + 0.5) / BINS, (int(y) + 0.5) / BINS) for x, y in found]
 
 
+def _inside(number: str) -> bool:
+    return 0 <= float(number) <= 1
+
+
+def point_fault(text: str) -> str | None:
+    """What is wrong with the points of an answer: a sixteenth that does not exist, numbers for tokens."""
+    for axis, number in re.findall(r"<([xy])(-?\d+)>", text):
+        if not 0 <= int(number) < BINS:
+            return (
+                f"<{axis}{number}> lies outside the picture: write sixteenths of it, <{axis}00> to "
+                f"<{axis}{BINS - 1}>"
+            )
+    for column, row in re.findall(r"\(\s*(-?\d+(?:\.\d+)?)\s*,\s*(-?\d+(?:\.\d+)?)\s*\)", text):
+        where = "is a point in numbers" if _inside(column) and _inside(row) else "lies outside the picture"
+        return f"({column}, {row}) {where}: write sixteenths, <x00> to <x{BINS - 1}>"
+    return None
+
+
 def points_score(answer: str, truth: str) -> float:
     """F1 of the answer's points.
 

@@ -1,8 +1,9 @@
 """RoboBrain 2: pointing, planning and trajectory marking.
 
-In the paper this row is a released checkpoint and no training step, which configuration cannot say yet.
-Here a backbone learns the three kinds of answer from demonstrations: the image point of a thing, the sub-
-tasks still to do in their order, and the gripper's next places as image points.
+In the paper this row is a released checkpoint and no training step: `auxiliary.tasks.robobrain2.checkpoint`
+says which. Without it a backbone learns the three kinds of answer from
+demonstrations: the image point of a thing, the sub-tasks still to do in their order, and the gripper's next
+places as image points.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vlm4vla.auxiliary.frames import Frame, frames
-from vlm4vla.auxiliary.points import points_score
+from vlm4vla.auxiliary.points import point_fault, points_score
 from vlm4vla.auxiliary.task import Task
 from vlm4vla.data.image_points import point
 from vlm4vla.simulation.questions import Picture
@@ -27,6 +28,9 @@ class RoboBrain(Task):
 
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
         return frames(self.name, ask, split, count, seed, image_size, ("libero-10", "bridge"))
+
+    def fault(self, answer: str) -> str | None:
+        return point_fault(answer)
 
     def score(self, answer: str, truth: str) -> float:
         """Points by F1, plans to the letter."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm4vla.auxiliary.points import points_score, write_points
+from vlm4vla.auxiliary.points import point_fault, points_score, write_points
 from vlm4vla.auxiliary.scenes import scenes, things
 from vlm4vla.auxiliary.task import Task
 from vlm4vla.simulation.props import PROPS
@@ -20,6 +20,9 @@ class RoboPoint(Task):
 
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
         return scenes(self.name, ask, split, count, seed, image_size)
+
+    def fault(self, answer: str) -> str | None:
+        return point_fault(answer)
 
     def score(self, answer: str, truth: str) -> float:
         return points_score(answer, truth)

@@ -13,13 +13,23 @@ Ask = Callable[[np.random.Generator, Picture], list[tuple[str, str]]]
 
 
 def scenes(
-    name: str, ask: Ask, split: str, count: int, seed: int, image_size: int, look: str = "internet"
+    name: str,
+    ask: Ask,
+    split: str,
+    count: int,
+    seed: int,
+    image_size: int,
+    look: str = "internet",
+    dense: bool = False,
 ) -> Iterator[Picture]:
-    """Pictures about which `ask` has questions with answers; the others are left out."""
+    """Pictures about which `ask` has questions with answers; the others are left out.
+
+    `dense`: with depth and classes of every pixel.
+    """
     painter = Painter(image_size, look)
     index = made = 0
     while made < count:
-        picture = painter.draw(f"{name} {split}", seed, index)
+        picture = painter.draw(f"{name} {split}", seed, index, dense)
         said = ask(rng_for(name, split, seed, index), picture)
         index += 1
         if said:

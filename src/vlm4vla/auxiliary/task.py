@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from vlm4vla.simulation.questions import Picture
 
 if TYPE_CHECKING:
+    from vlm4vla.auxiliary.lesson import Lesson
     from vlm4vla.backbones.adapter import Adapter
+    from vlm4vla.backbones.loaded import LoadedBackbone
+    from vlm4vla.settings import AuxiliarySettings
 
 
 class Task(ABC):
-    """An auxiliary task whose answers are text, learnt by next-token loss.
+    """An auxiliary task; unless `lesson` says otherwise its answers are text, learnt by next-token loss.
 
-    Called by: the stage auxiliary-data (`pictures`), and the stage auxiliary (`asked`, when text becomes ids,
-    and `score`, on held-out answers).
+    Called by: the stage auxiliary-data (`pictures`), the stage auxiliary (`lesson`), and the lesson of a task
+    whose answers are text (`fault` of every answer first, `asked` when text becomes ids, and `score` on
+    held-out answers).
     """
 
     name: ClassVar[str]
     statements_a_picture: ClassVar[float] = 3.0  # how many of a picture's statements a training text holds
     freeze: Literal["none", "vision"] = "none"  # what does not train
     words_stay: ClassVar[bool] = True  # whether a policy keeps the words that the backbone learnt here
+    dense: ClassVar[bool] = False  # whether pictures come with depth and classes of every pixel
 
     @abstractmethod
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
@@ -31,6 +37,16 @@ class Task(ABC):
         Every statement's `set` is the task's name. Same arguments, same pictures; no picture of one split is
         in the other.
         """
+
+    def lesson(self, settings: AuxiliarySettings, data: Path, backbone: LoadedBackbone) -> Lesson:
+        """How `backbone` learns this task and is scored. UserError for data that it cannot learn from."""
+        from vlm4vla.auxiliary.answers import AnswerLesson  # imports torch, which making data does without
+
+        return AnswerLesson(self, settings, data, backbone)
+
+    def fault(self, answer: str) -> str | None:
+        """What is wrong with an answer in the data, whatever its picture, and what to write; or None."""
+        return None
 
     def asked(self, adapter: Adapter, question: str) -> str:
         """The question's text as this family is asked."""

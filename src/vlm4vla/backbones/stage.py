@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 from vlm4vla.artefacts import Provenance, UserError, file_hash
+from vlm4vla.backbones import build, load
+from vlm4vla.backbones.placing import place
 from vlm4vla.settings import BackboneSettings
 
 ALIGNMENT = "alignment"  # subfolder with that training's log
-PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # what a Hugging Face folder needs here
 
 
 def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
@@ -22,7 +22,14 @@ def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
     if settings.backbone.tiny is not None:
         _pretrain(settings, questions, output)
     else:
-        _take(settings, output)
+        place(
+            settings.backbone.checkpoint,
+            settings.backbone.revision,
+            output,
+            key=f"backbones.{settings.name}",
+            family=settings.backbone.family,
+        )
+        load(output)  # raises UserError when weights of a part are missing
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)
     for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):
@@ -30,7 +37,6 @@ def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
 
 
 def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None:
-    from vlm4vla.backbones import build
     from vlm4vla.data.questions import TRAIN, read_questions
     from vlm4vla.training.alignment import Alignment, AlignmentObjective, Named, PictureBatches
     from vlm4vla.training.loop import train
@@ -78,51 +84,3 @@ def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None
         title=f"pre-training {settings.name}",
     )
     backbone.save(output)
-
-
-def _take(settings: BackboneSettings, output: Path) -> None:
-    """Link (or copy) a local folder's files, or download a pinned revision from the hub."""
-    from vlm4vla.backbones import load
-
-    source = Path(str(settings.backbone.checkpoint))
-    if not source.is_dir():
-        source = _download(settings)
-    output.mkdir(parents=True, exist_ok=True)
-    for old in output.glob("*.safetensors*"):  # of other settings; it must not hide a missing file
-        old.unlink()
-    for pattern in PARTS:
-        for file in sorted(source.glob(pattern)):
-            if file.name == "provenance.json":
-                continue
-            target = output / file.name
-            target.unlink(missing_ok=True)
-            try:
-                os.link(file.resolve(), target)
-            except OSError:  # another file system
-                shutil.copy2(file, target)
-    backbone = load(output)  # raises UserError when weights are missing or cut short
-    if backbone.adapter.family != settings.backbone.family:
-        raise UserError(
-            f"backbones.{settings.name}.family: {settings.backbone.family!r}, but {source} is a "
-            f"{backbone.adapter.family!r}: write that"
-        )
-
-
-def _download(settings: BackboneSettings) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    name, revision = settings.backbone.checkpoint, settings.backbone.revision
-    if revision is None:
-        raise UserError(
-            f"backbones.{settings.name}.checkpoint: {name!r} is no local folder, and a hub name needs its "
-            "commit: write `revision`, or the path of a folder"
-        )
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(PARTS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"backbones.{settings.name}.checkpoint: {name!r} at {revision!r} cannot be downloaded "
-            f"({reason}): check both, or write the path of a folder"
-        ) from None

@@ -1,4 +1,4 @@
-"""The weights of a Hugging Face folder, checked without loading them, nor torch."""
+"""A Hugging Face folder's weights and family, checked without loading them, nor torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from vlm4vla.artefacts import UserError
+
+
+def family_of(folder: Path) -> str:
+    """The family (key of `backbones.FAMILIES`) of a folder's config.json, or a model type that is none."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        model_type = str(config["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder}: config.json names no model_type: give the folder of a vision-language model"
+        ) from None
+    # PaliGemma 2 shares PaliGemma's model type.
+    text = config.get("text_config") or {}
+    return "paligemma2" if model_type == "paligemma" and text.get("model_type") == "gemma2" else model_type
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,10 +49,6 @@ class Questions:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    @cached_property
-    def _piece_starts(self) -> np.ndarray:
-        return np.cumsum([0, *map(len, self.pictures)])
-
     def of(self, picture: int) -> np.ndarray:
         """Numbers of the statements of a picture."""
         return self.numbers[self.starts[picture] : self.starts[picture + 1]]
@@ -61,11 +56,7 @@ class Questions:
     def images(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pictures (len(ids), H, W, 3) uint8."""
         side = self.image_size
-        out = np.empty((len(ids), side * side * 3), dtype=np.uint8)
-        pieces = np.searchsorted(self._piece_starts, ids, side="right") - 1
-        for row, (piece, picture) in enumerate(zip(pieces, ids, strict=True)):
-            out[row] = self.pictures[piece][picture - self._piece_starts[piece]]
-        return out.reshape(len(ids), side, side, 3)
+        return take(self.pictures, ids).reshape(len(ids), side, side, 3)
 
 
 def read_questions(folder: Path, split: str) -> Questions:
@@ -74,20 +65,13 @@ def read_questions(folder: Path, split: str) -> Questions:
     Raises UserError when a file or column is missing or a picture has another size.
     """
     folder = Path(folder) / split
-    try:
-        files = [
-            entry["filename"] for entry in json.loads((folder / "state.json").read_text())["_data_files"]
-        ]
-        tables = [pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all() for name in files]
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{folder}: not a whole Arrow data set ({error}): make the questions again") from None
-    table = pa.concat_tables(tables)
+    table = read_table(folder)
     for name in NEEDED:
         if name not in table.column_names:
             raise UserError(f"{folder}: column {name!r} is missing: make the questions again")
     if not table.num_rows:
         raise UserError(f"{folder}: holds no picture: make the questions again")
-    pictures = [_pixels(chunk) for chunk in table["image"].chunks if len(chunk)]
+    pictures = pixels(table["image"])
     sizes = {piece.shape[1] for piece in pictures}
     side = math.isqrt(sizes.pop() // 3)
     if sizes or side * side * 3 != pictures[0].shape[1]:
@@ -104,6 +88,34 @@ def read_questions(folder: Path, split: str) -> Questions:
         starts=np.concatenate([[0], np.cumsum(column.value_lengths().to_numpy())]),
         pictures=pictures,
     )
+
+
+def take(pieces: list[np.ndarray], ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Rows `ids` (len(ids), length) of a column in pieces (n, length), copied."""
+    starts = np.cumsum([0, *map(len, pieces)])
+    out = np.empty((len(ids), pieces[0].shape[1]), dtype=np.uint8)
+    for row, (piece, number) in enumerate(
+        zip(np.searchsorted(starts, ids, side="right") - 1, ids, strict=True)
+    ):
+        out[row] = pieces[piece][number - starts[piece]]
+    return out
+
+
+def read_table(folder: Path) -> pa.Table:
+    """An Arrow data set that `datasets` has saved, mapped. UserError when it is not whole."""
+    try:
+        files = [
+            entry["filename"] for entry in json.loads((folder / "state.json").read_text())["_data_files"]
+        ]
+        tables = [pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all() for name in files]
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{folder}: not a whole Arrow data set ({error}): make the questions again") from None
+    return pa.concat_tables(tables)
+
+
+def pixels(column: pa.ChunkedArray) -> list[np.ndarray]:
+    """A binary column's pieces, (n, length) uint8 each, without copying."""
+    return [_pixels(chunk) for chunk in column.chunks if len(chunk)]
 
 
 def _pixels(chunk: pa.Array) -> np.ndarray:

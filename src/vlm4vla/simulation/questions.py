@@ -14,6 +14,7 @@ import numpy as np
 
 from vlm4vla.data.image_points import BINS, point
 from vlm4vla.simulation import looks
+from vlm4vla.simulation.classes import classes_of_geoms
 from vlm4vla.simulation.props import AMBIGUOUS, COLOURS, PROPS
 from vlm4vla.simulation.scene import Arena, Layout, project, slug
 from vlm4vla.simulation.tasks import rng_for, scatter
@@ -59,13 +60,15 @@ class Statement:
 class Picture:
     """A picture (size, size, 3) uint8, where things are in it (column, row in 0..1), and what is true.
 
-    `ground`: where they are on the table, (3,) m.
+    `ground`: where they are on the table, (3,) m. `depth`, `classes`: see `Painter.draw`.
     """
 
     image: np.ndarray
     places: dict[str, tuple[float, float]]
     statements: list[Statement] = field(default_factory=list)
     ground: dict[str, np.ndarray] = field(default_factory=dict)
+    depth: np.ndarray | None = None
+    classes: np.ndarray | None = None
 
 
 def cell(place: tuple[float, float]) -> str:
@@ -110,9 +113,14 @@ class Painter:
         self.arena = Arena(Layout(LAYOUT.props, LAYOUT.fixtures, True, image_size))
         self.world = World(self.arena)
         self.look = look
+        self.class_of = classes_of_geoms(self.arena.model)
 
-    def draw(self, split: str, seed: int, index: int) -> Picture:
-        """Picture `index` of a split; the same arguments give the same picture and statements."""
+    def draw(self, split: str, seed: int, index: int, dense: bool = False) -> Picture:
+        """Picture `index` of a split; the same arguments give the same picture and statements.
+
+        `dense` adds what each pixel shows: depth (size, size) float32 in metres along the camera's axis, and
+        classes (size, size) uint8, places in `classes.CLASSES`.
+        """
         rng = rng_for("questions", split, seed, index)
         look = looks.internet(rng) if self.look == "internet" else looks.Look()
         # Many pictures show one thing: from them a small model learns names and places first, and then it
@@ -155,6 +163,9 @@ class Painter:
             if ((p > 0) & (p < 1)).all()
         }
         picture = Picture(image, places, ground={n: np.array(at) for n, at in things.items()})
+        if dense:
+            picture.depth, geoms = self.arena.render_depth(world.model, world.data)
+            picture.classes = self.class_of[geoms]  # -1, no geom, is the last entry
         picture.statements = [Statement("caption", "describe", text) for text in self._captions(rng, places)]
         picture.statements += self._questions(rng, places, things, names, carried, shown, set(at))
         return picture

@@ -219,6 +219,27 @@ class Arena:
         mujoco.mjr_readPixels(picture, None, self._rect, self._context)
         return picture[::-1]
 
+    def render_depth(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray]:
+        """What a picture's pixels show: depth (size, size) float32, metres along the camera's axis from its
+        plane, and the geom's id (size, size) int32, -1 where there is none."""
+        self.render(model, data)  # puts the geoms of this state into the scene
+        flags, size = self._scene.flags, self.layout.image_size
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            flags[flag] = 1  # every geom in a colour of its own, its number in the scene
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        colours, window = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.float32)
+        mujoco.mjr_readPixels(colours, window, self._rect, self._context)
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            flags[flag] = 0
+        near, far = (v * model.stat.extent for v in (model.vis.map.znear, model.vis.map.zfar))
+        depth = near / (1 - window.astype(np.float64) * (1 - near / far))  # OpenGL's perspective, inverted
+        numbers = colours.astype(np.int32) @ [1, 1 << 8, 1 << 16]
+        geoms = np.full(self._scene.ngeom + 1, -1, np.int32)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                geoms[geom.segid + 1] = geom.objid
+        return depth[::-1].astype(np.float32), geoms[numbers][::-1]
+
 
 def camera_pose(look: Look) -> tuple[np.ndarray, np.ndarray]:
     """Camera position (3,) and rotation (3, 3), columns right, up, backwards, of a look."""

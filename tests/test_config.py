@@ -167,7 +167,7 @@ def test_fault_names_key_and_remedy(raw, changes, told):
 
 def test_a_study_without_auxiliary_tasks(raw):
     del raw["auxiliary"]
-    assert "unknown auxiliary task 'vqa-mix': known: none" in fault(raw)
+    assert "unknown auxiliary task 'omni-generation': known: none" in fault(raw)
     for table in ("auxiliary", "fast_injection"):
         del raw["tables"][table]
     assert load_config(raw).auxiliaries() == ["none"]

@@ -24,16 +24,16 @@ def study(raw) -> Study:
     return Study(load_config(raw))
 
 
-def test_tables_hold_87_vlas(study):
+def test_tables_hold_90_vlas(study):
     assert {table: len(study.cells(table)) for table in study.tables()} == {
         "main": 39,  # thirty of backbones, nine expert VLAs
         "freeze": 18,
         "scratch": 18,
-        "auxiliary": 24,
+        "auxiliary": 27,
         "fast_injection": 6,
         "correlation": 30,
     }
-    assert len({run for table in study.tables() for run in study.cells(table)}) == 51 + 9 + 22 + 5
+    assert len({run for table in study.tables() for run in study.cells(table)}) == 51 + 9 + 25 + 5
 
 
 def test_references_are_floor_and_ceiling_of_each_benchmark(study):
@@ -50,7 +50,7 @@ def test_more_seeds_are_more_runs(raw):
 def test_auxiliaries_of_each_backbone(study):
     cells = study.cells("auxiliary")
     tasks = {name: {run.auxiliary for run in cells if run.vlm == name} for name in study.config.backbones}
-    assert tasks["qwen2.5-vl-7b"] == {"none", "vqa-mix", "robobrain2"}
+    assert tasks["qwen2.5-vl-7b"] == {"none", "omni-generation", "vqa-mix", "robobrain2"}
     assert tasks["qwen2.5-vl-3b"] == {"none", "bridgevqa", "robo2vlm", "robopoint", "vica-332k"}
     assert {run.auxiliary for run in study.cells("main")} == {"none"}
     assert [(run.auxiliary, run.variant) for run in study.cells("fast_injection")] == [
@@ -79,7 +79,7 @@ def test_backbones_that_the_table_lacks_are_left_out(raw, study):
 
 def test_tables_of_fine_tuned_vlms_take_scores_of_each_and_of_its_base(study):
     root = study.root
-    for table, count in (("auxiliary", 6), ("fast_injection", 2)):
+    for table, count in (("auxiliary", 7), ("fast_injection", 2)):
         tuned = [vlm for vlm in study.vlms(table) if vlm[1] != "none"]
         assert len(tuned) == count
         assert study.table_auxiliary(table) == [
@@ -118,11 +118,11 @@ def test_paths(study):
 def test_declared_names_each_file_once(study):
     files = study.declared()
     assert len(files) == len(set(files))
-    assert sum("/rollouts/" in name for name in files) == 87 + 6
-    assert sum("/vla/" in name for name in files) == 87
-    assert sum("/auxiliary/" in name for name in files) == 8
-    assert sum("/auxiliary_data/" in name for name in files) == 7
-    assert sum("/capability/" in name for name in files) == 10 + 8
+    assert sum("/rollouts/" in name for name in files) == 90 + 6
+    assert sum("/vla/" in name for name in files) == 90
+    assert sum("/auxiliary/" in name for name in files) == 9
+    assert sum("/auxiliary_data/" in name for name in files) == 8
+    assert sum("/capability/" in name for name in files) == 10 + 9
 
 
 def test_a_study_without_main_has_no_correlation(raw):

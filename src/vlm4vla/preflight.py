@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +143,14 @@ def check_checkpoint(folder: Path, key: str) -> None:
         raise UserError(f"{key}: {error}") from None
 
 
-def check_task_checkpoints(study: Study, targets: Iterable[str]) -> None:
+def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
     """Refuse an auxiliary task's local checkpoint that is damaged, or of another family than a backbone that
-    a table or one of `targets` wants to know the task. What a hub name is, its stage finds out."""
+    one of `targets` (none: all tables) wants to know the task. What a hub name is, its stage finds out."""
     config = study.config
     if config.auxiliary is None:
         return
-    wanted = [(run.vlm, run.auxiliary) for table in config.tables for run in study.cells(table)]
+    tables = [table for target in targets or ["all_tables"] for table in _tables(study, target)]
+    wanted = [(run.vlm, run.auxiliary) for table in tables for run in study.cells(table)]
     wanted += [asked for target in targets if (asked := _tuned(study, target)) is not None]
     for name, task in config.auxiliary.tasks.items():
         if task.checkpoint is None or task.revision is not None:
@@ -160,12 +161,21 @@ def check_task_checkpoints(study: Study, targets: Iterable[str]) -> None:
             check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
 
 
+def _tables(study: Study, target: str) -> list[str]:
+    """The tables that a target, by name or by path, makes."""
+    if target in TARGETS:
+        return [table for table in TARGETS[target] if table in study.tables()]
+    return [table for table in study.tables() if target in study.table_files(table)]
+
+
 def _tuned(study: Study, target: str) -> tuple[str, str] | None:
     """The backbone and the auxiliary task in a target's path, if it has both."""
     parts = target.removeprefix(f"{study.root}/").split("/")
     if parts[0] not in ("auxiliary", "capability", "vla", "rollouts") or len(parts) < 3:
         return None
     vlm, task = parts[1], parts[2].removesuffix(".json")
+    if vlm in study.config.experts:
+        vlm = study.config.experts[vlm].backbone
     return (vlm, task) if vlm in study.config.backbones else None
 
 

@@ -174,7 +174,7 @@ class Study:
         return f"{self.root}/rollouts/{run.key}/episodes.parquet"
 
     def table_files(self, table: str) -> list[str]:
-        return [f"{self.root}/{name}" for name in outputs(table)]
+        return [f"{self.root}/{name}" for name in outputs(table, self.cells_of(table).model_dump())]
 
     def target_of(self, table: str) -> str:
         """The target that makes `table` alone, and the name of its rule."""

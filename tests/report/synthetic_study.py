@@ -179,6 +179,9 @@ def write_own_scores(root: Path) -> list[Path]:
             (folder / "score.json").write_text(json.dumps(scores))
             (folder / "provenance.json").write_text("{}")
             paths.append(folder / "provenance.json")
+            if task == "omni-generation":
+                for suffix in ("pdf", "png"):
+                    (folder / f"generated.{suffix}").write_text(f"what {model} drew, {suffix}")
     return paths
 
 

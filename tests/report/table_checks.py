@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 
@@ -25,10 +27,15 @@ def only(found: list[dict[str, str]], **wanted: str) -> dict[str, str]:
     return chosen[0]
 
 
+def cells_of(folder: Path, table: str) -> dict[str, Any]:
+    """The cells that a table was made of, as its JSON says."""
+    return json.loads((folder / "analysis" / f"{table}.json").read_text())["settings"]["cells"]
+
+
 def check_whole(folder: Path, table: str) -> None:
     """Every declared file and no other; a tidy CSV; figures that are pictures; LaTeX that is balanced."""
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert written == set(outputs(table))
+    assert written == set(outputs(table, cells_of(folder, table)))
     found = read_rows(folder, table)
     assert tuple(found[0])[: len(TIDY)] == TIDY
     keys = [
@@ -60,5 +67,5 @@ def check_benchmark_names(folder: Path, table: str) -> None:
 
 
 def check_same_bytes(one: Path, other: Path, table: str) -> None:
-    for name in outputs(table):
+    for name in outputs(table, cells_of(one, table)):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name

@@ -27,6 +27,23 @@ def test_files(written):
     check_benchmark_names(written, "auxiliary")
 
 
+def test_what_a_decoder_drew_is_among_the_figures(written):
+    for suffix in ("pdf", "png"):
+        page = written / "figures" / f"generated_qwen2.5-vl-7b.{suffix}"
+        assert page.read_text() == f"what qwen2.5-vl-7b drew, {suffix}"
+
+
+def test_a_missing_page_is_named(tuned, tmp_path):
+    folder = tmp_path / "auxiliary" / "qwen2.5-vl-7b" / "omni-generation"
+    folder.mkdir(parents=True)
+    original = next(path.parent for path in tuned.auxiliary if path.parent.name == folder.name)
+    for name in ("score.json", "provenance.json"):
+        (folder / name).write_text((original / name).read_text())
+    others = [path for path in tuned.auxiliary if path.parent.name != folder.name]
+    with pytest.raises(UserError, match=r"omni-generation/generated\.pdf: no such file"):
+        make(tuned, tmp_path / "out", auxiliary=[*others, folder])
+
+
 def test_values_are_the_records_of_the_task(written):
     found = read_rows(written, "auxiliary")
     records = [

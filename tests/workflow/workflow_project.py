@@ -39,7 +39,8 @@ if stage == "table":
     sys.path.insert(0, {source!r})
     import json
     from vlm4vla.report.outputs import outputs
-    made = [output / name for name in outputs(json.loads(arguments[1])["table"])]
+    given = json.loads(arguments[1])
+    made = [output / name for name in outputs(given["table"], given["cells"])]
 elif stage == "capability":
     made = [output]
 else:

@@ -33,7 +33,6 @@ from vlm4vla.training.sampling import ShuffledIds
 BATCH = 32  # pictures generated at once
 REFERENCE = 1000  # training pictures that the mean is taken over
 SHOWN = 6  # held-out scenes on the page
-PAGE = "generated"
 
 
 class Maps:
@@ -216,7 +215,7 @@ class GenerationLesson(Lesson):
 
     def show(self, folder: Path) -> None:
         """generated.png and generated.pdf: held-out scenes, the truth and what is generated side by side."""
-        from vlm4vla.report.generated import Scene, draw_generated
+        from vlm4vla.report.generated import PAGE, Scene, draw_generated
 
         ids = np.arange(min(SHOWN, len(self.held_out.pictures)))
         drawn = {modality: self.generate(modality, ids) for modality in MODALITIES}

@@ -24,6 +24,8 @@ from vlm4vla.report.fine_tuned import (
     tuned_rows,
     unlearnt_sentence,
 )
+from vlm4vla.report.generated import copy_generated
+from vlm4vla.report.outputs import generated
 from vlm4vla.report.published import read_published_auxiliary
 from vlm4vla.report.table import GAP, Block, Table
 
@@ -38,7 +40,7 @@ def build(
     capability: Sequence[Path],
     auxiliary: Sequence[Path],
 ) -> Table:
-    """The auxiliary table; draws figures/auxiliary under `output`."""
+    """The auxiliary table; draws figures/auxiliary under `output`, and puts what decoders drew beside it."""
     cells, scale = settings["cells"], settings["scale"]
     vlms = read_fine_tuned(cells, capability, auxiliary)
     wanted = [cell for benchmark in cells["benchmarks"] for cell in cells_on(benchmark, cells)]
@@ -46,6 +48,8 @@ def build(
     contrast.add_auxiliary_contrasts(rows, records)
     spread = {cell: by_seed(run_of(records, *cell), score_metric(cell.benchmark)) for cell in wanted}
     draw_auxiliaries(rows, spread, vlms, scale, output / "figures" / "auxiliary")
+    for vlm in generated("auxiliary", cells):
+        copy_generated(auxiliary, vlm, output / "figures")
     blocks = [_scores(rows, cells, benchmark, scale) for benchmark in cells["benchmarks"]]
     if "calvin" in cells["benchmarks"]:
         blocks.append(_chains(rows, cells, scale))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Patch
 
-from vlm4vla.report.style import SHEET, save
+from vlm4vla.artefacts import UserError, atomic_path
+from vlm4vla.report.style import SHEET, empty, panels, save
 
+PAGE = "generated"  # stem of the page beside a fine-tuned backbone
 TITLES = ("picture", "generated", "depth", "generated", "classes", "generated")
 
 
@@ -24,6 +27,26 @@ class Scene(NamedTuple):
     generated_depth: np.ndarray
     classes: np.ndarray
     generated_classes: np.ndarray
+
+
+def copy_generated(folders: Sequence[Path], vlm: str, output: Path) -> None:
+    """Put the page beside a fine-tuned backbone, one of `folders` (or of the provenance.json in them), into
+    the folder `output` as generated_{vlm}. Raises UserError when it is missing."""
+    named = [path if path.is_dir() else path.parent for path in folders]
+    found = [path for path in named if (path.parent.name, path.name) == (vlm, "omni-generation")]
+    if not found:  # a gap, as in the table
+        with panels(1, 6, 3) as (figure, axes):
+            axes[0].set_axis_off()
+            empty(axes[0], f"{vlm}, omni-generation: not measured")
+            save(figure, output / f"{PAGE}_{vlm}")
+        return
+    folder = found[0]
+    for suffix in (".pdf", ".png"):
+        page = folder / f"{PAGE}{suffix}"
+        if not page.is_file():
+            raise UserError(f"{page}: no such file: delete the folder and fine-tune again")
+        with atomic_path(output / f"{PAGE}_{vlm}{suffix}") as path:
+            shutil.copyfile(page, path)
 
 
 def draw_generated(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation")
 _FIGURES = {
     "main": ("main", "learning_curves"),
@@ -13,10 +16,21 @@ _FIGURES = {
 }
 
 
-def outputs(table: str) -> list[str]:
-    """Paths, relative to the study's results folder, that `vlm4vla.report.stage.run` writes for `table`."""
+def generated(table: str, cells: Mapping[str, Any]) -> list[str]:
+    """Backbones of the table `auxiliary` whose decoder's drawings are among the figures."""
+    if table != "auxiliary":
+        return []
+    return [vlm for vlm in cells["backbones"] if "omni-generation" in cells["auxiliaries"][vlm]]
+
+
+def outputs(table: str, cells: Mapping[str, Any] | None = None) -> list[str]:
+    """Paths, relative to the study's results folder, that `vlm4vla.report.stage.run` writes for `table`.
+
+    `cells`: as the stage's settings have them; without, pages of single backbones are left out.
+    """
+    figures = [*_FIGURES[table], *(f"generated_{vlm}" for vlm in (generated(table, cells) if cells else ()))]
     return [
         *(f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")),
-        *(f"figures/{figure}.{suffix}" for figure in _FIGURES[table] for suffix in ("pdf", "png")),
+        *(f"figures/{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")),
         f"analysis/{table}.json",
     ]

@@ -23,7 +23,7 @@ def run(
     auxiliary: Sequence[Path] = (),
     fast: Sequence[Path] = (),
 ) -> list[Path]:
-    """Write the files of `vlm4vla.report.outputs.outputs(table)` under `output`; return their paths.
+    """Write the files of `vlm4vla.report.outputs.outputs` under `output`; return their paths.
 
     `settings`: {"study": str, "scale": "embedded" | "smoke" | "paper", "seeds": [int],
     "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of auxiliary and
@@ -77,4 +77,4 @@ def run(
         result = correlation_report.build(records, settings, published, output, capability)
     result.write(output / "tables", table)
     write_json(output / "analysis" / f"{table}.json", result.analysis(settings))
-    return [output / name for name in outputs(table)]
+    return [output / name for name in outputs(table, settings["cells"])]

@@ -9,8 +9,8 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.scene import slug
 
 # Each class has a colour that is far from the others': a generated pixel is of the class of the nearest one.
-# The mean of many colours is grey, so grey is a thing's: with a grey table, what might be any of several things
-# was drawn as table.
+# The mean of many colours is grey, so grey is a thing's: with a grey table, what might be any of several
+# things was drawn as table.
 PALETTE: dict[str, tuple[int, int, int]] = {
     "floor": (0, 0, 128),  # and whatever lies beyond it
     "table": (0, 0, 0),

@@ -9,13 +9,12 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.scene import slug
 
 # Each class has a colour that is far from the others': a generated pixel is of the class of the nearest one.
-# The mean of many colours is grey, so grey is a thing's: with a grey table, what might be any of several
-# things was drawn as table.
+# The mean of many colours is grey, so the commonest class is grey: what might be anything is drawn as table.
 PALETTE: dict[str, tuple[int, int, int]] = {
-    "floor": (0, 0, 128),  # and whatever lies beyond it
-    "table": (0, 0, 0),
+    "floor": (0, 0, 0),  # and whatever lies beyond it
+    "table": (128, 128, 128),
     "gripper": (255, 255, 255),
-    "fixture": (128, 128, 128),
+    "fixture": (128, 0, 0),
     "block": (255, 0, 0),
     "ball": (0, 255, 0),
     "vessel": (0, 0, 255),

@@ -18,7 +18,7 @@ from vlm4vla.auxiliary import data_stage, stage
 from vlm4vla.auxiliary.decoder import Decoder, grid_codes
 from vlm4vla.auxiliary.generation import GenerationLesson
 from vlm4vla.auxiliary.omni_generation import MODALITIES, REQUESTS
-from vlm4vla.backbones import build, load
+from vlm4vla.backbones import FAMILIES, build, load
 from vlm4vla.backbones.vocabulary import missing_words
 from vlm4vla.config import Backbone, DiffusionDecoder, TinySize
 from vlm4vla.data.dense import read_dense
@@ -191,6 +191,23 @@ def test_loss_falls_and_its_gradient_reaches_vision_and_language(data, backbone)
             reached[id(parameter) in encoder] += 1
     assert reached[True] > 10 and reached[False] > 10
     assert model.get_input_embeddings().weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_gradient_reaches_every_family(data, family):
+    size = TinySize(
+        hidden=32, intermediate=32, layers=2, vision_hidden=32, vision_intermediate=32, experts=2,
+        experts_per_token=1,
+    )  # fmt: skip
+    wanted = Backbone(family=family, parameters_b=1, tiny=size, pretraining="r")
+    lesson = GenerationLesson(settings(), data, build(wanted, "tiny", vocabulary(), 64, 0))
+    torch.manual_seed(0)
+    torch.nn.init.normal_(lesson.decoder.transformer.proj_out.weight, std=0.1)  # it starts at zero
+    lesson.objective()(lesson.samples().batch(np.arange(12), np.random.default_rng(0))).backward()
+    model = lesson.backbone.model
+    untouched = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    # Tied output layers count as word embeddings; an expert may have been asked nothing.
+    assert not [name for name in untouched if "lm_head" not in name and "expert" not in name]
 
 
 def test_the_folder_is_the_vlm_alone_and_the_same_bytes_again(data, backbone, tmp_path):

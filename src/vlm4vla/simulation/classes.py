@@ -9,6 +9,7 @@ from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.scene import slug
 
 # Each class has a colour that is far from the others': a generated pixel is of the class of the nearest one.
+# The mean of many colours is grey, so the commonest class is grey: what might be anything is drawn as table.
 PALETTE: dict[str, tuple[int, int, int]] = {
     "floor": (0, 0, 0),  # and whatever lies beyond it
     "table": (128, 128, 128),

@@ -4,12 +4,12 @@ rule rollout:
         vla=rules.vla.output[0],
     output:
         f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/episodes.parquet",
-    wildcard_constraints:
-        vlm="|".join(map(re.escape, STUDY.policies())),
     log:
         f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
     benchmark:
         f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.tsv"
+    wildcard_constraints:
+        vlm="|".join(map(re.escape, STUDY.policies())),
     priority: 40
     conda:
         "../envs/vlm4vla.yaml"

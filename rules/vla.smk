@@ -5,12 +5,12 @@ rule vla:
         demonstrations=rules.demonstrations.output[0],
     output:
         f"{STUDY.root}/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/provenance.json",
-    wildcard_constraints:
-        vlm="|".join(map(re.escape, STUDY.policies())),
     log:
         f"{STUDY.root}/logs/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
     benchmark:
         f"{STUDY.root}/benchmarks/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.tsv"
+    wildcard_constraints:
+        vlm="|".join(map(re.escape, STUDY.policies())),
     priority: 50
     conda:
         "../envs/vlm4vla.yaml"

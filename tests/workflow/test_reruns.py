@@ -41,14 +41,14 @@ def tuned(task: str, vlm: str, variant: str, benchmark: str) -> set[str]:
 
 def test_training_of_one_auxiliary_task(project):
     def change(config):
-        config["auxiliary"]["tasks"] = {"robopoint": {"training": TRAINING}}
+        config["auxiliary"]["tasks"]["robopoint"] = {"training": TRAINING}
 
     project.change(SMOKE, change)
     assert project.dry_run() == {*tuned("robopoint", "qwen2.5-vl-3b", "full", "calvin"), "table: auxiliary"}
 
 
 def test_training_of_a_task_that_no_table_has(project):
-    project.change(SMOKE, lambda c: c["auxiliary"].update(tasks={"robobrain2": {"training": TRAINING}}))
+    project.change(SMOKE, lambda c: c["auxiliary"]["tasks"].update(robobrain2={"training": TRAINING}))
     assert project.dry_run() == set()
 
 
@@ -79,9 +79,19 @@ def test_seed_of_one_table(project):
         *(
             f"{stage}: qwen2.5-vl-3b, auxiliary {task}, full, calvin, seed 1"
             for stage in ("vla", "rollout")
-            for task in ("none", "robopoint")
+            for task in ("none", "robopoint", "omni-generation")
         ),
         "table: auxiliary",
+    }
+
+
+def test_head_of_one_expert(project):
+    project.change(SMOKE, lambda config: config["experts"].update(pi0={"head": {"integration_steps": 5}}))
+    benchmarks = ("calvin", "bridge", "libero-10")
+    assert project.dry_run() == {
+        *cells("vla", "pi0", "full", *benchmarks),
+        *cells("rollout", "pi0", "full", *benchmarks),
+        "table: main",
     }
 
 

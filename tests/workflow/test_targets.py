@@ -32,12 +32,12 @@ def test_embedded_study_is_whole_and_its_dry_run_fast(project):
     assert stages(jobs) == {
         "questions": 1,
         "backbone": 10,
-        "auxiliary data": 7,
-        "auxiliary": 8,
-        "capability": 10 + 8,
+        "auxiliary data": 8,
+        "auxiliary": 9,
+        "capability": 10 + 9,
         "demonstrations": 3,
-        "vla": 78,
-        "rollout": 78 + 6,
+        "vla": 90,
+        "rollout": 90 + 6,
         "table": 6,
     }
 
@@ -45,13 +45,13 @@ def test_embedded_study_is_whole_and_its_dry_run_fast(project):
 @pytest.mark.parametrize(
     ("target", "tables", "vlas"),
     [
-        ("table_main", {"main"}, 9),
+        ("table_main", {"main"}, 6 + 9),
         ("table_freeze", {"freeze"}, 6),
         ("table_scratch", {"scratch"}, 6),
-        ("table_auxiliary", {"auxiliary"}, 2),
+        ("table_auxiliary", {"auxiliary"}, 3),
         ("table_fast_injection", {"fast_injection"}, 2),
-        ("correlation", {"correlation"}, 9),
-        ("all_tables", {"main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"}, 19),
+        ("correlation", {"correlation"}, 6),
+        ("all_tables", {"main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"}, 29),
     ],
 )
 def test_target(project, target, tables, vlas):
@@ -65,14 +65,17 @@ def test_tables_of_fine_tuned_backbones_plan_what_they_need(project):
         "questions: pictures, questions and answers",
         "backbone: qwen2.5-vl-3b",
         "auxiliary data: robopoint",
+        "auxiliary data: omni-generation",
         "auxiliary: qwen2.5-vl-3b, robopoint",
+        "auxiliary: qwen2.5-vl-3b, omni-generation",
         "capability: qwen2.5-vl-3b, auxiliary none",
         "capability: qwen2.5-vl-3b, auxiliary robopoint",
+        "capability: qwen2.5-vl-3b, auxiliary omni-generation",
         "demonstrations: calvin",
         *(
             f"{stage}: qwen2.5-vl-3b, auxiliary {task}, full, calvin, seed 0"
             for stage in ("vla", "rollout")
-            for task in ("none", "robopoint")
+            for task in ("none", "robopoint", "omni-generation")
         ),
         "rollout: random policy, calvin",
         "rollout: expert policy, calvin",
@@ -105,6 +108,10 @@ def test_default_target_is_all_tables(project):
         (
             "vla/kosmos-2/none/scratch/calvin/seed3/provenance.json",
             {"questions": 1, "backbone": 1, "demonstrations": 1, "vla": 1},
+        ),
+        (
+            "rollouts/pi0/none/full/bridge/seed0/episodes.parquet",
+            {"questions": 1, "backbone": 1, "demonstrations": 1, "vla": 1, "rollout": 1},
         ),
         (
             "rollouts/kosmos-2/robopoint/full/bridge/seed0/episodes.parquet",

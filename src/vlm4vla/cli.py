@@ -54,6 +54,12 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--fast", type=Path, nargs="*", default=[])
     table.add_argument("--published", type=Path, required=True)
     table.add_argument("--output", type=Path, required=True)
+    cell = commands.add_parser("cell", help="write one cell as a small table")
+    cell.add_argument("--settings", required=True, help="the cell's settings, as JSON")
+    cell.add_argument("--episodes", type=Path, nargs="+", required=True)
+    cell.add_argument("--capability", type=Path, nargs="*", default=[])
+    cell.add_argument("--auxiliary", type=Path, nargs="*", default=[])
+    cell.add_argument("--output", type=Path, required=True, help="a .csv file; .md and .tex go beside it")
     schema = commands.add_parser("schema", help="write the JSON schema of config.yaml")
     schema.add_argument("--output", type=Path, required=True)
     return top
@@ -141,6 +147,17 @@ def run_table(arguments: argparse.Namespace) -> None:
     )
 
 
+def run_cell(arguments: argparse.Namespace) -> None:
+    """Write one cell."""
+    importlib.import_module("vlm4vla.report.cell_report").run(
+        read_settings(arguments.settings, stages.CellSettings),
+        episodes=arguments.episodes,
+        capability=arguments.capability,
+        auxiliary=arguments.auxiliary,
+        output=arguments.output,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake is one line on standard error and exit status 1."""
     # Before torch or numpy load: one thread a job, the workflow runs as many jobs as there are cores.
@@ -154,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_json(parsed.output, config.schema())
         elif parsed.command == "table":
             run_table(parsed)
+        elif parsed.command == "cell":
+            run_cell(parsed)
         else:
             run_stage(parsed)
     except UserError as error:

@@ -94,6 +94,7 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
         "demonstrations": ("benchmark",),
         "vla": ("policy", "auxiliary", "variant", "benchmark"),
         "rollouts": ("policy", "auxiliary", "variant", "benchmark"),
+        "cells": ("policy", "auxiliary", "variant", "benchmark"),
         "tables": ("table",),
         "analysis": ("table",),
         "figures": (),
@@ -104,7 +105,7 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
     if stage == "rollouts" and rest and rest[0] in ("random", "expert"):
         known["policy"] = (rest[0],)
     for kind, word in zip(shapes[stage], rest, strict=False):
-        name = Path(word).stem if kind in ("table", "auxiliary") else word
+        name = Path(word).stem if kind in ("table", "auxiliary", "benchmark") else word
         if name not in known[kind]:
             label = "backbone" if kind in ("vlm", "policy") else kind
             raise UserError(f"target {target!r}: unknown {label} {name!r}: {nearest(name, known[kind])}")
@@ -171,7 +172,7 @@ def _tables(study: Study, target: str) -> list[str]:
 def _tuned(study: Study, target: str) -> tuple[str, str] | None:
     """The backbone and the auxiliary task in a target's path, if it has both."""
     parts = target.removeprefix(f"{study.root}/").split("/")
-    if parts[0] not in ("auxiliary", "capability", "vla", "rollouts") or len(parts) < 3:
+    if parts[0] not in ("auxiliary", "capability", "vla", "rollouts", "cells") or len(parts) < 3:
         return None
     vlm, task = parts[1], parts[2].removesuffix(".json")
     if vlm in study.config.experts:

@@ -119,6 +119,16 @@ class TableSettings(Strict):
     experts: dict[Name, ExpertSummary] = Field(default_factory=dict)
 
 
+class CellSettings(Strict):
+    study: Name
+    scale: str
+    seeds: list[int]
+    model: Name
+    auxiliary: Name
+    variant: Name
+    benchmark: Benchmark
+
+
 class RolloutSettings(Strict):
     policy: Literal["vla", "random", "expert"]
     backbone: Name  # "random" or "expert" for the floor and the ceiling

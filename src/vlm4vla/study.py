@@ -20,6 +20,7 @@ from vlm4vla.settings import (
     AuxiliarySettings,
     BackboneSettings,
     CapabilitySettings,
+    CellSettings,
     DemonstrationsSettings,
     ExpertSummary,
     FastDataSettings,
@@ -217,6 +218,38 @@ class Study:
             return []
         experts = self.config.experts  # their losses are of other kinds
         return [self.vla_path(run) for run in self.cells(table) if run.vlm not in experts]
+
+    # One cell: `wildcards` are vlm, auxiliary, variant and benchmark -------------------------------
+
+    def cell_episodes(self, wildcards: Any) -> list[str]:
+        """Episode tables of a cell, one a training seed of the study."""
+        key = (wildcards.vlm, wildcards.auxiliary, wildcards.variant, wildcards.benchmark)
+        return [self.episodes_path(Run(*key, seed)) for seed in self.config.seeds]
+
+    def cell_auxiliary(self, wildcards: Any) -> list[str]:
+        """The fine-tuned backbone of a cell, where it has one of its own."""
+        if wildcards.auxiliary == "none" or wildcards.vlm in self.config.experts:
+            return []
+        return [self.auxiliary_path(wildcards.vlm, wildcards.auxiliary)]
+
+    def cell_capability(self, wildcards: Any) -> list[str]:
+        """Capability before and after fine-tuning."""
+        tuned = self.cell_auxiliary(wildcards)
+        names = ("none", wildcards.auxiliary) if tuned else ()
+        return [self.capability_path(wildcards.vlm, name) for name in names]
+
+    def cell_settings(self, wildcards: Any) -> str:
+        return settings_json(
+            CellSettings(
+                study=self.config.study,
+                scale=self.config.scale,
+                seeds=self.config.seeds,
+                model=wildcards.vlm,
+                auxiliary=wildcards.auxiliary,
+                variant=wildcards.variant,
+                benchmark=wildcards.benchmark,
+            )
+        )
 
     def targets(self, name: str) -> list[str]:
         """Files of a target: those of its tables that this configuration has."""

@@ -24,6 +24,12 @@ def test_rise_is_an_interval_above_the_other(low, rose):
     assert own.rose is rose
 
 
+@pytest.mark.parametrize(("chance", "rose"), [(0.31, True), (0.36, False)])
+def test_rise_is_above_guessing(chance, rose):
+    own = OwnScore(Score(0.0, 0.0, 0.01, 400), Score(0.4, 0.35, 0.45, 400), chance)
+    assert own.rose is rose
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"before": 1, "after": 2}', "[]"])
 def test_what_is_not_scores_is_refused_in_one_line(tmp_path, content):
     path = made.write_own_scores(tmp_path)[0]

@@ -126,6 +126,20 @@ def test_default_target_is_all_tables(project):
             },
         ),
         (
+            "cells/paligemma-2/robopoint/full/libero-10.md",
+            {
+                "questions": 1,
+                "backbone": 1,
+                "auxiliary data": 1,
+                "auxiliary": 1,
+                "capability": 2,
+                "demonstrations": 1,
+                "vla": 1,
+                "rollout": 1,
+                "cell": 1,
+            },
+        ),
+        (
             "capability/kosmos-2/vica-332k.json",
             {"questions": 1, "backbone": 1, "auxiliary data": 1, "auxiliary": 1, "capability": 1},
         ),

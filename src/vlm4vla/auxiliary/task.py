@@ -52,6 +52,10 @@ class Task(ABC):
         """The question's text as this family is asked."""
         return question
 
+    def chance(self, question: str) -> float:
+        """The score to expect of an answer in the right form that is drawn by lot."""
+        return 0.0
+
     def score(self, answer: str, truth: str) -> float:
         """How right an answer is, 0 to 1: by default, whether it is the true one to the letter."""
         return float(answer == truth)

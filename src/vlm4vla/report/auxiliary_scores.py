@@ -17,15 +17,19 @@ FAST_KEYS = ("round_trip_error", "error_bound", "tokens_a_chunk", "vocabulary")
 
 @dataclass(frozen=True)
 class OwnScore:
-    """A task's score on held-out questions, in [0, 1]; 95 % intervals are normal, over questions."""
+    """A task's score on held-out questions, in [0, 1], with 95 % intervals over questions.
+
+    `chance`: the score of guessing.
+    """
 
     before: Score
     after: Score
+    chance: float = 0.0
 
     @property
     def rose(self) -> bool:
-        """Whether the interval after fine-tuning lies above the one before."""
-        return self.after.ci_low > self.before.ci_high
+        """Whether the interval after fine-tuning lies above the one before and above chance."""
+        return self.after.ci_low > max(self.before.ci_high, self.chance)
 
 
 def read_own_scores(paths: Sequence[Path]) -> dict[tuple[str, str], OwnScore]:
@@ -37,7 +41,8 @@ def read_own_scores(paths: Sequence[Path]) -> dict[tuple[str, str], OwnScore]:
     for folder in map(_folder, paths):
         content = _json(folder / SCORE, "run the auxiliary stage that writes it")
         try:
-            scores = OwnScore(_score(content["before"]), _score(content["after"]))
+            before, after = content["before"], content["after"]
+            scores = OwnScore(_score(before), _score(after), float(after.get("chance", 0.0)))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder / SCORE}: not scores before and after ({error!r}): delete the folder and "

@@ -15,9 +15,10 @@ from vlm4vla.report.contrast import NONE
 from vlm4vla.report.table import GAP, Block
 
 CAPTION = (
-    "A task's own score: mean over held-out questions, 0 to 100, with a normal interval; it clearly rose "
-    "where the interval after fine-tuning lies above the one before. Capability: share of held-out general "
-    "questions that the VLM answers right, all sets together (Wilson), before fine-tuning and after."
+    "A task's own score: mean over held-out questions, 0 to 100, with Wilson's interval "
+    "(omni-generation: normal, 0 is the training pictures' mean); it clearly rose where the interval after "
+    "fine-tuning lies above the one before and above what guessing scores. Capability: share of held-out "
+    "general questions that the VLM answers right, all sets together (Wilson), before fine-tuning and after."
 )
 
 
@@ -129,6 +130,8 @@ def own_clause(vlm: FineTuned) -> str:
     if vlm.own is None:
         return "its own score was not measured"
     before, after = f"{100 * vlm.own.before.value:.1f} %", f"{100 * vlm.own.after.value:.1f} %"
+    if vlm.own.chance:
+        after += f" (guessing: {100 * vlm.own.chance:.1f} %)"
     if vlm.rose:
         return f"its own score rose from {before} to {after}"
     return f"its own score did not clearly rise ({before} before, {after} after)"

@@ -225,7 +225,7 @@ def test_truncated_weights(folder):
 def test_other_format(folder):
     file = folder / "policy.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
-    with pytest.raises(UserError, match="format 99, this version reads 1"):
+    with pytest.raises(UserError, match="format 99, this version reads 2"):
         Policy.load(folder)
 
 
@@ -234,7 +234,7 @@ def test_weights_of_another_head(folder):
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(file)
-    del tensors["query"]
+    del tensors["head.query"]
     save_file(tensors, file)
-    with pytest.raises(UserError, match=r"query is not as policy\.json says"):
+    with pytest.raises(UserError, match=r"head\.query is not as policy\.json says"):
         Policy.load(folder)

@@ -111,6 +111,18 @@ def test_records_that_cannot_stand_together(tmp_path, changes, message):
     assert "\n" not in str(fault.value)
 
 
+def test_experts_may_execute_more_or_less_of_a_chunk(tmp_path):
+    """And nothing else of theirs may differ."""
+    own = {"model": "openvla", "checkpoint": "o", "execution_horizon": 1, "protocol": "one step"}
+    one, two = save(tmp_path / "a.parquet", frame()), save(tmp_path / "b.parquet", frame(**own))
+    assert len(read_episodes([one, two], experts=["openvla"])) == 6
+    with pytest.raises(UserError, match="execution_horizon is mixed"):
+        read_episodes([one, two], experts=["pi0"])
+    longer = save(tmp_path / "c.parquet", frame(**own, max_steps=61))
+    with pytest.raises(UserError, match="max_steps is mixed"):
+        read_episodes([one, longer], experts=["openvla"])
+
+
 def test_benchmarks_may_differ_in_protocol(tmp_path):
     one = save(tmp_path / "a.parquet", frame())
     two = save(tmp_path / "b.parquet", frame("libero-10", execution_horizon=4, max_steps=520, checkpoint="l"))

@@ -216,6 +216,36 @@ def test_two_seeds_are_said_and_spread(tmp_path):
     assert "Training seeds 0, 1" in (root / "tables" / "main.md").read_text()
 
 
+def test_expert_vlas_are_rows_and_not_in_the_means(study, tables, tmp_path):
+    _root, episodes, _, _ = study
+    own = {"execution_horizon": 1, "protocol": "its own"}
+    frame = made.episodes("openvla", "full", "bridge", 0.9, **own)
+    cells = made.settings("main")["cells"] | {"experts": ["openvla", "thinkact"]}
+    summary = {"backbone": "qwen2.5-vl-7b", "steps": 3600, "executed": "1 of 1 predicted actions"}
+    settings = made.settings("main", cells=cells, experts={"openvla": summary, "thinkact": summary})
+    run(
+        "main",
+        settings,
+        episodes=[*episodes, made.write_episodes(tmp_path, frame)],
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    row = only(rows(tmp_path, "main"), model="openvla", benchmark="bridge")
+    assert float(row["value"]) == pytest.approx(frame["success"].mean(), abs=1e-5)
+    assert row["published"] == "0.042"
+    text = (tmp_path / "tables" / "main.md").read_text()
+    assert "OpenVLA (expert) on Qwen2.5-VL-7B, 3600 training steps" in text
+    assert "ThinkAct (expert) all trained on Bridge (embedded)" in text.split("Not measured")[1]
+    bridge = [line for line in text.splitlines() if line.startswith("- Bridge")]
+    assert bridge == [
+        line
+        for line in (tables / "tables" / "main.md").read_text().splitlines()
+        if line.startswith("- Bridge")
+    ]
+    order = [row["model"] for row in rows(tmp_path, "main") if row["metric"] == "average_length"]
+    assert order[-4:] == ["openvla", "thinkact", "random", "expert"]
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_the_same_records_give_the_same_bytes(study, tables, tmp_path, table):
     _root, episodes, _capability, _curves = study

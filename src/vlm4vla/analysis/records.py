@@ -119,7 +119,9 @@ def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
         (RUN, "checkpoint"),
         *((["benchmark"], key) for key in ("execution_horizon", "max_steps", "protocol")),
     ):
-        bound = records[~records["model"].isin(experts)] if column == "execution_horizon" else records
+        # a protocol's words hold the horizon
+        own = column in ("execution_horizon", "protocol") and len(experts) > 0
+        bound = records[~records["model"].isin(experts)] if own else records
         for key, values in bound.groupby(by)[column]:
             found = sorted(set(values))
             if len(found) > 1:

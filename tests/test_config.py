@@ -156,6 +156,39 @@ def fault(raw: dict, **changes) -> str:
             "hidden 66 is not a multiple of heads 4",
         ),
         (
+            {"experts": {"openvla": {"head": {"binz": 3}}}},
+            "config.yaml: experts.openvla.head.binz: unknown key: did you mean 'bins'?",
+        ),
+        (
+            {"experts": {"openvla": {"head": {"kind": "token"}}}},
+            "experts.openvla.head.kind: unknown value 'token': did you mean 'tokens'?",
+        ),
+        (
+            {"experts": {"pi0": {"head": {"kind": None}}}},
+            "experts.pi0.head.kind: unknown value 'None': known: flow, planned-flow, tokens",
+        ),
+        ({"experts": {"pi0": {"head": {"width": 0}}}}, "experts.pi0.head.width: 0 is not above 0"),
+        (
+            {"experts": {"openvla": {"backbone": "paligemma"}}},
+            "experts.openvla.backbone: unknown backbone 'paligemma': did you mean 'paligemma-",
+        ),
+        (
+            {"experts": {"openvla": {"execution_horizon": 3}}},
+            "experts.openvla: execution_horizon 3 is above chunk 1: write at most 1",
+        ),
+        (
+            {"experts": {"openvla": {"execution_horizon": None}}},
+            "experts.openvla: on calvin it would execute 5 steps of a chunk of 1",
+        ),
+        (
+            {"experts": {"kosmos-2": {"backbone": "paligemma-1", "head": {"kind": "tokens"}}}},
+            "experts.kosmos-2: the name is taken",
+        ),
+        (
+            {"tables": {"main": {"experts": ["openvl"]}}},
+            "tables.main.experts: unknown expert 'openvl': did you mean 'openvla'?",
+        ),
+        (
             {"backbones": {"random": {"family": "kosmos-2", "parameters_b": 1, "checkpoint": "x"}}},
             "backbones.random: the name is taken",
         ),

@@ -32,6 +32,21 @@ def test_family_without_adapter(raw):
         open_study(raw)
 
 
+def test_expert_on_a_family_that_cannot_be_read(raw):
+    raw["experts"]["pi0"]["backbone"] = "kosmos-2"
+    with pytest.raises(UserError, match=r"experts\.pi0\.backbone: 'kosmos-2' is of the family 'kosmos-2'"):
+        open_study(raw)
+
+
+def test_expert_by_its_path(raw):
+    path = f"{raw['results']}/embedded/rollouts/{{}}/none/full/bridge/seed0/episodes.parquet"
+    assert open_study(raw, [path.format("pi0")])
+    with pytest.raises(UserError, match="unknown backbone 'pi1'"):
+        open_study(raw, [path.format("pi1")])
+    with pytest.raises(UserError, match="unknown backbone 'pi0'"):
+        open_study(raw, [f"{raw['results']}/embedded/backbones/pi0/provenance.json"])
+
+
 def test_table_that_the_configuration_lacks(raw):
     del raw["tables"]["freeze"]
     with pytest.raises(UserError, match=r"has no such table: add tables.freeze"):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from vlm4vla.artefacts import UserError
 from vlm4vla.experts import Expert
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
-from vlm4vla.head_settings import MlpHeadSettings
+from vlm4vla.head_settings import KINDS, MlpHeadSettings
 from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
@@ -437,15 +437,26 @@ def _model_in(annotation: Any) -> Any:
     return None
 
 
+def _without_tags(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`path` as config.yaml has it: pydantic puts a head's kind after `head`."""
+    return tuple(part for i, part in enumerate(path) if not (i and path[i - 1] == "head" and part in KINDS))
+
+
 def _fault_line(fault: Mapping[str, Any]) -> str:
     """A pydantic fault as the key, what is wrong and what to write."""
     path = tuple(part for part in fault["loc"] if part != "[key]")
+    known_path, path = path, _without_tags(path)
     key, given, context = ".".join(map(str, path)), fault.get("input"), fault.get("ctx", {})
     match fault["type"]:
         case "extra_forbidden":
-            return f"{key}: unknown key: " + nearest(str(path[-1]), _known_keys(path[:-1]))
+            return f"{key}: unknown key: " + nearest(str(path[-1]), _known_keys(known_path[:-1]))
         case "missing":
             return f"{key}: missing: write it"
+        case "union_tag_invalid":
+            kinds = re.findall(r"'([^']+)'", context["expected_tags"])
+            return f"{key}.kind: unknown value {context['tag']!r}: " + nearest(context["tag"], kinds)
+        case "union_tag_not_found":
+            return f"{key}.kind: missing: write one of {', '.join(KINDS)}"
         case "literal_error":
             known = re.findall(r"'([^']+)'", context["expected"])
             return f"{key}: unknown value {given!r}: " + nearest(str(given), known)

@@ -55,6 +55,7 @@ class PlannedFlowHeadSettings(Strict):
     integration_steps: Positive = 10
 
 
+KINDS = ("mlp", "tokens", "flow", "planned-flow")
 HeadSettings = Annotated[
     MlpHeadSettings | TokensHeadSettings | FlowHeadSettings | PlannedFlowHeadSettings,
     Field(discriminator="kind"),

@@ -56,6 +56,31 @@ def test_round_trip(folder):
     assert read(folder, images=False).images is None
 
 
+def test_further_columns(tmp_path):
+    points = [np.random.default_rng(1).uniform(size=(length, 2)).astype(np.float32) for length in LENGTHS]
+    more = {"observation.gripper_point": ("column", "row")}
+    with LeRobotWriter(tmp_path, fps=10, robot_type="arm", image_size=16, more=more) as writer:
+        for episode, own in zip(episodes(), points, strict=True):
+            with pytest.raises(ValueError, match="gripper_point"):
+                writer.add_episode(*episode, {"observation.gripper_point": own[:-1]})
+            writer.add_episode(*episode, {"observation.gripper_point": own})
+    found = read(tmp_path)
+    np.testing.assert_array_equal(found.gripper_points, np.concatenate(points))
+    np.testing.assert_array_equal(found.states, np.concatenate([states for _, states, _, _ in episodes()]))
+    feature = found.info["features"]["observation.gripper_point"]
+    assert feature == {"dtype": "float32", "shape": [2], "names": ["column", "row"]}
+    assert found.stats["observation.gripper_point"]["mean"] == pytest.approx(
+        np.concatenate(points).mean(0), abs=1e-6
+    )
+
+
+def test_columns_that_a_set_need_not_have(folder, frames):
+    assert read(folder).gripper_points is None
+    table = pq.read_table(frames)
+    pq.write_table(table.drop_columns(["observation.state"]), frames)
+    assert read(folder).states is None
+
+
 def test_datasets_reads_the_frames(folder, frames, tmp_path):
     table = datasets.Dataset.from_parquet(str(frames), cache_dir=str(tmp_path / "cache"))
     images, states, actions, _ = (np.concatenate(part) if not isinstance(part[0], str) else part

@@ -29,6 +29,24 @@ def test_replaying_recorded_actions_solves_the_task_again(name):
     assert task.done(world)
 
 
+def test_gripper_points_are_where_mujocos_camera_sees_the_hand():
+    """By the camera's pose in MuJoCo's own data and a pinhole; and pixels there change with the hand."""
+    benchmark = get_benchmark("bridge")
+    episode = benchmark.demonstration(1, 0)
+    world = World(Arena(episode.layout))
+    episode.start(world)
+    hand, picture = world.hand.copy(), world.render().astype(int)
+    x, y, z = world.data.cam_xmat[0].reshape(3, 3).T @ (hand - world.data.cam_xpos[0])
+    width = 2 * np.tan(np.deg2rad(world.model.cam_fovy[0]) / 2)
+    point = record(benchmark, world, episode.tasks[0], np.random.default_rng(0), 0.0, 100).points[0]
+    np.testing.assert_allclose(point, [0.5 - x / z / width, 0.5 + y / z / width], atol=1e-6)
+    episode.start(world)
+    world.hand = np.array([0.25, 0.2, 0.2])  # in a corner
+    world._place()
+    column, row = (point * 64).astype(int)
+    assert np.abs(picture - world.render())[row - 2 : row + 3, column - 2 : column + 3].max() > 30
+
+
 def test_noise_leaves_labels_clean_and_tasks_solvable():
     benchmark = get_benchmark("bridge")
     quiet, noisy = (list(recordings(benchmark, 12, noise, 0, 100, 64)) for noise in (0.0, 0.3))

@@ -59,9 +59,10 @@ def write_questions(folder, train=48, held_out=24):
     return folder
 
 
-def write_demonstrations(folder, episodes=6, length=8):
+def write_demonstrations(folder, episodes=6, length=8, points=False):
     random = np.random.default_rng(1)
-    with LeRobotWriter(folder, fps=5, robot_type="test", image_size=SIDE) as writer:
+    more = {"observation.gripper_point": ("column", "row")} if points else {}
+    with LeRobotWriter(folder, fps=5, robot_type="test", image_size=SIDE, more=more) as writer:
         for _ in range(episodes):
             colour, cell = str(random.choice(list(COLOURS))), int(random.integers(16))
             images = np.stack([square(colour, cell, random) for _ in range(length)])
@@ -69,9 +70,9 @@ def write_demonstrations(folder, episodes=6, length=8):
             actions[:, 0], actions[:, 1] = (cell // 4 - 1.5) / 10, (cell % 4 - 1.5) / 10
             actions[:, 2] = random.normal(size=length) / 10
             actions[:, 6] = np.where(np.arange(length) < length // 2, 1, -1)
-            writer.add_episode(
-                images, random.normal(size=(length, 8)), actions, f"reach for the {colour} block"
-            )
+            states = random.normal(size=(length, 8))
+            seen = {name: random.uniform(size=(length, 2)) for name in more}
+            writer.add_episode(images, states, actions, f"reach for the {colour} block", seen)
     write_json(folder / "provenance.json", {"stage": "demonstrations"})
     return folder
 

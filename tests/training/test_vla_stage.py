@@ -16,6 +16,7 @@ from small_inputs import log_without_times, write_demonstrations
 
 from vlm4vla.artefacts import UserError, file_hash
 from vlm4vla.backbones import load
+from vlm4vla.data.lerobot import read
 from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.policy import Policy
 from vlm4vla.settings import VlaSettings
@@ -141,3 +142,51 @@ def test_a_backbone_without_weights_is_refused(tmp_path, backbone, demonstration
             demonstrations=demonstrations,
             output=tmp_path / "out",
         )
+
+
+def expert(kind, **changes):
+    heads = {
+        "tokens": {"kind": "tokens", "bins": 16},
+        "flow": {"kind": "flow", "width": 16, "intermediate": 16},
+        "planned-flow": {"kind": "planned-flow", "plan": [1, 3], "width": 16, "heads": 2},
+    }
+    return settings(head=heads[kind], **changes)
+
+
+@pytest.fixture(scope="module")
+def with_points(tmp_path_factory):
+    return write_demonstrations(tmp_path_factory.mktemp("points"), points=True)
+
+
+@pytest.mark.parametrize("kind", ["tokens", "flow", "planned-flow"])
+def test_an_expert_head_trains_and_its_folder_acts(tmp_path, backbone, with_points, kind):
+    """Same seed, same bytes; the state's scale is the data set's own."""
+    for name in ("one", "two"):
+        run(expert(kind), backbone=backbone, demonstrations=with_points, output=tmp_path / name)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.safetensors"))
+    assert len(files) == 2
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    policy = Policy.load(tmp_path / "one")
+    images = np.zeros((1, 64, 64, 3), dtype=np.uint8)
+    actions = policy.predict(images, ["reach for the red block"], np.zeros((1, 8)), np.zeros((1, 3, 7)))
+    assert actions.shape == (1, 3, 7)
+    if kind != "tokens":
+        states = read(with_points).states
+        np.testing.assert_allclose(policy.state_scale.mean, states.mean(0), atol=1e-5)
+        np.testing.assert_allclose(policy.state_scale.std, states.std(0), atol=1e-5)
+
+
+def test_a_plan_needs_the_grippers_points(tmp_path, backbone, demonstrations):
+    with pytest.raises(UserError, match=r"column 'observation\.gripper_point' is missing"):
+        run(expert("planned-flow"), backbone=backbone, demonstrations=demonstrations, output=tmp_path)
+    assert not (tmp_path / "train.jsonl").exists()
+
+
+def test_a_head_that_reads_the_state_needs_it(tmp_path, backbone, demonstrations):
+    folder = shutil.copytree(demonstrations, tmp_path / "set")
+    stats = json.loads((folder / "meta/stats.json").read_text())
+    del stats["observation.state"]
+    (folder / "meta/stats.json").write_text(json.dumps(stats))
+    with pytest.raises(UserError, match=r"observation\.state needs `mean` and `std`"):
+        run(expert("flow"), backbone=backbone, demonstrations=folder, output=tmp_path / "vla")

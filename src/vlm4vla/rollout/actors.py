@@ -91,6 +91,10 @@ class Vla:
         torch.set_num_threads(1)
         self.policy = Policy.load(folder)
         self.horizon, self.seed = horizon, seed
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: no episode has asked yet."""
         self._asked: Counter[int] = Counter()
 
     def plan(self, worlds, tasks, episodes, images) -> np.ndarray:

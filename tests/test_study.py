@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -104,6 +105,18 @@ def test_a_universal_tokenizer_makes_vocabulary_and_scale_idle(raw):
     raw["auxiliary"]["fast"] |= {"vocabulary": 300, "scale": 20}
     assert Study(load_config(raw)).fast_data_settings(None) == first
     assert json.loads(first)["fast"]["tokenizer"] == "somewhere"
+
+
+def test_training_of_fast_injection_is_no_part_of_its_data(raw):
+    first = Study(load_config(raw))
+    own = raw["auxiliary"]["training"] | {"steps": 7}
+    raw["auxiliary"]["fast"]["training"] = own
+    other = Study(load_config(raw))
+    assert first.fast_data_settings(None) == other.fast_data_settings(None)
+    wildcards = SimpleNamespace(vlm="qwen3-vl-4b", task="fast-freeze-vision")
+    assert json.loads(other.auxiliary_settings(wildcards))["training"]["steps"] == 7
+    wildcards.task = "robopoint"
+    assert first.auxiliary_settings(wildcards) == other.auxiliary_settings(wildcards)
 
 
 def test_paths(study):

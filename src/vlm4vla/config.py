@@ -211,6 +211,7 @@ class FastTokens(Strict):
     scale: Rate | None = None  # normalised cosine coefficients are rounded to multiples of 1 / scale
     tokenizer: str | None = None  # folder with tokenizer.json and processor_config.json
     pictures: Positive  # of training, and of held-out episodes, at most
+    training: Training | None = None  # replaces the shared one
     seed: int = 0
 
     @model_validator(mode="after")

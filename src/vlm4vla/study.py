@@ -307,7 +307,7 @@ class Study:
         )
 
     def fast_data_settings(self, wildcards: Any) -> str:
-        fast = self.config.auxiliary.fast
+        fast = self.config.auxiliary.fast.model_copy(update={"training": None})  # no part of the data
         if fast.tokenizer is not None:  # what is not read reruns nothing
             fast = fast.model_copy(update={"vocabulary": None, "scale": None})
         benchmark = self.config.benchmarks[fast.benchmark]
@@ -318,6 +318,8 @@ class Study:
     def auxiliary_settings(self, wildcards: Any) -> str:
         auxiliary = self.config.auxiliary
         own = auxiliary.tasks.get(wildcards.task, AuxiliaryTask())
+        if wildcards.task in FAST:
+            own = AuxiliaryTask(training=auxiliary.fast.training)
         return settings_json(
             AuxiliarySettings(
                 name=wildcards.vlm,

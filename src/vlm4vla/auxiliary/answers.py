@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm4vla.analysis.intervals import wilson
 from vlm4vla.artefacts import UserError
-from vlm4vla.auxiliary.lesson import Lesson
+from vlm4vla.auxiliary.lesson import Lesson, mean_score
 from vlm4vla.backbones.vocabulary import add_words, has_word_tokens
 from vlm4vla.capability.answering import greedy_answers
 from vlm4vla.capability.suite import choose
@@ -48,10 +48,10 @@ class AnswerLesson(Lesson):
         return QuestionBatches(self.backbone, self.train, mixture, batch, self.settings.seed)
 
     def score(self) -> dict[str, Any]:
-        """Mean score of greedy answers, over questions, with Wilson's 95 % interval.
+        """Mean score of greedy answers, over questions, with a 95 % interval.
 
-        For graded answers, which vary less than right and wrong ones do, it is too wide, if anything.
-        `chance` is what guessing scores.
+        Wilson's where answers are right or wrong, normal where they are graded. `chance` is what answers that
+        know nothing of the picture score.
         """
         longest = max(
             len(self.backbone.answer_ids(answer)) for asked in self.suite for answer in asked.answers
@@ -63,14 +63,11 @@ class AnswerLesson(Lesson):
             found = greedy_answers(self.backbone, images, [asked.question for asked in part], longest)
             for answer, asked in zip(found, part, strict=True):
                 values.append(max(self.task.score(answer, truth) for truth in asked.answers))
-        low, high = wilson(sum(values), len(values))
-        return {
-            "score": sum(values) / len(values),
-            "ci_low": low,
-            "ci_high": high,
-            "questions": len(values),
-            "chance": sum(self.task.chance(asked.question) for asked in self.suite) / len(self.suite),
-        }
+        chances = [max(self.task.chance(a.question, true) for true in a.answers) for a in self.suite]
+        score = mean_score(values, len(values))
+        if set(values) <= {0.0, 1.0}:
+            score["ci_low"], score["ci_high"] = wilson(sum(values), len(values))
+        return score | {"chance": sum(chances) / len(chances)}
 
 
 def words(*splits: Questions) -> list[str]:

@@ -25,7 +25,8 @@ GRIPPER, HOLDING = 6, 7  # places in the state: opening, and whether something i
 class Robo2Vlm(Task):
     name = "robo2vlm"
 
-    def chance(self, question: str) -> float:
+    def chance(self, question: str, truth: str) -> float:
+        """One of the choices by lot."""
         return 1 / sum(letter in question for letter in LETTERS)
 
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:

@@ -52,8 +52,8 @@ class Task(ABC):
         """The question's text as this family is asked."""
         return question
 
-    def chance(self, question: str) -> float:
-        """The score to expect of an answer in the right form that is drawn by lot."""
+    def chance(self, question: str, truth: str) -> float:
+        """The score to expect of an answer in the right form that knows nothing of the picture."""
         return 0.0
 
     def score(self, answer: str, truth: str) -> float:

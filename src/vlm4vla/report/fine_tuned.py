@@ -15,10 +15,11 @@ from vlm4vla.report.contrast import NONE
 from vlm4vla.report.table import GAP, Block
 
 CAPTION = (
-    "A task's own score: mean over held-out questions, 0 to 100, with Wilson's interval "
-    "(omni-generation: normal, 0 is the training pictures' mean); it clearly rose where the interval after "
-    "fine-tuning lies above the one before and above what guessing scores. Capability: share of held-out "
-    "general questions that the VLM answers right, all sets together (Wilson), before fine-tuning and after."
+    "A task's own score: mean over held-out questions, 0 to 100, with Wilson's interval where answers are "
+    "right or wrong and a normal one where they are graded (omni-generation: 0 is the training pictures' "
+    "mean). It clearly rose where the interval after fine-tuning lies above the one before and above what "
+    "answers that know nothing of the picture score. Capability: share of held-out general questions that "
+    "the VLM answers right, all sets together (Wilson), before fine-tuning and after."
 )
 
 

@@ -1,4 +1,4 @@
-"""What the mean number of instructions solved in a chain says, and does not say, about its own uncertainty."""
+"""What the mean number of instructions solved in a chain says, and does not say, of its own uncertainty."""
 
 from __future__ import annotations
 

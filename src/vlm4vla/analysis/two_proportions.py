@@ -1,4 +1,4 @@
-"""Two success rates from different trials: Boschloo's exact test and Newcombe's interval of the difference."""
+"""Two success rates from different trials: Boschloo's exact test, Newcombe's interval of the difference."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def _neighbours(successes: float, trials: int) -> list[int]:
     return [below, min(below + 1, trials)]
 
 
-def newcombe(
-    one: float, first: int, other: float, second: int, level: float = LEVEL
-) -> tuple[float, float]:
+def newcombe(one: float, first: int, other: float, second: int, level: float = LEVEL) -> tuple[float, float]:
     """Interval of one/first - other/second from two Wilson intervals (Newcombe 1998, method 10)."""
     p, q = one / first, other / second
     (p_low, p_high), (q_low, q_high) = wilson(one, first, level), wilson(other, second, level)

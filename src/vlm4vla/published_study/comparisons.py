@@ -58,9 +58,7 @@ def compare_all(numbers: Sequence[Number]) -> list[Compared]:
         most = holm([one.p_value for one in tested])
         least = holm([one.p_least for one in tested])
         for one, adjusted, adjusted_least in zip(tested, most, least, strict=True):
-            results.append(
-                Compared(**{**vars(one), "adjusted": adjusted, "adjusted_least": adjusted_least})
-            )
+            results.append(Compared(**{**vars(one), "adjusted": adjusted, "adjusted_least": adjusted_least}))
     return results
 
 

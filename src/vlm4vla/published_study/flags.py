@@ -47,10 +47,13 @@ def _no_count(number: Number) -> Flag | None:
     if cut:
         fits.append(f"{_either(cut)} of {trials}, cut off and not rounded")
     tasks = TASKS[number.benchmark]
-    if whole_percentages(text, tasks):
+    # with 50 trials a task its percentage has no decimals anyway
+    if 100 % (trials // tasks) and whole_percentages(text, tasks):
         fits.append(f"a mean of {tasks} tasks' percentages without decimals")
     exact = float(text) / 100 * trials
-    return Flag(number, f"{text} % is {exact:.2f} of {trials} trials, and no whole number rounds to it", tuple(fits))
+    return Flag(
+        number, f"{text} % is {exact:.2f} of {trials} trials, and no whole number rounds to it", tuple(fits)
+    )
 
 
 def _either(counts: Sequence[int]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -39,9 +38,9 @@ def build(
         name="published_correlation",
         title="Question scores and policy scores, as published",
         caption=(
-            "Correlations that the paper states (arXiv 2601.03309, figure 3). Intervals by Fisher's z and p by "
-            "the t test, from r and the number of backbones alone: they treat backbones as a random sample, "
-            "and most are of one family."
+            "Correlations that the paper states (arXiv 2601.03309, figure 3). Intervals by Fisher's z and p "
+            "by the t test, from r and the number of backbones alone: they treat backbones as a random "
+            "sample, and most are of one family."
             + (
                 " With given question scores: percentile bootstrap over backbones, exact permutation p, and "
                 "the range of r when one backbone is left out."
@@ -179,15 +178,17 @@ def _sentence(row: Row) -> str:
             f"below {least:.2f}, so a correlation of that size is not excluded."
         )
     return (
-        f"{where}: r = {row['value']:.3f} over {row['backbones']} backbones ({names.p_value(row['p_value'])}) "
-        f"leaves a true correlation anywhere from {row['ci_low']:.2f} to {row['ci_high']:.2f}."
+        f"{where}: r = {row['value']:.3f} over {row['backbones']} backbones "
+        f"({names.p_value(row['p_value'])}) leaves a true correlation anywhere from "
+        f"{row['ci_low']:.2f} to {row['ci_high']:.2f}."
     )
 
 
 def _again(row: Row) -> str:
     where, group = names.PAPER_BENCHMARKS[row["benchmark"]], row["model"]
     name = "r" if row["metric"] == "pearson_r" else "rho"
-    told = f"{where}, {group}: {name} = {row['value']:.3f} over {row['backbones']}, {names.p_value(row['p_value'])}"
+    told = f"{where}, {group}: {name} = {row['value']:.3f} over {row['backbones']}, "
+    told += names.p_value(row["p_value"])
     if row["metric"] != "pearson_r":
         return told + "."
     return (

@@ -65,7 +65,7 @@ class Number:
 
     def range(self) -> tuple[float, float]:
         """The values that are printed like this."""
-        whole, _, decimals = self.text.partition(".")
+        decimals = self.text.partition(".")[2]
         half = self.scale * float(Fraction(1, 2 * 10 ** len(decimals))) + self.error
         return self.value - half, self.value + half
 

@@ -40,14 +40,14 @@ _EPISODES = (
     f"LIBERO-10 {TRIALS['libero-10']} trials (10 tasks of 50)"
 )
 _MEANS = (
-    "From an average length alone no interval follows: after +- stands the widest that any chains of that mean "
-    "could have."
+    "From an average length alone no interval follows: after +- stands the widest that any chains of that "
+    "mean could have."
 )
 _TESTS = (
-    "Tests are unpaired and two-sided (success: Boschloo's; average length: normal, with the largest variance "
-    "that is possible), Holm's correction over the table; the paper's policies met the same initial states, "
-    "which would have made paired tests sharper, but no outcomes by initial state are published. One training "
-    "seed: nothing here covers the variance between training runs."
+    "Tests are unpaired and two-sided (success: Boschloo's; average length: normal, with the largest "
+    "variance that is possible), Holm's correction over the table; the paper's policies met the same initial "
+    "states, which would have made paired tests sharper, but no outcomes by initial state are published. One "
+    "training seed: nothing here covers the variance between training runs."
 )
 
 
@@ -239,12 +239,12 @@ def comparisons_table(compared: Sequence[Compared]) -> Table:
     return Table(
         name="published_comparisons",
         title="Which of the published differences survive",
-        caption=f"All {len(compared)} comparisons stand in the CSV. Episodes as stated: {_EPISODES}. {_TESTS}",
+        caption=f"All {len(compared)} comparisons stand in the CSV. Episodes: {_EPISODES}. {_TESTS}",
         records=records,
         blocks=blocks,
         verdicts=[
-            f"{len(surviving)} of {len(compared)} differences survive, {len(undecided)} cannot be decided from "
-            "what is published."
+            f"{len(surviving)} of {len(compared)} differences survive, {len(undecided)} cannot be decided "
+            "from what is published."
         ],
         gaps=[],
         extra=COMPARED,
@@ -284,9 +284,9 @@ def flagged_table(numbers: Sequence[Number], flags: Sequence[Flag]) -> Table:
         name="published_flagged",
         title="Published numbers that do not fit",
         caption=(
-            f"A success rate fits when a whole number of the stated trials ({_EPISODES}) rounds to its printed "
-            "decimals; two and three repetitions of all trials, cut-off decimals, and means of tasks' whole "
-            "percentages are tried where none does. Flagged numbers stay in the tables as they are printed; "
+            f"A success rate fits when a whole number of the stated trials ({_EPISODES}) rounds to its "
+            "printed decimals; two and three repetitions of all trials, cut-off decimals, and means of tasks' "
+            "whole percentages are tried where none does. Flagged numbers stay in the tables as they are printed; "
             "tests take the whole number beside them that is least in favour of a difference."
         ),
         records=records,

@@ -285,9 +285,9 @@ def flagged_table(numbers: Sequence[Number], flags: Sequence[Flag]) -> Table:
         title="Published numbers that do not fit",
         caption=(
             f"A success rate fits when a whole number of the stated trials ({_EPISODES}) rounds to its "
-            "printed decimals; two and three repetitions of all trials, cut-off decimals, and means of tasks' "
-            "whole percentages are tried where none does. Flagged numbers stay in the tables as they are printed; "
-            "tests take the whole number beside them that is least in favour of a difference."
+            "printed decimals; two and three repetitions of all trials, cut-off decimals, and means of "
+            "tasks' whole percentages are tried where none does. Flagged numbers stay in the tables as they "
+            "are printed; tests take the whole number beside them that is least in favour of a difference."
         ),
         records=records,
         blocks=[Block("Flagged", ["number", "printed", "what does not fit", "what would fit"], grid)],

@@ -176,6 +176,15 @@ def run_published(arguments: argparse.Namespace) -> None:
     stage.run(arguments.published, arguments.scores[0] if arguments.scores else None, arguments.output)
 
 
+def run_trace(arguments: argparse.Namespace) -> None:
+    """Print what one number of a table was made from."""
+    folder = importlib.import_module("vlm4vla.provenance.results_folder")
+    results = folder.open_results(arguments.results, arguments.study)
+    importlib.import_module("vlm4vla.provenance.trace").run(
+        results, arguments.table, arguments.row, arguments.column, arguments.json
+    )
+
+
 _FILES = {"type": Path, "nargs": "*", "default": []}
 _OUTPUT = option("--output", type=Path, required=True)
 COMMANDS = {
@@ -208,6 +217,23 @@ COMMANDS = {
             option("--scores", type=Path, nargs="*", default=[], help="a CSV model,score of question scores"),
             _OUTPUT,
         ),
+    ),
+    "trace": Command(
+        "follow one number of a table back to records, checkpoint, settings, commit and inputs",
+        run_trace,
+        (
+            option("table", help="such as main"),
+            option("row", help="model[/auxiliary][/variant][/benchmark]"),
+            option(
+                "column",
+                help="metric or benchmark:metric; for another number than the value add :ci_low, "
+                "p_value, difference, ...",
+            ),
+            option("--results", type=Path, help="a study's folder, such as results/embedded"),
+            option("--study", help="a study below results/, in place of --results"),
+            option("--json", action="store_true", help="for programs"),
+        ),
+        timed=False,
     ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
 }

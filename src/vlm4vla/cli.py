@@ -185,6 +185,24 @@ def run_trace(arguments: argparse.Namespace) -> None:
     )
 
 
+def run_pack(arguments: argparse.Namespace) -> None:
+    """Pack a results folder for publication."""
+    importlib.import_module("vlm4vla.provenance.pack").run(
+        arguments.results, arguments.output, arguments.weights, arguments.config, arguments.licence
+    )
+
+
+def run_check(arguments: argparse.Namespace) -> None:
+    """Verify a packed study."""
+    importlib.import_module("vlm4vla.provenance.check").run(arguments.packed)
+
+
+def run_compare(arguments: argparse.Namespace) -> None:
+    """Compare two results folders."""
+    stage = importlib.import_module("vlm4vla.comparison.stage")
+    stage.run(arguments.first, arguments.second, arguments.output)
+
+
 _FILES = {"type": Path, "nargs": "*", "default": []}
 _OUTPUT = option("--output", type=Path, required=True)
 COMMANDS = {
@@ -232,6 +250,42 @@ COMMANDS = {
             option("--results", type=Path, help="a study's folder, such as results/embedded"),
             option("--study", help="a study below results/, in place of --results"),
             option("--json", action="store_true", help="for programs"),
+        ),
+        timed=False,
+    ),
+    "pack": Command(
+        "pack a study's results for publication, as a Workflow Run RO-Crate",
+        run_pack,
+        (
+            option("results", type=Path, help="a study's folder, such as results/embedded"),
+            option("--output", type=Path, required=True, help="a .zip file"),
+            option("--weights", action="store_true", help="with the weights of backbones and policies"),
+            option(
+                "--config",
+                type=Path,
+                nargs="+",
+                default=[],
+                help="config.yaml and layers over it, if the study was not made with those of its scale",
+            ),
+            option("--licence", default="Apache-2.0", help="SPDX identifier (default: %(default)s)"),
+        ),
+        timed=False,
+    ),
+    "check": Command(
+        "verify every file of a packed study",
+        run_check,
+        (option("packed", type=Path, help="the zip file, or the folder it was unpacked to"),),
+        timed=False,
+    ),
+    "compare": Command(
+        "compare two studies' results cell by cell, with tests",
+        run_compare,
+        (
+            option("first", type=Path, help="a study's folder, such as results/embedded"),
+            option("second", type=Path, help="another's"),
+            option(
+                "--output", type=Path, help="a .md or .csv file; both are written. Without: Markdown here"
+            ),
         ),
         timed=False,
     ),

@@ -23,13 +23,11 @@ class Results:
     def __init__(self, root: Path):
         self.root = Path(root)
         if not self.root.is_dir():
-            raise UserError(
-                f"{str(root)!r}: no such folder: write a study's results, such as results/embedded"
-            )
+            raise UserError(f"{str(root)!r}: no such folder: write a study's, such as results/embedded")
         if not any((self.root / name).is_dir() for name in ("analysis", "rollouts")):
             raise UserError(
-                f"{str(root)!r}: holds neither analysis/ nor rollouts/: write the folder of one study, such as "
-                "results/embedded"
+                f"{str(root)!r}: holds neither analysis/ nor rollouts/: write the folder of one study, "
+                "such as results/embedded"
             )
 
     def tables(self) -> list[str]:

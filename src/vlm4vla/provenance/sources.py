@@ -39,7 +39,7 @@ class Source:
 
 
 def find_source(results: Results, analysis: Mapping[str, Any], row: Mapping[str, Any], number: str) -> Source:
-    """The source of `row`'s `number` in the table that `analysis` is of. Raises UserError for missing files."""
+    """The source of `row`'s `number` in the table of `analysis`. Raises UserError for missing files."""
     metric, benchmark = row["metric"], row["benchmark"]
     reader: Callable[..., Source]
     if metric in ("pearson_r", "spearman_rho"):

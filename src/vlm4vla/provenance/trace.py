@@ -20,8 +20,8 @@ _SAME = 1e-9  # relative: JSON holds every digit of a float
 
 
 def run(results: Results, table: str, row: str, column: str, as_json: bool) -> None:
-    """Print the trace. Raises UserError, after printing, when a file changed or is missing, or when the number
-    is another now."""
+    """Print the trace. Raises UserError, after printing, when a file changed or is missing, or when the
+    number is another now."""
     found = trace(results, table, row, column)
     print(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
     problems = found["problems"]
@@ -142,8 +142,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  sha256 {rollout['sha256']}, {rollout['episodes']} episodes"
         yield f"  protocol: {rollout['protocol']}"
         yield f"  checkpoint {rollout['checkpoint']}"
-        if rollout["checkpoint_folder"]:
-            yield f"  checkpoint's folder {rollout['checkpoint_folder']}: weights {rollout['checkpoint_state']}"
+        folder, state = rollout["checkpoint_folder"], rollout["checkpoint_state"]
+        if folder:
+            yield f"  checkpoint's folder {folder}: weights {state}"
     for path, artefact in found["artefacts"].items():
         yield f"{artefact['stage']}: {path}"
         yield f"  sha256 {artefact['sha256']}"

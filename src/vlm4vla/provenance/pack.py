@@ -29,8 +29,9 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
     """Write `output` and say what is in it.
 
     `configs`: config.yaml and the layers over it with which the study was made, in order; without any,
-    config.yaml here, and the layer of the study's scale where that is another than config.yaml's. Raises UserError
-    (one line) for a folder without tables, a missing or other configuration, and another name than a zip file's.
+    config.yaml here, and the layer of the study's scale where that is another than config.yaml's. Raises
+    UserError (one line) for a folder without tables, a missing or other configuration, and another name than
+    a zip file's.
     """
     if output.suffix != ".zip" or output.is_dir():
         raise UserError(f"--output {str(output)!r}: write the name of a file that ends in .zip")

@@ -14,6 +14,9 @@ from vlm4vla import cli
 from vlm4vla.artefacts import UserError
 from vlm4vla.provenance.results_folder import Results
 from vlm4vla.provenance.trace import trace
+from vlm4vla.published_study import stage
+
+PUBLISHED = Path(__file__).parents[2] / "workflow" / "published"
 
 CELL = ("freeze", "kosmos-2/full", "bridge:success_rate")
 
@@ -133,6 +136,13 @@ def test_words_that_name_no_cell(traced, words, told):
     with pytest.raises(UserError, match=told) as fault:
         trace(Results(traced), *words)
     assert "\n" not in str(fault.value)
+
+
+def test_published_study_names_its_sources(traced, capsys):
+    stage.run(PUBLISHED, None, Path("results/published"))
+    words = ["main", "kosmos-2", "bridge:success_rate", "--results", "results/published"]
+    assert cli.main(["trace", *words]) == 0
+    assert "main.csv (sha256 " in capsys.readouterr().out
 
 
 def test_names_as_a_reader_sees_them(traced):

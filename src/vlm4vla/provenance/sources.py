@@ -41,6 +41,10 @@ class Source:
 def find_source(results: Results, analysis: Mapping[str, Any], row: Mapping[str, Any], number: str) -> Source:
     """The source of `row`'s `number` in the table of `analysis`. Raises UserError for missing files."""
     metric, benchmark = row["metric"], row["benchmark"]
+    if "published" in analysis["settings"]:  # the study of the paper's numbers alone
+        hashes = analysis["settings"]["published"]
+        told = ", ".join(f"{name} (sha256 {digest})" for name, digest in hashes.items())
+        return Source(None, why=f"from the paper's numbers in workflow/published/: {told}")
     reader: Callable[..., Source]
     if metric in ("pearson_r", "spearman_rho"):
         reader = _correlation

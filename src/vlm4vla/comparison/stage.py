@@ -67,12 +67,12 @@ def build(first: str, second: str, compared: Compared) -> Table:
         name="comparison",
         title="Two studies, cell by cell",
         caption=(
-            f"A: {first}. B: {second}. In brackets: 95 % intervals. Where both met the same initial states "
-            "under the same protocol, differences are paired by state (McNemar's or sign-flip test, bootstrap "
-            "interval); elsewhere they are not (Boschloo's test and Newcombe's interval for success of one "
-            "training seed, else a permutation test with a bootstrap interval). Tests are two-sided; Holm's "
-            "correction is over all cells that both folders have. The variance between training runs is in "
-            "no interval: two runs of one recipe may differ by more than the episodes say."
+            f"A: {first}. B: {second}. In brackets: 95 % intervals. Where both met the same initial "
+            "states under the same protocol, differences are paired by state (McNemar's or sign-flip test, "
+            "bootstrap interval); elsewhere they are not (Boschloo's test and Newcombe's interval for "
+            "success of one training seed, else a permutation test with a bootstrap interval). Tests are "
+            "two-sided; Holm's correction is over all cells that both folders have. The variance between "
+            "training runs is in no interval: two runs of one recipe may differ by more than the episodes say."
         ),
         records=records,
         blocks=blocks,

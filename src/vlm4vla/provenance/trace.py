@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from vlm4vla.artefacts import UserError, canonical_json, checkpoint_hash, file_hash
@@ -86,6 +87,11 @@ def _rollout(chain: Chain, cell: Cell, seed: int, path: Path) -> dict[str, Any]:
         problems.append(f"{path}: its episodes are of another checkpoint than its provenance says")
     if record.get("episodes") not in (None, len(episodes)):
         problems.append(f"{path}: {len(episodes)} episodes, its provenance says {record['episodes']}")
+    if record.get("mean_solved") is not None:
+        solved = float(np.mean(episodes["solved"].to_numpy()))
+        if not math.isclose(solved, record["mean_solved"], rel_tol=_SAME, abs_tol=_SAME):
+            told = f"{solved:.6g} solved in the mean, its provenance says {record['mean_solved']:.6g}"
+            problems.append(f"{path}: {told}")
     folder, state = None, None
     if artefact and "vla" in artefact.inputs:
         folder = Path(artefact.inputs["vla"]).parent

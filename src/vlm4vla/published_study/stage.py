@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm4vla.artefacts import file_hash, write_json
+from vlm4vla.artefacts import file_hash, write_json, write_text
 from vlm4vla.published_study import correlation_table, tables
 from vlm4vla.published_study.comparisons import compare_all
 from vlm4vla.published_study.flags import find_flags
@@ -34,5 +34,7 @@ def run(published: Path, scores: Path | None, output: Path) -> list[Path]:
     settings |= {} if scores is None else {"scores": file_hash(scores)}
     for name in TABLES:
         made[name].write(output / "tables", name)
+        if name == "comparisons":
+            write_text(output / "tables" / f"{name}.tex", tables.pages(made[name]))
         write_json(output / "analysis" / f"{name}.json", made[name].analysis(settings))
     return [output / name for name in outputs()]

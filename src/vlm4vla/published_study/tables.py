@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from vlm4vla.published_study.comparisons import FALLS, OPEN, SURVIVES, Compared
@@ -34,6 +35,7 @@ COMPARED = (
     "verdict",
 )
 FLAGGED = ("auxiliary", "table", "printed", "reason", "would_fit")
+LISTED = 40  # comparisons that a table of scores shows; more fill a page of their own
 _MARK = "*"
 _EPISODES = (
     f"CALVIN ABC-D {TRIALS['calvin']} chains, SimplerEnv Bridge {TRIALS['bridge']} trials (4 tasks of 24), "
@@ -60,16 +62,15 @@ def score_table(
     odd = [flag for flag in flags if flag.number.table == table]
     title, source = TITLES[table]
     blocks = [_scores(own, odd)]
-    listed = mine if table != "main" else [one for one in mine if one.verdict == SURVIVES]
-    if listed:
-        name = "Comparisons" if table != "main" else "Comparisons that survive"
-        blocks.append(comparison_block(name, listed))
+    if len(mine) <= LISTED:
+        blocks.append(comparison_block("Comparisons", mine))
     caption = [
         f"Published: arXiv 2601.03309, {source}. Episodes as stated: {_EPISODES}.",
         "In brackets: 95 % intervals (Wilson for success; normal with the variance that success at 1 to 5 "
         "imply for average length, widened by the reading error).",
         _MEANS if any(number.interval() is None for number in own) else "",
         _TESTS,
+        "" if len(mine) <= LISTED else "Every comparison stands in the table of comparisons.",
         f"{_MARK} not possible as printed, see the table of flagged numbers." if odd else "",
     ]
     return Table(
@@ -234,8 +235,13 @@ def comparisons_table(compared: Sequence[Compared]) -> Table:
     ]
     surviving = [one for one in compared if one.verdict == SURVIVES]
     undecided = [one for one in compared if one.verdict == OPEN]
-    blocks = [comparison_block("Survive", surviving)] if surviving else []
-    blocks += [comparison_block("Not decided by the published numbers", undecided)] if undecided else []
+    blocks = []
+    for verdict in (SURVIVES, OPEN):
+        for benchmark in dict.fromkeys(one.first.benchmark for one in compared):
+            here = [one for one in compared if (one.verdict, one.first.benchmark) == (verdict, benchmark)]
+            if here:
+                title = f"{names.PAPER_BENCHMARKS[benchmark]}: {verdict}"
+                blocks.append(comparison_block(title, here))
     return Table(
         name="published_comparisons",
         title="Which of the published differences survive",
@@ -249,6 +255,15 @@ def comparisons_table(compared: Sequence[Compared]) -> Table:
         gaps=[],
         extra=COMPARED,
     )
+
+
+def pages(table: Table) -> str:
+    """LaTeX of a table whose blocks fill more than one page: a float each, the caption under the first."""
+    floats = []
+    for number, block in enumerate(table.blocks):
+        first = {} if number == 0 else {"caption": "Continued.", "verdicts": []}
+        floats.append(replace(table, name=f"{table.name}_{number + 1}", blocks=[block], **first).latex())
+    return "\n".join(floats)
 
 
 def flagged_table(numbers: Sequence[Number], flags: Sequence[Flag]) -> Table:

@@ -72,7 +72,7 @@ def build(first: str, second: str, compared: Compared) -> Table:
             "bootstrap interval); elsewhere they are not (Boschloo's test and Newcombe's interval for "
             "success of one training seed, else a permutation test with a bootstrap interval). Tests are "
             "two-sided; Holm's correction is over all cells that both folders have. The variance between "
-            "training runs is in no interval: two runs of one recipe may differ by more than the episodes say."
+            "training runs is in no interval: two runs of one recipe may differ more than the episodes say."
         ),
         records=records,
         blocks=blocks,

@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 OPTIONS := --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy --logger study \
 	$(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
-	table_fast_injection correlation
+	table_fast_injection correlation published
 
 .PHONY: help env test lint schema $(TARGETS)
 
@@ -20,6 +20,7 @@ help:
 	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
 	@echo "make table_main     one table; also table_freeze, table_scratch, table_auxiliary,"
 	@echo "                    table_fast_injection, correlation"
+	@echo "make published      the same analysis of the paper's numbers alone, in seconds"
 	@echo "make test, lint     the tests; the linters"
 	@echo "make env            the environment in $(VENV), from requirements.lock"
 

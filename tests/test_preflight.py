@@ -66,6 +66,24 @@ def test_disk_without_room(raw):
         check_results(tight)
 
 
+def test_published_needs_nothing_of_what_training_needs(raw):
+    raw["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": "nothing"}
+    raw["minimum_free_gb"] = 1e9
+    assert open_study(raw, ["published"]).published_study()
+    with pytest.raises(UserError, match="minimum_free_gb"):
+        open_study(raw, ["published", "all_tables"])
+
+
+def test_name_of_the_published_study_is_taken(raw):
+    with pytest.raises(UserError, match=r"study: 'published' is where the paper's numbers go"):
+        open_study(raw | {"study": "published"})
+
+
+def test_published_scores_that_are_not_there(raw):
+    with pytest.raises(UserError, match=r"published_scores: no file 'no.csv'"):
+        open_study(raw | {"published_scores": "no.csv"})
+
+
 def test_hub_checkpoint_is_not_looked_for_on_disk(raw):
     raw["backbones"]["real"] = {
         "family": "kosmos-2",

@@ -52,6 +52,14 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def checkpoint_hash(vla: Path) -> str:
+    """SHA-256 over the hashes of all weights of a VLA folder (hex)."""
+    hashes = [
+        file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts
+    ]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path` in one step, on failure it goes."""

@@ -1,4 +1,7 @@
-"""The command `vlm4vla`: one sub-command a stage. Heavy modules are imported by the stage that runs."""
+"""The command `vlm4vla`: one sub-command a stage, and tools on what stages have made.
+
+Heavy modules are imported by the command that runs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +39,25 @@ STAGES = {
 OPTIONAL = {"vla"}  # inputs that a stage may lack: floor and ceiling have no VLA
 
 
+def option(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """An argument of a command, as `add_argument` takes it."""
+    return names, how
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command beside the stages. `run` takes the parsed arguments; `timed`: its end is told, with the
+    seconds it took, which would spoil an output that programs read."""
+
+    help: str
+    run: Callable[[argparse.Namespace], None]
+    arguments: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+    timed: bool = True
+
+
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    top = argparse.ArgumentParser(prog="vlm4vla", description="Stages of the VLM4VLA study.")
+    top = argparse.ArgumentParser(prog="vlm4vla", description="Stages of the VLM4VLA study, and its tools.")
     commands = top.add_subparsers(dest="command", required=True)
     for stage, (_, _, inputs) in STAGES.items():
         command = commands.add_parser(stage, help=f"run the stage {stage}")
@@ -45,23 +65,10 @@ def parser() -> argparse.ArgumentParser:
         for name in inputs:
             command.add_argument(f"--{name}", type=Path, required=name not in OPTIONAL, help="a folder")
         command.add_argument("--output", type=Path, required=True)
-    table = commands.add_parser("table", help="write a table, its figures and the numbers behind both")
-    table.add_argument("--settings", required=True, help="the table's settings, as JSON")
-    table.add_argument("--episodes", type=Path, nargs="+", required=True)
-    table.add_argument("--capability", type=Path, nargs="*", default=[])
-    table.add_argument("--curves", type=Path, nargs="*", default=[])
-    table.add_argument("--auxiliary", type=Path, nargs="*", default=[])
-    table.add_argument("--fast", type=Path, nargs="*", default=[])
-    table.add_argument("--published", type=Path, required=True)
-    table.add_argument("--output", type=Path, required=True)
-    cell = commands.add_parser("cell", help="write one cell as a small table")
-    cell.add_argument("--settings", required=True, help="the cell's settings, as JSON")
-    cell.add_argument("--episodes", type=Path, nargs="+", required=True)
-    cell.add_argument("--capability", type=Path, nargs="*", default=[])
-    cell.add_argument("--auxiliary", type=Path, nargs="*", default=[])
-    cell.add_argument("--output", type=Path, required=True, help="a .csv file; .md and .tex go beside it")
-    schema = commands.add_parser("schema", help="write the JSON schema of config.yaml")
-    schema.add_argument("--output", type=Path, required=True)
+    for name, tool in COMMANDS.items():
+        command = commands.add_parser(name, help=tool.help)
+        for names, how in tool.arguments:
+            command.add_argument(*names, **how)
     return top
 
 
@@ -158,6 +165,134 @@ def run_cell(arguments: argparse.Namespace) -> None:
     )
 
 
+def run_schema(arguments: argparse.Namespace) -> None:
+    """Write the JSON schema of config.yaml."""
+    write_json(arguments.output, config.schema())
+
+
+def run_published(arguments: argparse.Namespace) -> None:
+    """Analyse the paper's numbers alone."""
+    stage = importlib.import_module("vlm4vla.published_study.stage")
+    stage.run(arguments.published, arguments.scores[0] if arguments.scores else None, arguments.output)
+
+
+def run_trace(arguments: argparse.Namespace) -> None:
+    """Print what one number of a table was made from."""
+    folder = importlib.import_module("vlm4vla.provenance.results_folder")
+    results = folder.open_results(arguments.results, arguments.study)
+    importlib.import_module("vlm4vla.provenance.trace").run(
+        results, arguments.table, arguments.row, arguments.column, arguments.json
+    )
+
+
+def run_pack(arguments: argparse.Namespace) -> None:
+    """Pack a results folder for publication."""
+    importlib.import_module("vlm4vla.provenance.pack").run(
+        arguments.results, arguments.output, arguments.weights, arguments.config, arguments.licence
+    )
+
+
+def run_check(arguments: argparse.Namespace) -> None:
+    """Verify a packed study."""
+    importlib.import_module("vlm4vla.provenance.check").run(arguments.packed)
+
+
+def run_compare(arguments: argparse.Namespace) -> None:
+    """Compare two results folders."""
+    stage = importlib.import_module("vlm4vla.comparison.stage")
+    stage.run(arguments.first, arguments.second, arguments.output)
+
+
+_FILES = {"type": Path, "nargs": "*", "default": []}
+_OUTPUT = option("--output", type=Path, required=True)
+COMMANDS = {
+    "table": Command(
+        "write a table, its figures and the numbers behind both",
+        run_table,
+        (
+            option("--settings", required=True, help="the table's settings, as JSON"),
+            option("--episodes", type=Path, nargs="+", required=True),
+            *(option(f"--{name}", **_FILES) for name in ("capability", "curves", "auxiliary", "fast")),
+            option("--published", type=Path, required=True),
+            _OUTPUT,
+        ),
+    ),
+    "cell": Command(
+        "write one cell as a small table",
+        run_cell,
+        (
+            option("--settings", required=True, help="the cell's settings, as JSON"),
+            option("--episodes", type=Path, nargs="+", required=True),
+            *(option(f"--{name}", **_FILES) for name in ("capability", "auxiliary")),
+            option("--output", type=Path, required=True, help="a .csv file; .md and .tex go beside it"),
+        ),
+    ),
+    "published": Command(
+        "analyse the paper's numbers alone",
+        run_published,
+        (
+            option("--published", type=Path, required=True, help="the folder of the paper's numbers"),
+            option("--scores", type=Path, nargs="*", default=[], help="a CSV model,score of question scores"),
+            _OUTPUT,
+        ),
+    ),
+    "trace": Command(
+        "follow one number of a table back to records, checkpoint, settings, commit and inputs",
+        run_trace,
+        (
+            option("table", help="such as main"),
+            option("row", help="model[/auxiliary][/variant][/benchmark]"),
+            option(
+                "column",
+                help="metric or benchmark:metric; for another number than the value add :ci_low, "
+                "p_value, difference, ...",
+            ),
+            option("--results", type=Path, help="a study's folder, such as results/embedded"),
+            option("--study", help="a study below results/, in place of --results"),
+            option("--json", action="store_true", help="for programs"),
+        ),
+        timed=False,
+    ),
+    "pack": Command(
+        "pack a study's results for publication, as a Workflow Run RO-Crate",
+        run_pack,
+        (
+            option("results", type=Path, help="a study's folder, such as results/embedded"),
+            option("--output", type=Path, required=True, help="a .zip file"),
+            option("--weights", action="store_true", help="with the weights of backbones and policies"),
+            option(
+                "--config",
+                type=Path,
+                nargs="+",
+                default=[],
+                help="config.yaml and layers over it, if the study was not made with those of its scale",
+            ),
+            option("--licence", default="Apache-2.0", help="SPDX identifier (default: %(default)s)"),
+        ),
+        timed=False,
+    ),
+    "check": Command(
+        "verify every file of a packed study",
+        run_check,
+        (option("packed", type=Path, help="the zip file, or the folder it was unpacked to"),),
+        timed=False,
+    ),
+    "compare": Command(
+        "compare two studies' results cell by cell, with tests",
+        run_compare,
+        (
+            option("first", type=Path, help="a study's folder, such as results/embedded"),
+            option("second", type=Path, help="another's"),
+            option(
+                "--output", type=Path, help="a .md or .csv file; both are written. Without: Markdown here"
+            ),
+        ),
+        timed=False,
+    ),
+    "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake is one line on standard error and exit status 1."""
     # Before torch or numpy load: one thread a job, the workflow runs as many jobs as there are cores.
@@ -165,20 +300,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     parsed = parser().parse_args(arguments)
+    tool = COMMANDS.get(parsed.command)
     started = time.monotonic()
     try:
-        if parsed.command == "schema":
-            write_json(parsed.output, config.schema())
-        elif parsed.command == "table":
-            run_table(parsed)
-        elif parsed.command == "cell":
-            run_cell(parsed)
-        else:
+        if tool is None:
             run_stage(parsed)
+        else:
+            tool.run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
+    if tool is None or tool.timed:
+        print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 
 

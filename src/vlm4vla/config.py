@@ -344,6 +344,7 @@ class Config(Strict):
     experts: dict[Name, Expert] = Field(default_factory=dict)
     tables: Annotated[dict[TableName, Cells], Field(min_length=1)]
     minimum_free_gb: Annotated[float, Field(ge=0)] = 3.0
+    published_scores: str | None = None  # CSV model,score of the real backbones, for the target `published`
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

@@ -14,6 +14,7 @@ from vlm4vla.backbones import FAMILIES, NOT_READ
 from vlm4vla.backbones.placing import check_family
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config import Config, load_config, nearest
+from vlm4vla.published_study import outputs as published_study
 from vlm4vla.study import TARGETS, Study
 
 
@@ -26,6 +27,14 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
     targets = [str(target) for target in targets]
     for target in targets:
         check_target(study, target)
+    if study.config.study == published_study.TARGET:
+        raise UserError(
+            f"config.yaml: study: {study.config.study!r} is where the paper's numbers go: write another"
+        )
+    check_scores(study.config)
+    if targets and all(_is_published(study, target) for target in targets):
+        check_writable(study.config)  # nothing is trained: what training needs is not asked for
+        return study
     check_results(study.config)
     for name, backbone in study.config.backbones.items():
         if backbone.family not in FAMILIES:
@@ -57,9 +66,24 @@ def check_experts(config: Config) -> None:
             )
 
 
+def _is_published(study: Study, target: str) -> bool:
+    return target == published_study.TARGET or target in study.published_study()
+
+
+def check_scores(config: Config) -> None:
+    """Refuse question scores for the published study that are not there."""
+    if config.published_scores is not None and not Path(config.published_scores).is_file():
+        raise UserError(
+            f"config.yaml: published_scores: no file {config.published_scores!r}: write the path of a CSV "
+            "with the columns model,score, or leave the key out"
+        )
+
+
 def check_target(study: Study, target: str) -> None:
     """Refuse a target that no rule makes: an unknown name, or a path with an unknown name in it."""
     root = f"{study.root}/"
+    if _is_published(study, target):
+        return
     if target in TARGETS:
         if not study.targets(target):
             raise UserError(
@@ -70,7 +94,8 @@ def check_target(study: Study, target: str) -> None:
     if not target.startswith(root):
         if "/" in target:
             raise UserError(f"target {target!r}: this study makes files below {root}: write a path there")
-        raise UserError(f"target {target!r}: unknown target: {nearest(target, TARGETS)}")
+        known = [*TARGETS, published_study.TARGET]
+        raise UserError(f"target {target!r}: unknown target: {nearest(target, known)}")
     _check_path(study, target, target.removeprefix(root).split("/"))
 
 
@@ -111,8 +136,8 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
             raise UserError(f"target {target!r}: unknown {label} {name!r}: {nearest(name, known[kind])}")
 
 
-def check_results(config: Config) -> None:
-    """Refuse a results folder that cannot be written, or a disk with less room than `minimum_free_gb`."""
+def check_writable(config: Config) -> None:
+    """Refuse a results folder that cannot be written."""
     folder = Path(config.results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +148,12 @@ def check_results(config: Config) -> None:
             f"results: folder {config.results!r} cannot be written ({error.strerror}): "
             "write a folder that can, or mend its permissions"
         ) from None
+
+
+def check_results(config: Config) -> None:
+    """Refuse a results folder that cannot be written, or a disk with less room than `minimum_free_gb`."""
+    check_writable(config)
+    folder = Path(config.results)
     free = shutil.disk_usage(folder).free / 1e9
     if free < config.minimum_free_gb:
         raise UserError(

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
+from vlm4vla.published_study import outputs as published_study
 from vlm4vla.report.outputs import TABLES, outputs
 from vlm4vla.settings import (
     AuxiliaryDataSettings,
@@ -189,6 +190,21 @@ class Study:
     def published_beside(self, table: str) -> list[str]:
         """Further published numbers that `table` reads."""
         return ["workflow/published/main.csv"] if table == "correlation" else []
+
+    def published_study(self) -> list[str]:
+        """Files of the target `published`: the analysis of the paper's numbers alone."""
+        return [f"{self.published_root}/{name}" for name in published_study.outputs()]
+
+    @property
+    def published_root(self) -> str:
+        return f"{self.config.results}/{published_study.TARGET}"
+
+    def published_sources(self) -> list[str]:
+        return [f"workflow/published/{name}" for name in published_study.SOURCES]
+
+    def published_scores(self) -> list[str]:
+        """The user's question scores, if there are any."""
+        return [self.config.published_scores] if self.config.published_scores else []
 
     def table_episodes(self, table: str) -> list[str]:
         """Episode tables that `table` is made of."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlm4vla.artefacts import UserError
 
 # column of the CSV -> benchmark, metric, what turns the printed number into the table's unit
-_COLUMNS = {
+COLUMNS = {
     "calvin_abcd_avg_len": ("calvin", "average_length", 1.0),
     "simpler_bridge_success": ("bridge", "success_rate", 0.01),
     "libero_10_success": ("libero-10", "success_rate", 0.01),
@@ -38,7 +38,8 @@ class PublishedCorrelation:
     note: str
 
 
-def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file as they are printed. Raises UserError when it or one of `columns` is missing."""
     try:
         with path.open(newline="") as handle:
             rows = list(csv.DictReader(handle))
@@ -51,12 +52,12 @@ def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
 
 def read_published(folder: Path, table: str) -> Published:
     """`folder`/{main,freeze}.csv. A row without `variant` is a full VLA. Raises UserError."""
-    rows = _rows(folder / f"{table}.csv", {"model"})
+    rows = read_rows(folder / f"{table}.csv", {"model"})
     values, notes = {}, {}
     for row in rows:
         if row.get("note"):
             notes[row["model"]] = row["note"]
-        for column, (benchmark, metric, scale) in _COLUMNS.items():
+        for column, (benchmark, metric, scale) in COLUMNS.items():
             if row.get(column):
                 key = (row["model"], row.get("variant") or "full", benchmark, metric, "none")
                 # percentages have at most two decimals; rounding hides what 0.01 cannot represent
@@ -69,7 +70,7 @@ def read_published_auxiliary(folder: Path) -> Published:
     path = folder / "auxiliary_calvin.csv"
     columns = {f"task{count}": f"success_at_{count}" for count in range(1, 6)}
     values = {}
-    for row in _rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}):
+    for row in read_rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}):
         found = {metric: float(row[column]) for column, metric in columns.items()}
         found["average_length"] = round(len(columns) * float(row["avg_len_over_5"]), 6)
         for metric, value in found.items():
@@ -83,7 +84,7 @@ def read_published_fast(folder: Path) -> Published:
     path = folder / "fast_injection.csv"
     variants = {"frozen": "freeze-vision", "trained": "full"}
     values = {}
-    for row in _rows(path, {"model", "vlm_finetune", "vla_vision_encoder", "simpler_bridge_success"}):
+    for row in read_rows(path, {"model", "vlm_finetune", "vla_vision_encoder", "simpler_bridge_success"}):
         if row["vla_vision_encoder"] not in variants:
             raise UserError(
                 f"{path}: vla_vision_encoder {row['vla_vision_encoder']!r}: write {' or '.join(variants)}"
@@ -96,7 +97,7 @@ def read_published_fast(folder: Path) -> Published:
 def read_published_correlation(folder: Path) -> dict[tuple[str, str], PublishedCorrelation]:
     """`folder`/correlation.csv by (benchmark, question set). Raises UserError."""
     path = folder / "correlation.csv"
-    rows = _rows(path, {"benchmark", "question_set", "backbones", "pearson_r", "note"})
+    rows = read_rows(path, {"benchmark", "question_set", "backbones", "pearson_r", "note"})
     return {
         (row["benchmark"], row["question_set"]): PublishedCorrelation(
             int(row["backbones"]), float(row["pearson_r"]) if row["pearson_r"] else None, row["note"]

@@ -72,15 +72,16 @@ class Table:
     extra: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
 
-    def write(self, folder: Path, name: str) -> None:
-        """Write {name}.csv, {name}.md and {name}.tex into `folder`, each atomically."""
+    def write(self, folder: Path, name: str, latex: bool = True) -> None:
+        """Write {name}.csv, {name}.md and, with `latex`, {name}.tex into `folder`, each atomically."""
         with atomic_path(folder / f"{name}.csv") as path, path.open("w", newline="") as handle:
             writer = csv.writer(handle, lineterminator="\n")
             columns = (*TIDY, *self.extra)
             writer.writerow(columns)
             writer.writerows([_plain(record.get(column)) for column in columns] for record in self.records)
         write_text(folder / f"{name}.md", self.markdown())
-        write_text(folder / f"{name}.tex", self.latex())
+        if latex:
+            write_text(folder / f"{name}.tex", self.latex())
 
     def analysis(self, settings: Any) -> dict[str, Any]:
         """The table as JSON values: settings, tidy records, verdicts, gaps and details."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from vlm4vla.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_text
+from vlm4vla.artefacts import (
+    Provenance,
+    atomic_path,
+    checkpoint_hash,
+    file_hash,
+    settings_hash,
+    write_text,
+)
 from vlm4vla.progress import Progress
 from vlm4vla.rollout import actors, records
 from vlm4vla.rollout.runner import FILM_EVERY, Stage, run_batch
@@ -19,14 +25,6 @@ from vlm4vla.simulation.tasks import get_benchmark
 
 SHARD = 50  # episodes that step together; a killed rollout loses at most these
 ZOOM = 3
-
-
-def checkpoint_hash(vla: Path) -> str:
-    """SHA-256 over the hashes of all weights of a VLA folder (hex)."""
-    hashes = [
-        file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts
-    ]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
@@ -99,7 +97,8 @@ def run(settings: RolloutSettings, *, vla: Path | None = None, output: Path) -> 
         records.write(path, records.table(settings, checkpoint, part, outcomes, first))
         progress.update(first + len(part))
     rows = records.merge(paths, output / "episodes.parquet", len(episodes))
-    provenance.write(output / "provenance.json", checkpoint=checkpoint, **_summary(rows))
+    files = {"episodes.parquet": file_hash(output / "episodes.parquet")}
+    provenance.write(output / "provenance.json", checkpoint=checkpoint, files=files, **_summary(rows))
 
 
 def _summary(rows: pa.Table) -> dict[str, float | int]:

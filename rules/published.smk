@@ -1,0 +1,24 @@
+# The analysis of the paper's numbers alone: no training, no rollout.
+rule published:
+    input:
+        published=STUDY.published_sources(),
+        scores=STUDY.published_scores(),
+    output:
+        STUDY.published_study(),
+    log:
+        f"{STUDY.published_root}/logs/published.log",
+    benchmark:
+        f"{STUDY.published_root}/benchmarks/published.tsv"
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        folder=subpath(output[0], ancestor=2),
+        published=subpath(input[0], parent=True),
+    message:
+        "published: the paper's numbers"
+    shell:
+        "exec vlm4vla published --published {params.published:q} --scores {input.scores:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,90 @@
+"""`vlm4vla check`: is a packed study whole, as a zip file or as the folder it was unpacked to?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.provenance.crate import METADATA
+from vlm4vla.provenance.pack import SUMS
+
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+def run(packed: Path) -> None:
+    """Compare every file with its hash and say how many there are. Raises UserError naming the first file
+    that is missing, changed or not listed."""
+    count = check(packed)
+    print(f"{packed}: {count} files, all as they were packed")
+
+
+def check(packed: Path) -> int:
+    """How many files were compared. Raises UserError (one line) for the first fault."""
+    if packed.is_dir():
+        return _check(packed, _Folder(packed))
+    if not packed.is_file():
+        raise UserError(f"{packed}: no such file: write a packed study, or the folder it was unpacked to")
+    try:
+        with zipfile.ZipFile(packed) as archive:
+            return _check(packed, _Zip(archive))
+    except zipfile.BadZipFile:
+        raise UserError(f"{packed}: not a whole zip file: copy or download it again") from None
+
+
+class _Folder:
+    def __init__(self, root: Path):
+        self.root = root
+        self.names = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, archive: zipfile.ZipFile):
+        self.archive = archive
+        self.names = {name for name in archive.namelist() if not name.endswith("/")}
+
+    def read(self, name: str) -> bytes:
+        return self.archive.read(name)
+
+
+def _check(packed: Path, files: _Folder | _Zip) -> int:
+    def fault(name: str, what: str) -> UserError:
+        return UserError(f"{packed}: {name}: {what}: unpack or download it again")
+
+    if SUMS not in files.names:
+        raise UserError(f"{packed}: no {SUMS}: write a study that `vlm4vla pack` packed")
+    sums = {}
+    for line in files.read(SUMS).decode(errors="replace").splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise fault(SUMS, f"holds the line {line[:60]!r}, which is no hash and name")
+        sums[match[2]] = match[1]
+    if METADATA not in sums:
+        raise fault(SUMS, f"does not list {METADATA}")
+    for name, expected in sums.items():
+        if name not in files.names:
+            raise fault(name, "missing")
+        try:
+            found = hashlib.sha256(files.read(name)).hexdigest()
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
+            raise fault(name, "cannot be read") from None
+        if found != expected:
+            raise fault(name, "changed")
+    for name in sorted(files.names - set(sums) - {SUMS}):
+        raise UserError(f"{packed}: {name}: not of the packed study: remove it")
+    described = {
+        entity["@id"]: entity.get("sha256")
+        for entity in json.loads(files.read(METADATA))["@graph"]
+        if "sha256" in entity
+    }
+    for name in sorted(set(sums) - {METADATA}):
+        if described.get(name) != sums[name]:
+            raise fault(name, f"{METADATA} has another hash of it than {SUMS}")
+    return len(sums)

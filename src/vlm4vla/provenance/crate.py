@@ -1,0 +1,171 @@
+"""The description of a packed study: a Workflow Run RO-Crate, as JSON-LD.
+
+RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) and Workflow Run Crate 0.5 (https://w3id.org/ro/wfrun/workflow/0.5):
+the Snakemake workflow, its run, and with Process Run Crate 0.5 one action an artefact, whose inputs and
+results are files of the crate. Written by hand and not by a library, so that equal studies have equal bytes.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+METADATA = "ro-crate-metadata.json"
+WORKFLOW = "Snakefile"
+CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+}
+MEDIA = {
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".jsonl": "application/jsonl",
+    ".yaml": "application/yaml",
+    ".smk": "text/plain",
+    ".safetensors": "application/octet-stream",
+    ".csv": "text/csv",
+    ".tex": "application/x-tex",
+}
+UNDATED = "1980-01-01T00:00:00Z"  # of a study without any provenance
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+Entity = dict[str, Any]
+
+
+def describe(
+    study: str,
+    files: Mapping[str, Mapping[str, Any]],
+    provenance: Mapping[str, Mapping[str, Any]],
+    made: Mapping[str, Sequence[str]],
+    results: Sequence[str],
+    sources: Sequence[str],
+    licence: str,
+) -> dict[str, Any]:
+    """The content of ro-crate-metadata.json.
+
+    `files`: path in the crate -> {"what", "sha256", "size"}. `provenance`: path of a provenance file (or of a
+    score with its own) -> its record, with "inputs" already as paths in the crate. `made`: the same paths ->
+    files of that artefact. `results`: files that the run as a whole gives. `sources`: files that it was
+    given. `licence`: SPDX identifier.
+    """
+    times = [_span(record) for record in provenance.values() if record.get("started")]
+    start = min((begin for begin, _ in times), default=UNDATED)
+    end = max((stop for _, stop in times), default=UNDATED)
+    actions = [_action(path, record, made[path]) for path, record in provenance.items()]
+    run = {
+        "@id": "#run",
+        "@type": "CreateAction",
+        "name": f"Run of the study {study}",
+        "instrument": _ref(WORKFLOW),
+        "object": _refs(path for path in sources if path != WORKFLOW),
+        "result": _refs(results),
+        "startTime": start,
+        "endTime": end,
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+    }
+    licence_url = f"https://spdx.org/licenses/{licence}"
+    root = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": f"VLM4VLA study {study}",
+        "description": (
+            "Tables, figures, analysis, episode records and the provenance of every artefact of one study of "
+            "vision-language models as backbones of robot policies (after arXiv 2601.03309)."
+        ),
+        "datePublished": end,
+        "license": _ref(licence_url),
+        "conformsTo": _refs(PROFILES),
+        "mainEntity": _ref(WORKFLOW),
+        "hasPart": _refs(files),
+        "mentions": _refs([run["@id"], *(action["@id"] for action in actions)]),
+    }
+    descriptor = {
+        "@id": METADATA,
+        "@type": "CreativeWork",
+        "about": _ref("./"),
+        "conformsTo": _refs([CONTEXT[0].removesuffix("/context"), list(PROFILES)[-1]]),
+    }
+    profiles = [
+        {"@id": url, "@type": "CreativeWork", "name": name, "version": version}
+        for url, (name, version) in PROFILES.items()
+    ]
+    stages = sorted({record.get("stage") or "stage" for record in provenance.values()})
+    tools = [
+        {"@id": _tool(stage), "@type": "SoftwareApplication", "name": f"vlm4vla {stage}"} for stage in stages
+    ]
+    language = {
+        "@id": "#snakemake",
+        "@type": "ComputerLanguage",
+        "name": "Snakemake",
+        "url": {"@id": "https://snakemake.readthedocs.io"},
+    }
+    graph = [
+        descriptor,
+        root,
+        *profiles,
+        {"@id": licence_url, "@type": "CreativeWork", "name": licence, "identifier": licence},
+        language,
+        {"@id": "https://snakemake.readthedocs.io", "@type": "WebSite", "name": "Snakemake's documentation"},
+        run,
+        *tools,
+        *actions,
+        *(_file(path, told, tools if path == WORKFLOW else []) for path, told in files.items()),
+    ]
+    return {"@context": CONTEXT, "@graph": graph}
+
+
+def _file(path: str, told: Mapping[str, Any], parts: Sequence[Entity]) -> Entity:
+    suffix = "." + path.rsplit(".", 1)[-1]
+    entity: Entity = {
+        "@id": path,
+        "@type": "File",
+        "name": told["what"],
+        "contentSize": str(told["size"]),
+        "sha256": told["sha256"],
+    }
+    media = MEDIA.get(suffix) or mimetypes.types_map.get(suffix)
+    if media:
+        entity["encodingFormat"] = media
+    if path == WORKFLOW:
+        entity["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
+        entity["programmingLanguage"] = _ref("#snakemake")
+        if parts:
+            entity["hasPart"] = _refs(part["@id"] for part in parts)
+    return entity
+
+
+def _action(path: str, record: Mapping[str, Any], made: Sequence[str]) -> Entity:
+    """The run of one stage; its settings stand in the provenance file that it gave."""
+    action: Entity = {
+        "@id": f"#{path}",
+        "@type": "CreateAction",
+        "name": f"{record.get('stage') or 'stage'}: {path.rsplit('/', 1)[0]}",
+        "instrument": _ref(_tool(record.get("stage") or "stage")),
+        "object": _refs(record.get("inputs") or ()),
+        "result": _refs(made),
+    }
+    if record.get("commit"):
+        action["description"] = f"vlm4vla at commit {record['commit']}, seed {record.get('seed')}"
+    if record.get("started"):
+        action["startTime"], action["endTime"] = _span(record)
+    return action
+
+
+def _span(record: Mapping[str, Any]) -> tuple[str, str]:
+    begin = datetime.strptime(record["started"], _TIME)
+    return record["started"], (begin + timedelta(seconds=record.get("wall_seconds") or 0)).strftime(_TIME)
+
+
+def _tool(stage: str) -> str:
+    return f"#vlm4vla-{stage}"
+
+
+def _ref(identifier: str) -> Entity:
+    return {"@id": identifier}
+
+
+def _refs(identifiers: Iterable[str]) -> list[Entity]:
+    return [_ref(identifier) for identifier in identifiers]

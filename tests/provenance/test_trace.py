@@ -1,0 +1,164 @@
+"""From a number of a table to its records, and what happens when something is not as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from traced_study import write_traced
+
+from vlm4vla import cli
+from vlm4vla.artefacts import UserError
+from vlm4vla.provenance.results_folder import Results
+from vlm4vla.provenance.trace import trace
+from vlm4vla.published_study import stage
+
+PUBLISHED = Path(__file__).parents[2] / "workflow" / "published"
+
+CELL = ("freeze", "kosmos-2/full", "bridge:success_rate")
+
+
+def test_every_number_is_computed_again(traced):
+    results = Results(traced)
+    for row in results.analysis("freeze")["records"]:
+        words = f"{row['model']}/{row['variant']}", f"{row['benchmark']}:{row['metric']}"
+        numbers = ["value", "ci_low", "ci_high"]
+        numbers += ["difference", "difference_ci_low", "p_value"] if row.get("compared_with") else []
+        for number in numbers:
+            found = trace(results, "freeze", words[0], f"{words[1]}:{number}")
+            assert found["value"] == row[number] and found["equals_table"] and found["equals_csv"]
+            assert found["problems"] == []
+
+
+def test_value_is_the_mean_of_the_file_it_names(traced):
+    found = trace(Results(traced), *CELL)
+    (rollout,) = found["rollouts"]
+    frame = pd.read_parquet(rollout["episodes_file"])
+    assert found["value"] == pytest.approx(frame["success"].mean())
+    assert set(frame["checkpoint"]) == {rollout["checkpoint"]}
+    assert rollout["checkpoint_folder"] == "results/embedded/vla/kosmos-2/none/full/bridge/seed0"
+    stages = [artefact["stage"] for artefact in found["artefacts"].values()]
+    assert sorted(stages) == ["backbone", "demonstrations", "questions", "rollout", "vla"]
+    assert all({"torch", "numpy"} <= set(artefact["packages"]) for artefact in found["artefacts"].values())
+
+
+def test_several_seeds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = write_traced(Path("results/embedded"), seeds=(0, 1, 2))
+    found = trace(Results(root), *CELL)
+    assert [rollout["seed"] for rollout in found["rollouts"]] == [0, 1, 2]
+    assert found["equals_table"] and found["seeds"] == 3 and not found["problems"]
+
+
+def test_moved_folder_is_followed(traced):
+    moved = shutil.move(traced, "elsewhere")
+    assert trace(Results(Path(moved)), *CELL)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("demonstrations/bridge/data/0.parquet", "changed"),
+        ("questions/train/data.arrow", "changed"),
+        ("vla/kosmos-2/none/full/bridge/seed0/policy.safetensors", "changed"),
+        ("backbones/kosmos-2/provenance.json", "changed since"),
+    ],
+)
+def test_changed_file_is_named(traced, file, what):
+    path = traced / file
+    path.write_text(path.read_text() + " ")
+    problems = trace(Results(traced), *CELL)["problems"]
+    assert any(file in line and what in line for line in problems)
+
+
+@pytest.mark.parametrize(
+    "file", ["demonstrations/bridge/provenance.json", "backbones/kosmos-2/model.safetensors"]
+)
+def test_missing_file_is_named(traced, file):
+    (traced / file).unlink()
+    problems = trace(Results(traced), *CELL)["problems"]
+    assert any(file in line and "missing" in line for line in problems)
+
+
+def test_other_records_are_another_value(traced, capsys):
+    path = traced / "rollouts/kosmos-2/none/full/bridge/seed0/episodes.parquet"
+    frame = pd.read_parquet(path)
+    frame.assign(success=False, solved=0).to_parquet(path, index=False)
+    assert cli.main(["trace", *CELL]) == 1
+    told = capsys.readouterr()
+    assert "IS NOT the table's" in told.out
+    assert (
+        told.err.startswith("error: trace: value in analysis/freeze.json is 0.") and told.err.count("\n") == 1
+    )
+
+
+def test_csv_that_was_edited(traced):
+    path = traced / "tables/freeze.csv"
+    path.write_text(
+        path.read_text().replace(
+            "kosmos-2,full,bridge,success_rate,0.", "kosmos-2,full,bridge,success_rate,1."
+        )
+    )
+    assert trace(Results(traced), *CELL)["equals_csv"] is False
+
+
+def test_json_is_for_programs(traced, capsys):
+    assert cli.main(["trace", *CELL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["equals_table"] is True
+
+
+def test_text_is_for_readers(traced, capsys):
+    assert cli.main(["trace", *CELL, "--study", "embedded"]) == 0
+    told = capsys.readouterr().out
+    for word in ("equals the table's", "commit", "settings {", "numpy", "all 5 artefacts", "checkpoint"):
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("freze", "kosmos-2", "x"), r"no table 'freze': did you mean 'freeze'\?"),
+        (("freeze", "kosmo-2/full", "bridge:success_rate"), r"no row 'kosmo-2/full' .*nearest: kosmos-2"),
+        (("freeze", "kosmos-2/freeze", "bridge:success_rate"), r"\('freeze' in it\): nearest: freeze-vision"),
+        (("freeze", "kosmos-2/full", "sucess_rate"), r"no column 'sucess_rate': nearest: success_rate"),
+        (("freeze", "kosmos-2", "success_rate"), r"2 cells: write kosmos-2/freeze-vision or kosmos-2/full"),
+        (
+            ("freeze", "kosmos-2/full", "calvin"),
+            r"2 cells: write average_length:calvin or success_at_1:calvin",
+        ),
+        (("freeze", "kosmos-2/full", "bridge:p_value"), r"no p_value: it has value, ci_low, ci_high"),
+    ],
+)
+def test_words_that_name_no_cell(traced, words, told):
+    with pytest.raises(UserError, match=told) as fault:
+        trace(Results(traced), *words)
+    assert "\n" not in str(fault.value)
+
+
+def test_published_study_names_its_sources(traced, capsys):
+    stage.run(PUBLISHED, None, Path("results/published"))
+    words = ["main", "kosmos-2", "bridge:success_rate", "--results", "results/published"]
+    assert cli.main(["trace", *words]) == 0
+    assert "main.csv (sha256 " in capsys.readouterr().out
+
+
+def test_names_as_a_reader_sees_them(traced):
+    found = trace(Results(traced), "freeze", "Kosmos-2/all trained", "Bridge:success_rate")
+    assert found["cell"]["model"] == "kosmos-2" and found["cell"]["variant"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--results", "nowhere"], "'nowhere': no such folder"),
+        (["--study", "embeded"], "did you mean 'embedded'?"),
+        (["--study", "embedded", "--results", "x"], "write one of them"),
+    ],
+)
+def test_folders_that_are_not_there(traced, arguments, told, capsys):
+    assert cli.main(["trace", *CELL, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1

@@ -9,7 +9,13 @@ from vlm4vla.analysis.intervals import bootstrap_mean, wilson
 def run(solved, seed=0, whole=5):
     solved = np.array(solved)
     return pd.DataFrame(
-        {"seed": seed, "episode": np.arange(len(solved)), "solved": solved, "success": solved == whole}
+        {
+            "seed": seed,
+            "episode": np.arange(len(solved)),
+            "task": "t",
+            "solved": solved,
+            "success": solved == whole,
+        }
     )
 
 

@@ -68,6 +68,20 @@ def two_level_bootstrap(
     return percentiles(np.clip(mean + deviations, outcomes.min(), outcomes.max()), level)
 
 
+def resampled_means(
+    by_state: np.ndarray, tasks: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray:
+    """Means of each column of `by_state` (states, policies) over resampled states: (resamples, policies).
+
+    The same states for all policies, drawn within their task; `tasks` (states,) names it, None is one task.
+    """
+    names = np.zeros(len(by_state), dtype=int) if tasks is None else np.asarray(tasks)
+    _, task = np.unique(names, return_inverse=True)
+    order = np.argsort(task, kind="stable")
+    counts = _state_counts(tuple(np.bincount(task).tolist()), resamples, seed)
+    return counts @ np.asarray(by_state, dtype=np.float64)[order] / len(by_state)
+
+
 def _components(outcomes: np.ndarray, task: np.ndarray, new_tasks: bool) -> tuple[float, float]:
     """The share of the seeds' deviations that is no luck on states, and the mean's degrees of freedom.
 

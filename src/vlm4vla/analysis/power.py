@@ -64,9 +64,10 @@ def mean_power(effect_size: float, states: int, level: float = LEVEL) -> float:
         return 0.0
     freedom, shift = states - 1, abs(effect_size) * math.sqrt(states)
     limit = float(stats.t.isf(level / 2, freedom))
-    if shift > 37:  # scipy's noncentral t loses its digits out there
-        return 1.0
-    return float(stats.nct.sf(limit, freedom, shift) + stats.nct.cdf(-limit, freedom, shift))
+    # scipy's noncentral t is nan where a tail is too thin for it
+    missed = np.nan_to_num(stats.nct.cdf(limit, freedom, shift), nan=0.0)
+    opposite = np.nan_to_num(stats.nct.cdf(-limit, freedom, shift), nan=0.0)
+    return float(1 - missed + opposite)
 
 
 def episodes_needed(

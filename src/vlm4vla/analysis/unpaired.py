@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+import numpy as np
+from scipy import optimize, stats
 
 from vlm4vla.analysis.intervals import LEVEL, wilson
 
-# points at which scipy looks for the worst common rate; its own 32 leave some p values a little small
-_POINTS = 128
+_TIE = (
+    1e-9  # tables as extreme as the observed one must count, whatever their rounding: scipy's leave some out
+)
+_GRID = np.linspace(0, 1, 2001)
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,46 @@ def compare_rates(
     """
     (first, second), (n, m) = successes, trials
     low, high = newcombe(successes, trials, level)
-    columns = [[first, second], [n - first, m - second]]
     if first + second in (0, n + m):
         p = 1.0  # nothing tells the two apart
     elif test == "Boschloo":
-        p = float(stats.boschloo_exact(columns, n=_POINTS).pvalue)
+        p = 2 * min(_boschloo_one_sided(first, second, n, m), _boschloo_one_sided(second, first, m, n))
     else:
-        p = float(stats.barnard_exact(columns, pooled=True, n=_POINTS).pvalue)
+        scores = np.abs(_pooled_scores(n, m))
+        p = _worst(scores >= scores[first, second] - _TIE)
     return UnpairedComparison(first / n - second / m, low, high, min(1.0, p), test)
+
+
+def _boschloo_one_sided(first: int, second: int, n: int, m: int) -> float:
+    """p of Boschloo's test that the first rate is larger: Fisher's one-sided p is the statistic."""
+    i, j = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
+    fisher = stats.hypergeom.sf(i - 1, n + m, n, i + j)
+    return _worst(fisher <= fisher[first, second] * (1 + _TIE))
+
+
+def _pooled_scores(n: int, m: int) -> np.ndarray:
+    """z of each table with the pooled rate's variance, (n + 1, m + 1); 0 where the rates are equal."""
+    i, j = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
+    rate = (i + j) / (n + m)
+    spread = np.sqrt(rate * (1 - rate) * (1 / n + 1 / m))
+    return np.divide(i / n - j / m, spread, out=np.zeros(spread.shape), where=spread > 0)
+
+
+def _worst(extreme: np.ndarray) -> float:
+    """The largest probability, over the common rate, of the tables that are `extreme` (n + 1, m + 1)."""
+    n, m = (size - 1 for size in extreme.shape)
+    i, j = np.nonzero(extreme)
+    # of all tables with k successes, the share that is extreme; it does not depend on the rate
+    share = np.bincount(i + j, stats.hypergeom.pmf(i, n + m, n, i + j), n + m + 1)
+    successes = np.arange(n + m + 1)
+
+    def chance(rate: np.ndarray) -> np.ndarray:
+        return stats.binom.pmf(successes, n + m, np.asarray(rate)[..., None]) @ share
+
+    best = int(np.argmax(chance(_GRID)))
+    low, high = _GRID[max(0, best - 1)], _GRID[min(len(_GRID) - 1, best + 1)]
+    finer = optimize.minimize_scalar(lambda rate: -chance(rate), bounds=(low, high), method="bounded")
+    return float(max(-finer.fun, chance(_GRID[best])))
 
 
 def newcombe(

@@ -133,7 +133,8 @@ def adjustment_sentence(rows: Sequence[Row]) -> str:
         words += ", and its interval over training seeds and states leaves out 0"
     return (
         f"{words}. Where it does not: (n) paired initial states that the same test, unadjusted, would need "
-        f"for 80 % power if the difference seen were the true one ({GAP}: more than a million, or no difference)."
+        f"for 80 % power if the difference seen were the true one ({GAP}: more than a million, or no "
+        "difference)."
     )
 
 

@@ -57,9 +57,9 @@ def pair_block(
 
 
 PAIRS = (
-    "Pairs of backbones: exact paired tests, + (better) and - (worse) after Holm's correction over the pairs "
-    "of a benchmark; a number stands for an undecided pair and says how many paired initial states the same test, "
-    "unadjusted, would need for 80 % power if the difference seen were the true one "
+    "Pairs of backbones: exact paired tests, + (better) and - (worse) after Holm's correction over the "
+    "pairs of a benchmark; a number stands for an undecided pair and says how many paired initial states "
+    "the same test, unadjusted, would need for 80 % power if the difference seen were the true one "
     f"({GAP}: more than a million, no difference, or not measured)."
 )
 
@@ -128,10 +128,11 @@ def standing_block(labels: Sequence[str], found: Sequence[standing.Standing]) ->
 
 
 STANDING = (
-    "Standing (after rliable, arXiv 2108.13264), with 95 % bootstrap intervals over initial states and, where "
-    "there are several, training seeds: mean over benchmarks of the rank by score (1 is best); how often no other has a "
-    "better mean rank; interquartile mean of the scores by task (of chains, by instructions in a row); probability "
-    "that an episode does better than one of another backbone, ties half."
+    "Standing (after rliable, arXiv 2108.13264), with 95 % bootstrap intervals over initial states and, "
+    "where there are several, training seeds: mean over benchmarks of the rank by score (1 is best); how "
+    "often no other has a better mean rank; interquartile mean of the scores by task (of chains, by "
+    "instructions in a row); probability that an episode does better than one of another backbone, ties "
+    "half."
 )
 
 

@@ -158,7 +158,7 @@ def several_seeds(runs: int) -> dict[str, Any]:
                     )
                 found[f"two-level, {seeds} seeds (spread {spread}), 1000 chains, rate {rate}"] = coverage(
                     lambda random, k=seeds, s=shift, v=spread: chains(s, k, 1000, v, random),
-                    lambda values, run: two_level_bootstrap(values, resamples=QUICK),
+                    lambda values, run: two_level_bootstrap(values, bounds=(0, 5), resamples=QUICK),
                     mean_length(shift, spread),
                     runs,
                 )

@@ -8,7 +8,7 @@ from vlm4vla.analysis.unpaired import compare_rates, newcombe
 
 def counts(case):
     random = np.random.default_rng(case)
-    n, m = (int(k) for k in random.integers(5, 40, size=2))
+    n, m = (int(k) for k in random.integers(5, 25, size=2))
     return (int(random.binomial(n, random.uniform())), int(random.binomial(m, random.uniform()))), (n, m)
 
 
@@ -58,8 +58,8 @@ def test_boschloo_is_scipys(case):
     wins, (n, m) = counts(case + 100)
     table = [[wins[0], wins[1]], [n - wins[0], m - wins[1]]]
     found = compare_rates(wins, (n, m))
-    expected = 1.0 if sum(wins) in (0, n + m) else stats.boschloo_exact(table, n=128).pvalue
-    assert found.p_value == pytest.approx(expected, abs=2e-4)
+    expected = 1.0 if sum(wins) in (0, n + m) else stats.boschloo_exact(table, n=32).pvalue
+    assert found.p_value == pytest.approx(expected, abs=1e-3)
     assert found.difference == pytest.approx(wins[0] / n - wins[1] / m)
     assert found.ci_low <= found.difference <= found.ci_high
 
@@ -71,7 +71,7 @@ def test_barnard_is_scipys_or_counts_ties_that_it_drops(case):
     if sum(wins) in (0, n + m):
         wins, table = (1, 0), [[1, 0], [n - 1, m]]
     found = compare_rates(wins, (n, m), "Barnard").p_value
-    assert found >= stats.barnard_exact(table, pooled=True, n=128).pvalue - 1e-6
+    assert found >= stats.barnard_exact(table, pooled=True, n=32).pvalue - 1e-6
     assert found == pytest.approx(brute_force(wins, (n, m), pooled), abs=1e-4)
 
 

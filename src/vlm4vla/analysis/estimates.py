@@ -65,9 +65,10 @@ def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
         tasks = None
         if metric == "success_rate":
             tasks = frame.drop_duplicates("episode").set_index("episode")["task"][table.columns].to_numpy()
-        low, high = two_level_bootstrap(outcomes, tasks)
+        bounds = (0.0, MAXIMUM.get(metric, 1.0))
+        low, high = two_level_bootstrap(outcomes, tasks, bounds=bounds)
         several = tasks is not None and len(set(tasks)) > 1
-        wide = two_level_bootstrap(outcomes, tasks, new_tasks=True) if several else None
+        wide = two_level_bootstrap(outcomes, tasks, new_tasks=True, bounds=bounds) if several else None
         sd = float(np.std(seeds, ddof=1))
         return Estimate(value, low, high, len(states), len(seeds), sd, TWO_LEVEL, wide)
     if metric == "average_length":

@@ -16,6 +16,7 @@ def two_level_bootstrap(
     tasks: np.ndarray | None = None,
     *,
     new_tasks: bool = False,
+    bounds: tuple[float, float] = (0.0, 1.0),
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -33,7 +34,8 @@ def two_level_bootstrap(
     of seeds are shrunk to the part above it. And few seeds are a poor guide to their spread: they are
     stretched by sqrt(S / (S - 1)) (Davison and Hinkley 1997, section 2.7), and the sum by Student's t over
     the normal quantile (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3) at
-    Satterthwaite's degrees of freedom (1946). The interval is clipped to the range of `outcomes`.
+    Satterthwaite's degrees of freedom (1946). The interval is kept within `bounds`, the least and the
+    largest mean that there can be.
 
     Raises ValueError for fewer than two seeds, no states, an outcome that is missing (nan), or tasks of
     another number than the states.
@@ -65,7 +67,7 @@ def two_level_bootstrap(
     else:
         deviations += _state_counts(sizes, resamples, seed) @ (by_state[order] - mean) / states
     deviations *= stats.t.isf((1 - level) / 2, freedom) / stats.norm.isf((1 - level) / 2)
-    return percentiles(np.clip(mean + deviations, outcomes.min(), outcomes.max()), level)
+    return percentiles(np.clip(mean + deviations, *bounds), level)
 
 
 def resampled_means(

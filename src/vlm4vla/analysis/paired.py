@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vlm4vla.analysis.estimates import MAXIMUM
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean
 from vlm4vla.analysis.power import episodes_needed
@@ -102,7 +103,11 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
         (both["seeds_1"] == 1).all() and (both["seeds_2"] == 1).all()
     )
     seeds = _per_seed(first, second, metric, both.index) if len(shared) > 1 else None
-    low, high = bootstrap_mean(difference) if seeds is None else two_level_bootstrap(*seeds)
+    if seeds is None:
+        low, high = bootstrap_mean(difference)
+    else:
+        most = MAXIMUM.get(metric, 1.0)
+        low, high = two_level_bootstrap(*seeds, bounds=(-most, most))
     deviation = float(difference.std(ddof=1)) if len(both) > 1 else 0.0
     return Comparison(
         difference=float(difference.mean()),

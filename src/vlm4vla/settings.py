@@ -108,7 +108,7 @@ class ExpertSummary(Strict):
 
 class TableSettings(Strict):
     """`cells`: written out, `auxiliaries` a mapping. `vla_steps`: training steps of each variant, for the
-    caption."""
+    caption. `families`: of each backbone, where the table asks for them (correlation)."""
 
     table: TableName | Literal["correlation"]
     study: Name
@@ -117,6 +117,7 @@ class TableSettings(Strict):
     cells: Cells
     vla_steps: dict[Name, Positive]
     experts: dict[Name, ExpertSummary] = Field(default_factory=dict)
+    families: dict[Name, str] = Field(default_factory=dict)
 
 
 class CellSettings(Strict):

@@ -438,5 +438,8 @@ class Study:
                 cells=cells,
                 vla_steps={variant: self.training(variant).steps for variant in cells.variants},
                 experts={name: self._summary(name, cells.benchmarks) for name in cells.experts},
+                families={name: self.config.backbones[name].family for name in cells.backbones}
+                if table == "correlation"
+                else {},
             )
         )

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlm4vla.analysis.correlation import bootstrap_pearson, correlate, permutation_p
+from vlm4vla.analysis.correlation import (
+    _kendall_rows,
+    _spearman_rows,
+    bootstrap_pearson,
+    bootstrap_points,
+    correlate,
+    interval_of_draws,
+    permutation_p,
+)
+from vlm4vla.analysis.intervals import SEED
 
 
 @pytest.fixture
@@ -66,3 +75,50 @@ def test_undefined_correlations_are_none():
     assert correlate(np.ones(5), np.arange(5.0)) is None
     with pytest.raises(ValueError, match="shapes"):
         correlate(np.ones(5), np.ones(4))
+
+
+def random_scores(case, count=None, ties=False):
+    random = np.random.default_rng(case)
+    count = count or int(random.integers(3, 6))
+    x, y = random.normal(size=(2, count))
+    y += random.uniform(-1, 1) * x
+    return (np.round(x), np.round(y)) if ties else (x, y)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_all_three_are_scipys_and_their_p_counts_every_order(case):
+    x, y = random_scores(case, ties=case % 2)
+    found = correlate(x, y)
+    if found is None:
+        x[0] += 5
+        y[0] += 5
+        found = correlate(x, y)
+    orders = np.array(list(itertools.permutations(range(len(x)))))
+    for name, of_scipy in (
+        ("pearson", stats.pearsonr),
+        ("spearman", stats.spearmanr),
+        ("kendall", stats.kendalltau),
+    ):
+        assert getattr(found, name) == pytest.approx(of_scipy(x, y).statistic)
+        shuffled = np.array([abs(of_scipy(x, y[order]).statistic) for order in orders])
+        expected = (shuffled >= abs(of_scipy(x, y).statistic) - 1e-9).mean()
+        assert getattr(found, f"{name}_p") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_intervals_are_those_of_plain_resampling(case):
+    x, y = random_scores(case, count=9)
+    chosen = np.random.default_rng(SEED).integers(9, size=(300, 9))
+    plain = {
+        _kendall_rows: [stats.kendalltau(x[rows], y[rows]).statistic for rows in chosen],
+        _spearman_rows: [stats.spearmanr(x[rows], y[rows]).statistic for rows in chosen],
+    }
+    for rows, expected in plain.items():
+        found = bootstrap_points(x, y, rows, resamples=300)
+        assert found == pytest.approx(np.nanquantile(expected, [0.025, 0.975]))
+
+
+def test_redrawn_scores_without_spread_have_no_interval():
+    assert interval_of_draws(np.ones((50, 4)), np.ones((50, 4))) == (None, None)
+    x = np.tile(np.arange(4.0), (50, 1))
+    assert interval_of_draws(x, -x) == pytest.approx((-1.0, -1.0))

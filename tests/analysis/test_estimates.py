@@ -3,13 +3,20 @@ import pandas as pd
 import pytest
 
 from vlm4vla.analysis.estimates import METRICS, estimate, score_metric
+from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
 
 
 def run(solved, seed=0, whole=5):
     solved = np.array(solved)
     return pd.DataFrame(
-        {"seed": seed, "episode": np.arange(len(solved)), "solved": solved, "success": solved == whole}
+        {
+            "seed": seed,
+            "episode": np.arange(len(solved)),
+            "task": "t",
+            "solved": solved,
+            "success": solved == whole,
+        }
     )
 
 
@@ -34,8 +41,33 @@ def test_seeds_do_not_make_more_initial_states():
     records = pd.concat([run([1, 0, 1, 1], 0, 1), run([1, 0, 0, 0], 1, 1)])
     found = estimate(records, "success_rate")
     assert (found.value, found.episodes, found.seeds) == (0.5, 4, 2)
-    assert (found.ci_low, found.ci_high) == wilson(2.0, 4)
+    assert found.interval == "two-level bootstrap"
+    assert (found.ci_low, found.ci_high) == two_level_bootstrap(np.array([[1, 0, 1, 1], [1, 0, 0, 0]]))
     assert found.seed_sd == pytest.approx(np.std([0.75, 0.25], ddof=1))
+
+
+def test_a_state_that_a_seed_lacks_has_the_others_mean():
+    whole = pd.concat([run([1, 0, 1, 1], 0, 1), run([1, 0, 0, 0], 1, 1)])
+    partial = whole[~((whole["seed"] == 1) & (whole["episode"] == 3))]
+    found = estimate(partial, "success_rate")
+    assert (found.value, found.episodes, found.seeds) == (pytest.approx(2.5 / 4), 4, 2)
+    assert found.ci_low <= found.value <= found.ci_high
+
+
+def test_tasks_of_several_seeds_are_strata_and_the_wider_interval_stands_beside():
+    records = pd.concat([run([1] * 8 + [0] * 8, seed, 1) for seed in (0, 1)])
+    records["task"] = np.where(records["episode"] < 8, "easy", "hard")
+    found = estimate(records, "success_rate")
+    assert (found.ci_low, found.ci_high) == (0.5, 0.5)
+    assert found.new_tasks_ci[0] < 0.1 and found.new_tasks_ci[1] > 0.9
+    assert estimate(records.assign(task="t"), "success_rate").new_tasks_ci is None
+
+
+def test_chains_of_several_seeds_are_one_stratum():
+    records = pd.concat([run([5, 3, 0, 1, 5, 2], seed) for seed in (0, 1)])
+    records["task"] = records["episode"].map("chain {}".format)
+    found = estimate(records, "average_length")
+    assert found.ci_high - found.ci_low > 1 and found.new_tasks_ci is None
 
 
 def test_no_records_no_estimate():

@@ -1,14 +1,41 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
-from vlm4vla.analysis.intervals import bootstrap_mean, wilson
+from vlm4vla.analysis.intervals import bootstrap_mean, percentiles, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 24), (1, 24), (12, 24), (24, 24), (317, 500)])
 def test_wilson_is_scipys(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_wilson_is_statsmodels(case):
+    random = np.random.default_rng(case)
+    trials = int(random.integers(1, 600))
+    successes = int(random.integers(trials + 1))
+    expected = proportion_confint(successes, trials, method="wilson")
+    assert wilson(successes, trials) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_bootstrap_of_successes_has_the_binomials_quantiles(case):
+    """Resampled successes are binomial, so the limits are known without resampling."""
+    random = np.random.default_rng(case)
+    trials = int(random.integers(20, 400))
+    successes = int(random.integers(trials + 1))
+    low, high = bootstrap_mean(np.repeat([1, 0], [successes, trials - successes]))
+    expected = stats.binom.ppf([0.025, 0.975], trials, successes / trials)
+    assert (low * trials, high * trials) == pytest.approx(expected, abs=1.01)  # one success of luck
+
+
+def test_bootstrap_without_spread_is_a_point():
+    assert bootstrap_mean(np.array([3])) == (3.0, 3.0)
+    assert bootstrap_mean(np.zeros(96)) == (0.0, 0.0)
+    assert percentiles(np.arange(101.0), 0.9) == pytest.approx((5.0, 95.0))
 
 
 def test_wilson_touches_the_ends_and_never_passes_them():

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
+from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.paired import compare, mcnemar, sign_flip
+from vlm4vla.analysis.power import episodes_needed
 from vlm4vla.artefacts import UserError
 
 
@@ -45,6 +48,58 @@ def test_sign_flip_is_scipys_permutation_test():
         (first, second), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
     ).pvalue
     assert sign_flip(first - second) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_random_mcnemar_is_statsmodels(case):
+    random = np.random.default_rng(case)
+    wins, losses = (int(k) for k in random.integers(0, 40, size=2))
+    expected = exact_mcnemar([[10, wins], [losses, 10]], exact=True).pvalue if wins + losses else 1.0
+    assert mcnemar(wins, losses) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_random_sign_flips_count_every_pattern(case):
+    random = np.random.default_rng(case)
+    differences = random.integers(-5, 6, size=random.integers(1, 13)) * random.integers(1, 4)
+    patterns = np.array(list(itertools.product([1, -1], repeat=len(differences))))
+    expected = (np.abs(patterns @ differences) >= abs(differences.sum())).mean()
+    assert sign_flip(differences) == pytest.approx(expected, abs=1e-12)
+    assert sign_flip(-differences) == sign_flip(3 * differences) == sign_flip(differences)
+
+
+def test_sign_flip_of_nothing_and_of_ties():
+    assert sign_flip(np.array([])) == sign_flip(np.zeros(8)) == 1.0
+    assert sign_flip(np.array([2])) == 1.0
+
+
+def test_effect_size_and_states_needed():
+    first, second = cell([5, 3, 2, 4], "calvin"), cell([1, 3, 0, 2], "calvin")
+    found = compare(first, second, "average_length")
+    difference = np.array([4, 0, 2, 2])
+    assert found.effect_size == pytest.approx(difference.mean() / difference.std(ddof=1))
+    assert found.needed == episodes_needed(difference, binary=False)
+    assert (found.seeds, compare(first, first, "average_length").effect_size) == (1, None)
+    assert compare(first, first, "average_length").needed is None
+    assert compare(first, first, "average_length").p_value == 1.0
+
+
+def test_shared_seeds_widen_the_interval():
+    outcomes = [[1] * 9 + [0], [0] * 9 + [1]], [[0] * 10, [0] * 10]
+    first, second = (pd.concat([cell(row, seed=k) for k, row in enumerate(side)]) for side in outcomes)
+    found = compare(first, second, "success_rate")
+    assert found.seeds == 2
+    assert (found.ci_low, found.ci_high) == two_level_bootstrap(
+        np.array(outcomes[0]), ["t"] * 10, bounds=(-1, 1)
+    )
+    assert found.ci_low < 0 < found.ci_high  # a seed each way: nothing is known of another
+
+
+def test_a_seed_that_lacks_states_is_compared_where_it_can_be():
+    first = pd.concat([cell([1, 1, 0, 1], seed=0), cell([1, 0], seed=1)])
+    second = pd.concat([cell([0, 0, 0, 1], seed=0), cell([0, 0, 0, 0], seed=1)])
+    found = compare(first, second, "success_rate")
+    assert (found.states, found.difference) == (4, pytest.approx((1 + 0.5 + 0 + 0.5) / 4))
 
 
 def test_sign_flip_needs_whole_numbers():

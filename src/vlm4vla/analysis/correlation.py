@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED
+from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
+from vlm4vla.analysis.kendall import MONTE_CARLO, tau_b, tau_p
 
 EXACT_UP_TO = 10  # 10! = 3.6 million orders
-MONTE_CARLO = 99_999
+_AT_ONCE = 10_000
 _TIE = 1e-12  # orders that give the observed r again must count, whatever their rounding
+Interval = tuple[float, float] | tuple[None, None]
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """`pearson` with a bootstrap interval over points; `spearman`; two-sided permutation p of each.
+    """Three coefficients, each with a bootstrap interval over points and a two-sided permutation p.
 
-    `pearson_p_normal` is the p value of the t test, right only for normal scores.
+    `ci_low`, `ci_high` are Pearson's. `pearson_p_normal` is the p value of the t test, right only for normal
+    scores. Intervals are None below four points.
     """
 
     points: int
@@ -31,30 +35,51 @@ class Correlation:
     pearson_p_normal: float
     spearman: float
     spearman_p: float
+    spearman_ci: Interval
+    kendall: float
+    kendall_p: float
+    kendall_ci: Interval
     p_method: str
 
 
 def correlate(x: np.ndarray, y: np.ndarray) -> Correlation | None:
-    """Correlation of `x` (n,) and `y` (n,); None below three points or where one side never changes."""
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"shapes {x.shape} and {y.shape}")
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    """Correlation of `x` (n,) and `y` (n,); None below three points or where one side never changes.
+
+    Raises ValueError for sides of different shape.
+    """
+    x, y = _points(x, y)
+    if not defined(x, y):
         return None
     ranks = stats.rankdata(x), stats.rankdata(y)
     low, high = bootstrap_pearson(x, y)
     exact = len(x) <= EXACT_UP_TO
     return Correlation(
         points=len(x),
-        pearson=_pearson(x, y),
+        pearson=pearson(x, y),
         ci_low=low,
         ci_high=high,
         pearson_p=permutation_p(x, y),
         pearson_p_normal=float(stats.pearsonr(x, y).pvalue),
-        spearman=_pearson(*ranks),
+        spearman=pearson(*ranks),
         spearman_p=permutation_p(*ranks),
+        spearman_ci=bootstrap_points(x, y, _spearman_rows),
+        kendall=tau_b(x, y),
+        kendall_p=tau_p(x, y, exact=exact, seed=SEED),
+        kendall_ci=bootstrap_points(x, y, _kendall_rows),
         p_method="exact permutation" if exact else f"{MONTE_CARLO} permutations",
     )
+
+
+def defined(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether r exists: three points or more, and neither side always the same."""
+    return len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
+
+
+def _points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"shapes {x.shape} and {y.shape}")
+    return x, y
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
@@ -62,7 +87,8 @@ def _standard(values: np.ndarray) -> np.ndarray:
     return centred / np.linalg.norm(centred)
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r of `x` (n,) and `y` (n,), both of which must change."""
     return float(np.clip(_standard(x) @ _standard(y), -1.0, 1.0))
 
 
@@ -75,8 +101,10 @@ def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = SEED) -> float:
     observed = abs(x @ y) - _TIE
     if len(x) <= EXACT_UP_TO:
         return _far_orders(x, y, observed) / math.factorial(len(x))
-    random = np.random.default_rng(seed)
-    far = sum(abs(random.permutation(y) @ x) >= observed for _ in range(MONTE_CARLO))
+    random, far = np.random.default_rng(seed), 0
+    for begin in range(0, MONTE_CARLO, _AT_ONCE):
+        copies = np.tile(y, (min(_AT_ONCE, MONTE_CARLO - begin), 1))
+        far += int((np.abs(random.permuted(copies, axis=1) @ x) >= observed).sum())
     return float((1 + far) / (1 + MONTE_CARLO))
 
 
@@ -100,20 +128,59 @@ def _far_orders(x: np.ndarray, y: np.ndarray, least: float) -> int:
 
 def bootstrap_pearson(
     x: np.ndarray, y: np.ndarray, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
-) -> tuple[float, float] | tuple[None, None]:
+) -> Interval:
     """Percentile interval of r over resampled points (backbones); (None, None) below four points.
 
     Resamples where a side never changes have no r and are left out.
     """
+    return bootstrap_points(x, y, pearson_rows, level, resamples, seed)
+
+
+def bootstrap_points(
+    x: np.ndarray,
+    y: np.ndarray,
+    coefficient: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Interval:
+    """Percentile interval of `coefficient` ((b, n), (b, n) -> (b,)) over resampled points."""
     count = len(x)
     if count < 4:
         return None, None
     chosen = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    a, b = np.asarray(x)[chosen], np.asarray(y)[chosen]
-    usable = (np.ptp(a, axis=1) > 0) & (np.ptp(b, axis=1) > 0)
-    a, b = a[usable], b[usable]
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    r = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    tail = (1 - level) / 2
-    low, high = np.quantile(r, [tail, 1 - tail])
-    return float(low), float(high)
+    return interval_of_draws(np.asarray(x)[chosen], np.asarray(y)[chosen], coefficient, level)
+
+
+def interval_of_draws(
+    x: np.ndarray,
+    y: np.ndarray,
+    coefficient: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    level: float = LEVEL,
+) -> Interval:
+    """Percentile interval of the coefficient (None: Pearson's) over redrawn scores `x` and `y`, both (b, n).
+
+    With rows that are the same backbones on resampled questions and initial states, it says how much of r
+    is luck of the rollouts. Their noise pulls r towards 0, so the interval may lie a little low. Rows where
+    a side never changes have no r and are left out; (None, None) when none has.
+    """
+    usable = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
+    if not usable.any():
+        return None, None
+    return percentiles((coefficient or pearson_rows)(x[usable], y[usable]), level)
+
+
+def pearson_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson's r of each row of `x` (b, n) with the same row of `y`."""
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+
+
+def _spearman_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return pearson_rows(stats.rankdata(x, axis=1), stats.rankdata(y, axis=1))
+
+
+def _kendall_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    first, second = np.triu_indices(x.shape[1], 1)
+    a, b = np.sign(x[:, first] - x[:, second]), np.sign(y[:, first] - y[:, second])
+    return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))

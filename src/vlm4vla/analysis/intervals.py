@@ -1,4 +1,4 @@
-"""Confidence intervals of one cell: Wilson for success rates, bootstrap over episodes for means."""
+"""Confidence intervals of one cell and one seed: Wilson for rates, bootstrap over episodes for means."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ def bootstrap_mean(
         raise ValueError("no values")
     distinct, counts = np.unique(values, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(values.size, counts / values.size, size=resamples)
-    means = draws @ distinct / values.size
+    return percentiles(draws @ distinct / values.size, level)
+
+
+def percentiles(resampled: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """The middle `level` of resampled values (n,): the percentile interval (Efron and Tibshirani 1993)."""
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)

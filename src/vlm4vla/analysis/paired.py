@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vlm4vla.analysis.estimates import MAXIMUM
+from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean
+from vlm4vla.analysis.power import episodes_needed
 from vlm4vla.analysis.records import outcome
 from vlm4vla.artefacts import UserError
 
@@ -17,6 +20,9 @@ class Comparison:
     """Mean of the first minus mean of the second policy, over `states` shared initial states.
 
     `wins` and `losses` count the states where the first did better and worse; `p_value` is two-sided.
+    `effect_size`: the mean difference over its standard deviation between states (Cohen's d of pairs), None
+    where all states are alike. `seeds`: training seeds that both sides share. `needed`: states for 80 %
+    power at the difference seen and the 5 % level (see `power.episodes_needed`).
     """
 
     difference: float
@@ -27,6 +33,9 @@ class Comparison:
     states: int
     wins: int
     losses: int
+    effect_size: float | None
+    seeds: int
+    needed: int | None
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -43,8 +52,10 @@ def sign_flip(differences: np.ndarray) -> float:
     differences = np.asarray(differences)
     if differences.size and not np.equal(np.mod(differences, 1), 0).all():
         raise ValueError("differences must be whole numbers")
-    observed = abs(int(differences.sum()))
-    sizes = np.abs(differences[differences != 0]).astype(np.int64)
+    whole = differences.astype(np.int64)
+    whole //= max(1, int(np.gcd.reduce(whole))) if whole.size else 1  # a common factor changes no comparison
+    observed = abs(int(whole.sum()))
+    sizes = np.abs(whole[whole != 0])
     total = int(sizes.sum())
     weights = np.zeros(2 * total + 1)  # weights[total + s] = P(sum of the differences so far = s)
     weights[total] = 1.0
@@ -59,8 +70,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
 
     Training seeds that both cells have are used, and every seed's outcome on a state counts; where they
     share none (a trained policy against the random one), all are. With one seed and a 0/1 outcome the test
-    is McNemar's, otherwise the sign-flip test on each state's difference. None when a side is empty.
-    Raises UserError when the same episode number is another task or initial state on the two sides.
+    is McNemar's, otherwise the sign-flip test on each state's difference. The test takes initial states for
+    drawn and the trained policies for given; the interval is the bootstrap over states, and with two or
+    more shared seeds the two-level one over seeds and states. None when a side is empty. Raises UserError
+    when the same episode number is another task or initial state on the two sides.
     """
     if first.empty or second.empty:
         return None
@@ -89,7 +102,13 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     binary = metric != "average_length" and bool(
         (both["seeds_1"] == 1).all() and (both["seeds_2"] == 1).all()
     )
-    low, high = bootstrap_mean(difference)
+    seeds = _per_seed(first, second, metric, both.index) if len(shared) > 1 else None
+    if seeds is None:
+        low, high = bootstrap_mean(difference)
+    else:
+        most = MAXIMUM.get(metric, 1.0)
+        low, high = two_level_bootstrap(*seeds, bounds=(-most, most))
+    deviation = float(difference.std(ddof=1)) if len(both) > 1 else 0.0
     return Comparison(
         difference=float(difference.mean()),
         ci_low=low,
@@ -99,7 +118,33 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
         states=len(both),
         wins=wins,
         losses=losses,
+        effect_size=float(difference.mean()) / deviation if deviation > 0 else None,
+        seeds=len(shared),
+        needed=episodes_needed(difference, binary=binary),
     )
+
+
+def _per_seed(
+    first: pd.DataFrame, second: pd.DataFrame, metric: str, episodes: pd.Index
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Differences (seeds, states) and, where an episode has one task, the states' tasks.
+
+    A state that a seed lacks on one side gets the mean of the other seeds' differences there; None where that
+    leaves fewer than two seeds.
+    """
+    left, right = (
+        side.assign(outcome=outcome(side, metric)).pivot(index="seed", columns="episode", values="outcome")
+        for side in (first, second)
+    )
+    table = (left - right).reindex(columns=episodes).dropna(how="all").dropna(axis=1, how="all")
+    if len(table) < 2 or table.empty:
+        return None
+    differences = np.where(table.isna(), table.mean(axis=0), table)
+    if metric != "success_rate":
+        return differences, None
+    return differences, first.drop_duplicates("episode").set_index("episode")["task"][
+        table.columns
+    ].to_numpy()
 
 
 def _per_state(records: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -113,10 +113,11 @@ def _scores(rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale
                 contrast.printed_difference(row),
                 paper,
                 contrast.printed_test(row),
+                contrast.printed_adjusted(row),
             ]
         )
     header = ["policy", names.unit(metric), "seed deviation", "published", "minus no task", "published"]
-    return Block(names.benchmark(benchmark, scale), [*header, "paired test"], grid, _rules(shown))
+    return Block(names.benchmark(benchmark, scale), [*header, "paired test", "Holm p"], grid, _rules(shown))
 
 
 def _chains(rows: Sequence[Row], cells: Mapping[str, Any], scale: str) -> Block:
@@ -159,8 +160,8 @@ def _verdicts(
         fell = sum(contrast.significant(row, -1) for row in learnt)
         sentences.append(
             f"Of {len(learnt)} policies whose task's own score rose, control rose in {rose}, fell in {fell} "
-            f"and shows no difference in {len(learnt) - rose - fell} (paired tests, 5 % level). The paper's "
-            "finding that a better own score does not make control better shows in "
+            f"and shows no difference in {len(learnt) - rose - fell} (paired tests, 5 % level after "
+            "Holm). The paper's finding that a better own score does not make control better shows in "
             f"{len(learnt) - rose} of {len(learnt)}."
         )
     return sentences
@@ -182,11 +183,13 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows]),
+        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
         captions.DIFFERENCES,
+        contrast.adjustment_sentence(rows),
         "No difference seen is not equality: the intervals say what remains possible.",
         CAPTION,
         captions.published_sentence("figure 4"),
+        captions.agreement_sentence(scale),
         "The paper prints no numbers for it: they are read off the figure, to +-0.002 in each rate (+-0.01 "
         "in the average length).",
     ]

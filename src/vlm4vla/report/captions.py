@@ -16,8 +16,8 @@ _SCALES = {
 }
 
 DIFFERENCES = (
-    "Differences are paired over the same initial states (bootstrap intervals; exact two-sided tests, not "
-    "adjusted for their number); rates differ in percentage points."
+    "Differences are paired over the same initial states (bootstrap intervals; exact two-sided tests); rates "
+    "differ in percentage points."
 )
 
 
@@ -48,18 +48,22 @@ def seeds_sentence(seeds: Sequence[int]) -> str:
         )
     listed = ", ".join(map(str, seeds))
     return (
-        f"Training seeds {listed}: values are means over them; the intervals cover the choice of episodes, "
-        "not of seeds, whose standard deviation stands in the CSV as seed_sd."
+        f"Training seeds {listed}: values are means over them, whose standard deviation stands in the CSV as "
+        "seed_sd. Intervals of policies with two or more seeds cover the choice of seeds and of episodes; "
+        "paired tests cover that of episodes only."
     )
 
 
-def intervals_sentence(metrics: Sequence[str]) -> str:
+def intervals_sentence(metrics: Sequence[str], seeds: Sequence[int] = (0,)) -> str:
     """Kinds of 95 % interval for the metrics in a table."""
     kinds = []
     if "average_length" in metrics:
         kinds.append("percentile bootstrap over chains for average length")
     if any(metric != "average_length" for metric in metrics):
         kinds.append("Wilson for success rates")
+    if len(seeds) > 1:
+        two = "two-level bootstrap over training seeds and, within tasks, initial states"
+        return f"In brackets: 95 % intervals ({two}; for policies with one seed {'; '.join(kinds)})."
     return f"In brackets: 95 % intervals ({'; '.join(kinds)})."
 
 
@@ -78,3 +82,13 @@ def experts_sentence(experts: Mapping[str, Mapping[str, Any]]) -> str:
 
 def published_sentence(table: str) -> str:
     return f"Published: arXiv 2601.03309, {table}."
+
+
+def agreement_sentence(scale: str) -> str:
+    """When a measured value agrees with the published one."""
+    if scale != "paper":
+        return f"Agreement with published numbers is not judged: not comparable ({scale})."
+    return (
+        "Agreement: the published number is within the measured 95 % interval, or within five points (5 % of "
+        "the maximum) of the value, or off."
+    )

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vlm4vla.analysis.estimates import estimate, score_metric
+from vlm4vla.analysis.agreement import agreement
+from vlm4vla.analysis.estimates import MAXIMUM, estimate, score_metric
 from vlm4vla.analysis.records import run_of
 from vlm4vla.report import names
 from vlm4vla.report.published import Published
@@ -47,6 +48,7 @@ def measure(
             gaps.append(cell.label(scale))
         for metric in metrics[cell.benchmark]:
             found = estimate(own, metric)
+            told = published.value(*cell[:3], metric, cell.auxiliary)
             rows.append(
                 {
                     **cell._asdict(),
@@ -56,8 +58,18 @@ def measure(
                     "ci_high": found and found.ci_high,
                     "episodes": found and found.episodes,
                     "seeds": found and found.seeds,
-                    "published": published.value(*cell[:3], metric, cell.auxiliary),
+                    "published": told,
                     "seed_sd": found and found.seed_sd,
+                    "interval": found and found.interval,
+                    "new_tasks_ci": found and found.new_tasks_ci,
+                    "agreement": found
+                    and agreement(
+                        found.value,
+                        (found.ci_low, found.ci_high),
+                        told,
+                        maximum=MAXIMUM.get(metric, 1.0),
+                        scale=scale,
+                    ),
                 }
             )
     return rows, gaps

@@ -1,4 +1,4 @@
-"""One variant against another on the same initial states: rows, sentences and counts."""
+"""One variant against another on the same initial states: rows, tests of a table together, sentences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vlm4vla.analysis.estimates import score_metric
+from vlm4vla.analysis.multiplicity import FALSE_DISCOVERY, HOLM, benjamini_hochberg, holm
 from vlm4vla.analysis.paired import Comparison, compare
 from vlm4vla.analysis.records import run_of
 from vlm4vla.report import names
@@ -21,12 +22,18 @@ EXTRA = (
     "difference_ci_low",
     "difference_ci_high",
     "p_value",
+    "p_adjusted",
+    "adjustment",
     "test",
     "states",
     "wins",
     "losses",
+    "effect_size",
+    "needed",
+    "agreement",
 )
 LEVEL = 0.05
+MARK = "*"
 NONE = "none"  # no auxiliary task
 
 
@@ -43,6 +50,7 @@ def add_contrasts(rows: Sequence[Row], records: pd.DataFrame, first: str | None,
         own, other = _run(records, row), _run(records, row | {"variant": reference})
         pair = (own, other) if first is None else (other, own)
         _add(row, compare(*pair, row["metric"]), reference)
+    _adjust(rows)
 
 
 def add_auxiliary_contrasts(rows: Sequence[Row], records: pd.DataFrame) -> None:
@@ -52,6 +60,17 @@ def add_auxiliary_contrasts(rows: Sequence[Row], records: pd.DataFrame) -> None:
         if row["auxiliary"] != NONE:
             other = _run(records, row | {"auxiliary": NONE})
             _add(row, compare(_run(records, row), other, row["metric"]), NONE)
+    _adjust(rows)
+
+
+def _adjust(rows: Sequence[Row]) -> None:
+    """Add adjusted p values (in place): Holm over the tests of the benchmarks' scores, which the table speaks
+    of; Benjamini-Hochberg over the others, its finer measures."""
+    tested = [row for row in rows if row.get("p_value") is not None]
+    for adjust, name, main in ((holm, HOLM, True), (benjamini_hochberg, FALSE_DISCOVERY, False)):
+        chosen = [row for row in tested if (row["metric"] == score_metric(row["benchmark"])) == main]
+        for row, p in zip(chosen, adjust([row["p_value"] for row in chosen]), strict=True):
+            row |= {"p_adjusted": p, "adjustment": name}
 
 
 def _run(records: pd.DataFrame, row: Row) -> pd.DataFrame:
@@ -70,6 +89,9 @@ def _add(row: Row, test: Comparison | None, reference: str | None) -> None:
             "states": test.states,
             "wins": test.wins,
             "losses": test.losses,
+            "effect_size": test.effect_size,
+            "shared_seeds": test.seeds,
+            "needed": test.needed,
         }
 
 
@@ -86,9 +108,45 @@ def printed_test(row: Row) -> str:
     return GAP if row.get("p_value") is None else f"{row['test']} {names.p_value(row['p_value'])}"
 
 
+def printed_adjusted(row: Row) -> str:
+    """`0.012 *`, or `0.43 (n 912)` for an undecided pair; see `adjustment_sentence`."""
+    if row.get("p_adjusted") is None:
+        return GAP
+    p = names.p_value(row["p_adjusted"]).removeprefix("p ").removeprefix("= ")
+    if significant(row, +1) or significant(row, -1):
+        return f"{p} {MARK}"
+    return f"{p} (n {printed_needed(row['needed'])})"
+
+
+def printed_needed(needed: int | None) -> str:
+    """The initial states that an undecided pair needs; none would do for policies that scored the same."""
+    return GAP if needed is None else str(needed)
+
+
+def adjustment_sentence(rows: Sequence[Row]) -> str:
+    """What the mark and the n beside an adjusted p mean, with the number of tests; empty without tests."""
+    tests = [row for row in rows if row.get("adjustment") == HOLM]
+    if not tests:
+        return ""
+    words = f"{MARK}: differs at the 5 % level after Holm's correction for the table's {len(tests)} tests"
+    if any(row["shared_seeds"] > 1 for row in tests):
+        words += ", and its interval over training seeds and states leaves out 0"
+    return (
+        f"{words}. Where it does not: (n) paired initial states that the same test, unadjusted, would need "
+        f"for 80 % power if the difference seen were the true one ({GAP}: more than a million, or no "
+        "difference)."
+    )
+
+
 def significant(row: Row, sign: int) -> bool:
-    """Whether the row's difference has `sign` and is significant at 5 %."""
-    return row.get("p_value") is not None and row["p_value"] < LEVEL and row["difference"] * sign > 0
+    """Whether the row's difference has `sign` and is significant at 5 % after correction.
+
+    The test takes the trained policies for given. With several training seeds the interval, which holds their
+    spread, must leave out 0 too.
+    """
+    if row.get("p_adjusted") is None or row["p_adjusted"] >= LEVEL or row["difference"] * sign <= 0:
+        return False
+    return row["shared_seeds"] < 2 or row["difference_ci_low"] > 0 or row["difference_ci_high"] < 0
 
 
 def score_rows(rows: Sequence[Row], variant: str, benchmark: str) -> list[Row]:

@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vlm4vla.analysis.correlation import correlate
+from vlm4vla.analysis.correlation import correlate, interval_of_draws
 from vlm4vla.analysis.estimates import score_metric
+from vlm4vla.analysis.hierarchical import resampled_means
+from vlm4vla.analysis.intervals import SEED
+from vlm4vla.analysis.multiplicity import holm
+from vlm4vla.analysis.records import outcome, run_of
+from vlm4vla.analysis.sensitivity import by_family, leave_one_out, verdict
 from vlm4vla.report import captions, names
 from vlm4vla.report.capability_scores import OVERALL, Score, read_capability
 from vlm4vla.report.cells import Row, measure, pick, printed
@@ -19,8 +24,18 @@ from vlm4vla.report.published import PublishedCorrelation, read_published, read_
 from vlm4vla.report.table import GAP, Block, Table
 
 ALL, PAPER_SUBSET = "all backbones", "the paper's backbones"
-EXTRA = ("seed_sd", "question_set", "backbones", "p_value", "p_method", "published_note")
+EXTRA = (
+    "seed_sd",
+    "question_set",
+    "backbones",
+    "p_value",
+    "p_adjusted",
+    "p_method",
+    "verdict",
+    "published_note",
+)
 LEVEL = 0.05
+DRAWS = 10_000
 
 
 def build(
@@ -46,6 +61,8 @@ def build(
     paper = read_published_correlation(published)
     sets = list(dict.fromkeys([OVERALL, *(name for found in scores.values() for name in found)]))
     rows = _correlations(policies, scores, models, hidden, benchmarks, sets, paper)
+    _adjust(rows)
+    checks = _sensitivity(records, policies, scores, models, benchmarks, rows, settings.get("families", {}))
     draw_scatter(policies, scores, models, benchmarks, rows, scale, output / "figures" / "correlation")
     draw_sets(rows, benchmarks, sets, scale, output / "figures" / "correlation_sets")
     return Table(
@@ -56,12 +73,13 @@ def build(
         blocks=[
             _points(policies, scores, models, benchmarks, scale),
             _overall(rows, benchmarks, scale),
+            _checked(rows, checks, scale),
             _per_set(rows, benchmarks, sets, scale),
         ],
         verdicts=_verdicts(rows, benchmarks, scale, paper),
         gaps=gaps,
         extra=EXTRA,
-        details={"policies": policies},
+        details={"policies": policies, "sensitivity": checks},
     )
 
 
@@ -112,18 +130,130 @@ def _correlations(
                     "published_note": told and told.note,
                 }
             )
-            rows.append(
-                common
-                | {
-                    "metric": "spearman_rho",
-                    "value": result and result.spearman,
-                    "ci_low": None,
-                    "ci_high": None,
-                    "p_value": result and result.spearman_p,
-                    "published": None,
-                }
-            )
+            for metric, name in (("spearman_rho", "spearman"), ("kendall_tau", "kendall")):
+                low, high = getattr(result, f"{name}_ci") if result else (None, None)
+                rows.append(
+                    common
+                    | {
+                        "metric": metric,
+                        "value": result and getattr(result, name),
+                        "ci_low": low,
+                        "ci_high": high,
+                        "p_value": result and getattr(result, f"{name}_p"),
+                        "published": None,
+                    }
+                )
     return rows
+
+
+def _adjust(rows: Sequence[Row]) -> None:
+    """Add Holm's p (in place): over a coefficient's tests of the overall score on all benchmarks,
+    and over its tests of the question sets."""
+    families: dict[tuple[str, str, bool], list[Row]] = {}
+    for row in rows:
+        key = (row["metric"], row["model"], row["question_set"] == OVERALL)
+        families.setdefault(key, []).append(row)
+    for family in families.values():
+        for row, p in zip(family, holm([row["p_value"] for row in family]), strict=True):
+            row["p_adjusted"] = p
+
+
+def _sensitivity(
+    records: pd.DataFrame,
+    policies: Sequence[Row],
+    scores: Mapping[str, Mapping[str, Score]],
+    models: Sequence[str],
+    benchmarks: Sequence[str],
+    rows: Sequence[Row],
+    families: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """What the overall score's r on each benchmark hangs on; its verdict goes to r's row too (in place)."""
+    checks = []
+    for benchmark in benchmarks:
+        metric, row = score_metric(benchmark), _find(rows, benchmark, OVERALL, ALL)
+        cells = {name: pick(policies, name, "full", benchmark, metric) for name in models}
+        known = [
+            name for name in models if cells[name]["value"] is not None and OVERALL in scores.get(name, {})
+        ]
+        x = np.array([scores[name][OVERALL].value for name in known])
+        y = np.array([cells[name]["value"] for name in known])
+        points = leave_one_out(x, y, [names.model(name) for name in known])
+        grouped = None
+        if points and all(name in families for name in known):
+            grouped = by_family(x, y, [families[name] for name in known])
+        row["verdict"] = verdict(row["value"], row["p_adjusted"], points, grouped)
+        low, high = (None, None)
+        if points:
+            runs = [run_of(records, name, "full", benchmark) for name in known]
+            questions = [scores[name][OVERALL] for name in known]
+            low, high = _rollout_interval(runs, questions, metric)
+        checks.append(
+            {
+                "benchmark": benchmark,
+                "verdict": row["verdict"],
+                "leave_one_out": points and vars(points),
+                "families": grouped
+                and vars(grouped) | {"without": grouped.without and vars(grouped.without)},
+                "rollouts_ci": [low, high],
+            }
+        )
+    return checks
+
+
+def _rollout_interval(
+    runs: Sequence[pd.DataFrame], questions: Sequence[Score], metric: str
+) -> tuple[float, float] | tuple[None, None]:
+    """Interval of r for these backbones: initial states resampled, the same for all; answers redrawn.
+
+    Answers to single questions are not in the records: their number is drawn from a binomial, each
+    backbone's apart.
+    """
+    states = [
+        records.assign(outcome=outcome(records, metric)).groupby("episode")["outcome"].mean()
+        for records in runs
+    ]
+    table = pd.concat(states, axis=1, join="inner")
+    if table.empty:
+        return None, None
+    task = runs[0].drop_duplicates("episode").set_index("episode")["task"][table.index].to_numpy()
+    y = resampled_means(table.to_numpy(), task if metric == "success_rate" else None, DRAWS)
+    random = np.random.default_rng(SEED)
+    x = np.stack(
+        [random.binomial(each.questions, each.value, size=DRAWS) / each.questions for each in questions],
+        axis=1,
+    )
+    return interval_of_draws(x, y)
+
+
+def _checked(rows: Sequence[Row], checks: Sequence[Mapping[str, Any]], scale: str) -> Block:
+    header = ["overall question score against", "verdict", "r, rollouts' luck", "r without one backbone"]
+    header += ["families", "r of families", "p", "r without one family"]
+    grid = []
+    for check in checks:
+        low, high = check["rollouts_ci"]
+        points, grouped = check["leave_one_out"], check["families"]
+        known = grouped and grouped["pearson"] is not None
+        grid.append(
+            [
+                names.benchmark(check["benchmark"], scale),
+                check["verdict"],
+                GAP if low is None else f"[{low:.2f}, {high:.2f}]",
+                _range(points),
+                str(grouped["families"]) if grouped else GAP,
+                f"{grouped['pearson']:.2f}" if known else GAP,
+                names.p_value(grouped["p_value"]).removeprefix("p ").removeprefix("= ") if known else GAP,
+                _range(grouped and grouped["without"]),
+            ]
+        )
+    return Block("How much the overall score's r hangs on", header, grid)
+
+
+def _range(found: Mapping[str, Any] | None) -> str:
+    """`-0.10 (Kosmos-2) to 0.52 (PaliGemma-1)`: the extremes, and what is left out for each."""
+    if not found:
+        return GAP
+    low, high = (f"{found[end]:.2f} ({found[f'{end}_without']})" for end in ("low", "high"))
+    return f"{low} to {high}"
 
 
 def _question_rows(scores: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> list[Row]:
@@ -172,24 +302,28 @@ def _overall(rows: Sequence[Row], benchmarks: Sequence[str], scale: str) -> Bloc
         "backbones",
         "Pearson r",
         "p",
+        "Holm p",
         "Spearman rho",
         "p",
+        "Holm p",
+        "Kendall tau",
+        "p",
+        "Holm p",
         "published r",
     ]
     grid = []
     for benchmark in benchmarks:
         chosen = [row for row in rows if (row["benchmark"], row["question_set"]) == (benchmark, OVERALL)]
-        for pearson, spearman in zip(chosen[::2], chosen[1::2], strict=True):
+        for pearson, spearman, kendall in zip(chosen[::3], chosen[1::3], chosen[2::3], strict=True):
             told = pearson["published"]
             note = "not significant" if pearson.get("published_note") and told is None else GAP
             grid.append(
                 [
                     f"{names.benchmark(benchmark, scale)}, {pearson['model']}",
                     str(pearson["backbones"]),
-                    _r(pearson),
-                    _p(pearson),
-                    _r(spearman),
-                    _p(spearman),
+                    *_tested(pearson),
+                    *_tested(spearman),
+                    *_tested(kendall),
                     note if told is None else f"{told:.3f}",
                 ]
             )
@@ -199,12 +333,12 @@ def _overall(rows: Sequence[Row], benchmarks: Sequence[str], scale: str) -> Bloc
 def _per_set(rows: Sequence[Row], benchmarks: Sequence[str], sets: Sequence[str], scale: str) -> Block:
     header, grid = ["Pearson r of question set"], []
     for benchmark in benchmarks:
-        header += [names.benchmark(benchmark, scale), "p"]
+        header += [names.benchmark(benchmark, scale), "p", "Holm p"]
     for name in sets:
         line = [name]
         for benchmark in benchmarks:
             row = _find(rows, benchmark, name, ALL)
-            line += [_r(row), _p(row)]
+            line += _tested(row)
         grid.append(line)
     return Block("Each question set", header, grid, rules=[1])
 
@@ -223,10 +357,13 @@ def _r(row: Row) -> str:
     return f"{row['value']:.2f}{interval}"
 
 
-def _p(row: Row) -> str:
-    return (
-        GAP if row["p_value"] is None else names.p_value(row["p_value"]).removeprefix("p ").removeprefix("= ")
-    )
+def _tested(row: Row) -> list[str]:
+    """r, p and Holm's p."""
+    return [_r(row), _p(row, "p_value"), _p(row, "p_adjusted")]
+
+
+def _p(row: Row, key: str) -> str:
+    return GAP if row[key] is None else names.p_value(row[key]).removeprefix("p ").removeprefix("= ")
 
 
 def _verdicts(
@@ -243,10 +380,11 @@ def _verdicts(
         if row["value"] is None:
             sentences.append(f"{shown}: no correlation can be given over {row['backbones']} backbones.")
             continue
-        found = row["p_value"] < LEVEL
+        found = row["p_adjusted"] < LEVEL
         sentence = (
-            f"{shown}: {'a' if found else 'no'} correlation that is significant at 5 % "
-            f"(r = {row['value']:.2f}, {names.p_value(row['p_value'])}, {row['backbones']} backbones)"
+            f"{shown}: {row['verdict']} (r = {row['value']:.2f}, {names.p_value(row['p_value'])}, with "
+            f"Holm's correction over benchmarks {names.p_value(row['p_adjusted'])}, {row['backbones']} "
+            "backbones)"
         )
         if told is not None:
             claimed = told.pearson is not None
@@ -280,8 +418,12 @@ def _caption(
         captions.episodes_sentence(policies, scale),
         captions.seeds_sentence(settings["seeds"]),
         captions.intervals_sentence([row["metric"] for row in policies]),
-        "For r: percentile bootstrap over backbones, which is rough for so few points.",
-        f"p: two-sided, {' or '.join(methods)}; {tests} Pearson tests, not adjusted for their number."
+        "For r, rho and tau: percentile bootstrap over backbones, which is rough for so few points.",
+        f"p: two-sided, {' or '.join(methods)}; Holm p: corrected for the tests of a coefficient, of the "
+        f"overall score over the benchmarks, or of all question sets ({tests} Pearson tests). Verdict: "
+        "evidence at the 5 % level after Holm; fragile where r is not significant without one backbone or "
+        "one family. r, rollouts' luck: these backbones on resampled initial states and questions. r of "
+        "families: over the mean scores of each family's backbones."
         if methods
         else "",
         captions.published_sentence("figure 3"),

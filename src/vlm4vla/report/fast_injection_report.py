@@ -88,6 +88,7 @@ def _grid(rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale: 
                     printed_published(row),
                     contrast.printed_difference(row),
                     contrast.printed_test(row),
+                    contrast.printed_adjusted(row),
                 ]
             grid.append(line)
     header = ["VLM fine-tuned first"]
@@ -97,6 +98,7 @@ def _grid(rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale: 
             "published",
             "minus no task",
             "paired test",
+            "Holm p",
         ]
     return Block(names.benchmark(benchmark, scale), header, grid, rules[1:])
 
@@ -155,13 +157,15 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], tokens: Mapping[s
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows]),
+        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
         captions.DIFFERENCES,
+        contrast.adjustment_sentence(rows),
         CAPTION,
         "The own score of FAST tokens is 1 minus half the mean absolute error of the chunk that is said, and "
         "0 where what is said is no chunk.",
         tokens_sentence(tokens),
         captions.published_sentence("table 4"),
+        captions.agreement_sentence(scale),
     ]
     return " ".join(part for part in parts if part)
 

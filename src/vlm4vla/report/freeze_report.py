@@ -63,9 +63,18 @@ def _block(rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale:
                     contrast.printed_difference(row),
                     paper,
                     contrast.printed_test(row),
+                    contrast.printed_adjusted(row),
                 ]
             )
-    header = ["model", names.unit(metric), "published", "minus all trained", "published", "paired test"]
+    header = [
+        "model",
+        names.unit(metric),
+        "published",
+        "minus all trained",
+        "published",
+        "paired test",
+        "Holm p",
+    ]
     return Block(names.benchmark(benchmark, scale), header, grid, rules[1:])
 
 
@@ -83,7 +92,7 @@ def _verdicts(rows: Sequence[Row], cells: Mapping[str, Any], scale: str) -> list
             sentence = (
                 f"{names.benchmark(benchmark, scale)}: freezing the {what} lowered the score of "
                 f"{len(lower)} of {len(found)} backbones and raised that of {len(higher)} "
-                "(paired tests, 5 % level)"
+                "(paired tests, 5 % level after Holm)"
             )
             if finding < 0:
                 shows, claim = len(lower) == len(found), "freezing the vision encoder hurts every backbone"
@@ -108,8 +117,10 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows]),
+        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
         captions.DIFFERENCES,
+        contrast.adjustment_sentence(rows),
         captions.published_sentence("table 3"),
+        captions.agreement_sentence(scale),
     ]
     return " ".join(part for part in parts if part)

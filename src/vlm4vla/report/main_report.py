@@ -9,14 +9,16 @@ from typing import Any
 import pandas as pd
 
 from vlm4vla.analysis.estimates import MAXIMUM, METRICS, score_metric
+from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.paired import compare
 from vlm4vla.analysis.records import run_of
-from vlm4vla.report import captions, names
+from vlm4vla.report import captions, names, pairs
 from vlm4vla.report.cells import CEILING, FLOOR, Row, measure, pick, printed, printed_published
+from vlm4vla.report.contrast import LEVEL
 from vlm4vla.report.learning_curves import draw_learning_curves, read_curves
 from vlm4vla.report.overview_figure import draw_overview
 from vlm4vla.report.published import Published, read_published
-from vlm4vla.report.table import Block, Table
+from vlm4vla.report.table import GAP, Block, Table
 
 
 def build(
@@ -43,16 +45,33 @@ def build(
     blocks = [_scores(rows, policies, cells, scale, paper)]
     if "calvin" in cells["benchmarks"]:
         blocks.append(_chains(rows, policies, cells, scale))
+    tests = {name: pairs.pair_tests(records, models, name) for name in cells["benchmarks"]}
+    labels = [_label(model, cells) for model in models]
+    for name, found in tests.items():
+        if found:
+            title = f"{names.benchmark(name, scale)}: pairs of backbones"
+            blocks.append(pairs.pair_block(found, models, labels, title))
+    verdicts += [s for name, found in tests.items() if (s := pairs.pair_sentence(found, name, scale))]
+    whole, stands, standing = pairs.stand_over_all(records, models, cells["benchmarks"])
+    if stands:
+        blocks.append(pairs.standing_block([_label(model, cells) for model in whole], stands))
     return Table(
         name="main",
         title=f"Backbones as robot policies, {scale} scale",
-        caption=_caption(rows, settings, paper),
+        caption=_caption(rows, settings, paper, any(tests.values()), bool(stands)),
         records=rows,
         blocks=blocks,
         verdicts=verdicts,
         gaps=gaps,
-        extra=("seed_sd",),
-        details={"against_floor": floors},
+        extra=("seed_sd", "agreement"),
+        details={
+            "against_floor": floors,
+            "pairs": [test for found in tests.values() for test in found],
+            "standing": standing,
+            "by_task": [
+                row for name in cells["benchmarks"] for row in pairs.task_grid(records, models, name)
+            ],
+        },
     )
 
 
@@ -74,11 +93,13 @@ def _scores(
     for benchmark in cells["benchmarks"]:
         unit = names.unit(score_metric(benchmark))
         header += [f"{names.benchmark(benchmark, scale)}: {unit}", "published"]
+        header += ["agreement"] if scale == "paper" else []
     for policy in policies:
         line = [_label(policy, cells, paper)]
         for benchmark in cells["benchmarks"]:
             row = pick(rows, *policy, benchmark, score_metric(benchmark))
             line += [printed(row), printed_published(row)]
+            line += [row["agreement"] or GAP] if scale == "paper" else []
         grid.append(line)
     return Block("Scores", header, grid, _rules(grid, cells))
 
@@ -110,7 +131,17 @@ def _verdicts(
     scale: str,
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """For each benchmark the mean over backbones, and the backbones that random actions match."""
-    verdicts, tests = [], []
+    tests = []
+    for benchmark in benchmarks:
+        metric, floor = score_metric(benchmark), run_of(records, FLOOR, "full", benchmark)
+        for model, variant in models:
+            test = compare(run_of(records, model, variant, benchmark), floor, metric)
+            if test is not None:
+                key = {"model": model, "variant": variant, "benchmark": benchmark, "metric": metric}
+                tests.append(key | vars(test))
+    for test, p in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
+        test["p_adjusted"] = p
+    verdicts = []
     for benchmark in benchmarks:
         metric, shown = score_metric(benchmark), names.benchmark(benchmark, scale)
         found = [
@@ -124,26 +155,27 @@ def _verdicts(
         share = f"{100 * mean / MAXIMUM[metric]:.0f} % of the maximum"
         sentence = f"{shown}: the mean over {len(found)} backbones is "
         sentence += f"{mean:.2f} ({share})" if metric == "average_length" else share
-        floor = run_of(records, FLOOR, "full", benchmark)
-        level = []
-        for row in found:
-            test = compare(run_of(records, row["model"], row["variant"], benchmark), floor, metric)
-            if test is None:
-                continue
-            tests.append({key: row[key] for key in ("model", "variant", "benchmark", "metric")} | vars(test))
-            if not (test.difference > 0 and test.p_value < 0.05):
-                level.append(names.model(row["model"]))
-        if floor.empty:
+        own = [test for test in tests if test["benchmark"] == benchmark]
+        level = [
+            names.model(test["model"])
+            for test in own
+            if not (test["difference"] > 0 and test["p_adjusted"] < LEVEL)
+        ]
+        how = "(paired tests, 5 % level after Holm)"
+        if not own:
             sentence += "; the floor was not measured"
         elif level:
-            sentence += f"; not above random actions (paired test, 5 % level): {names.joined(level)}"
+            sentence += f"; not above random actions {how}: {names.joined(level)}"
         else:
-            sentence += "; every backbone is above random actions (paired test, 5 % level)"
+            sentence += f"; every backbone is above random actions {how}"
         verdicts.append(sentence + ".")
     return verdicts, tests
 
 
-def _caption(rows: Sequence[Row], settings: Mapping[str, Any], paper: Published) -> str:
+def _caption(
+    rows: Sequence[Row], settings: Mapping[str, Any], paper: Published, paired: bool, together: bool
+) -> str:
+    """`paired`, `together`: whether pairs of backbones and the standing over all benchmarks are shown."""
     scale = settings["scale"]
     shown = names.joined([names.benchmark(name, scale) for name in settings["cells"]["benchmarks"]])
     hidden = [names.model(name) for name in settings["cells"]["backbones"] if name in paper.notes]
@@ -152,8 +184,11 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], paper: Published)
         captions.scale_sentence(scale),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows]),
+        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
         captions.published_sentence("tables 1 and 2"),
+        captions.agreement_sentence(scale),
+        *([pairs.PAIRS] if paired else []),
+        *([pairs.STANDING] if together else []),
     ]
     if settings["cells"]["experts"]:
         parts.insert(2, captions.experts_sentence(settings["experts"]))

@@ -19,13 +19,13 @@ def draw_variants(
     stem: Path,
     labels: Mapping[str, str] = names.VARIANTS,
 ) -> None:
-    """Write `stem`.{pdf,png}. A star marks a paired difference to `full` with p below 0.05; the dotted
-    line is the score of random actions (`floors`, by benchmark)."""
+    """Write `stem`.{pdf,png}. A star marks a paired difference to `full` with Holm's p below 0.05; the
+    dotted line is the score of random actions (`floors`, by benchmark)."""
     benchmarks = cells["benchmarks"]
     with style.panels(len(benchmarks), 4.2, 3.4) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             _panel(axis, rows, cells, benchmark, labels, floors.get(benchmark))
-            axis.set_title(f"{names.benchmark(benchmark, scale)}   (* paired p < 0.05)", fontsize=9)
+            axis.set_title(f"{names.benchmark(benchmark, scale)}   (* paired, Holm p < 0.05)", fontsize=9)
         handles: dict[str, Any] = {}
         for axis in axes:
             handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))

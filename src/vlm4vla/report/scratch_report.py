@@ -66,9 +66,18 @@ def _block(rows: Sequence[Row], cells: Mapping[str, Any], scale: str) -> Block:
                     printed(scratch),
                     contrast.printed_difference(scratch),
                     contrast.printed_test(scratch),
+                    contrast.printed_adjusted(scratch),
                 ]
             )
-    header = ["cell", "pre-trained", "published", "random weights", "pre-trained minus random", "paired test"]
+    header = [
+        "cell",
+        "pre-trained",
+        "published",
+        "random weights",
+        "pre-trained minus random",
+        "paired test",
+        "Holm p",
+    ]
     return Block("Cells", header, grid, rules[1:])
 
 
@@ -83,7 +92,8 @@ def _verdicts(rows: Sequence[Row], cells: Mapping[str, Any], scale: str) -> list
     above = [row for row in found if row["difference"] > 0]
     sentence = (
         f"The pre-trained policy beats the one from random weights in {len(better)} of {len(found)} cells "
-        f"(paired tests, 5 % level); it scores higher in {len(above)}, and is beaten in {len(worse)}."
+        f"(paired tests, 5 % level after Holm); it scores higher in {len(above)}, and is "
+        f"beaten in {len(worse)}."
     )
     shows = 2 * len(better) > len(found)
     finding = "The paper's finding that training from random weights falls behind "
@@ -99,9 +109,11 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], variants: Sequenc
         contrast.step_sentence(settings.get("vla_steps"), variants),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows]),
+        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
         captions.DIFFERENCES,
+        contrast.adjustment_sentence(rows),
         captions.published_sentence("tables 1 and 2 (pre-trained)"),
+        captions.agreement_sentence(scale),
         "The paper says in words that random weights collapse; it gives no table of them.",
     ]
     return " ".join(part for part in parts if part)

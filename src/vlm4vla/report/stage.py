@@ -29,7 +29,7 @@ def run(
     "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of auxiliary and
     fast_injection also hold "auxiliaries": {backbone: [str]}, and optionally "vla_steps": {variant: training
     steps}, "experts": {expert VLA: its backbone, steps and what it executes} for those that "cells" names.
-    `correlation` takes the cells of `main`.
+    `correlation` takes the cells of `main`, and optionally "families": {backbone: family}.
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
     ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation,
     auxiliary and fast_injection). `curves`: the VLA folders, or their provenance.json, whose train.jsonl is

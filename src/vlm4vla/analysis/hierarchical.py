@@ -1,0 +1,130 @@
+"""Several training seeds: a bootstrap over seeds and, within tasks, the initial states that all meet."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+
+from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
+
+
+def two_level_bootstrap(
+    outcomes: np.ndarray,
+    tasks: np.ndarray | None = None,
+    *,
+    new_tasks: bool = False,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[float, float]:
+    """Percentile interval of the mean of `outcomes` (seeds, states), from two training seeds on.
+
+    Every seed meets every state, so the two are drawn apart from each other and their deviations from the
+    mean are added: seeds with replacement, and states (with their mean over the seeds) with replacement
+    within their task. `tasks` (states,) names the task, None is one task. With `new_tasks` whole tasks are
+    drawn in place of states, and the interval speaks of other tasks of the kind; without, of the
+    benchmark's own.
+
+    Plain resampling of a few seeds fails twice, and both are mended as in a crossed analysis of variance. A
+    seed's mean also varies by its luck on the states, which the drawn states hold already: the deviations
+    of seeds are shrunk to the part above it. And few seeds are a poor guide to their spread: they are
+    stretched by sqrt(S / (S - 1)) (Davison and Hinkley 1997, section 2.7), and the sum by Student's t over
+    the normal quantile (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3) at
+    Satterthwaite's degrees of freedom (1946). The interval is kept within `bounds`, the least and the
+    largest mean that there can be.
+
+    Raises ValueError for fewer than two seeds, no states, an outcome that is missing (nan), or tasks of
+    another number than the states.
+    """
+    outcomes = np.asarray(outcomes, dtype=np.float64)
+    if outcomes.ndim != 2 or outcomes.shape[0] < 2 or outcomes.shape[1] == 0:
+        raise ValueError(f"outcomes of shape {outcomes.shape}: write (2 or more seeds, states)")
+    if np.isnan(outcomes).any():
+        raise ValueError("an outcome is missing")
+    seeds, states = outcomes.shape
+    names = np.zeros(states, dtype=int) if tasks is None else np.asarray(tasks)
+    if names.shape != (states,):
+        raise ValueError(f"{names.shape} tasks of {states} states")
+    _, task = np.unique(names, return_inverse=True)
+    by_seed, by_state = outcomes.mean(axis=1), outcomes.mean(axis=0)
+    mean = by_state.mean()
+    share, freedom = _components(outcomes, task, new_tasks)
+    random = np.random.default_rng([seed, seeds])
+    drawn = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    deviations = share * math.sqrt(seeds / (seeds - 1)) * (drawn @ (by_seed - mean))
+    sizes = tuple(np.bincount(task).tolist())
+    order = np.argsort(task, kind="stable")
+    if new_tasks:
+        count = len(sizes)
+        times = random.multinomial(count, np.full(count, 1 / count), size=resamples)
+        totals = np.bincount(task, by_state - mean)
+        stretch = math.sqrt(count / (count - 1)) if count > 1 else 1.0
+        deviations += stretch * (times @ totals) / (times @ np.array(sizes))
+    else:
+        deviations += _state_counts(sizes, resamples, seed) @ (by_state[order] - mean) / states
+    deviations *= stats.t.isf((1 - level) / 2, freedom) / stats.norm.isf((1 - level) / 2)
+    return percentiles(np.clip(mean + deviations, *bounds), level)
+
+
+def resampled_means(
+    by_state: np.ndarray, tasks: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray:
+    """Means of each column of `by_state` (states, policies) over resampled states: (resamples, policies).
+
+    The same states for all policies, drawn within their task; `tasks` (states,) names it, None is one task.
+    """
+    names = np.zeros(len(by_state), dtype=int) if tasks is None else np.asarray(tasks)
+    _, task = np.unique(names, return_inverse=True)
+    order = np.argsort(task, kind="stable")
+    counts = _state_counts(tuple(np.bincount(task).tolist()), resamples, seed)
+    return counts @ np.asarray(by_state, dtype=np.float64)[order] / len(by_state)
+
+
+def _components(outcomes: np.ndarray, task: np.ndarray, new_tasks: bool) -> tuple[float, float]:
+    """The share of the seeds' deviations that is no luck on states, and the mean's degrees of freedom.
+
+    The mean's variance is (seeds' mean square - residual's + states' mean square) / (S N) in a two-way random
+    layout, where a first part below 0 counts as 0; Satterthwaite's formula gives its degrees of freedom.
+    """
+    seeds, states = outcomes.shape
+    by_seed, by_state = outcomes.mean(axis=1), outcomes.mean(axis=0)
+    counts = np.bincount(task)
+    task_means = np.bincount(task, by_state) / counts
+    of_seeds = states * by_seed.var(ddof=1)
+    residual = 0.0
+    if states > 1:
+        rest = outcomes - by_seed[:, None] - by_state + by_state.mean()
+        residual = float((rest**2).sum()) / ((seeds - 1) * (states - 1))
+    if new_tasks:
+        state_freedom = len(counts) - 1
+        spread = counts * (task_means - by_state.mean()) ** 2
+    else:
+        state_freedom = states - len(counts)
+        spread = (by_state - task_means[task]) ** 2
+    of_states = seeds * float(spread.sum()) / state_freedom if state_freedom else 0.0
+    parts = [(of_states, state_freedom)] if state_freedom else []
+    extra = of_seeds - residual
+    if extra > 0:
+        parts += [(of_seeds, seeds - 1)] + [(residual, (seeds - 1) * (states - 1))] * (states > 1)
+    variance = max(extra, 0.0) + of_states
+    doubt = sum(square**2 / freedom for square, freedom in parts)
+    least = min((freedom for _, freedom in parts), default=1)
+    freedom = max(float(least), variance**2 / doubt) if doubt > 0 else math.inf
+    return math.sqrt(max(extra, 0.0) / of_seeds) if of_seeds > 0 else 0.0, freedom
+
+
+@lru_cache(maxsize=8)
+def _state_counts(sizes: tuple[int, ...], resamples: int, seed: int) -> np.ndarray:
+    """How often each state is drawn (resamples, states), tasks of `sizes` states one behind the other.
+
+    Kept, because all cells of a benchmark share its tasks and states.
+    """
+    random = np.random.default_rng(seed)
+    parts = [random.multinomial(size, np.full(size, 1 / size), size=resamples) for size in sizes]
+    counts = np.concatenate(parts, axis=1).astype(np.float32)  # floats: a product of integers is slow
+    counts.setflags(write=False)
+    return counts

@@ -139,7 +139,8 @@ def test_score_is_how_near_the_chunk_is(data):
     tokenizer = FastTokenizer.load(data / "fast.json")
     low, high = (write_tokens(tokenizer.encode(np.full((1, CHUNK, 7), v))[0]) for v in (-0.5, 0.5))
     assert task.score(low, low) == 1
-    assert task.score(low, high) == pytest.approx(0.5, abs=tokenizer.error_bound)
+    apart = np.abs(tokenizer.decode(read_tokens(low))[0] - tokenizer.decode(read_tokens(high))[0]).mean()
+    assert task.score(low, high) == pytest.approx(1 - apart / task.blind_error)
     assert task.score("", low) == task.score("red block", low) == task.score("<fast999999>", low) == 0
 
 
@@ -180,3 +181,16 @@ def test_published_tokenizer_in_place_of_fitting(tmp_path, demonstrations):
     said = read_questions(output, HELD_OUT).statements[0].answer
     chunk, whole = FastTokenizer.load(output / "fast.json").decode(read_tokens(said))
     assert whole and chunk.shape == (CHUNK, 7)
+
+
+def test_zero_is_one_chunk_for_every_picture(data):
+    """The error of the best constant answer, computed from the training answers themselves."""
+    task = get_task("fast-freeze-vision", data)
+    answers = [statement.answer for statement in read_questions(data, TRAIN).statements]
+    chunks = np.array([task.tokenizer.decode(read_tokens(answer))[0] for answer in answers])
+    constant = np.median(chunks, axis=0)
+    errors = np.abs(chunks - constant).mean(axis=(1, 2))
+    assert task.blind_error == pytest.approx(errors.mean(), rel=1e-6)
+    assert np.mean(1 - errors / task.blind_error) == pytest.approx(0, abs=1e-6)
+    other = np.abs(chunks - chunks.mean(axis=0)).mean()
+    assert task.blind_error <= other  # no other constant does better

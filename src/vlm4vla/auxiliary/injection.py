@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vlm4vla.backbones.adapter import Adapter
 
 SET = "fast"
-MEDIAN_OF = 2000  # training chunks
+BLIND_OF = 2000  # training answers
 TOKENIZER = "fast.json"  # beside the data
 NAMES: dict[str, Literal["none", "vision"]] = {
     "fast-freeze-vision": "vision",
@@ -59,18 +59,19 @@ class FastInjection(Task):
     def asked(self, adapter: Adapter, question: str) -> str:
         return adapter.instruction(question)
 
-    def chance(self, question: str, truth: str) -> float:
-        """The score of one chunk for every picture: the median of training chunks."""
-        return 1 - float(np.abs(self.median_chunk - self.tokenizer.decode(read_tokens(truth))[0]).mean()) / 2
-
     @cached_property
-    def median_chunk(self) -> np.ndarray:
-        """(T, 7): value by value, over the first training answers."""
-        answers = [statement.answer for statement in read_questions(self.data, TRAIN).statements[:MEDIAN_OF]]
-        return np.median([self.tokenizer.decode(read_tokens(answer))[0] for answer in answers], axis=0)
+    def blind_error(self) -> float:
+        """Mean absolute error, over training answers, of the one chunk that serves all of them best."""
+        answers = [statement.answer for statement in read_questions(self.data, TRAIN).statements[:BLIND_OF]]
+        chunks = np.stack([self.tokenizer.decode(read_tokens(answer))[0] for answer in answers])
+        return float(np.abs(chunks - np.median(chunks, axis=0)).mean())
 
     def score(self, answer: str, truth: str) -> float:
-        """1 - half the mean absolute error of the chunk that is said, in [-1, 1]; 0 when it is no chunk."""
+        """1 - mean absolute error of the chunk that is said, in units of `blind_error`.
+
+        1 is the true chunk; 0 is as good as one chunk for every picture, and what is no chunk; below 0 is
+        worse.
+        """
         said, whole = self.tokenizer.decode(read_tokens(answer))
         wanted, _ = self.tokenizer.decode(read_tokens(truth))
-        return 1 - float(np.abs(said - wanted).mean()) / 2 if whole else 0.0
+        return 1 - float(np.abs(said - wanted).mean()) / self.blind_error if whole else 0.0

@@ -161,8 +161,8 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], tokens: Mapping[s
         captions.DIFFERENCES,
         contrast.adjustment_sentence(rows),
         CAPTION,
-        "The own score of FAST tokens is 1 minus half the mean absolute error of the chunk that is said, and "
-        "0 where what is said is no chunk.",
+        "The own score of FAST tokens: 1 is the true chunk, 0 the mean absolute error of one chunk that "
+        "serves all pictures best, and 0 where what is said is no chunk.",
         tokens_sentence(tokens),
         captions.published_sentence("table 4"),
         captions.agreement_sentence(scale),

@@ -16,7 +16,12 @@ from vlm4vla.report.cells import CEILING, FLOOR, Row, measure, pick, printed, pr
 from vlm4vla.report.learning_curves import draw_learning_curves, read_curves
 from vlm4vla.report.overview_figure import draw_overview
 from vlm4vla.report.published import Published, read_published
+from vlm4vla.report.radar_figure import draw_radar
+from vlm4vla.report.ranks import ranks_on
+from vlm4vla.report.ranks_figure import draw_ranks
 from vlm4vla.report.table import Block, Table
+from vlm4vla.report.task_figure import draw_tasks
+from vlm4vla.report.task_success import by_task
 
 
 def build(
@@ -26,8 +31,9 @@ def build(
     output: Path,
     curves: Sequence[Path],
 ) -> Table:
-    """The main table; draws figures/main and figures/learning_curves under `output`."""
+    """The main table; draws figures/{main,radar,ranks,tasks,learning_curves} under `output`."""
     cells, scale = settings["cells"], settings["scale"]
+    figures, benchmarks = output / "figures", cells["benchmarks"]
     paper = read_published(published, "main")
     policies = [(model, variant) for model in cells["backbones"] for variant in cells["variants"]]
     models = list(policies)
@@ -36,10 +42,15 @@ def build(
     wanted = [(*policy, benchmark) for policy in policies for benchmark in cells["benchmarks"]]
     rows, gaps = measure(records, wanted, METRICS, paper, scale)
     verdicts, floors = _verdicts(records, rows, models, cells["benchmarks"], scale)
-    draw_overview(
-        rows, policies, cells["benchmarks"], scale, output / "figures" / "main", _rules(policies, cells)
-    )
-    draw_learning_curves(read_curves(curves), scale, output / "figures" / "learning_curves")
+    draw_overview(rows, policies, benchmarks, scale, figures / "main", _rules(policies, cells))
+    labels = {policy: _label(policy, cells) for policy in policies}
+    own = {model: labels[model] for model in models}
+    draw_radar(rows, models, own, benchmarks, scale, figures / "radar")
+    found = {name: ranks_on(records, models, name, score_metric(name)) for name in benchmarks}
+    draw_ranks(found, own, benchmarks, scale, figures / "ranks")
+    tasks = {name: by_task(records[records["benchmark"] == name]) for name in benchmarks}
+    draw_tasks(tasks, labels, benchmarks, scale, figures / "tasks")
+    draw_learning_curves(read_curves(curves), scale, figures / "learning_curves")
     blocks = [_scores(rows, policies, cells, scale, paper)]
     if "calvin" in cells["benchmarks"]:
         blocks.append(_chains(rows, policies, cells, scale))
@@ -52,7 +63,20 @@ def build(
         verdicts=verdicts,
         gaps=gaps,
         extra=("seed_sd",),
-        details={"against_floor": floors},
+        details={
+            "against_floor": floors,
+            "ranks": [
+                {"model": model, "variant": variant, "benchmark": name, **vars(rank)}
+                for name, ranked in found.items()
+                for (model, variant), rank in ranked.items()
+            ],
+            "tasks": [
+                {**row, "benchmark": name}
+                for name, table in tasks.items()
+                for row in table.to_dict("records")
+                if (row["model"], row["variant"]) in labels
+            ],
+        },
     )
 
 

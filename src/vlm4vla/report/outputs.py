@@ -7,7 +7,7 @@ from typing import Any
 
 TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation")
 _FIGURES = {
-    "main": ("main", "learning_curves"),
+    "main": ("main", "radar", "ranks", "tasks", "learning_curves"),
     "freeze": ("freeze",),
     "scratch": ("scratch",),
     "auxiliary": ("auxiliary",),
@@ -30,7 +30,8 @@ def outputs(table: str, cells: Mapping[str, Any] | None = None) -> list[str]:
     """
     figures = [*_FIGURES[table], *(f"generated_{vlm}" for vlm in (generated(table, cells) if cells else ()))]
     return [
-        *(f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")),
+        *(f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex", "html")),
         *(f"figures/{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")),
         f"analysis/{table}.json",
+        f"analysis/{table}.rst",
     ]

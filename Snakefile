@@ -12,6 +12,9 @@ configfile: "config.yaml"
 STUDY = begin(config)
 
 
+report: "workflow/report/workflow.rst"
+
+
 localrules:
     all_tables,
 
@@ -31,3 +34,4 @@ include: "rules/vla.smk"
 include: "rules/rollout.smk"
 include: "rules/cells.smk"
 include: "rules/tables.smk"
+include: "rules/report.smk"

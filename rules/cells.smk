@@ -5,9 +5,9 @@ rule cell:
         capability=STUDY.cell_capability,
         auxiliary=STUDY.cell_auxiliary,
     output:
-        f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.csv",
-        f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.md",
-        f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.tex",
+        csv=f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.csv",
+        md=f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.md",
+        tex=f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.tex",
     log:
         f"{STUDY.root}/logs/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.log",
     benchmark:
@@ -27,4 +27,4 @@ rule cell:
     shell:
         "exec vlm4vla cell --settings {params.settings:q} --episodes {input.episodes:q}"
         " --capability {input.capability:q} --auxiliary {input.auxiliary:q}"
-        " --output {output[0]:q} > {log:q} 2>&1"
+        " --output {output.csv:q} > {log:q} 2>&1"

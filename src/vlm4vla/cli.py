@@ -60,6 +60,16 @@ def parser() -> argparse.ArgumentParser:
     cell.add_argument("--capability", type=Path, nargs="*", default=[])
     cell.add_argument("--auxiliary", type=Path, nargs="*", default=[])
     cell.add_argument("--output", type=Path, required=True, help="a .csv file; .md and .tex go beside it")
+    films = commands.add_parser("films", help="write the films' pages and the strips of failures")
+    films.add_argument("--settings", required=True, help="whose films, as JSON")
+    films.add_argument("--episodes", type=Path, nargs="+", required=True)
+    films.add_argument("--output", type=Path, required=True, help="the study's results folder")
+    summary = commands.add_parser("summary", help="write what was run and found, in words")
+    summary.add_argument("--analysis", type=Path, nargs="+", required=True, help="analysis/*.json of tables")
+    summary.add_argument("--output", type=Path, required=True, help="the study's results folder")
+    used = commands.add_parser("study-config", help="write the configuration with every default")
+    used.add_argument("--settings", required=True, help="the configuration, as JSON")
+    used.add_argument("--output", type=Path, required=True, help="the study's results folder")
     schema = commands.add_parser("schema", help="write the JSON schema of config.yaml")
     schema.add_argument("--output", type=Path, required=True)
     return top
@@ -158,6 +168,27 @@ def run_cell(arguments: argparse.Namespace) -> None:
     )
 
 
+def run_films(arguments: argparse.Namespace) -> None:
+    """Write the films' share of the report."""
+    importlib.import_module("vlm4vla.report.films_report").run(
+        read_settings(arguments.settings, stages.FilmsSettings),
+        episodes=arguments.episodes,
+        output=arguments.output,
+    )
+
+
+def run_summary(arguments: argparse.Namespace) -> None:
+    """Write the summary."""
+    summary = importlib.import_module("vlm4vla.report.summary")
+    summary.run(analysis=arguments.analysis, output=arguments.output)
+
+
+def run_study_config(arguments: argparse.Namespace) -> None:
+    """Write the configuration."""
+    settings = read_settings(arguments.settings, config.Config)
+    importlib.import_module("vlm4vla.report.study_config").run(settings, output=arguments.output)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake is one line on standard error and exit status 1."""
     # Before torch or numpy load: one thread a job, the workflow runs as many jobs as there are cores.
@@ -173,6 +204,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_table(parsed)
         elif parsed.command == "cell":
             run_cell(parsed)
+        elif parsed.command == "films":
+            run_films(parsed)
+        elif parsed.command == "summary":
+            run_summary(parsed)
+        elif parsed.command == "study-config":
+            run_study_config(parsed)
         else:
             run_stage(parsed)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""How policies fail: strips of frames from the first failed episode that each of some policies was filmed in."""
+"""How policies fail: strips of frames from the first filmed episode in which each of some policies failed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def draw_failures(films: Sequence[Film], labels: Mapping[str, str], scale: str, 
 
     `labels`: the models' names.
     """
-    with style.canvas(9.6, 0.5 + 1.42 * max(len(films), 1)) as figure:
+    with style.canvas(9.6, 0.2 + 1.42 * max(len(films), 1)) as figure:
+        figure.get_layout_engine().set(hspace=0.14)  # room for the titles
         if not films:
             axis = figure.subplots()
             axis.set_axis_off()
@@ -41,16 +42,22 @@ def draw_failures(films: Sequence[Film], labels: Mapping[str, str], scale: str, 
             for axis, (second, picture) in zip(axes, frames_of(film.path, FRAMES), strict=False):
                 axis.imshow(picture, interpolation="nearest")
                 axis.text(
-                    0.03, 0.04, f"{second:.1f} s", transform=axis.transAxes, fontsize=6.5, color="white",
+                    0.03,
+                    0.04,
+                    f"{second:.1f} s",
+                    transform=axis.transAxes,
+                    fontsize=6.5,
+                    color="white",
                     bbox={"facecolor": "black", "alpha": 0.55, "pad": 1, "linewidth": 0},
                 )
-            axes[0].set_title(_title(film, labels, scale), loc="left", fontsize=8)
+            words = _title(film, labels, scale)
+            # not a title: it is wider than its frame, which must not grow
+            title = axes[0].text(0, 1.07, words, transform=axes[0].transAxes, fontsize=8)
+            title.set_in_layout(False)
         style.save(figure, stem)
 
 
 def _title(film: Film, labels: Mapping[str, str], scale: str) -> str:
     after = f" after {film.solved} of {len(film.instructions)}" if len(film.instructions) > 1 else ""
-    return (
-        f"{names.benchmark(film.benchmark, scale)}, {labels.get(film.model, names.model(film.model))}, episode "
-        f"{film.episode}: failed{after} at \N{LEFT DOUBLE QUOTATION MARK}{film.failed_at}\N{RIGHT DOUBLE QUOTATION MARK}"
-    )
+    where = f"{names.benchmark(film.benchmark, scale)}, {labels.get(film.model, names.model(film.model))}"
+    return f"{where}, episode {film.episode}: failed{after}, at '{film.failed_at}'"

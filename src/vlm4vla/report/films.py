@@ -16,7 +16,17 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.report.task_success import SEPARATOR
 
 _NAME = re.compile(r"episode(\d+)\.gif")
-_COLUMNS = ["model", "auxiliary", "variant", "benchmark", "seed", "episode", "instruction", "success", "solved"]
+_COLUMNS = [
+    "model",
+    "auxiliary",
+    "variant",
+    "benchmark",
+    "seed",
+    "episode",
+    "instruction",
+    "success",
+    "solved",
+]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ TURNS = np.linspace(0, 2 * np.pi, 24, endpoint=False) + np.pi / 4  # first to th
 Box = tuple[float, float, float, float]  # left, low, right, high
 
 
-def place_labels(
-    points: np.ndarray, sizes: np.ndarray, frame: Box, bars: Sequence[Box] = ()
-) -> np.ndarray:
+def place_labels(points: np.ndarray, sizes: np.ndarray, frame: Box, bars: Sequence[Box] = ()) -> np.ndarray:
     """Centres (n, 2) for labels of `sizes` (n, 2) at `points` (n, 2), within `frame`; all in pixels.
 
     Crowded points choose first, each the nearest place whose box is free and whose line to the point crosses

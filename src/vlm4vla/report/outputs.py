@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation")
@@ -35,3 +35,13 @@ def outputs(table: str, cells: Mapping[str, Any] | None = None) -> list[str]:
         f"analysis/{table}.json",
         f"analysis/{table}.rst",
     ]
+
+
+def film_outputs(benchmarks: Sequence[str]) -> list[str]:
+    """Paths, relative to the study's results folder, that `vlm4vla.report.films_report.run` writes."""
+    pages = [f"films/{benchmark}.html" for benchmark in benchmarks]
+    return [*pages, *(f"figures/failures.{suffix}" for suffix in ("pdf", "png"))]
+
+
+SUMMARY = ("summary.md", "summary.rst")  # of `vlm4vla.report.summary.run`
+CONFIG = ("config.yaml", "config.html")  # of `vlm4vla.report.study_config.run`

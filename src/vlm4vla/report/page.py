@@ -14,7 +14,7 @@ h1 { font-size: 1.35em; } h2 { font-size: 1.1em; margin-top: 1.6em; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25em .7em; text-align: right; border-bottom: 1px solid #ddd; }
 th { cursor: pointer; border-bottom: 2px solid #111; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
 th[aria-sort=ascending]::after { content: " \\25B4"; } th[aria-sort=descending]::after { content: " \\25BE"; }
 tr.rule td { border-top: 2px solid #888; } tbody tr:hover { background: #eef4fa; }
 .scroll { overflow-x: auto; } .words { max-width: 60em; color: #333; }
@@ -82,9 +82,7 @@ def table_page(table: Table) -> str:
         parts += [f"<h2>{escape(block.title)}</h2>", grid(block.header, block.rows, block.rules)]
     if table.gaps:
         parts.append(f"<p>Not measured: {escape('; '.join(table.gaps))}.</p>")
-    parts.append(
-        f'<p class="words">{escape(table.caption)} A click on a header sorts; {GAP} is a gap.</p>'
-    )
+    parts.append(f'<p class="words">{escape(table.caption)} A click on a header sorts; {GAP} is a gap.</p>')
     return page(table.title, "\n".join(parts), SCRIPT)
 
 
@@ -96,7 +94,9 @@ def restructured(text: str) -> str:
 
 def words(table: Table) -> str:
     """Verdicts, gaps and caption of a table in reStructuredText, for the captions of Snakemake's report."""
-    parts = ["\n".join(f"* {restructured(sentence)}" for sentence in table.verdicts)] if table.verdicts else []
+    parts = (
+        ["\n".join(f"* {restructured(sentence)}" for sentence in table.verdicts)] if table.verdicts else []
+    )
     parts += [restructured(f"Not measured: {'; '.join(table.gaps)}.")] if table.gaps else []
     parts.append(restructured(table.caption))
     return "\n\n".join(parts) + "\n"

@@ -33,7 +33,10 @@ def draw_radar(
     Left what was measured, right what is published. A policy without a value leaves a gap in the outline.
     """
     with style.canvas(9.6, 4.4) as figure:
-        for place, key, title in ((1, "value", f"measured, {scale} scale"), (2, "published", "published: real models and benchmarks")):
+        for place, key, title in (
+            (1, "value", f"measured, {scale} scale"),
+            (2, "published", "published: real models and benchmarks"),
+        ):
             axis = figure.add_subplot(1, 2, place, projection="polar")
             _circle(axis, [labels[policy] for policy in policies])
             axis.set_title(title, pad=22)
@@ -66,7 +69,9 @@ def _circle(axis: Any, labels: Sequence[str]) -> None:
     axis.tick_params(axis="x", pad=1)
 
 
-def _outline(axis: Any, rows: Sequence[Row], policies: Sequence[tuple[str, str]], benchmark: str, key: str) -> bool:
+def _outline(
+    axis: Any, rows: Sequence[Row], policies: Sequence[tuple[str, str]], benchmark: str, key: str
+) -> bool:
     """Draw one benchmark; whether it had a value."""
     metric = score_metric(benchmark)
     found = [pick(rows, *policy, benchmark, metric) for policy in policies]

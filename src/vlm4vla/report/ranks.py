@@ -1,4 +1,4 @@
-"""The place of each model among the others on one benchmark, and how far another draw of episodes moves it."""
+"""The place of each model on one benchmark, and how far another draw of episodes moves it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def ranks_on(
     wide = (
         own.assign(outcome=outcome(own, metric))
         .pivot_table(index=["model", "variant"], columns="episode", values="outcome", aggfunc="mean")
-        .reindex([policy for policy in policies if policy in set(zip(own["model"], own["variant"], strict=True))])
+        .reindex(
+            [policy for policy in policies if policy in set(zip(own["model"], own["variant"], strict=True))]
+        )
         .dropna(axis=1)
     )
     if 0 in wide.shape:

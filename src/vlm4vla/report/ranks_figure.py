@@ -35,9 +35,7 @@ def draw_ranks(
                 axis.hlines(height, rank.ci_low, rank.ci_high, color=style.BLUE, linewidth=2.4, alpha=0.45)
                 axis.plot(rank.place, height, "o", color=style.BLUE, markersize=5)
                 text = f"{100 * rank.best:.0f} %" if rank.best >= 0.005 else ""
-                axis.text(
-                    1.02, height, text, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5
-                )
+                axis.text(1.02, height, text, transform=axis.get_yaxis_transform(), va="center", fontsize=7.5)
             axis.text(1.02, 1.01, "first in", transform=axis.transAxes, fontsize=7.5, va="bottom")
             axis.set_yticks(range(len(order)), [labels[policy] for policy in order])
             axis.set_ylim(len(order) - 0.4, -0.6)

@@ -67,7 +67,7 @@ def panels(count: int, width: float, height: float, **options: object) -> Iterat
 
 @contextlib.contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of `width` x `height` inches in the house style, for panels that `panels` cannot lay."""
+    """An empty figure of `width` x `height` inches in the house style, for what `panels` cannot lay out."""
     with plt.rc_context(SHEET):
         figure = plt.figure(figsize=(width, height))
         try:

@@ -16,7 +16,9 @@ def by_task(records: pd.DataFrame) -> pd.DataFrame:
     columns = ["model", "variant", "task", "tried", "solved"]
     if records.empty:
         return pd.DataFrame(columns=columns)
-    chains = records[["model", "variant", "solved"]].assign(task=records["task"].str.split(SEPARATOR, regex=False))
+    chains = records[["model", "variant", "solved"]].assign(
+        task=records["task"].str.split(SEPARATOR, regex=False)
+    )
     steps = chains.reset_index(drop=True).explode("task")
     steps["place"] = steps.groupby(level=0).cumcount()
     steps = steps[steps["place"] <= steps["solved"]]

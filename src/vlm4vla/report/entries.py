@@ -10,11 +10,11 @@ from vlm4vla.report import names
 
 CAPTIONS = "../workflow/report"  # from the rules' folder
 _FORMS = {
-    "html": "page",
+    "html": "A page",
     "csv": "CSV",
     "md": "Markdown",
     "tex": "LaTeX",
-    "png": "picture (PNG)",
+    "png": "PNG",
     "pdf": "for print (PDF)",
     "json": "JSON",
     "yaml": "YAML",

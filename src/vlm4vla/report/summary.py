@@ -47,8 +47,8 @@ def run(*, analysis: Sequence[Path], output: Path) -> list[Path]:
         _what_was_run(analyses),
         _best(analyses),
         _findings(analyses),
-        _verdicts(analyses),
         _how_sure(analyses),
+        _verdicts(analyses),
         _cost(output),
     ]
     sections = [section for section in sections if section.points or section.rows]

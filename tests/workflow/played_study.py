@@ -1,4 +1,4 @@
-"""The workflow over made-up records: everything up to the rollouts lies there, the tables are still to make."""
+"""The workflow over made-up records: all up to the rollouts lies there, the tables are still to make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from workflow_project import REPOSITORY, Project
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "report"))
-import synthetic_study as made  # noqa: E402
+import synthetic_study as made
 
 COMMAND = """#!{python}
 import sys

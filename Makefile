@@ -9,23 +9,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-OPTIONS := --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy --logger study \
-	$(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
+LAYER := $(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
+OPTIONS := --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 	table_fast_injection correlation published
 
-.PHONY: help env test lint schema $(TARGETS)
+.PHONY: help env test lint schema report $(TARGETS)
 
 help:
 	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
 	@echo "make table_main     one table; also table_freeze, table_scratch, table_auxiliary,"
 	@echo "                    table_fast_injection, correlation"
 	@echo "make published      the same analysis of the paper's numbers alone, in seconds"
+	@echo "make report         results/$(SCALE)/report.html, one page to open in a browser, after all_tables"
 	@echo "make test, lint     the tests; the linters"
 	@echo "make env            the environment in $(VENV), from requirements.lock"
 
 $(TARGETS): $(READY)
 	$(BIN)/snakemake $@ $(OPTIONS)
+
+report: all_tables
+	$(BIN)/snakemake all_tables --report results/$(SCALE)/report.html \
+		--report-html-stylesheet-path workflow/report/style.css $(LAYER)
 
 env: $(READY)
 

@@ -12,6 +12,9 @@ configfile: "config.yaml"
 STUDY = begin(config)
 
 
+report: "workflow/report/workflow.rst"
+
+
 localrules:
     all_tables,
 
@@ -32,3 +35,4 @@ include: "rules/rollout.smk"
 include: "rules/cells.smk"
 include: "rules/tables.smk"
 include: "rules/published.smk"
+include: "rules/report.smk"

@@ -203,6 +203,27 @@ def run_compare(arguments: argparse.Namespace) -> None:
     stage.run(arguments.first, arguments.second, arguments.output)
 
 
+def run_films(arguments: argparse.Namespace) -> None:
+    """Write the films' share of the report."""
+    importlib.import_module("vlm4vla.report.films_report").run(
+        read_settings(arguments.settings, stages.FilmsSettings),
+        episodes=arguments.episodes,
+        output=arguments.output,
+    )
+
+
+def run_summary(arguments: argparse.Namespace) -> None:
+    """Write the summary."""
+    summary = importlib.import_module("vlm4vla.report.summary")
+    summary.run(analysis=arguments.analysis, output=arguments.output)
+
+
+def run_study_config(arguments: argparse.Namespace) -> None:
+    """Write the configuration."""
+    settings = read_settings(arguments.settings, config.Config)
+    importlib.import_module("vlm4vla.report.study_config").run(settings, output=arguments.output)
+
+
 _FILES = {"type": Path, "nargs": "*", "default": []}
 _OUTPUT = option("--output", type=Path, required=True)
 COMMANDS = {
@@ -225,6 +246,31 @@ COMMANDS = {
             option("--episodes", type=Path, nargs="+", required=True),
             *(option(f"--{name}", **_FILES) for name in ("capability", "auxiliary")),
             option("--output", type=Path, required=True, help="a .csv file; .md and .tex go beside it"),
+        ),
+    ),
+    "films": Command(
+        "write the films' pages and the strips of failures",
+        run_films,
+        (
+            option("--settings", required=True, help="whose films, as JSON"),
+            option("--episodes", type=Path, nargs="+", required=True),
+            option("--output", type=Path, required=True, help="the study's results folder"),
+        ),
+    ),
+    "summary": Command(
+        "write what was run and found, in words",
+        run_summary,
+        (
+            option("--analysis", type=Path, nargs="+", required=True, help="analysis/*.json of tables"),
+            option("--output", type=Path, required=True, help="the study's results folder"),
+        ),
+    ),
+    "study-config": Command(
+        "write the configuration with every default",
+        run_study_config,
+        (
+            option("--settings", required=True, help="the configuration, as JSON"),
+            option("--output", type=Path, required=True, help="the study's results folder"),
         ),
     ),
     "published": Command(

@@ -123,6 +123,11 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
         "tables": ("table",),
         "analysis": ("table",),
         "figures": (),
+        "films": ("benchmark",),
+        "summary.md": (),
+        "summary.rst": (),
+        "config.yaml": (),
+        "config.html": (),
     }
     stage, *rest = parts
     if stage not in shapes:

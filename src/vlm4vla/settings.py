@@ -141,3 +141,11 @@ class RolloutSettings(Strict):
     image_size: Positive
     study: Name
     scale: str
+
+
+class FilmsSettings(Strict):
+    """Whose films the report shows, in its order: backbones, expert VLAs, floor and ceiling."""
+
+    scale: str
+    benchmarks: list[Benchmark]
+    models: list[Name]

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
 from vlm4vla.published_study import outputs as published_study
-from vlm4vla.report.outputs import TABLES, outputs
+from vlm4vla.report.entries import entry
+from vlm4vla.report.outputs import CONFIG, SUMMARY, TABLES, film_outputs, outputs
 from vlm4vla.settings import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
@@ -25,6 +26,7 @@ from vlm4vla.settings import (
     DemonstrationsSettings,
     ExpertSummary,
     FastDataSettings,
+    FilmsSettings,
     QuestionsSettings,
     RolloutSettings,
     TableSettings,
@@ -178,6 +180,14 @@ class Study:
     def table_files(self, table: str) -> list[str]:
         return [f"{self.root}/{name}" for name in outputs(table, self.cells_of(table).model_dump())]
 
+    def table_words(self, table: str) -> str:
+        """What the captions of Snakemake's report quote: written with the table, no result of its own."""
+        return f"{self.root}/analysis/{table}.rst"
+
+    def shown_files(self, table: str) -> list[str]:
+        """Files of a table that Snakemake's report shows."""
+        return [path for path in self.table_files(table) if path != self.table_words(table)]
+
     def target_of(self, table: str) -> str:
         """The target that makes `table` alone, and the name of its rule."""
         return next(name for name, tables in TARGETS.items() if tables == (table,))
@@ -235,6 +245,44 @@ class Study:
         experts = self.config.experts  # their losses are of other kinds
         return [self.vla_path(run) for run in self.cells(table) if run.vlm not in experts]
 
+    # What stands beside the tables in the report ---------------------------------------------------
+
+    def _film_table(self) -> str:
+        """The table whose policies the report shows in films: the main one, else the first."""
+        return "main" if "main" in self.config.tables else next(iter(self.config.tables))
+
+    def film_files(self) -> list[str]:
+        benchmarks = self.cells_of(self._film_table()).benchmarks
+        return [f"{self.root}/{name}" for name in film_outputs(benchmarks)]
+
+    def film_episodes(self) -> list[str]:
+        """Episode tables beside which the films lie."""
+        return self.table_episodes(self._film_table())
+
+    def film_settings(self) -> str:
+        cells = self.cells_of(self._film_table())
+        models = [*cells.backbones, *cells.experts, *REFERENCES]
+        return settings_json(
+            FilmsSettings(scale=self.config.scale, benchmarks=cells.benchmarks, models=models)
+        )
+
+    def summary_files(self) -> list[str]:
+        return [f"{self.root}/{name}" for name in SUMMARY]
+
+    def analyses(self) -> list[str]:
+        """The numbers behind every table."""
+        return [f"{self.root}/analysis/{table}.json" for table in self.tables()]
+
+    def config_files(self) -> list[str]:
+        return [f"{self.root}/{name}" for name in CONFIG]
+
+    def config_json(self) -> str:
+        return settings_json(self.config)
+
+    def entry(self, path: str) -> dict[str, Any]:
+        """Where a file stands in Snakemake's report: the arguments of its `report()`."""
+        return entry(str(Path(path).relative_to(self.root)))
+
     # One cell: `wildcards` are vlm, auxiliary, variant and benchmark -------------------------------
 
     def cell_episodes(self, wildcards: Any) -> list[str]:
@@ -268,9 +316,13 @@ class Study:
         )
 
     def targets(self, name: str) -> list[str]:
-        """Files of a target: those of its tables that this configuration has."""
+        """Files of a target: those of its tables that this configuration has; all tables have a summary,
+        films and the configuration beside them."""
         here = [table for table in TARGETS[name] if table in self.tables()]
-        return [path for table in here for path in self.table_files(table)]
+        files = [path for table in here for path in self.table_files(table)]
+        if name == "all_tables":
+            files += [*self.film_files(), *self.summary_files(), *self.config_files()]
+        return files
 
     def declared(self) -> list[str]:
         """Every artefact of `all_tables`, the intermediate ones too, each once."""
@@ -286,6 +338,7 @@ class Study:
                     files += [data, self.auxiliary_path(vlm, task)]
             files += [self.vla_path(run) for run in self.cells(table)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
+        files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return list(dict.fromkeys(files))
 
     # Settings: the JSON that a stage's command takes, and nothing that the stage does not depend on -

@@ -6,6 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.workflow
 SMOKE = "workflow/scales/smoke.yaml"
+FILMS, SUMMARY, CONFIG = "report: films", "report: summary", "report: configuration"
 TRAINING = {"steps": 6, "batch": 8, "optimiser": {"learning_rate": 0.0007}}
 
 
@@ -26,6 +27,8 @@ def test_finished_study_has_nothing_to_do(project):
 def test_learning_rate_of_one_variant(project):
     project.change(SMOKE, lambda config: config.update(variants={"freeze-vision": {"training": TRAINING}}))
     assert project.dry_run() == {
+        SUMMARY,
+        CONFIG,
         *cells("vla", "qwen2.5-vl-3b", "freeze-vision", "calvin", "bridge"),
         *cells("rollout", "qwen2.5-vl-3b", "freeze-vision", "calvin", "bridge"),
         "table: freeze",
@@ -44,17 +47,24 @@ def test_training_of_one_auxiliary_task(project):
         config["auxiliary"]["tasks"]["robopoint"] = {"training": TRAINING}
 
     project.change(SMOKE, change)
-    assert project.dry_run() == {*tuned("robopoint", "qwen2.5-vl-3b", "full", "calvin"), "table: auxiliary"}
+    assert project.dry_run() == {
+        SUMMARY,
+        CONFIG,
+        *tuned("robopoint", "qwen2.5-vl-3b", "full", "calvin"),
+        "table: auxiliary",
+    }
 
 
 def test_training_of_a_task_that_no_table_has(project):
     project.change(SMOKE, lambda c: c["auxiliary"]["tasks"].update(robobrain2={"training": TRAINING}))
-    assert project.dry_run() == set()
+    assert project.dry_run() == {CONFIG}
 
 
 def test_scale_of_the_fast_tokens(project):
     project.change(SMOKE, lambda config: config["auxiliary"]["fast"].update(scale=12))
     assert project.dry_run() == {
+        SUMMARY,
+        CONFIG,
         "auxiliary data: FAST tokens",
         *tuned("fast-unfreeze-vision", "qwen3-vl-4b", "full", "bridge"),
         "table: fast_injection",
@@ -67,6 +77,8 @@ def test_added_auxiliary_task(project):
 
     project.change(SMOKE, add)
     assert project.dry_run() == {
+        SUMMARY,
+        CONFIG,
         "auxiliary data: robo2vlm",
         *tuned("robo2vlm", "qwen2.5-vl-3b", "full", "calvin"),
         "table: auxiliary",
@@ -76,6 +88,8 @@ def test_added_auxiliary_task(project):
 def test_seed_of_one_table(project):
     project.change(SMOKE, lambda config: config["tables"]["auxiliary"].update(seeds=[0, 1]))
     assert project.dry_run() == {
+        SUMMARY,
+        CONFIG,
         *(
             f"{stage}: qwen2.5-vl-3b, auxiliary {task}, full, calvin, seed 1"
             for stage in ("vla", "rollout")
@@ -89,6 +103,9 @@ def test_head_of_one_expert(project):
     project.change(SMOKE, lambda config: config["experts"].update(pi0={"head": {"integration_steps": 5}}))
     benchmarks = ("calvin", "bridge", "libero-10")
     assert project.dry_run() == {
+        FILMS,
+        SUMMARY,
+        CONFIG,
         *cells("vla", "pi0", "full", *benchmarks),
         *cells("rollout", "pi0", "full", *benchmarks),
         "table: main",
@@ -110,6 +127,9 @@ def test_added_backbone(project):
     project.change(SMOKE, add)
     benchmarks = ("calvin", "bridge", "libero-10")
     assert project.dry_run() == {
+        FILMS,
+        SUMMARY,
+        CONFIG,
         "backbone: newcomer",
         "capability: newcomer, auxiliary none",
         *cells("vla", "newcomer", "full", *benchmarks),
@@ -121,13 +141,16 @@ def test_added_backbone(project):
 
 def test_removed_backbone(project):
     project.change(SMOKE, lambda config: config["tables"]["main"]["backbones"].remove("kosmos-2"))
-    assert project.dry_run() == {"table: main", "table: correlation"}
+    assert project.dry_run() == {FILMS, SUMMARY, CONFIG, "table: main", "table: correlation"}
 
 
 def test_pretraining_of_one_recipe(project):
     project.change(SMOKE, lambda c: c["pretraining"]["recipes"]["grounding"]["training"].update(steps=7))
     benchmarks = ("calvin", "bridge", "libero-10")
     assert project.dry_run() == {
+        FILMS,
+        SUMMARY,
+        CONFIG,
         "backbone: kosmos-2",
         "capability: kosmos-2, auxiliary none",
         *cells("vla", "kosmos-2", "full", *benchmarks),
@@ -160,7 +183,7 @@ def test_comments_and_touched_files_change_nothing(project):
 
 def test_deleted_table_is_made_alone(project):
     (project.folder / "results/smoke/tables/main.md").unlink()
-    assert project.dry_run() == {"table: main"}
+    assert project.dry_run() == {SUMMARY, "table: main"}
 
 
 def test_one_ablation_cell_by_its_path(project):

@@ -39,6 +39,7 @@ def test_embedded_study_is_whole_and_its_dry_run_fast(project):
         "vla": 90,
         "rollout": 90 + 6,
         "table": 6,
+        "report": 3,
     }
 
 
@@ -164,3 +165,9 @@ def test_no_torch_while_the_workflow_is_read():
 def test_lint_is_clean(project):
     done = project.snakemake("--lint")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_report_is_of_the_whole_study(project):
+    assert stages(project.dry_run("all_tables"))["report"] == 3
+    assert stages(project.dry_run("table_freeze"))["report"] == 0
+    assert project.dry_run("results/smoke/config.yaml") == {"report: configuration"}

@@ -43,6 +43,15 @@ if stage == "table":
     made = [output / name for name in outputs(given["table"], given["cells"])]
 elif stage == "capability":
     made = [output]
+elif stage in ("films", "summary", "study-config"):
+    sys.path.insert(0, {source!r})
+    import json
+    from vlm4vla.report import outputs
+    if stage == "films":
+        names = outputs.film_outputs(json.loads(arguments[1])["benchmarks"])
+    else:
+        names = outputs.SUMMARY if stage == "summary" else outputs.CONFIG
+    made = [output / name for name in names]
 else:
     made = [output / ("episodes.parquet" if stage == "rollout" else "provenance.json")]
 for path in made:
@@ -67,15 +76,13 @@ class Project:
         scale = ("--configfile", "workflow/scales/smoke.yaml")
         return [sys.executable, "-m", "snakemake", *arguments, *scale]
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def run(self, command: list[str]) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=300,
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=300
         )
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.run(self.command(*arguments))
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run the workflow with the options of the Makefile."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from vlm4vla.analysis.estimates import Estimate, estimate, score_metric
-from vlm4vla.analysis.holm import holm
+from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.paired import compare
 from vlm4vla.analysis.records import outcome, read_episodes
 from vlm4vla.analysis.two_proportions import UnpairedRates, compare_rates

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vlm4vla.analysis.chain_means import compare_means
-from vlm4vla.analysis.holm import holm
+from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.two_proportions import compare_rates
 from vlm4vla.published_study.numbers import EXPERT, Number
 

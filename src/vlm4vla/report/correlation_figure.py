@@ -12,6 +12,7 @@ from vlm4vla.analysis.estimates import score_metric
 from vlm4vla.report import names, style
 from vlm4vla.report.capability_scores import OVERALL, Score
 from vlm4vla.report.cells import Row, pick
+from vlm4vla.report.label_places import place_labels
 
 
 def draw_scatter(
@@ -23,8 +24,10 @@ def draw_scatter(
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: one panel a benchmark, one labelled point with 95 % intervals a backbone."""
+    """Write `stem`.{pdf,png}: one panel a benchmark, one labelled point with 95 % intervals a backbone,
+    and the least-squares line."""
     with style.panels(len(benchmarks), 4.6, 4.4) as (figure, axes):
+        named = []
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             metric = score_metric(benchmark)
             points = []
@@ -44,13 +47,20 @@ def draw_scatter(
             axis.set_xlabel("questions answered rightly, %")
             axis.set_ylabel(names.unit(metric))
             if points:
-                _scatter(axis, points, 1 if metric == "average_length" else 100)
+                x, y = _scatter(axis, points, 1 if metric == "average_length" else 100)
+                named.append((axis, [name for name, _, _ in points], x, y))
             else:
                 style.empty(axis)
+        figure.canvas.draw()
+        for each in named:
+            _label(*each)
         style.save(figure, stem)
 
 
-def _scatter(axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int) -> None:
+def _scatter(
+    axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points, intervals and the least-squares line; x and y with their intervals, each (n, 3)."""
     x = 100 * np.array([[score.value, score.ci_low, score.ci_high] for _, score, _ in points])
     y = factor * np.array([[row["value"], row["ci_low"], row["ci_high"]] for _, _, row in points])
     axis.errorbar(
@@ -65,49 +75,46 @@ def _scatter(axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int) -
         elinewidth=1,
     )
     axis.margins(0.12)
-    _label(axis, [name for name, _, _ in points], x[:, 0], y[:, 0])
+    if len(points) > 2 and np.ptp(x[:, 0]) > 0:
+        slope, start = np.polyfit(x[:, 0], y[:, 0], 1)
+        ends = np.array([x[:, 0].min(), x[:, 0].max()])
+        axis.plot(ends, slope * ends + start, "--", color=style.GREY, linewidth=1, zorder=1)
+    return x, y
 
 
 def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
-    """Name every point, in order of height, at the first of several places that is still free."""
-    axis.figure.canvas.draw()
-    spots = axis.transData.transform(np.column_stack([x, y]))
-    size = axis.figure.dpi / 72 * 7  # a 7-point font, in pixels
+    """Name every point, x and y (n, 3) with their intervals; the figure must have been drawn, so that the
+    panel has its final size."""
+    texts = [axis.text(0, 0, label, fontsize=7) for label in labels]
+    boxes = [text.get_window_extent() for text in texts]
+    for text in texts:
+        text.remove()
     frame = axis.get_window_extent()
-    taken = [(px - 4, py - 4, px + 4, py + 4) for px, py in spots]
-    for index in np.lexsort((x, y)):
-        width, height = 0.62 * size * len(labels[index]), 1.25 * size
-        px, py = spots[index]
-        best = None
-        for reach in (6, 14, 24, 36, 50):
-            for side, rise in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0)):
-                left = px + side * reach - (width if side < 0 else width / 2 if side == 0 else 0)
-                low = py + rise * reach - height / 2
-                box = (left, low, left + width, low + height)
-                inside = (
-                    frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
-                )
-                if inside and not any(_overlap(box, other) for other in taken):
-                    best = box
-                    break
-            if best:
-                break
-        best = best or (px + 6, py + 6, px + 6 + width, py + 6 + height)
-        taken.append(best)
-        centre = axis.transData.inverted().transform(((best[0] + best[2]) / 2, (best[1] + best[3]) / 2))
-        axis.annotate(
-            labels[index],
-            (x[index], y[index]),
+    low, high = (
+        np.vstack([np.column_stack([x[:, i], y[:, 0]]), np.column_stack([x[:, 0], y[:, i]])]) for i in (1, 2)
+    )
+    ends = np.hstack([axis.transData.transform(low), axis.transData.transform(high)])
+    centres = place_labels(
+        axis.transData.transform(np.column_stack([x[:, 0], y[:, 0]])),
+        np.array([(box.width + 4, box.height + 3) for box in boxes]),
+        (frame.x0 + 2, frame.y0 + 2, frame.x1 - 2, frame.y1 - 2),
+        [tuple(each) for each in ends],
+    )
+    for label, point, centre in zip(
+        labels, zip(x[:, 0], y[:, 0], strict=True), axis.transData.inverted().transform(centres), strict=True
+    ):
+        note = axis.annotate(
+            label,
+            point,
             xytext=tuple(centre),
             ha="center",
             va="center",
             fontsize=7,
-            arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            # over intervals, which may pass behind a name
+            bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0},
         )
-
-
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+        note.set_in_layout(False)
 
 
 def draw_sets(

@@ -18,7 +18,12 @@ from vlm4vla.report.contrast import LEVEL
 from vlm4vla.report.learning_curves import draw_learning_curves, read_curves
 from vlm4vla.report.overview_figure import draw_overview
 from vlm4vla.report.published import Published, read_published
+from vlm4vla.report.radar_figure import draw_radar
+from vlm4vla.report.ranks import ranks_on
+from vlm4vla.report.ranks_figure import draw_ranks
 from vlm4vla.report.table import GAP, Block, Table
+from vlm4vla.report.task_figure import draw_tasks
+from vlm4vla.report.task_success import by_task
 
 
 def build(
@@ -28,8 +33,9 @@ def build(
     output: Path,
     curves: Sequence[Path],
 ) -> Table:
-    """The main table; draws figures/main and figures/learning_curves under `output`."""
+    """The main table; draws figures/{main,radar,ranks,tasks,learning_curves} under `output`."""
     cells, scale = settings["cells"], settings["scale"]
+    figures, benchmarks = output / "figures", cells["benchmarks"]
     paper = read_published(published, "main")
     policies = [(model, variant) for model in cells["backbones"] for variant in cells["variants"]]
     models = list(policies)
@@ -38,23 +44,27 @@ def build(
     wanted = [(*policy, benchmark) for policy in policies for benchmark in cells["benchmarks"]]
     rows, gaps = measure(records, wanted, METRICS, paper, scale)
     verdicts, floors = _verdicts(records, rows, models, cells["benchmarks"], scale)
-    draw_overview(
-        rows, policies, cells["benchmarks"], scale, output / "figures" / "main", _rules(policies, cells)
-    )
-    draw_learning_curves(read_curves(curves), scale, output / "figures" / "learning_curves")
+    draw_overview(rows, policies, benchmarks, scale, figures / "main", _rules(policies, cells))
+    labels = {policy: _label(policy, cells) for policy in policies}
+    own = {model: labels[model] for model in models}
+    draw_radar(rows, models, own, benchmarks, scale, figures / "radar")
+    ranks = {name: ranks_on(records, models, name, score_metric(name)) for name in benchmarks}
+    draw_ranks(ranks, own, benchmarks, scale, figures / "ranks")
+    tasks = {name: by_task(records[records["benchmark"] == name]) for name in benchmarks}
+    draw_tasks(tasks, labels, benchmarks, scale, figures / "tasks")
+    draw_learning_curves(read_curves(curves), scale, figures / "learning_curves")
     blocks = [_scores(rows, policies, cells, scale, paper)]
     if "calvin" in cells["benchmarks"]:
         blocks.append(_chains(rows, policies, cells, scale))
     tests = {name: pairs.pair_tests(records, models, name) for name in cells["benchmarks"]}
-    labels = [_label(model, cells) for model in models]
     for name, found in tests.items():
         if found:
             title = f"{names.benchmark(name, scale)}: pairs of backbones"
-            blocks.append(pairs.pair_block(found, models, labels, title))
+            blocks.append(pairs.pair_block(found, models, list(own.values()), title))
     verdicts += [s for name, found in tests.items() if (s := pairs.pair_sentence(found, name, scale))]
     whole, stands, standing = pairs.stand_over_all(records, models, cells["benchmarks"])
     if stands:
-        blocks.append(pairs.standing_block([_label(model, cells) for model in whole], stands))
+        blocks.append(pairs.standing_block([own[model] for model in whole], stands))
     return Table(
         name="main",
         title=f"Backbones as robot policies, {scale} scale",
@@ -70,6 +80,17 @@ def build(
             "standing": standing,
             "by_task": [
                 row for name in cells["benchmarks"] for row in pairs.task_grid(records, models, name)
+            ],
+            "ranks": [
+                {"model": model, "variant": variant, "benchmark": name, **vars(rank)}
+                for name, ranked in ranks.items()
+                for (model, variant), rank in ranked.items()
+            ],
+            "tasks": [
+                {**row, "benchmark": name}
+                for name, table in tasks.items()
+                for row in table.to_dict("records")
+                if (row["model"], row["variant"]) in labels
             ],
         },
     )

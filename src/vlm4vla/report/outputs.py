@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation")
 _FIGURES = {
-    "main": ("main", "learning_curves"),
+    "main": ("main", "radar", "ranks", "tasks", "learning_curves"),
     "freeze": ("freeze",),
     "scratch": ("scratch",),
     "auxiliary": ("auxiliary",),
@@ -30,7 +30,18 @@ def outputs(table: str, cells: Mapping[str, Any] | None = None) -> list[str]:
     """
     figures = [*_FIGURES[table], *(f"generated_{vlm}" for vlm in (generated(table, cells) if cells else ()))]
     return [
-        *(f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")),
+        *(f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex", "html")),
         *(f"figures/{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")),
         f"analysis/{table}.json",
+        f"analysis/{table}.rst",
     ]
+
+
+def film_outputs(benchmarks: Sequence[str]) -> list[str]:
+    """Paths, relative to the study's results folder, that `vlm4vla.report.films_report.run` writes."""
+    pages = [f"films/{benchmark}.html" for benchmark in benchmarks]
+    return [*pages, *(f"figures/failures.{suffix}" for suffix in ("pdf", "png"))]
+
+
+SUMMARY = ("summary.md", "summary.rst")  # of `vlm4vla.report.summary.run`
+CONFIG = ("config.yaml", "config.html")  # of `vlm4vla.report.study_config.run`

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.analysis.records import read_episodes
-from vlm4vla.artefacts import UserError, write_json
+from vlm4vla.artefacts import UserError, write_json, write_text
 from vlm4vla.report.outputs import TABLES, outputs
+from vlm4vla.report.page import table_page, words
 
 
 def run(
@@ -76,5 +77,7 @@ def run(
     else:
         result = correlation_report.build(records, settings, published, output, capability)
     result.write(output / "tables", table)
+    write_text(output / "tables" / f"{table}.html", table_page(result))
+    write_text(output / "analysis" / f"{table}.rst", words(result))
     write_json(output / "analysis" / f"{table}.json", result.analysis(settings))
     return [output / name for name in outputs(table, settings["cells"])]

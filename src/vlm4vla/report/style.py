@@ -65,6 +65,17 @@ def panels(count: int, width: float, height: float, **options: object) -> Iterat
             plt.close(figure)
 
 
+@contextlib.contextmanager
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """An empty figure of `width` x `height` inches in the house style, for what `panels` cannot lay out."""
+    with plt.rc_context(SHEET):
+        figure = plt.figure(figsize=(width, height))
+        try:
+            yield figure
+        finally:
+            plt.close(figure)
+
+
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.pdf and `stem`.png, each atomically."""
     for suffix, metadata in _METADATA.items():

@@ -23,7 +23,7 @@ from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
 from vlm4vla.analysis.paired import mcnemar, sign_flip
 from vlm4vla.analysis.sensitivity import by_family
-from vlm4vla.analysis.unpaired import newcombe
+from vlm4vla.analysis.two_proportions import newcombe
 
 QUICK = 1_000  # resamples of a bootstrap within a simulation
 BETWEEN_STATES = 1.0  # deviation of states' difficulty, in logits
@@ -133,7 +133,7 @@ def paired_difference(runs: int) -> dict[str, Any]:
             )
         found[f"Newcombe, 96 and 96 states, rates {first} and {second}"] = coverage(
             lambda random, rates=(first, second): tuple(random.binomial(96, rates).tolist()),
-            lambda wins, run: newcombe(wins, (96, 96)),
+            lambda wins, run: newcombe(wins[0], 96, wins[1], 96),
             first - second,
             runs,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binom, boschloo_exact, fisher_exact
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from vlm4vla.analysis.two_proportions import boschloo, compare_rates, newcombe
 
@@ -51,6 +52,12 @@ def test_newcombe_published_example():
     # and 9/10 - 3/10: 0.1705 to 0.8090; 10/10 - 0/10: 0.6075 to 1
     assert newcombe(9, 10, 3, 10) == pytest.approx((0.1705, 0.8090), abs=5e-5)
     assert newcombe(10, 10, 0, 10) == pytest.approx((0.6075, 1.0), abs=5e-5)
+
+
+@pytest.mark.parametrize(("one", "first", "other", "second"), [*EDGES[2:], *cases()])
+def test_newcombe_is_statsmodels(one, first, other, second):
+    expected = confint_proportions_2indep(one, first, other, second, method="newcomb")
+    assert newcombe(one, first, other, second) == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_count_that_is_not_whole_is_tested_by_its_neighbours():

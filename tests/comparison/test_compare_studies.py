@@ -11,7 +11,7 @@ import synthetic_study as made
 from scipy.stats import binomtest, boschloo_exact
 
 from vlm4vla import cli
-from vlm4vla.analysis.holm import holm
+from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.comparison.studies import compare_studies
 from vlm4vla.provenance.results_folder import Results
 

@@ -26,7 +26,7 @@ def page(tmp_path_factory):
 
 def results(text):
     """What the page holds, by path."""
-    return json.loads(re.search(r"var results = (.*);\n", text)[1])
+    return json.loads(re.search(r'<script id="results">\s*var results = (.*);\n', text)[1])
 
 
 def test_every_result_is_in_it(page):
@@ -50,7 +50,7 @@ def test_captions_use_the_runs_own_numbers(page):
         verdict.split(":")[1].split(";")[0].strip()
         in results(text)["results/embedded/tables/freeze.html"]["caption"]
     )
-    assert "first in" in re.search(r"var workflow_desc = (.*);\n", text)[1]
+    assert "first in" in re.search(r'<script id="workflow-desc">\s*var workflow_desc = (.*);\n', text)[1]
     assert not any("{{" in each["caption"] for each in results(text).values())
 
 

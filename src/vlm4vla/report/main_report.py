@@ -50,7 +50,10 @@ def build(
     draw_radar(rows, models, own, benchmarks, scale, figures / "radar")
     ranks = {name: ranks_on(records, models, name, score_metric(name)) for name in benchmarks}
     draw_ranks(ranks, own, benchmarks, scale, figures / "ranks")
-    tasks = {name: by_task(records[records["benchmark"] == name]) for name in benchmarks}
+    plain = records[records["auxiliary"] == "none"]
+    shown = [policy in labels for policy in zip(plain["model"], plain["variant"], strict=True)]
+    plain = plain[pd.Series(shown, index=plain.index, dtype=bool)]
+    tasks = {name: by_task(plain[plain["benchmark"] == name]) for name in benchmarks}
     draw_tasks(tasks, labels, benchmarks, scale, figures / "tasks")
     draw_learning_curves(read_curves(curves), scale, figures / "learning_curves")
     blocks = [_scores(rows, policies, cells, scale, paper)]
@@ -90,7 +93,6 @@ def build(
                 {**row, "benchmark": name}
                 for name, table in tasks.items()
                 for row in table.to_dict("records")
-                if (row["model"], row["variant"]) in labels
             ],
         },
     )

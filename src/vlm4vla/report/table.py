@@ -112,7 +112,8 @@ class Table:
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
-        """A `table` environment to \\input; it needs booktabs and graphicx."""
+        """A `table` environment to \\input; it needs booktabs and graphicx. What the numbers show is
+        the text's to say: verdicts stand in the other forms."""
         lines = [
             r"% \usepackage{booktabs,graphicx} in the preamble",
             r"\begin{table}[p]",
@@ -135,8 +136,13 @@ class Table:
                 lines.append(f"    {' & '.join(map(tex, row))} \\\\")
             lines += [r"    \bottomrule", r"  \end{tabular}}"]
         missing = [f"Not measured: {'; '.join(self.gaps)}."] if self.gaps else []
-        words = " ".join([f"{self.title}.", *self.verdicts, *missing, self.caption])
-        lines += [f"  \\caption{{{tex(words)}}}", f"  \\label{{tab:{self.name}}}", r"\end{table}"]
+        words = " ".join([f"{self.title}.", *missing, self.caption])
+        # a float must fit on one page with its caption: small, and without the verdicts
+        lines += [
+            f"  \\caption{{\\footnotesize {tex(words)}}}",
+            f"  \\label{{tab:{self.name}}}",
+            r"\end{table}",
+        ]
         return "\n".join(lines) + "\n"
 
 

@@ -8,11 +8,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 import synthetic_study as made
+from statsmodels.stats.multitest import multipletests
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.report.outputs import outputs
 from vlm4vla.report.stage import run
-from vlm4vla.report.table import TIDY
+from vlm4vla.report.table import GAP, TIDY
 
 TABLES = made.BACKBONE_TABLES  # the two of fine-tuned backbones have test files of their own
 
@@ -159,6 +160,80 @@ def test_correlation_stands_beside_the_published_one(tables):
     ]
     y = [point["value"] for point in points if point["benchmark"] == "bridge"]
     assert float(everyone["value"]) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-5)
+
+
+def test_pairs_and_standing_stand_behind_the_main_table(tables):
+    analysis = json.loads((tables / "analysis" / "main.json").read_text())
+    assert len(analysis["pairs"]) == 3 * 45
+    assert len(analysis["standing"]["policies"]) == 10
+    assert {row["benchmark"] for row in analysis["by_task"]} == {"bridge", "libero-10"}
+    text = (tables / "tables" / "main.md").read_text()
+    assert "## Bridge (embedded): pairs of backbones" in text and "## Standing" in text
+    assert "of 45 pairs of backbones" in text
+    assert {row["agreement"] for row in rows(tables, "main")} == {"", "not comparable (embedded)"}
+
+
+def test_adjusted_p_stands_beside_the_raw_one(tables):
+    for table, tests in (("freeze", 12), ("scratch", 9)):
+        tested = [row for row in rows(tables, table) if row["p_value"]]
+        assert len(tested) == tests
+        assert {row["adjustment"] for row in tested} == {"Holm"}
+        expected = multipletests([float(row["p_value"]) for row in tested], method="holm")[1]
+        assert [float(row["p_adjusted"]) for row in tested] == pytest.approx(expected, rel=1e-4)
+        text = (tables / "tables" / f"{table}.md").read_text()
+        assert "Holm p" in text and f"Holm's correction for the table's {tests} tests" in text
+    undecided = [
+        row for row in rows(tables, "freeze") if row["p_adjusted"] and float(row["p_adjusted"]) > 0.05
+    ]
+    assert undecided
+    freeze = (tables / "tables" / "freeze.md").read_text()
+    assert all(f"(n {row['needed'] or GAP})" in freeze for row in undecided)
+
+
+def test_correlation_says_what_it_hangs_on(tables):
+    analysis = json.loads((tables / "analysis" / "correlation.json").read_text())
+    assert [check["benchmark"] for check in analysis["sensitivity"]] == made.BENCHMARKS
+    for check in analysis["sensitivity"]:
+        assert check["leave_one_out"]["low"] <= check["leave_one_out"]["high"]
+        assert check["rollouts_ci"][0] < check["rollouts_ci"][1]
+        assert check["families"] is None  # these settings name none
+        assert check["verdict"].split(",")[0] in ("positive", "negative", "no evidence")
+    found = [row for row in rows(tables, "correlation") if row["p_value"]]
+    assert {row["metric"] for row in found} == {"pearson_r", "spearman_rho", "kendall_tau"}
+    sets = [
+        row
+        for row in found
+        if (row["metric"], row["model"]) == ("kendall_tau", "all backbones")
+        and row["question_set"] != "overall"
+    ]
+    expected = multipletests([float(row["p_value"]) for row in sets], method="holm")[1]
+    assert [float(row["p_adjusted"]) for row in sets] == pytest.approx(expected, rel=1e-4)
+
+
+def test_families_of_the_settings_are_used(study, tmp_path):
+    families = {model: model.split("-")[0] for model in made.TEN}
+    _root, episodes, capability, _curves = study
+    settings = made.settings("correlation", families=families)
+    inputs = {"episodes": episodes, "capability": capability, "published": made.PUBLISHED}
+    run("correlation", settings, output=tmp_path, **inputs)
+    analysis = json.loads((tmp_path / "analysis" / "correlation.json").read_text())
+    assert [check["families"]["families"] for check in analysis["sensitivity"]] == [5, 5, 5]
+
+
+def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
+    frame = made.episodes("kosmos-2", "full", "bridge", 0.6, scale="paper")
+    cells = {"backbones": ["kosmos-2"], "variants": ["full"], "benchmarks": ["bridge"]}
+    run(
+        "main",
+        made.settings("main", cells=cells, scale="paper"),
+        episodes=[made.write_episodes(tmp_path, frame)],
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    text = (tmp_path / "tables" / "main.md").read_text()
+    row = only(rows(tmp_path, "main"), model="kosmos-2", metric="success_rate")
+    assert row["agreement"] in ("within its interval", "within five points", "off")
+    assert row["agreement"] in text and "| agreement |" in text.replace("  ", "")
 
 
 def test_findings_that_do_not_show_are_said_so(tmp_path):

@@ -111,8 +111,8 @@ class Table:
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
-        """A `table` environment to \\input; it needs booktabs and graphicx. What the numbers show is the text's
-        to say: verdicts stand in the other forms."""
+        """A `table` environment to \\input; it needs booktabs and graphicx. What the numbers show is the
+        text's to say: verdicts stand in the other forms."""
         lines = [
             r"% \usepackage{booktabs,graphicx} in the preamble",
             r"\begin{table}[p]",

@@ -143,8 +143,9 @@ def test_a_study_without_main_has_no_correlation(raw):
     study = Study(load_config(raw))
     assert study.tables() == ["freeze", "scratch", "auxiliary", "fast_injection"]
     assert study.targets("correlation") == []
-    made = [path for table in study.tables() for path in study.table_files(table)]
-    assert study.targets("all_tables") == made
+    made = {path for table in study.tables() for path in study.table_files(table)}
+    assert made < set(study.targets("all_tables"))
+    assert not [path for path in study.targets("all_tables") if "/tables/main" in path]
 
 
 def test_variant_with_its_own_training(raw):

@@ -36,7 +36,7 @@ def test_three_forms(tmp_path):
     latex = (tmp_path / "t.tex").read_text()
     assert r"a\_b & 50.0 \% \\" in latex
     assert latex.count(r"\midrule") == 2
-    assert r"\caption{\footnotesize A title. Not measured: c on Bridge. A caption.}" in latex
+    assert r"\scriptsize Not measured: c on Bridge. A caption.\end{minipage}" in latex
 
 
 def test_names():

@@ -112,18 +112,20 @@ class Table:
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
-        """A `table` environment to \\input; it needs booktabs and graphicx. What the numbers show is
-        the text's to say: verdicts stand in the other forms."""
-        lines = [
-            r"% \usepackage{booktabs,graphicx} in the preamble",
-            r"\begin{table}[p]",
-            r"  \centering",
-        ]
+        """A float for each grid, to \\input; it needs booktabs and graphicx.
+
+        What the numbers show is the text's to say: verdicts stand in the other forms. What the caption says
+        beyond the title is a note under the first grid, since LaTeX measures a caption in one line.
+        """
+        missing = [f"Not measured: {'; '.join(self.gaps)}."] if self.gaps else []
+        note = tex(" ".join([*missing, self.caption]))
+        lines = [r"% \usepackage{booktabs,graphicx} in the preamble"]
         for number, block in enumerate(self.blocks):
-            if number:
-                lines.append(r"  \par\medskip")
             lines += [
-                f"  \\textbf{{{tex(block.title)}}}\\par\\smallskip",
+                r"\begin{table}[p]",
+                r"  \centering",
+                f"  \\caption{{{tex(self.title)}: {tex(block.title)}.}}",
+                f"  \\label{{tab:{self.name}{number or ''}}}",
                 r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 f"  \\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}",
                 r"    \toprule",
@@ -135,14 +137,12 @@ class Table:
                     lines.append(r"    \midrule")
                 lines.append(f"    {' & '.join(map(tex, row))} \\\\")
             lines += [r"    \bottomrule", r"  \end{tabular}}"]
-        missing = [f"Not measured: {'; '.join(self.gaps)}."] if self.gaps else []
-        words = " ".join([f"{self.title}.", *missing, self.caption])
-        # a float must fit on one page with its caption: small, and without the verdicts
-        lines += [
-            f"  \\caption{{\\footnotesize {tex(words)}}}",
-            f"  \\label{{tab:{self.name}}}",
-            r"\end{table}",
-        ]
+            if not number:
+                lines += [
+                    r"  \par\smallskip",
+                    f"  \\begin{{minipage}}{{\\linewidth}}\\scriptsize {note}\\end{{minipage}}",
+                ]
+            lines.append(r"\end{table}")
         return "\n".join(lines) + "\n"
 
 

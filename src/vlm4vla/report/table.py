@@ -101,7 +101,8 @@ class Table:
         parts += ["\n".join(f"- {sentence}" for sentence in self.verdicts)] if self.verdicts else []
         for block in self.blocks:
             grid = [block.header, *block.rows]
-            widths = [max(len(row[column]) for row in grid) for column in range(len(block.header))]
+            # a rule of fewer than two signs is no table to a Markdown reader
+            widths = [max(2, *(len(row[column]) for row in grid)) for column in range(len(block.header))]
             # names to the left, numbers to the right
             rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
             lines = [_line(block.header, widths), "| " + " | ".join(rule) + " |"]

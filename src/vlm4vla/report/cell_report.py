@@ -34,7 +34,7 @@ def run(
     rows, gaps = measure(records, [cell], METRICS, Published({}, {}), settings.scale)
     blocks = [
         Block(
-            cell.label(settings.scale),
+            "Policy",
             ["metric", "measured"],
             [
                 [f"{names.METRICS[row['metric']]}{'' if _length(row) else ', %'}", printed(row)]
@@ -57,7 +57,7 @@ def run(
     ]
     table = Table(
         name=f"{'-'.join(cell)}",
-        title=f"{cell.label(settings.scale)}, {settings.scale} scale",
+        title=cell.label(settings.scale),
         caption=" ".join(part for part in caption if part),
         records=rows,
         blocks=blocks,

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.actions.conventions import ACTION_SIZE
 from vlm4vla.artefacts import UserError
+from vlm4vla.data.parquet import numbers, read_parquet, vectors
 from vlm4vla.data.png import decode
 
 VERSION = "v3.0"
@@ -83,10 +84,10 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
         raise UserError(f"{folder}/data: no parquet file: write a LeRobot {VERSION} data set there")
     for file in files:
         _check_columns(file)
-    table = pa.concat_tables(pq.read_table(file, columns=list(NEEDED[1:])) for file in files)
+    table = pa.concat_tables(read_parquet(file, NEEDED[1:]) for file in files)
     if not table.num_rows:
         raise UserError(f"{folder}/data: the data set has no frame: write at least one episode")
-    actions = np.stack(table[ACTION].to_numpy()).astype(np.float32)
+    actions = vectors(table[ACTION]).astype(np.float32)
     if not np.isfinite(actions).all():
         row = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
         raise UserError(
@@ -94,7 +95,7 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
             f"{table['frame_index'][row]} holds NaN or infinity: "
             f"{actions[row].tolist()}: mend or drop that episode"
         )
-    index = {name: table[name].to_numpy().astype(np.int64) for name in NEEDED[2:]}
+    index = {name: numbers(table[name]).astype(np.int64) for name in NEEDED[2:]}
     tasks = _tasks(folder)
     if index["task_index"].min() < 0 or index["task_index"].max() >= len(tasks):
         raise UserError(
@@ -115,8 +116,11 @@ def _numbers(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
     """An optional column of number lists, (N, D) float32; None where a file lacks it."""
     if any(name not in pq.read_schema(file).names for file in files):
         return None
-    rows = [row for file in files for row in pq.read_table(file, columns=[name])[name].to_numpy()]
-    values = np.stack(rows).astype(np.float32)
+    column = pa.concat_tables(read_parquet(file, [name]) for file in files)[name]
+    try:
+        values = vectors(column).astype(np.float32)
+    except ValueError as error:
+        raise UserError(f"{folder}/data: {name} holds {error}: write the data set anew") from None
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(
@@ -147,7 +151,7 @@ def _check_columns(file: Path) -> None:
     kind = schema.field(ACTION).type
     size = kind.list_size if pa.types.is_fixed_size_list(kind) else None
     if size is None and pa.types.is_list(kind):
-        lengths = pq.read_table(file, columns=[ACTION])[ACTION].combine_chunks().value_lengths().unique()
+        lengths = read_parquet(file, [ACTION])[ACTION].combine_chunks().value_lengths().unique()
         size = lengths[0].as_py() if len(lengths) == 1 else lengths.to_pylist()
     if size != ACTION_SIZE:
         found = "no list" if size is None else f"{size} numbers"
@@ -160,7 +164,7 @@ def _tasks(folder: Path) -> list[str]:
     """Instructions in the order of their task_index; pandas keeps them as the table's index column."""
     path = folder / "meta" / "tasks.parquet"
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write the instructions there") from None
     except (OSError, pa.ArrowInvalid):

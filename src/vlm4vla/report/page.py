@@ -23,6 +23,7 @@ figure { display: inline-block; margin: .5em; vertical-align: top; width: 216px;
 figure img { width: 192px; image-rendering: pixelated; border: 3px solid #D55E00; }
 figure.solved img { border-color: #0072B2; }
 pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
+details pre { white-space: pre-wrap; overflow-wrap: anywhere; } summary { cursor: pointer; }
 """
 # A click on a header sorts its table by the first number of each cell, else by its text; a word filters rows.
 SCRIPT = r"""
@@ -46,6 +47,13 @@ document.querySelectorAll('th').forEach(head => head.addEventListener('click', (
 document.querySelectorAll('input').forEach(field => field.addEventListener('input', () =>
   document.querySelectorAll('tbody tr').forEach(row =>
     row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase()))));
+// a frame of Snakemake's report has no address of its own that a fragment could follow
+document.querySelectorAll('a[href^="#"]').forEach(link => link.addEventListener('click', event => {
+  const goal = document.getElementById(link.getAttribute('href').slice(1));
+  event.preventDefault();
+  goal.open = true;
+  goal.scrollIntoView();
+}));
 """
 
 
@@ -72,8 +80,9 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]], rules: Sequence[i
     )
 
 
-def table_page(table: Table) -> str:
-    """The table as a page: verdicts, sortable grids with a filter, gaps, caption."""
+def table_page(table: Table, records: str = "") -> str:
+    """The table as a page: verdicts, sortable grids with a filter, gaps, caption; then `records`, HTML that
+    says where the numbers come from."""
     parts = []
     if table.verdicts:
         parts.append("<ul>" + "\n".join(f"<li>{escape(each)}</li>" for each in table.verdicts) + "</ul>")
@@ -83,7 +92,7 @@ def table_page(table: Table) -> str:
     if table.gaps:
         parts.append(f"<p>Not measured: {escape('; '.join(table.gaps))}.</p>")
     parts.append(f'<p class="words">{escape(table.caption)} A click on a header sorts; {GAP} is a gap.</p>')
-    return page(table.title, "\n".join(parts), SCRIPT)
+    return page(table.title, "\n".join([*parts, records]), SCRIPT)
 
 
 def restructured(text: str) -> str:

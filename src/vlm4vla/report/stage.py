@@ -10,6 +10,7 @@ from vlm4vla.analysis.records import read_episodes
 from vlm4vla.artefacts import UserError, write_json, write_text
 from vlm4vla.report.outputs import TABLES, outputs
 from vlm4vla.report.page import table_page, words
+from vlm4vla.report.records_section import records_section
 
 
 def run(
@@ -77,7 +78,8 @@ def run(
     else:
         result = correlation_report.build(records, settings, published, output, capability)
     result.write(output / "tables", table)
-    write_text(output / "tables" / f"{table}.html", table_page(result))
     write_text(output / "analysis" / f"{table}.rst", words(result))
     write_json(output / "analysis" / f"{table}.json", result.analysis(settings))
+    behind = records_section(output, table, episodes, (*capability, *auxiliary, *fast))
+    write_text(output / "tables" / f"{table}.html", table_page(result, behind))
     return [output / name for name in outputs(table, settings["cells"])]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.artefacts import atomic_path
+from vlm4vla.data.parquet import read_parquet
 from vlm4vla.rollout.runner import Outcome
 from vlm4vla.settings import RolloutSettings
 from vlm4vla.simulation.tasks import Episode
@@ -82,7 +83,7 @@ def write(path: Path, rows: pa.Table) -> None:
 
 def merge(shards: Sequence[Path], path: Path, episodes: int) -> pa.Table:
     """Join shards into one table sorted by episode. Raises ValueError unless each episode is there once."""
-    rows = pa.concat_tables([pq.read_table(shard) for shard in shards]).sort_by("episode")
+    rows = pa.concat_tables([read_parquet(shard) for shard in shards]).sort_by("episode")
     if rows["episode"].to_pylist() != list(range(episodes)):
         raise ValueError(f"{path}: the shards do not hold episodes 0 to {episodes - 1} once each")
     write(path, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from vlm4vla.heads.head import ActionHead
 from vlm4vla.training.flat import FlatParameters, Named
 from vlm4vla.training.muon import Muon
 from vlm4vla.training_settings import Optimiser
@@ -16,13 +17,16 @@ def split_parameters(model: nn.Module, optimiser: str) -> tuple[Named, Named, Na
     """Trainable parameters as (Muon's, AdamW's with weight decay, AdamW's without), in the model's order.
 
     Muon's are hidden matrices: `weight`s of two dimensions and more (a patch convolution is the matrix that
-    maps a patch) that belong neither to an embedding nor to the output layer; none when `optimiser` is adamw.
-    Decay acts on two dimensions and more: not on biases and norms.
+    maps a patch) that belong neither to an embedding, nor to the output layer, nor to an action head; none
+    when `optimiser` is adamw. A head is new and wide: orthogonalising its matrices took as long as everything
+    else in an update of a tiny VLA. Decay acts on two dimensions and more: not on biases and norms.
     """
     apart = set()
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             apart.add(id(module.weight))
+        if isinstance(module, ActionHead):
+            apart.update(map(id, module.parameters()))
         output = getattr(module, "get_output_embeddings", lambda: None)()
         if output is not None:
             apart.add(id(output.weight))

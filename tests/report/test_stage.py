@@ -291,6 +291,22 @@ def test_two_seeds_are_said_and_spread(tmp_path):
     assert "Training seeds 0, 1" in (root / "tables" / "main.md").read_text()
 
 
+def test_a_missing_seed_is_named(tmp_path):
+    paths = made.write_study(tmp_path, seeds=(0, 1, 2))
+    gone = [f"kosmos-2/none/full/bridge/seed{seed}/episodes.parquet" for seed in (1, 2)]
+    kept = [path for path in paths if not str(path).endswith((gone[0], gone[1]))]
+    assert len(kept) == len(paths) - 2
+    run(
+        "main",
+        made.settings("main", seeds=[0, 1, 2]),
+        episodes=kept,
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    text = (tmp_path / "tables/main.md").read_text()
+    assert "Not measured: Kosmos-2 all trained on Bridge (embedded), seeds 1 and 2.\n" in text
+
+
 def test_expert_vlas_are_rows_and_not_in_the_means(study, tables, tmp_path):
     _root, episodes, _, _ = study
     own = {"execution_horizon": 1, "protocol": "its own"}

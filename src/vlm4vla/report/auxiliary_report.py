@@ -44,7 +44,9 @@ def build(
     cells, scale = settings["cells"], settings["scale"]
     vlms = read_fine_tuned(cells, capability, auxiliary)
     wanted = [cell for benchmark in cells["benchmarks"] for cell in cells_on(benchmark, cells)]
-    rows, gaps = measure(records, wanted, METRICS, read_published_auxiliary(published), scale)
+    rows, gaps = measure(
+        records, wanted, METRICS, read_published_auxiliary(published), scale, settings["seeds"]
+    )
     contrast.add_auxiliary_contrasts(rows, records)
     spread = {cell: by_seed(run_of(records, *cell), score_metric(cell.benchmark)) for cell in wanted}
     draw_auxiliaries(rows, spread, vlms, scale, output / "figures" / "auxiliary")

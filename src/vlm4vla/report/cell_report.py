@@ -31,7 +31,7 @@ def run(
     """
     cell = Cell(settings.model, settings.variant, settings.benchmark, settings.auxiliary)
     records = read_episodes(episodes, study=settings.study, scale=settings.scale)
-    rows, gaps = measure(records, [cell], METRICS, Published({}, {}), settings.scale)
+    rows, gaps = measure(records, [cell], METRICS, Published({}, {}), settings.scale, settings.seeds)
     blocks = [
         Block(
             "Policy",

@@ -39,13 +39,21 @@ def measure(
     metrics: Mapping[str, Sequence[str]],
     published: Published,
     scale: str,
+    seeds: Sequence[int] = (),
 ) -> tuple[list[Row], list[str]]:
-    """Tidy rows of `cells` (as `Cell`) by the `metrics` of each benchmark, and the gaps."""
+    """Tidy rows of `cells` (as `Cell`) by the `metrics` of each benchmark, and the gaps: cells without
+    records, and those of `seeds` (training seeds) that a cell with records lacks."""
     rows, gaps = [], []
     for cell in (Cell(*each) for each in cells):
         own = run_of(records, *cell)
         if own.empty:
             gaps.append(cell.label(scale))
+        elif cell.model not in (FLOOR, CEILING):
+            missing = sorted(set(seeds) - set(own["seed"]))
+            word = "seed" if len(missing) == 1 else "seeds"
+            gaps += (
+                [f"{cell.label(scale)}, {word} {names.joined(list(map(str, missing)))}"] if missing else []
+            )
         for metric in metrics[cell.benchmark]:
             found = estimate(own, metric)
             told = published.value(*cell[:3], metric, cell.auxiliary)

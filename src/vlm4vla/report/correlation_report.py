@@ -56,7 +56,9 @@ def build(
     }
     metrics = {benchmark: [score_metric(benchmark)] for benchmark in benchmarks}
     wanted = [(model, "full", benchmark) for model in models for benchmark in benchmarks]
-    policies, gaps = measure(records, wanted, metrics, read_published(published, "main"), scale)
+    policies, gaps = measure(
+        records, wanted, metrics, read_published(published, "main"), scale, settings["seeds"]
+    )
     gaps += [f"question score of {names.model(model)}" for model in models if model not in scores]
     paper = read_published_correlation(published)
     sets = list(dict.fromkeys([OVERALL, *(name for found in scores.values() for name in found)]))

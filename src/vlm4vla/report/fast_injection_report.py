@@ -52,7 +52,7 @@ def build(
         for variant in cells["variants"]
         for task in cells["auxiliaries"][model]
     ]
-    rows, gaps = measure(records, wanted, metrics, read_published_fast(published), scale)
+    rows, gaps = measure(records, wanted, metrics, read_published_fast(published), scale, settings["seeds"])
     contrast.add_auxiliary_contrasts(rows, records)
     floor = floors(records, cells["benchmarks"])
     draw_fast_injection(rows, wanted, VLA_VISION, scale, floor, output / "figures" / "fast_injection")

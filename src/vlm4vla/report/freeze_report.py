@@ -30,7 +30,9 @@ def build(records: pd.DataFrame, settings: Mapping[str, Any], published: Path, o
         for model in cells["backbones"]
         for variant in cells["variants"]
     ]
-    rows, gaps = measure(records, wanted, metrics, read_published(published, "freeze"), scale)
+    rows, gaps = measure(
+        records, wanted, metrics, read_published(published, "freeze"), scale, settings["seeds"]
+    )
     contrast.add_contrasts(rows, records, first=None, second=REFERENCE)
     draw_variants(rows, cells, scale, floors(records, cells["benchmarks"]), output / "figures" / "freeze")
     return Table(

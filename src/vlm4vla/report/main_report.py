@@ -42,7 +42,7 @@ def build(
     policies += [(expert, "full") for expert in cells["experts"]]
     policies += [(FLOOR, "full"), (CEILING, "full")]
     wanted = [(*policy, benchmark) for policy in policies for benchmark in cells["benchmarks"]]
-    rows, gaps = measure(records, wanted, METRICS, paper, scale)
+    rows, gaps = measure(records, wanted, METRICS, paper, scale, settings["seeds"])
     verdicts, floors = _verdicts(records, rows, models, cells["benchmarks"], scale)
     draw_overview(rows, policies, benchmarks, scale, figures / "main", _rules(policies, cells))
     labels = {policy: _label(policy, cells) for policy in policies}

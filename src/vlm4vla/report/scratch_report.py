@@ -29,7 +29,9 @@ def build(records: pd.DataFrame, settings: Mapping[str, Any], published: Path, o
         for model in cells["backbones"]
         for variant in variants
     ]
-    rows, gaps = measure(records, wanted, metrics, read_published(published, "main"), scale)
+    rows, gaps = measure(
+        records, wanted, metrics, read_published(published, "main"), scale, settings["seeds"]
+    )
     contrast.add_contrasts(rows, records, first=FULL, second=None)
     draw_variants(
         rows,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.artefacts import canonical_json, file_hash
 from vlm4vla.provenance.chain import FINE, PROVENANCE, Artefact, Chain
-from vlm4vla.provenance.results_folder import Results
+from vlm4vla.provenance.results_folder import STAGES, Results
 from vlm4vla.report import names
 
 SHORT = 12  # hexadecimal digits of a hash: enough to find it, few enough to read
@@ -28,7 +28,7 @@ def records_section(root: Path, table: str, episodes: Sequence[Path], others: Se
     are left out. Raises UserError for a provenance that is no JSON.
     """
     chain, lines = Chain(Results(root)), []
-    for path in (path for path in map(Path, episodes) if path.exists()):
+    for path in (path for path in sorted(map(Path, episodes)) if path.exists()):
         table_ = pq.read_table(path, columns=list(_KEYS))
         if not table_.num_rows:
             continue
@@ -45,7 +45,7 @@ def records_section(root: Path, table: str, episodes: Sequence[Path], others: Se
             f"<code>{escape(commit[:SHORT])}</code>",
         ]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    for path in map(Path, others):
+    for path in sorted(map(Path, others)):
         path = path / PROVENANCE if path.is_dir() else path
         if path.exists():
             chain.follow(path)
@@ -53,7 +53,7 @@ def records_section(root: Path, table: str, episodes: Sequence[Path], others: Se
         return ""
     problems = chain.problems()
     state = "All files are as recorded." if not problems else "Not as recorded: " + "; ".join(problems) + "."
-    command = f"vlm4vla trace {table} ROW COLUMN --results {root}"
+    command = f"vlm4vla trace {table} ROW COLUMN"
     return "\n".join(
         [
             "<h2>Where the numbers come from</h2>",
@@ -73,6 +73,12 @@ def _anchor(artefact: Artefact) -> str:
     return f"made-{artefact.sha256[:SHORT]}"
 
 
+def _shown(path: Path) -> str:
+    """`path` within the study's folder, so that a page says the same wherever the study lies."""
+    places = [index for index, part in enumerate(path.parts) if part in (*STAGES, "rollouts")]
+    return str(Path(*path.parts[places[0] :])) if places else str(path)
+
+
 def _details(artefact: Artefact, chain: Chain) -> str:
     """One artefact, folded: what was recorded of it, its files, and links to what it was made from."""
     record = artefact.record
@@ -87,9 +93,10 @@ def _details(artefact: Artefact, chain: Chain) -> str:
     made_from = []
     for name, path in artefact.inputs.items():
         other = chain.artefacts.get(path)
-        link = f'<a href="#{_anchor(other)}">{escape(path)}</a>' if other else f"{escape(path)} (missing)"
+        shown = escape(_shown(Path(path)))
+        link = f'<a href="#{_anchor(other)}">{shown}</a>' if other else f"{shown} (missing)"
         made_from.append(f"made from {escape(name)}: {link}")
     changed = any(file["state"] != FINE for file in artefact.files.values())
-    title = f"{artefact.stage}: {artefact.path}" + (" (changed)" if changed else "")
+    title = f"{artefact.stage}: {_shown(artefact.path)}" + (" (changed)" if changed else "")
     body = "\n".join([*map(escape, lines), *made_from])
     return f'<details id="{_anchor(artefact)}"><summary>{escape(title)}</summary><pre>{body}</pre></details>'

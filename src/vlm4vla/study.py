@@ -82,7 +82,7 @@ class Study:
         return [*self.config.tables, *(["correlation"] if "main" in self.config.tables else [])]
 
     def cells_of(self, table: str) -> Cells:
-        """The product that `table` shows; `correlation` shows the cells of `main`.
+        """The product that `table` shows; `correlation` shows the cells of `main` without expert VLAs.
 
         Written out: `all` backbones, the list of auxiliaries of each backbone, the training seeds.
         """
@@ -91,7 +91,9 @@ class Study:
         given = cells.auxiliaries
         auxiliaries = {name: given[name] if isinstance(given, dict) else given for name in backbones}
         seeds = cells.seeds or self.config.seeds
-        return cells.model_copy(update={"backbones": backbones, "auxiliaries": auxiliaries, "seeds": seeds})
+        experts = [] if table == "correlation" else cells.experts
+        written_out = {"backbones": backbones, "auxiliaries": auxiliaries, "seeds": seeds, "experts": experts}
+        return cells.model_copy(update=written_out)
 
     def cells(self, table: str) -> list[Run]:
         """The VLAs that `table` holds, in its order."""
@@ -106,12 +108,12 @@ class Study:
         ] + self.experts(table)
 
     def experts(self, table: str) -> list[Run]:
-        """The expert VLAs that `table` holds; `correlation` shows backbones only."""
+        """The expert VLAs that `table` holds."""
         cells = self.cells_of(table)
         return [
             Run(expert, "none", EXPERT_VARIANT, benchmark, seed)
             for benchmark in cells.benchmarks
-            for expert in (cells.experts if table != "correlation" else ())
+            for expert in cells.experts
             for seed in cells.seeds
         ]
 

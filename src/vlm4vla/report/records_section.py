@@ -3,7 +3,7 @@ and commit, linked to each artefact that it was made from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 
@@ -19,20 +19,27 @@ _KEYS = ("model", "auxiliary", "variant", "benchmark", "seed", "checkpoint")
 _HEADER = ("policy", "after", "variant", "benchmark", "seed", "episodes", "records", "checkpoint", "commit")
 
 
-def records_section(root: Path, table: str, episodes: Sequence[Path], others: Sequence[Path] = ()) -> str:
+def records_section(
+    root: Path,
+    table: str,
+    episodes: Sequence[Path],
+    others: Sequence[Path] = (),
+    tasks: Collection[str] = ("none",),
+) -> str:
     """HTML: a sortable grid with one line a rollout, then every artefact behind them, once.
 
     `root`: the study's results folder; `episodes`: the table's episodes.parquet; `others`: further artefacts
-    (a folder with a provenance.json, that file, or a score that holds its provenance). Hashes are computed
+    (a folder with a provenance.json, that file, or a score that holds its provenance); `tasks`: auxiliary
+    tasks of the table: rollouts of others are left out. Hashes are computed
     anew and compared with the recorded ones, so a file that changed since is named. Files that are not there
     are left out. Raises UserError for a provenance that is no JSON.
     """
     chain, lines = Chain(Results(root)), []
     for path in (path for path in sorted(map(Path, episodes)) if path.exists()):
         table_ = pq.read_table(path, columns=list(_KEYS))
-        if not table_.num_rows:
+        row = next(iter(table_.slice(0, 1).to_pylist()), {"auxiliary": None})
+        if row["auxiliary"] not in {"none", *tasks}:
             continue
-        row = table_.slice(0, 1).to_pylist()[0]
         artefact = chain.follow(path.parent / PROVENANCE) if (path.parent / PROVENANCE).exists() else None
         name = escape(names.model(row["model"]))
         commit = (artefact.record.get("commit") if artefact else None) or "?"

@@ -80,6 +80,7 @@ def run(
     result.write(output / "tables", table)
     write_text(output / "analysis" / f"{table}.rst", words(result))
     write_json(output / "analysis" / f"{table}.json", result.analysis(settings))
-    behind = records_section(output, table, episodes, (*capability, *auxiliary, *fast))
+    tasks = {task for each in settings["cells"].get("auxiliaries", {}).values() for task in each}
+    behind = records_section(output, table, episodes, (*capability, *auxiliary, *fast), tasks or {"none"})
     write_text(output / "tables" / f"{table}.html", table_page(result, behind))
     return [output / name for name in outputs(table, settings["cells"])]

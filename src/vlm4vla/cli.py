@@ -24,6 +24,7 @@ from vlm4vla import config
 from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
 from vlm4vla.training import launch
+from vlm4vla.training.processes import TOLD
 
 # stage: (module of its `run`, settings model, inputs)
 STAGES = {
@@ -361,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tool.run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return TOLD if launch.is_worker() else 1
     if (tool is None and not launch.is_worker()) or (tool is not None and tool.timed):
         print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0

@@ -67,7 +67,7 @@ def train_distributed(
     # Reading a loss waits for an accelerator, not for a CPU.
     check_every = 1 if group.device.type == "cpu" else training.log_every
     with model_options(objective, execution):
-        strategy = _strategy(execution.strategy)(
+        strategy = strategy_of(execution.strategy)(
             objective, training, group, lambda model: model(to_device(batches.first(), group.device)).float()
         )
         done, window = 0, LossWindow()
@@ -83,7 +83,7 @@ def train_distributed(
             for step in range(done, training.steps):
                 factor = rate_factor(step, training.steps, training.optimiser)
                 update = ahead.take(step)
-                loss = _gradients(strategy, update.blocks, group)
+                loss = accumulate_gradients(strategy, update.blocks, group)
                 window.pending.append((step, update.ids, loss, strategy.gradient_norm()))
                 saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
                 logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps
@@ -109,7 +109,7 @@ def train_distributed(
     group.wait()
 
 
-def _gradients(strategy: Any, blocks: list[MicroBatch], group: Group) -> torch.Tensor:
+def accumulate_gradients(strategy: Any, blocks: list[MicroBatch], group: Group) -> torch.Tensor:
     """Accumulate the gradient of the whole batch's loss; returns that loss, the same in every process."""
     terms = torch.tensor([sum(block.terms for block in blocks)], device=group.device)
     total = group.sum(terms).clamp(min=1.0)
@@ -124,7 +124,7 @@ def _gradients(strategy: Any, blocks: list[MicroBatch], group: Group) -> torch.T
     return (group.sum(summed) / total).squeeze()
 
 
-def _strategy(name: str) -> Any:
+def strategy_of(name: str) -> Any:
     if name == "zero2":
         from vlm4vla.training.zero2 import Zero2
 

@@ -23,7 +23,7 @@ from typing import Any
 from vlm4vla.artefacts import UserError
 from vlm4vla.execution_settings import Execution
 from vlm4vla.training.nodes import ON_EACH_NODE, PROCESSES, Plan, plan
-from vlm4vla.training.processes import RENDEZVOUS, is_worker
+from vlm4vla.training.processes import RENDEZVOUS, TOLD, is_worker
 
 LOGS = "processes-of-node"  # folder in the artefact's: what all processes but the main one say
 GRACE = 20.0  # seconds in which the others may end by themselves after one has
@@ -130,8 +130,8 @@ def _watch(processes: Sequence[subprocess.Popen]) -> int | None:
             break
         time.sleep(LOOK_EVERY)
     ended = [process.poll() for process in processes]
-    # A kill comes from outside and makes the others fail; else the main one's message is the one to read.
-    for wanted in (lambda status: status is not None and status < 0, bool):
+    # One that is killed, or that says what is wrong, makes others fail that wait for it.
+    for wanted in (lambda status: status is not None and status < 0, TOLD.__eq__, bool):
         for number, status in enumerate(ended):
             if wanted(status):
                 return number
@@ -145,6 +145,8 @@ def _what_happened(rank: int, status: int, count: int, log: Path) -> str:
     else:
         lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
         last = lines[-1].removeprefix("error: ") if lines else "no message"
+        if status == TOLD:
+            return last
         said = f"ended with status {status} ({last}; all of it: {log})"
     return f"process {rank} of {count} {said}: start the same again, it goes on from its last checkpoint"
 

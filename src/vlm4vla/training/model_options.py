@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.backbones.padding_free import NAME as PADDING_FREE
 from vlm4vla.execution_settings import Execution
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 READS_KEYS = "flow"  # the kind of head that trains on the backbone's kept keys and values
 
@@ -27,6 +28,11 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
     Raises UserError for attention that the family's masks do not allow, and for options that a head's way of
     reading the backbone does not.
     """
+    if "transformers" not in sys.modules:  # then nothing of it is in the objective either
+        yield
+        return
+    from transformers import PreTrainedModel
+
     models = [module for module in objective.modules() if isinstance(module, PreTrainedModel)]
     before = [(model.config, model.config._attn_implementation) for model in models]
     layers: list[nn.Module] = []
@@ -63,6 +69,8 @@ def _use_attention(attention: str, models: list[PreTrainedModel], backbone: Any)
                 f"execution.attention: flash_attention_2 takes no mask, and {backbone.adapter.family} needs "
                 "one: write `attention: sdpa`"
             )
+        from vlm4vla.backbones.padding_free import NAME as PADDING_FREE
+
         backbone.model.config.get_text_config()._attn_implementation = PADDING_FREE
 
 
@@ -72,6 +80,8 @@ def _checkpointed(objective: nn.Module, backbone: Any) -> list[nn.Module]:
     Set layer by layer: transformers' own switch also makes inputs need gradients, and then a frozen encoder
     would be gone through backwards.
     """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
     # The last layer is computed for one position (last_position.py) in the forward pass, and only then.
     last = None if backbone is None else backbone.adapter.last_layer(backbone.model)[0]
     layers = [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 RENDEZVOUS = "VLM4VLA_RENDEZVOUS"  # a file through which the processes of one machine find each other
+TOLD = 3  # exit status of a process that has said in one line what the user can mend
 PATIENCE = datetime.timedelta(hours=2)  # one process may score or save while the others wait
 
 
@@ -65,7 +66,7 @@ class Group:
         self.device = torch.device("cuda", local) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(self.device)
-        if self.world > 1 or execution.strategy in ("fsdp2", "zero2"):
+        if is_worker() or execution.strategy in ("fsdp2", "zero2"):
             self._join(cuda)
         from accelerate import PartialState
 

@@ -21,7 +21,7 @@ from vlm4vla.training.devices import to_device
 
 
 class PlainStep:
-    """`policy` trained on pictures (B, H, W, 3) uint8 and instructions: `accumulate` for each micro-batch, then `finish`."""
+    """`policy` trained on pictures (B, H, W, 3) uint8: `accumulate` for each micro-batch, then `finish`."""
 
     def __init__(self, policy: Policy, device: torch.device, rate: float, clip: float, *, bf16: bool):
         self.policy, self.device, self.clip, self.bf16 = policy, device, clip, bf16

@@ -83,7 +83,7 @@ def two(folder):
         [sys.executable, "-c", script, str(folder), json.dumps(jobs)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=850,
         cwd=small.Path(__file__).parent,
     )
 

@@ -109,7 +109,7 @@ def test_checkpointed_layers_are_computed_twice_and_options_end():
     model = objective("qwen3_vl")
     text = model.policy.backbone.adapter.text_model(model.policy.backbone.model)
     calls = []
-    hook = text.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+    hook = text.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     step(model, gradient_checkpointing=True)
     assert len(calls) == 2
     step(model)

@@ -111,10 +111,11 @@ def test_files_are_plain_safetensors_with_an_index_of_rows_and_hashes(tmp_path):
 
 @pytest.mark.parametrize("fault", ["cut", "missing", "no index", "other run"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, fault):
-    save(tmp_path, 2, step=8, scale=2.0)
-    newer = (tmp_path / "step-000008").rename(tmp_path / "kept")
-    save(tmp_path, 2, step=4)
-    newer = newer.rename(tmp_path / "step-000008")
+    folder = tmp_path / "checkpoints"
+    save(folder, 2, step=8, scale=2.0)
+    newer = (folder / "step-000008").rename(tmp_path / "kept")  # saving deletes what is there
+    save(folder, 2, step=4)
+    newer = newer.rename(folder / "step-000008")
     file = newer / "process-00001-of-00002.safetensors"
     if fault == "cut":
         file.write_bytes(file.read_bytes()[:-1])
@@ -125,10 +126,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, fault):
     else:
         record = json.loads((newer / "index.json").read_text())
         (newer / "index.json").write_text(json.dumps(record | {"identity": "other"}))
-    for record, saved in latest(tmp_path, 3):
+    for record, saved in latest(folder, 3):
         assert record["step"] == 4
         assert torch.equal(saved.read("weights/a", 0, 7), TENSORS["weights/a"])
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000004"]
+    assert [path.name for path in folder.iterdir()] == ["step-000004"]
 
 
 def test_saving_deletes_the_older_ones(tmp_path):

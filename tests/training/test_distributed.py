@@ -93,7 +93,10 @@ def killed(folder):
     """Two processes under fsdp2, of which one is killed in the middle."""
     rows = {"die": {"step": STOPPED_AT + 1, "rank": 1}}
     with pytest.raises(UserError) as caught:
-        small.together(folder, {"killed": {"execution": {"strategy": "fsdp2", "processes": 2}, "rows": rows}})
+        small.together(
+            folder / "by_itself",
+            {"killed": {"execution": {"strategy": "fsdp2", "processes": 2}, "rows": rows}},
+        )
     return str(caught.value)
 
 
@@ -156,10 +159,10 @@ def test_one_process_checkpoint_goes_on_in_two(two, folder, alone):
 
 def test_killed_fsdp2_run_goes_on_in_one_process(killed, folder, alone):
     assert "process 1 of 2 was ended by SIGKILL" in killed and "\n" not in killed
-    kept = sorted(path.name for path in (folder / "killed" / "checkpoints").iterdir())
+    kept = sorted(path.name for path in (folder / "by_itself" / "killed" / "checkpoints").iterdir())
     assert kept == ["step-000004"]
-    small.one(folder / "killed", **ALONE)
-    same(folder / "killed", alone)
+    small.one(folder / "by_itself" / "killed", **ALONE)
+    same(folder / "by_itself" / "killed", alone)
 
 
 def test_nan_stops_every_process_with_step_and_ids(two, folder):

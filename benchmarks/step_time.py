@@ -133,9 +133,9 @@ def result(seconds: float, batch: int, flops: float, most: float, device: torch.
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
     return {
         "seconds_a_step": round(seconds, 4),
-        "samples_per_second": round(batch / seconds, 2),
+        "samples_per_second": round(batch / seconds, 4),
         "peak_memory_gib": memory and round(memory, 2),
-        "model_flops_utilisation": round(flops * batch / seconds / most, 4),
+        "model_flops_utilisation": round(flops * batch / seconds / most, 5),
     }
 
 
@@ -254,7 +254,7 @@ def main() -> None:
     most, source = peak(device, name)
     record = {
         "device": name,
-        "peak_tflops": round(most / 1e12, 3),
+        "peak_tflops": round(most / 1e12, 6),
         "peak_is": source,
         "torch": torch.__version__,
         "tiny": options.tiny,

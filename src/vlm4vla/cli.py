@@ -23,6 +23,8 @@ from pydantic import ValidationError
 from vlm4vla import config
 from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
+from vlm4vla.training import launch
+from vlm4vla.training.processes import TOLD
 
 # stage: (module of its `run`, settings model, inputs)
 STAGES = {
@@ -130,11 +132,16 @@ def run_stage(arguments: argparse.Namespace) -> None:
     for name, folder in given.items():
         if not (folder / "provenance.json").exists():
             raise UserError(f"--{name}: {str(folder)!r} holds no provenance.json: write a finished folder")
-    with alone(arguments.output) as waited:
+    execution = launch.execution_of(settings)
+    held = contextlib.nullcontext(False) if launch.is_part(execution) else alone(arguments.output)
+    with held as waited:
         if waited and is_made(arguments.output, settings, given):
             print(f"{arguments.output}: the other process has made it")
-            return
-        importlib.import_module(module).run(settings, **inputs, output=arguments.output)
+        elif execution is not None:
+            command = launch.command_of(arguments.command, arguments.settings, inputs, arguments.output)
+            launch.run(command, execution, arguments.output)
+        else:
+            importlib.import_module(module).run(settings, **inputs, output=arguments.output)
 
 
 def run_table(arguments: argparse.Namespace) -> None:
@@ -355,8 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tool.run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    if tool is None or tool.timed:
+        return TOLD if launch.is_worker() else 1
+    if (tool is None and not launch.is_worker()) or (tool is not None and tool.timed):
         print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from vlm4vla.backbones.padding_free import is_padding_free, packed
 from vlm4vla.config import TinySize
 
 INSTRUCTION = "What action should the robotic arm take to"  # the study's prompt for chat families
@@ -35,6 +36,7 @@ class Adapter(ABC):
     end: ClassVar[str]  # token that ends an answer
     phrases: ClassVar[tuple[str, ...]]  # special tokens and whole template phrases of a tiny tokenizer
     attention: ClassVar[str | dict[str, str]] = "sdpa"  # transformers' attn_implementation
+    plainly_causal: ClassVar[bool] = False  # whether no token sees a later one, not even in a picture
 
     def __init__(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, image_size: int):
         self.config = config
@@ -118,6 +120,8 @@ class Adapter(ABC):
         Calls the model without its output layer, so no logits over the vocabulary exist. T may come back
         shorter, cut on the left (last_position.py).
         """
+        if is_padding_free(model):
+            return packed(model.model, embeddings, inputs)
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     def text_model(self, model: PreTrainedModel) -> PreTrainedModel:

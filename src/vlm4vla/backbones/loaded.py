@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.last_position import last_position_only
+from vlm4vla.backbones.padding_free import is_padding_free
 from vlm4vla.backbones.patch_embedding import use_matrix_products
 
 logging.disable_progress_bar()  # a stage prints its own progress
@@ -154,7 +155,8 @@ class LoadedBackbone:
         """
         words = self.word_embedding()(batch["input_ids"])
         embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
-        with last_position_only(self.adapter.last_layer(self.model)):
+        spared = () if is_padding_free(self.model) else self.adapter.last_layer(self.model)
+        with last_position_only(spared):
             states = self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))
         return states[:, -1]
 

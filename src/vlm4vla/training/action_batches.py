@@ -29,6 +29,12 @@ class ActionObjective(nn.Module):
         """`batch`: model inputs and what they are learnt from."""
         return self.policy.loss(*batch)
 
+    @staticmethod
+    def terms(batch: tuple[dict[str, Any], Targets]) -> int:
+        """How many steps of chunks the loss is a mean over (a plan's words, where a head says some, go with
+        them)."""
+        return int(batch[1]["mask"].sum())
+
 
 class ActionBatches:
     """Frames of all demonstrations in shuffled passes, augmented; targets are made once."""

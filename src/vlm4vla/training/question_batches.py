@@ -38,6 +38,11 @@ class QuestionObjective(nn.Module):
         loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][learnt])
         return loss if self.alignment is None else loss + self.weight * self.alignment(seen[0], named)
 
+    @staticmethod
+    def terms(batch: tuple[dict[str, Any], Tensor, Tensor | None]) -> int:
+        """How many learnt tokens the loss is a mean over."""
+        return int(batch[1].sum())
+
 
 class QuestionBatches:
     """Draws pictures and, for each, statements by a recipe's mixture.

@@ -11,6 +11,7 @@ from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import Provenance, file_hash
 from vlm4vla.data.lerobot import read
 from vlm4vla.settings import VlaSettings
+from vlm4vla.training.processes import is_main
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: Path) -> None:
     """Write the trained policy's folder to `output`; resumes a training that was killed.
 
+    Where the training has several processes, each of them calls this, and the main one writes.
     Raises UserError for demonstrations or a backbone folder that are not whole, before training starts.
     """
     inputs = {
@@ -26,7 +28,8 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         "demonstrations": demonstrations / "provenance.json",
     }
     provenance = Provenance("vla", settings.model_dump(mode="json"), inputs, settings.seed)
-    (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
+    if is_main():
+        (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
     frames = read(demonstrations)  # cheap faults first: torch is not loaded yet
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
@@ -66,6 +69,8 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         },
         title=f"VLA {settings.backbone} {settings.variant} {settings.benchmark} seed {settings.seed}",
     )
+    if not is_main():
+        return
     policy.save(output)
     files = [*sorted((output / "backbone").glob("*.safetensors")), output / "policy.safetensors"]
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}

@@ -34,7 +34,7 @@ STAGES = {
     "fast-data": ("vlm4vla.auxiliary.fast_stage", stages.FastDataSettings, ("demonstrations",)),
     "auxiliary": ("vlm4vla.auxiliary.stage", stages.AuxiliarySettings, ("backbone", "data")),
     "capability": ("vlm4vla.capability.stage", stages.CapabilitySettings, ("backbone", "questions")),
-    "demonstrations": ("vlm4vla.simulation.demonstrations_stage", stages.DemonstrationsSettings, ()),
+    "demonstrations": ("vlm4vla.demonstrations_stage", stages.DemonstrationsSettings, ()),
     "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
     "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla",)),
 }
@@ -231,6 +231,14 @@ def run_study_config(arguments: argparse.Namespace) -> None:
     importlib.import_module("vlm4vla.report.study_config").run(settings, output=arguments.output)
 
 
+def run_convert(arguments: argparse.Namespace) -> None:
+    """Convert a raw data set."""
+    with alone(arguments.output):
+        importlib.import_module("vlm4vla.converters.convert").convert(
+            arguments.kind, arguments.source, arguments.output, pictures=arguments.pictures
+        )
+
+
 _FILES = {"type": Path, "nargs": "*", "default": []}
 _OUTPUT = option("--output", type=Path, required=True)
 COMMANDS = {
@@ -341,6 +349,16 @@ COMMANDS = {
             ),
         ),
         timed=False,
+    ),
+    "convert": Command(
+        "write raw CALVIN or LIBERO demonstrations as a LeRobot v3.0 data set; goes on where it was stopped",
+        run_convert,
+        (
+            option("kind", choices=("calvin", "libero")),
+            option("source", type=Path, help="CALVIN: a split's folder; LIBERO: .hdf5 files' folder, or one"),
+            option("--pictures", choices=("video", "png"), default="video", help="default: %(default)s"),
+            _OUTPUT,
+        ),
     ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
 }

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.augmentation_settings import Augmentation
+from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.experts import Expert
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
 from vlm4vla.head_settings import KINDS, MlpHeadSettings
@@ -222,12 +224,6 @@ class FastTokens(Strict):
         return self
 
 
-class Demonstrations(Strict):
-    episodes: Positive
-    noise: Fraction  # share of steps at which the expert's motion is disturbed
-    seed: int = 0
-
-
 class Protocol(Strict):
     """How a benchmark is evaluated."""
 
@@ -244,10 +240,15 @@ class BenchmarkConfig(Strict):
     normalisation: Literal["range", "quantile"]
     shift: Annotated[int, Field(ge=0)] = 0  # random-shift augmentation, pixels
     colour_jitter: Fraction = 0.0
+    augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)  # of a data set
     evaluation: Protocol
 
     @model_validator(mode="after")
     def _fits(self) -> BenchmarkConfig:
+        if self.demonstrations.dataset is None and self.augmentation is not None:
+            raise ValueError("augmentation belongs to demonstrations.dataset: leave it out, or write that")
+        if self.demonstrations.dataset is not None and self.colour_jitter:
+            raise ValueError("colour_jitter: pictures of a data set take `augmentation`: write 0, and that")
         if self.evaluation.execution_horizon > self.chunk:
             raise ValueError(
                 f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk "

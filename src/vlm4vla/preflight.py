@@ -45,6 +45,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_experts(study.config)
+    check_datasets(study.config)
     fast = study.config.auxiliary and study.config.auxiliary.fast
     if fast and fast.tokenizer is not None:
         from vlm4vla.actions.fast import check_universal
@@ -64,6 +65,19 @@ def check_experts(config: Config) -> None:
                 f"config.yaml: experts.{name}.backbone: {expert.backbone!r} is of the family {family!r}, "
                 "whose language model no expert head can read: write a backbone of another family"
             )
+
+
+def check_datasets(config: Config) -> None:
+    """Refuse a local data set that is not there, or whose features are not what its benchmark needs."""
+    for name, benchmark in config.benchmarks.items():
+        wanted = benchmark.demonstrations
+        if wanted.dataset is not None and wanted.revision is None:
+            from vlm4vla.data.hub import META, dataset_folder
+            from vlm4vla.data.lerobot_meta import read_metadata
+            from vlm4vla.data.matching import choose
+
+            key = f"config.yaml: benchmarks.{name}.demonstrations"
+            choose(read_metadata(dataset_folder(wanted.dataset, None, META, key)), wanted, key)
 
 
 def _is_published(study: Study, target: str) -> bool:
@@ -225,9 +239,9 @@ def check_made(study: Study) -> None:
     for benchmark in study.config.benchmarks:
         provenance = Path(study.demonstrations_path(benchmark))
         if provenance.exists():
-            from vlm4vla.data.lerobot import read
+            from vlm4vla.data.demonstrations import open_demonstrations
 
-            read(provenance.parent, images=False)
+            open_demonstrations(provenance.parent, images=False)
 
 
 def running_elsewhere(folder: Path) -> bool:

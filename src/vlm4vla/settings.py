@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from vlm4vla.augmentation_settings import Augmentation
 from vlm4vla.config import (
     Aligning,
     Backbone,
     Benchmark,
     Capability,
     Cells,
-    Demonstrations,
     DiffusionDecoder,
     FastName,
     FastTokens,
@@ -26,6 +26,7 @@ from vlm4vla.config import (
     TableName,
     TaskName,
 )
+from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.fields import Name, Positive, Strict
 from vlm4vla.head_settings import HeadSettings
 from vlm4vla.training_settings import Training
@@ -79,7 +80,7 @@ class DemonstrationsSettings(Strict):
     benchmark: Benchmark
     demonstrations: Demonstrations
     image_size: Positive
-    max_steps: Positive
+    max_steps: Positive | None = None  # of the scripted expert; a data set has none
 
 
 class VlaSettings(Strict):
@@ -94,6 +95,7 @@ class VlaSettings(Strict):
     normalisation: Literal["range", "quantile"]
     shift: int
     colour_jitter: float
+    augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)
     head: HeadSettings
     training: Training
 

@@ -413,9 +413,9 @@ class Study:
         return settings_json(
             DemonstrationsSettings(
                 benchmark=wildcards.benchmark,
-                demonstrations=benchmark.demonstrations,
+                demonstrations=benchmark.demonstrations.without_recording(),
                 image_size=self.config.image_size,
-                max_steps=benchmark.evaluation.max_steps,
+                max_steps=None if benchmark.demonstrations.dataset else benchmark.evaluation.max_steps,
             )
         )
 
@@ -440,6 +440,7 @@ class Study:
                 normalisation=benchmark.normalisation,
                 shift=benchmark.shift,
                 colour_jitter=benchmark.colour_jitter,
+                augmentation=benchmark.augmentation,
                 head=expert.head if expert else self.config.head,
                 training=(expert and expert.training) or self.training(wildcards.variant),
             )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlm4vla.actions.chunks import indexed_chunks
 from vlm4vla.artefacts import UserError
+from vlm4vla.data.frame_index import FrameIndex
 from vlm4vla.data.lerobot import GRIPPER_POINT, STATE, Demonstrations
 from vlm4vla.heads.head import Targets
 from vlm4vla.policy import Policy
@@ -86,8 +87,11 @@ class ActionBatches:
         chosen = torch.from_numpy(ids)
         return inputs, {name: values[chosen] for name, values in self._targets.items()}
 
+    def close(self) -> None:
+        """Nothing is open."""
 
-def needed(demonstrations: Demonstrations, column: str, values: np.ndarray | None) -> np.ndarray:
+
+def needed(demonstrations: Demonstrations | FrameIndex, column: str, values: np.ndarray | None) -> np.ndarray:
     """`values` of a column that not every data set has. Raises UserError when they are None."""
     if values is None:
         raise UserError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import Provenance, file_hash
-from vlm4vla.data.lerobot import read
+from vlm4vla.data.demonstrations import open_demonstrations
 from vlm4vla.settings import VlaSettings
 from vlm4vla.training.processes import is_main
 
@@ -30,7 +30,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     provenance = Provenance("vla", settings.model_dump(mode="json"), inputs, settings.seed)
     if is_main():
         (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
-    frames = read(demonstrations)  # cheap faults first: torch is not loaded yet
+    frames = open_demonstrations(demonstrations)  # cheap faults first: torch is not loaded yet
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
     from vlm4vla.heads import head_class
@@ -39,7 +39,8 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     from vlm4vla.backbones import load
     from vlm4vla.backbones.vocabulary import without_later_words
     from vlm4vla.policy import Policy
-    from vlm4vla.training.action_batches import ActionBatches, ActionObjective
+    from vlm4vla.training.action_batches import ActionObjective
+    from vlm4vla.training.action_samples import action_samples
     from vlm4vla.training.loop import train
 
     loaded = without_later_words(load(backbone), backbone)
@@ -49,14 +50,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         loaded, settings.head, settings.chunk, settings.benchmark, statistics, settings.seed, state_scale
     )
     policy.freeze(settings.freeze)
-    samples = ActionBatches(
-        policy,
-        frames,
-        shift=settings.shift,
-        colour=settings.colour_jitter,
-        batch=settings.training.batch,
-        seed=settings.seed,
-    )
+    samples = action_samples(policy, frames, settings)
     train(
         ActionObjective(policy),
         samples,
@@ -69,6 +63,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         },
         title=f"VLA {settings.backbone} {settings.variant} {settings.benchmark} seed {settings.seed}",
     )
+    samples.close()
     if not is_main():
         return
     policy.save(output)

@@ -34,9 +34,9 @@ STAGES = {
     "capability": ("vlm4vla.capability.stage", stages.CapabilitySettings, ("backbone", "questions")),
     "demonstrations": ("vlm4vla.simulation.demonstrations_stage", stages.DemonstrationsSettings, ()),
     "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
-    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla",)),
+    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla", "demonstrations")),
 }
-OPTIONAL = {"vla"}  # inputs that a stage may lack: floor and ceiling have no VLA
+OPTIONAL = {"rollout"}  # stages that may lack inputs: floor and ceiling have no VLA
 
 
 def option(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage, help=f"run the stage {stage}")
         command.add_argument("--settings", required=True, help="the stage's settings, as JSON")
         for name in inputs:
-            command.add_argument(f"--{name}", type=Path, required=name not in OPTIONAL, help="a folder")
+            command.add_argument(f"--{name}", type=Path, required=stage not in OPTIONAL, help="a folder")
         command.add_argument("--output", type=Path, required=True)
     for name, tool in COMMANDS.items():
         command = commands.add_parser(name, help=tool.help)
@@ -224,6 +224,18 @@ def run_study_config(arguments: argparse.Namespace) -> None:
     importlib.import_module("vlm4vla.report.study_config").run(settings, output=arguments.output)
 
 
+def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
+    """Record scripted demonstrations on the real LIBERO simulator."""
+    solved = importlib.import_module("vlm4vla.simulators.libero_demonstrations").collect(
+        arguments.output,
+        tasks=arguments.tasks,
+        states=arguments.states,
+        size=arguments.size,
+        render=arguments.render,
+    )
+    print(f"{arguments.output}: {solved} of {len(arguments.tasks) * len(arguments.states)} episodes solved")
+
+
 _FILES = {"type": Path, "nargs": "*", "default": []}
 _OUTPUT = option("--output", type=Path, required=True)
 COMMANDS = {
@@ -334,6 +346,17 @@ COMMANDS = {
             ),
         ),
         timed=False,
+    ),
+    "libero-demonstrations": Command(
+        "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",
+        run_libero_demonstrations,
+        (
+            option("--tasks", type=int, nargs="+", default=[0, 1, 7], help="of LIBERO-10: 0, 1 or 7"),
+            option("--states", type=int, nargs="+", default=[*range(50)], help="initial states, 0 to 49"),
+            option("--size", type=int, default=224, help="height and width of the pictures"),
+            option("--render", choices=("cpu", "gpu"), default="cpu"),
+            _OUTPUT,
+        ),
     ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
 }

@@ -52,7 +52,7 @@ $(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workfl
 	@touch $@
 
 test-libero: $(LIBERO)/ready
-	$(LIBERO)/bin/pytest -m libero tests/simulators
+	$(LIBERO)/bin/pytest tests/simulators/libero
 
 lint: $(READY)
 	$(BIN)/ruff check .

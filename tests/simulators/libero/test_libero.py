@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import SIZE, STATES, TASKS
 from PIL import Image
+from recorded_tasks import SIZE, STATES, TASKS
 from simulator_examples import LIBERO, rollout
 
 from vlm4vla.analysis.records import read_episodes

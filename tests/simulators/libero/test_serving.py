@@ -1,5 +1,6 @@
 """The policy server, vla-eval and its simulators as processes: what is played, what is kept, what is told."""
 
+import contextlib
 import json
 import os
 import signal
@@ -65,7 +66,7 @@ def recorded(tmp_path_factory):
 
 
 def settings(policy="expert", params=None, runs=None, **changes):
-    simulator = POINT | {"params": params or {}, "runs": {"start_s": 120, "answer_s": 20} | (runs or {})}
+    simulator = POINT | {"params": params or {}, "runs": {"answer_s": 300} | (runs or {})}
     changes = {"episodes": 3, "max_steps": 12, "execution_horizon": 2} | changes
     return rollout("libero-10", policy=policy, model=policy, simulator=simulator, size=32, **changes)
 
@@ -123,7 +124,12 @@ def children(name):
     """Process numbers of this process's children whose command line holds `name`."""
     import psutil
 
-    return [c.pid for c in psutil.Process().children(recursive=True) if any(name in w for w in c.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if any(name in word for word in child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def when(condition, then, seconds=60):
@@ -175,7 +181,7 @@ def test_a_server_that_does_not_answer_in_an_episode(tmp_path, recorded):
         lambda: children("vlm4vla.simulators.server") if len(played(tmp_path)) >= 1 else [],
         lambda found: os.kill(found[0], signal.SIGSTOP),
     )
-    slow = settings(params={"pause": 0.15}, runs={"answer_s": 2})
+    slow = settings(params={"pause": 0.15}, runs={"answer_s": 10})
     with pytest.raises(UserError, match="the policy server did not answer in time") as caught:
         stage.run(slow, demonstrations=recorded, output=tmp_path)
     stopped.join()
@@ -260,6 +266,8 @@ class Recorded:
 
 
 class Session:
+    step = 0
+
     def __init__(self, session_id="s"):
         self.session_id = session_id
         self.sent = []

@@ -9,7 +9,6 @@ marked with its age in steps.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ CAMERAS = {"agentview_image": "agentview", "robot0_eye_in_hand_image": "robot0_e
 
 class Libero(LIBEROBenchmark):
     """Arguments as LIBEROBenchmark's, and `picture`: its height and width in pixels; `look_every`: steps."""
-
-    @classmethod
-    def configure_render(cls, mode: str) -> dict[str, str]:
-        if mode == "cpu" and os.environ.get("MUJOCO_GL") == "egl":
-            os.environ["PYOPENGL_PLATFORM"] = "egl"  # Mesa's, if the user chose it
-            return {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "egl"}
-        return super().configure_render(mode)
 
     def __init__(self, picture: int = 256, look_every: int = 1, **params: Any) -> None:
         super().__init__(**params)

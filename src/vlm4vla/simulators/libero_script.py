@@ -13,7 +13,7 @@ import numpy as np
 
 GAIN = 10.0  # action per metre; 1 is the controller's largest step
 OPEN, CLOSED = -1.0, 1.0
-ABOVE = 0.12  # metres over a thing before it is gripped
+ABOVE = 0.25  # metres over a thing before the hand comes down: over the tallest carton
 CARRIED = 0.30  # metres over the basket's body
 DROPPED = 0.14
 NEAR = 0.012  # metres: a point is reached
@@ -24,20 +24,29 @@ Seen = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Thing:
+    """A thing, by the name of its body, and where it is gripped: metres in x and y from the body."""
+
+    name: str
+    grip: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Task:
-    """Things to put into a basket, by the names of their bodies."""
+    """Things to put into a basket."""
 
     number: int
-    things: tuple[str, ...]
+    things: tuple[Thing, ...]
     basket: str = "basket_1"
 
 
 TASKS = {
     task.number: task
     for task in (
-        Task(0, ("alphabet_soup_1", "tomato_sauce_1")),
-        Task(1, ("cream_cheese_1", "butter_1")),
-        Task(7, ("alphabet_soup_1", "cream_cheese_1")),
+        Task(0, (Thing("alphabet_soup_1"), Thing("tomato_sauce_1"))),
+        # the box at its far end: the hand would come down on the milk beside it
+        Task(1, (Thing("cream_cheese_1", (0.02, 0.0)), Thing("butter_1"))),
+        Task(7, (Thing("alphabet_soup_1"), Thing("cream_cheese_1"))),
     )
 }
 
@@ -59,9 +68,10 @@ def phases(task: Task) -> Iterator[Phase]:
     """The phases of a task, in order."""
     for index, thing in enumerate(task.things):
         aside = np.array([0.0, 0.03 * (2 * index - 1), 0.0])  # so that the second does not land on the first
-        yield Phase(_over(thing, ABOVE), OPEN)
-        yield Phase(_over(thing, 0.0), OPEN)
-        yield Phase(_over(thing, 0.0), CLOSED, GRIP_STEPS, wait=True)
+        grip = np.array([*thing.grip, 0.0])
+        yield Phase(_over(thing.name, ABOVE, grip), OPEN)
+        yield Phase(_over(thing.name, 0.0, grip), OPEN)
+        yield Phase(_over(thing.name, 0.0, grip), CLOSED, GRIP_STEPS, wait=True)
         yield Phase(_raised(task.basket, CARRIED), CLOSED)
         yield Phase(_over(task.basket, CARRIED, aside), CLOSED)
         yield Phase(_over(task.basket, DROPPED, aside), CLOSED)

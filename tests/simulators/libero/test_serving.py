@@ -132,7 +132,7 @@ def children(name):
     return found
 
 
-def when(condition, then, seconds=60):
+def when(condition, then, seconds=600):
     """A thread that waits for `condition` and does `then` with what it gave."""
 
     def run():
@@ -154,7 +154,7 @@ def played(folder):
 
 
 def test_a_server_that_dies_in_an_episode_loses_nothing_that_was_played(tmp_path, recorded):
-    slow = settings(params={"pause": 0.15})
+    slow = settings(params={"pause": 0.4})
     killer = when(
         lambda: children("vlm4vla.simulators.server") if len(played(tmp_path)) >= 2 else [],
         lambda found: os.kill(found[0], signal.SIGKILL),
@@ -181,7 +181,7 @@ def test_a_server_that_does_not_answer_in_an_episode(tmp_path, recorded):
         lambda: children("vlm4vla.simulators.server") if len(played(tmp_path)) >= 1 else [],
         lambda found: os.kill(found[0], signal.SIGSTOP),
     )
-    slow = settings(params={"pause": 0.15}, runs={"answer_s": 10})
+    slow = settings(params={"pause": 0.4}, runs={"answer_s": 10})
     with pytest.raises(UserError, match="the policy server did not answer in time") as caught:
         stage.run(slow, demonstrations=recorded, output=tmp_path)
     stopped.join()
@@ -197,7 +197,7 @@ def test_a_server_that_never_answers_is_told_with_its_own_words(tmp_path):
 
 def test_a_simulator_process_that_dies(tmp_path, recorded):
     mark = tmp_path / "mark"
-    slow = settings(params={"pause": 0.15, "mark": str(mark)})
+    slow = settings(params={"pause": 0.4, "mark": str(mark)})
     killer = when(
         lambda: mark.exists() and len(played(tmp_path)) >= 1 and mark.read_text(),
         lambda found: os.kill(int(found), signal.SIGKILL),

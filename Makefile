@@ -14,7 +14,10 @@ OPTIONS := --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy -
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 	table_fast_injection correlation published
 
-.PHONY: help env test lint schema report $(TARGETS)
+LIBERO := .venv-libero
+LIBERO_LOCK := envs/libero/requirements.lock
+
+.PHONY: help env env-libero test test-libero lint schema report $(TARGETS)
 
 help:
 	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
@@ -23,6 +26,7 @@ help:
 	@echo "make published      the same analysis of the paper's numbers alone, in seconds"
 	@echo "make report         results/$(SCALE)/report.html, one page to open in a browser, after all_tables"
 	@echo "make test, lint     the tests; the linters"
+	@echo "make test-libero    tests on the real LIBERO simulator, in $(LIBERO), from envs/libero"
 	@echo "make env            the environment in $(VENV), from requirements.lock"
 
 $(TARGETS): $(READY)
@@ -40,6 +44,15 @@ $(READY): requirements.lock pyproject.toml workflow/environment.sh
 
 test: $(READY)
 	$(BIN)/pytest -n $(CORES) --dist loadfile
+
+env-libero: $(LIBERO)/ready
+
+$(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workflow/environment.sh
+	PYTHON=$(PYTHON) envs/libero/environment.sh $(LIBERO)
+	@touch $@
+
+test-libero: $(LIBERO)/ready
+	$(LIBERO)/bin/pytest tests/simulators/libero
 
 lint: $(READY)
 	$(BIN)/ruff check .

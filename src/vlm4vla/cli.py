@@ -36,9 +36,9 @@ STAGES = {
     "capability": ("vlm4vla.capability.stage", stages.CapabilitySettings, ("backbone", "questions")),
     "demonstrations": ("vlm4vla.demonstrations_stage", stages.DemonstrationsSettings, ()),
     "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
-    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla",)),
+    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla", "demonstrations")),
 }
-OPTIONAL = {"vla"}  # inputs that a stage may lack: floor and ceiling have no VLA
+OPTIONAL = {"rollout"}  # stages that may lack inputs: floor and ceiling have no VLA
 
 
 def option(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage, help=f"run the stage {stage}")
         command.add_argument("--settings", required=True, help="the stage's settings, as JSON")
         for name in inputs:
-            command.add_argument(f"--{name}", type=Path, required=name not in OPTIONAL, help="a folder")
+            command.add_argument(f"--{name}", type=Path, required=stage not in OPTIONAL, help="a folder")
         command.add_argument("--output", type=Path, required=True)
     for name, tool in COMMANDS.items():
         command = commands.add_parser(name, help=tool.help)
@@ -239,6 +239,18 @@ def run_convert(arguments: argparse.Namespace) -> None:
         )
 
 
+def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
+    """Record scripted demonstrations on the real LIBERO simulator."""
+    solved = importlib.import_module("vlm4vla.simulators.libero_demonstrations").collect(
+        arguments.output,
+        tasks=arguments.tasks,
+        states=arguments.states,
+        size=arguments.size,
+        render=arguments.render,
+    )
+    print(f"{arguments.output}: {solved} of {len(arguments.tasks) * len(arguments.states)} episodes solved")
+
+
 _FILES = {"type": Path, "nargs": "*", "default": []}
 _OUTPUT = option("--output", type=Path, required=True)
 COMMANDS = {
@@ -357,6 +369,17 @@ COMMANDS = {
             option("kind", choices=("calvin", "libero")),
             option("source", type=Path, help="CALVIN: a split's folder; LIBERO: .hdf5 files' folder, or one"),
             option("--pictures", choices=("video", "png"), default="video", help="default: %(default)s"),
+            _OUTPUT,
+        ),
+    ),
+    "libero-demonstrations": Command(
+        "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",
+        run_libero_demonstrations,
+        (
+            option("--tasks", type=int, nargs="+", default=[0, 1, 7], help="of LIBERO-10: 0, 1 or 7"),
+            option("--states", type=int, nargs="+", default=[*range(50)], help="initial states, 0 to 49"),
+            option("--size", type=int, default=224, help="height and width of the pictures"),
+            option("--render", choices=("cpu", "gpu"), default="cpu"),
             _OUTPUT,
         ),
     ),

@@ -19,6 +19,7 @@ from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.experts import Expert
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
 from vlm4vla.head_settings import KINDS, MlpHeadSettings
+from vlm4vla.simulator_settings import OptionalSimulator, check_simulators
 from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
@@ -232,6 +233,7 @@ class Protocol(Strict):
     execution_horizon: Positive
     seed: int = 0
     videos: Annotated[int, Field(ge=0)] = 3
+    simulator: OptionalSimulator = Field(None, exclude_if=lambda value: value is None)
 
 
 class BenchmarkConfig(Strict):
@@ -376,6 +378,7 @@ class Config(Strict):
                         f"experts.{name}: on {benchmark} it would execute {horizon} steps of a chunk of "
                         f"{chunk}: write an execution_horizon of at most {chunk}"
                     )
+        check_simulators(self.benchmarks, self.experts)
         for table, cells in self.tables.items():
             for key, known in (
                 ("backbones", self.backbones),

@@ -6,7 +6,7 @@ reruns the stages whose settings hold it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -143,6 +143,8 @@ class RolloutSettings(Strict):
     image_size: Positive
     study: Name
     scale: str
+    # of an evaluation on a simulator: the part that is rolled out, None for all of them
+    shard: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class FilmsSettings(Strict):

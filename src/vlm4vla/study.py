@@ -6,7 +6,7 @@ Snakemake's wildcards, or a `Run`: anything with the attributes they read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,6 +32,7 @@ from vlm4vla.settings import (
     TableSettings,
     VlaSettings,
 )
+from vlm4vla.simulators.episodes import shards
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
 EXPERT_VARIANT = "full"  # expert VLAs are fully trained
@@ -123,12 +124,60 @@ class Study:
         return [(vlm, auxiliary) for vlm in cells.backbones for auxiliary in cells.auxiliaries[vlm]]
 
     def references(self, table: str) -> list[Run]:
-        """Floor and ceiling of every benchmark of `table`."""
+        """Floor and ceiling of every benchmark of `table`; on real simulators no script can do the tasks."""
         return [
             Run(policy, "none", "full", benchmark, 0)
             for benchmark in self.cells_of(table).benchmarks
-            for policy in REFERENCES
+            for policy in (REFERENCES if self.is_embedded(benchmark) else REFERENCES[:1])
         ]
+
+    # Real simulators -----------------------------------------------------------------------------
+
+    def is_embedded(self, benchmark: str) -> bool:
+        """Whether `benchmark` is evaluated here, not on a simulator through vla-eval."""
+        return self.config.benchmarks[benchmark].evaluation.simulator is None
+
+    def embedded_benchmarks(self) -> list[str]:
+        return [name for name in self.config.benchmarks if self.is_embedded(name)]
+
+    def simulator_benchmarks(self) -> list[str]:
+        return [name for name in self.config.benchmarks if not self.is_embedded(name)]
+
+    def is_served_by_others(self, run: Any) -> bool:
+        """Whether a server of others answers for `run`, so that nothing is trained for it."""
+        simulator = self.config.benchmarks[run.benchmark].evaluation.simulator
+        return simulator is not None and run.vlm in simulator.policies
+
+    def served_vla(self, wildcards: Any) -> list[str]:
+        """The policy that an evaluation on a simulator serves, if it is one of ours."""
+        if wildcards.vlm in REFERENCES or self.is_served_by_others(wildcards):
+            return []
+        return [self.vla_path(Run(*(getattr(wildcards, field.name) for field in fields(Run))))]
+
+    def served_demonstrations(self, wildcards: Any) -> list[str]:
+        """The demonstrations within whose bounds random actions stay."""
+        return [self.demonstrations_path(wildcards.benchmark)] if wildcards.vlm in REFERENCES else []
+
+    def served_options(self, wildcards: Any) -> list[str]:
+        """Options of the command `rollout` for both."""
+        named = (
+            ("vla", self.served_vla(wildcards)),
+            ("demonstrations", self.served_demonstrations(wildcards)),
+        )
+        return [
+            word for name, paths in named for path in paths for word in (f"--{name}", str(Path(path).parent))
+        ]
+
+    def shard_paths(self, wildcards: Any) -> list[str]:
+        """Episode tables of the parts of an evaluation on a simulator."""
+        key = Run(*(getattr(wildcards, field.name) for field in fields(Run))).key
+        count = shards(self.config.benchmarks[wildcards.benchmark].evaluation)
+        return [f"{self.root}/rollouts/{key}/shards/{n}/episodes.parquet" for n in range(count)]
+
+    def shard_processes(self, wildcards: Any) -> int:
+        """Simulators that a part's job runs."""
+        simulator = self.config.benchmarks[wildcards.benchmark].evaluation.simulator
+        return simulator.runs.processes if simulator else 1
 
     # Files ---------------------------------------------------------------------------------------
 
@@ -338,7 +387,7 @@ class Study:
                 if task != "none":
                     data = self.auxiliary_data_path("fast" if task in FAST else task)
                     files += [data, self.auxiliary_path(vlm, task)]
-            files += [self.vla_path(run) for run in self.cells(table)]
+            files += [self.vla_path(run) for run in self.cells(table) if not self.is_served_by_others(run)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
         files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return list(dict.fromkeys(files))
@@ -463,6 +512,7 @@ class Study:
                 image_size=self.config.image_size,
                 study=self.config.study,
                 scale=self.config.scale,
+                shard=getattr(wildcards, "shard", None),
             )
         )
 

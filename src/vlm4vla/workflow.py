@@ -11,6 +11,7 @@ from typing import Any
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.preflight import open_study, release_stale_lock
+from vlm4vla.simulators.check import check_simulators_installed
 from vlm4vla.study import Study
 
 
@@ -24,10 +25,17 @@ def requested_targets() -> list[str]:
     return [str(target) for target in arguments.targets]
 
 
+def is_dry_run() -> bool:
+    """Whether Snakemake was asked only to say what it would do."""
+    return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
+
+
 def begin(config: Mapping[str, Any]) -> Study:
     """Check everything and return the study; a user's mistake ends Snakemake with its lines and status 1."""
     try:
         study = open_study(config, requested_targets())
+        if not is_dry_run():
+            check_simulators_installed(study.config)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

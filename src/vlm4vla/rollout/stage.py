@@ -53,9 +53,19 @@ def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
         )
 
 
-def run(settings: RolloutSettings, *, vla: Path | None = None, output: Path) -> None:
-    """Write `episodes.parquet`, `shards/` and `videos/*.gif`; finished shards are not run again."""
+def run(
+    settings: RolloutSettings, *, vla: Path | None = None, demonstrations: Path | None = None, output: Path
+) -> None:
+    """Write `episodes.parquet`, `shards/` and `videos/*.gif`; finished shards are not run again.
+
+    `demonstrations`: for reference policies on real simulators (`vlm4vla.simulators`), which keep no films.
+    """
     evaluation = settings.evaluation
+    if evaluation.simulator is not None:
+        from vlm4vla.simulators import stage as simulators
+
+        simulators.run(settings, vla=vla, demonstrations=demonstrations, output=output)
+        return
     inputs = {"vla": vla / "provenance.json"} if vla else {}
     dumped = settings.model_dump(mode="json")
     provenance = Provenance("rollout", dumped, inputs, evaluation.seed)

@@ -14,7 +14,7 @@ OPTIONS := --cores $(CORES) --rerun-incomplete --keep-going --scheduler greedy -
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 	table_fast_injection correlation published
 
-.PHONY: help env test lint schema report $(TARGETS)
+.PHONY: help env env-lmms-eval test lint schema report $(TARGETS)
 
 help:
 	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
@@ -24,6 +24,7 @@ help:
 	@echo "make report         results/$(SCALE)/report.html, one page to open in a browser, after all_tables"
 	@echo "make test, lint     the tests; the linters"
 	@echo "make env            the environment in $(VENV), from requirements.lock"
+	@echo "make env-lmms-eval  another one in $(VENV)-lmms-eval, for capability scores by lmms-eval"
 
 $(TARGETS): $(READY)
 	$(BIN)/snakemake $@ $(OPTIONS)
@@ -36,6 +37,13 @@ env: $(READY)
 
 $(READY): requirements.lock pyproject.toml workflow/environment.sh
 	PYTHON=$(PYTHON) workflow/environment.sh $(VENV)
+	@touch $@
+
+env-lmms-eval: $(VENV)-lmms-eval/ready
+
+$(VENV)-lmms-eval/ready: envs/lmms-eval.txt
+	$(PYTHON) -m venv $(VENV)-lmms-eval
+	$(VENV)-lmms-eval/bin/python -m pip install --quiet --requirement envs/lmms-eval.txt
 	@touch $@
 
 test: $(READY)

@@ -6,15 +6,15 @@ reruns the stages whose settings hold it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from vlm4vla.capability_settings import Capability
 from vlm4vla.config import (
     Aligning,
     Backbone,
     Benchmark,
-    Capability,
     Cells,
     Demonstrations,
     DiffusionDecoder,
@@ -28,6 +28,8 @@ from vlm4vla.config import (
 )
 from vlm4vla.fields import Name, Positive, Strict
 from vlm4vla.head_settings import HeadSettings
+from vlm4vla.public_set_settings import PublicSource
+from vlm4vla.sparse import Sparse
 from vlm4vla.training_settings import Training
 
 
@@ -49,12 +51,17 @@ class CapabilitySettings(Strict):
     capability: Capability
 
 
-class AuxiliaryDataSettings(Strict):
+class AuxiliaryDataSettings(Sparse):
+    """`public`: the set, or sets, whose questions stand in place of generated ones."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"public"})
+
     task: TaskName
     train_pictures: Positive
     held_out_pictures: Positive
     image_size: Positive
     seed: int
+    public: PublicSource | None = None
 
 
 class FastDataSettings(Strict):

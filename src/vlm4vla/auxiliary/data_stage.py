@@ -13,7 +13,15 @@ from vlm4vla.simulation.questions_writer import write_split
 
 
 def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
-    """Make `train/` and `held_out/` in `output`, and for a task with dense maps dense.json."""
+    """Make `train/` and `held_out/` in `output`, and for a task with dense maps dense.json.
+
+    Of generated pictures, or of the public sets that the settings name.
+    """
+    if settings.public is not None:
+        from vlm4vla.auxiliary.public import writer
+
+        writer.run(settings, output=output)
+        return
     provenance = Provenance("auxiliary-data", settings.model_dump(mode="json"), {}, settings.seed)
     task = get_task(settings.task)
     hashes = {}

@@ -13,9 +13,6 @@ from vlm4vla.auxiliary.public.json_rows import JsonRows, records
 
 WORDS = 'braces } ] , and "quotes" \\ ü '
 ROWS = [{"id": n, "text": WORDS * (n % 5), "deep": [[n], {"a": [n]}]} for n in range(200)]
-    {"id": n, "text": 'braces } ] , and "quotes" \\ ü ' * (n % 5), "deep": [[n], {"a": [n]}]}
-    for n in range(200)
-]
 
 
 @pytest.mark.parametrize("piece", [1, 7, 64, 2**20])

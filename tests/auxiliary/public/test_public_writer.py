@@ -1,7 +1,8 @@
-"""The stage auxiliary-data on public sets: every sample comes through, once, in bounded memory, after a kill."""
+"""The stage auxiliary-data on public sets: each sample comes through once, in little memory, after a kill."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from PIL import Image
 
 from vlm4vla.artefacts import UserError, file_hash
 from vlm4vla.auxiliary import data_stage
+from vlm4vla.auxiliary.public.sample import is_held_out
 from vlm4vla.data.picture_questions import PictureQuestions
 from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
 from vlm4vla.public_set_settings import MixedSet, PublicSource
@@ -112,8 +114,9 @@ def test_splits_do_not_change_with_seed_buffer_or_number(tmp_path):
 def test_one_picture_is_never_in_both_splits(tmp_path):
     rows = public_sets.robopoint(tmp_path / "set", 40)
     pictured = [row for row in rows if "image" in row]
+    names = [row["image"] for row in pictured]
     for number, row in enumerate(pictured):  # four questions a picture, under other ids
-        row["image"] = pictured[number // 4]["image"]
+        row["image"] = names[number // 4]
     (tmp_path / "set" / "robopoint_1432k.json").write_text(json.dumps(rows))
     data_stage.run(
         public_sets.settings("robopoint", tmp_path / "set", held_out=0.4), output=tmp_path / "data"
@@ -213,16 +216,25 @@ def mixture(tmp_path, wanted):
 
 
 def test_a_mixture_holds_its_sets_by_weight(tmp_path):
-    public_sets.robopoint(tmp_path / "points", 60)
-    public_sets.robo2vlm(tmp_path / "choices", 60)
+    points = public_sets.robopoint(tmp_path / "points", 60)
+    choices = public_sets.robo2vlm(tmp_path / "choices", 60)
     data_stage.run(mixture(tmp_path, 400), output=tmp_path / "data")
     splits = read(tmp_path / "data")
     assert len(splits[TRAIN]) == 400 and len(splits[HELD_OUT]) == 10
     sources = splits[TRAIN].table["source"].to_pylist()
-    assert sources.count("robopoint") / 400 == pytest.approx(0.75 * 6 / 7 / (0.75 * 6 / 7 + 0.25), abs=0.06)
+    # a draw takes a row; rows without a picture and held-out ones are none to train on
+    own = [
+        3 * sum("image" in row and not is_held_out(row["image"], 0.3) for row in points) / 60,
+        sum(not is_held_out(hashlib.sha256(row["image"]).hexdigest(), 0.3) for row in choices) / 60,
+    ]
+    assert sources.count("robopoint") / 400 == pytest.approx(own[0] / sum(own), abs=0.06)
     assert splits[TRAIN].sets() == {"vqa-mix"}
-    pictures = splits[TRAIN].images([sources.index("robopoint"), sources.index("robo2vlm")])
-    assert pictures.shape == (2, 16, 16, 3) and (pictures[0] != pictures[1]).any()
+    places = [sources.index(name) for name in ("robopoint", "robo2vlm")]
+    pictures = splits[TRAIN].images(places)
+    path = splits[TRAIN].table["path"][places[0]].as_py()
+    np.testing.assert_array_equal(pictures[0], shown(tmp_path / "points" / "images" / path))
+    data = splits[TRAIN].table["data"][places[1]].as_py()
+    np.testing.assert_array_equal(pictures[1], shown(io.BytesIO(data)))
 
 
 @pytest.mark.parametrize(

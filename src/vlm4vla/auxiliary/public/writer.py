@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from vlm4vla.auxiliary.public.sample import Fault, Sample, is_held_out
 from vlm4vla.data.picture_files import check
 from vlm4vla.data.picture_questions import INFO, SCHEMA, row_of
 from vlm4vla.data.questions import HELD_OUT, TRAIN
+from vlm4vla.progress import SECONDS_BETWEEN_LINES
 from vlm4vla.public_set_settings import PublicSource
 from vlm4vla.settings import AuxiliaryDataSettings
 
@@ -84,6 +86,7 @@ class _Writer:
         self.counts: dict[str, Any] = {TRAIN: 0, HELD_OUT: 0, "without_picture": 0, "faulty": 0}
         self.identity = settings_hash(settings.model_dump(mode="json"))
         self.block = 0
+        self._told = time.monotonic()
 
     def run(self) -> None:
         position = self._resume()
@@ -176,6 +179,10 @@ class _Writer:
                 file.write_table(table)
 
     def _tell(self) -> None:
+        """How far the set has been read, now and then."""
+        if time.monotonic() - self._told < SECONDS_BETWEEN_LINES:
+            return
+        self._told = time.monotonic()
         skipped = ", ".join(
             f"{self.counts[key]} {key.replace('_', ' ')}"
             for key in ("without_picture", "faulty")

@@ -125,5 +125,5 @@ def test_a_set_that_is_not_there_is_refused_before_any_job(raw, tmp_path, keys, 
     with pytest.raises(UserError) as error:
         open_study(raw)
     said = str(error.value)
-    assert line in said and "auxiliary.tasks.robopoint" in said or "train.parquet" in said
+    assert (line in said and "auxiliary.tasks.robopoint" in said) or "train.parquet" in said
     assert "\n" not in said

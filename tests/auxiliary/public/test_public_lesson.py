@@ -92,7 +92,7 @@ def test_the_task_of_public_data(data):
     assert as_asked(read_questions(data, TRAIN), task, load_nothing).statements[0].set == "robopoint"
 
 
-class load_nothing:  # noqa: N801, what `as_asked` needs of a backbone
+class load_nothing:
     adapter = None
 
 
@@ -129,7 +129,7 @@ def test_an_answer_that_does_not_fit_the_context(backbone, data):
     questions = read_questions(data, TRAIN)
     check_context(loaded, questions, data)
     loaded.model.config.get_text_config().max_position_embeddings = 12
-    with pytest.raises(UserError, match="makes a text of .* tokens, the backbone reads 12") as error:
+    with pytest.raises(UserError, match=r"makes a text of .* tokens, the backbone reads 12") as error:
         check_context(loaded, questions, data)
     assert "\n" not in str(error.value).replace("\\n", "")
 

@@ -107,7 +107,7 @@ class PublicSet(Sparse):
             revision=self.revision,
             layout=layout,
             split=self.split,
-            files=[pattern.format(split=self.split) for pattern in files or TABLE_FILES],
+            files=[pattern.replace("{split}", self.split) for pattern in files or TABLE_FILES],
             pictures=self.pictures if self.pictures is not None else known.get("pictures", ""),
             columns=ROLES[layout] | known.get("columns", {}) | self.columns,
             buffer=self.buffer,

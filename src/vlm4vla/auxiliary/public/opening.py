@@ -47,6 +47,8 @@ def find_files(folder: Path, patterns: list[str], name: str, first: bool) -> lis
     """Files below `folder`, in order: of all patterns, or with `first` of the first that finds any."""
     found: list[Path] = []
     for pattern in patterns:
+        if Path(pattern).is_absolute():
+            raise UserError(f"{name}.files: {pattern!r} starts at the root: write it below {str(folder)!r}")
         found += [path for path in sorted(folder.glob(pattern)) if path.is_file() and path not in found]
         if found and first:
             break

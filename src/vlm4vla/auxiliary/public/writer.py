@@ -34,6 +34,7 @@ from vlm4vla.settings import AuxiliaryDataSettings
 
 PROGRESS = "progress.json"  # of a run that has not ended
 SPLITS = (TRAIN, HELD_OUT)
+LONGEST_GAP = 1_000_000  # rows without a picture or at fault, one after another
 
 
 def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
@@ -134,12 +135,17 @@ class _Writer:
 
     def _block(self, stream: Iterator[tuple[str, Sample | Fault]]) -> list[tuple[str, Sample]]:
         """The next `buffer` usable samples with their set, shuffled."""
-        block = []
+        block: list[tuple[str, Sample]] = []
+        missed = 0
         for name, found in stream:
             settings = self.source.sets[name]
+            missed += 1
+            if missed > LONGEST_GAP:  # a mixture has no end
+                raise UserError(f"{settings.dataset}: no usable sample in {LONGEST_GAP} rows: mend the set")
             if isinstance(found, Sample):
                 found = self._checked(name, found)
             if isinstance(found, Sample):
+                missed = 0
                 block.append((name, found))
                 if len(block) == self.buffer:
                     break

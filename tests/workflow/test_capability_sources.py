@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,6 @@ def test_a_model_without_a_score_is_one_line_before_any_job(project):
 
 def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_is_there(project):
     made = project.folder / "results" / "smoke" / "backbones" / "kosmos-2" / "provenance.json"
-    made.parent.mkdir(parents=True)
     ready = {}
     for model in ("kosmos-2", "qwen2.5-vl-3b"):
         content = {"results": {"pope": {"m,none": 0.75}}, "model_name": f"x/backbones/{model}"}
@@ -76,6 +76,7 @@ def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_is_there(project)
     assert jobs[-1] == "capability: kosmos-2, auxiliary none, by lmms-eval", dry.stdout + dry.stderr
     assert "backbone: kosmos-2" in jobs
     # the stage itself, as the rule calls it, beside a backbone that is there
+    shutil.copytree(project.folder / "samples" / "backbone", made.parent)
     made.write_text('{"stage": "backbone"}')
     done = snakemake(project, layer, target, "--cores", "1", "--allowed-rules", "capability")
     assert done.returncode == 0, done.stderr

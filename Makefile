@@ -17,7 +17,7 @@ TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
 
-.PHONY: help env env-libero test test-libero lint schema report $(TARGETS)
+.PHONY: help env env-libero env-lmms-eval test test-libero lint schema report $(TARGETS)
 
 help:
 	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
@@ -28,6 +28,7 @@ help:
 	@echo "make test, lint     the tests; the linters"
 	@echo "make test-libero    tests on the real LIBERO simulator, in $(LIBERO), from envs/libero"
 	@echo "make env            the environment in $(VENV), from requirements.lock"
+	@echo "make env-lmms-eval  another one in $(VENV)-lmms-eval, for capability scores by lmms-eval"
 
 $(TARGETS): $(READY)
 	$(BIN)/snakemake $@ $(OPTIONS)
@@ -40,6 +41,13 @@ env: $(READY)
 
 $(READY): requirements.lock pyproject.toml workflow/environment.sh
 	PYTHON=$(PYTHON) workflow/environment.sh $(VENV)
+	@touch $@
+
+env-lmms-eval: $(VENV)-lmms-eval/ready
+
+$(VENV)-lmms-eval/ready: envs/lmms-eval.txt
+	$(PYTHON) -m venv $(VENV)-lmms-eval
+	$(VENV)-lmms-eval/bin/python -m pip install --quiet --requirement envs/lmms-eval.txt
 	@touch $@
 
 test: $(READY)

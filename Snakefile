@@ -28,7 +28,7 @@ include: "rules/common.smk"
 include: "rules/questions.smk"
 include: "rules/backbone.smk"
 include: "rules/auxiliary.smk"
-include: "rules/capability.smk"
+include: STUDY.capability_rules
 include: "rules/demonstrations.smk"
 include: "rules/vla.smk"
 include: "rules/rollout.smk"

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vlm4vla import config
+from vlm4vla import capability_settings, config
 from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
 from vlm4vla.training import launch
@@ -34,6 +34,12 @@ STAGES = {
     "fast-data": ("vlm4vla.auxiliary.fast_stage", stages.FastDataSettings, ("demonstrations",)),
     "auxiliary": ("vlm4vla.auxiliary.stage", stages.AuxiliarySettings, ("backbone", "data")),
     "capability": ("vlm4vla.capability.stage", stages.CapabilitySettings, ("backbone", "questions")),
+    "capability-lmms-eval": (
+        "vlm4vla.capability.lmms_eval_stage",
+        capability_settings.LmmsEvalSettings,
+        ("backbone",),
+    ),
+    "capability-scores": ("vlm4vla.capability.published_scores", capability_settings.ScoresSettings, ()),
     "demonstrations": ("vlm4vla.demonstrations_stage", stages.DemonstrationsSettings, ()),
     "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
     "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla", "demonstrations")),

@@ -6,7 +6,6 @@ the stage depends on (the `*Settings` models below), so that a changed key rerun
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -15,18 +14,18 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.augmentation_settings import Augmentation
+from vlm4vla.capability_settings import Capability, QuestionSet
 from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.experts import Expert
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
 from vlm4vla.head_settings import KINDS, MlpHeadSettings
+from vlm4vla.nearest import nearest
+from vlm4vla.public_set_settings import TaskSet
 from vlm4vla.simulator_settings import OptionalSimulator, check_simulators
 from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
 Benchmark = Literal["calvin", "bridge", "libero-10"]
-QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
-
-
 TaskName = Literal[
     "robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix", "omni-generation"
 ]
@@ -124,11 +123,6 @@ class Pretraining(Strict):
     seed: int = 0
 
 
-class Capability(Strict):
-    questions_per_set: Positive
-    sets: list[QuestionSet]
-
-
 class DiffusionDecoder(Strict):
     """A diffusion transformer that is attached to a VLM's hidden states (omni-generation) and thrown away.
 
@@ -155,22 +149,24 @@ class DiffusionDecoder(Strict):
         return self
 
 
-class AuxiliaryTask(Strict):
+class AuxiliaryTask(TaskSet):
     """`training` here replaces the shared one for this task; a `checkpoint` stands in place of any training.
 
     `checkpoint` is a local folder, or with `revision` a hub name, of a backbone that has learnt the task.
+    With a `dataset`, or a `mixture` of some, the task's questions are those of a public set (`TaskSet`).
     """
 
     training: Training | None = None
     checkpoint: str | None = None
-    revision: str | None = None
     decoder: DiffusionDecoder | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> AuxiliaryTask:
         if self.checkpoint is not None and self.training is not None:
             raise ValueError("a `checkpoint` is trained already: leave out `training`, or `checkpoint`")
-        if self.revision is not None and self.checkpoint is None:
+        if self.checkpoint is not None and self.dataset is not None:
+            raise ValueError("`revision` would be of two things: leave out `dataset`, or `checkpoint`")
+        if self.revision is not None and self.checkpoint is None and self.dataset is None:
             raise ValueError("`revision` belongs to a `checkpoint`: write that too, or leave `revision` out")
         return self
 
@@ -198,6 +194,9 @@ class Auxiliary(Strict):
             if generates != (task.decoder is not None):
                 wrong = "missing: write its widths" if generates else "this task draws nothing: leave it out"
                 raise ValueError(f"tasks.{name}.decoder: {wrong}")
+            if generates and task.has_set:
+                raise ValueError(f"tasks.{name}.dataset: this task draws its own pictures: leave it out")
+            task.members(name)  # raises ValueError for what is missing
         return self
 
 
@@ -318,13 +317,6 @@ class Cells(Strict):
         if self.seeds is not None and len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeats a seed: write each once")
         return self
-
-
-def nearest(word: str, known: Any) -> str:
-    """` Did you mean X?` for the known word that is nearest, or the list of all."""
-    known = sorted(map(str, known))
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 class Config(Strict):

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlm4vla import capability_plan
 from vlm4vla.artefacts import UserError
+from vlm4vla.auxiliary.public.checks import check_sets
 from vlm4vla.backbones import FAMILIES, NOT_READ
 from vlm4vla.backbones.placing import check_family
 from vlm4vla.backbones.weights import weight_files
@@ -32,6 +34,8 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
             f"config.yaml: study: {study.config.study!r} is where the paper's numbers go: write another"
         )
     check_scores(study.config)
+    if study.config.capability.source == "scores":
+        capability_plan.published(study.config)  # what the rules ask for is there
     if targets and all(_is_published(study, target) for target in targets):
         check_writable(study.config)  # nothing is trained: what training needs is not asked for
         return study
@@ -52,6 +56,8 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
 
         check_universal(Path(fast.tokenizer).expanduser())
     check_task_checkpoints(study, targets)
+    check_sets(study.config)
+    check_capability(study, targets)
     check_made(study)
     return study
 
@@ -210,6 +216,15 @@ def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
         check_checkpoint(folder, f"{key}.checkpoint")
         for vlm in dict.fromkeys(vlm for vlm, auxiliary in wanted if auxiliary == name):
             check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
+
+
+def check_capability(study: Study, targets: Sequence[str]) -> None:
+    """Refuse question scores that a table or a target needs and that are not there, nor can be made."""
+    asked = [_tuned(study, target) for target in targets if target.startswith(f"{study.root}/capability/")]
+    asked = [vlm for vlm in asked if vlm is not None]
+    needed = [vlm for table in study.tables() for vlm in study.scored(table)]
+    points = study.scored("correlation") if "correlation" in study.tables() else []
+    capability_plan.check(study.config, dict.fromkeys([*needed, *asked]), [*points, *asked])
 
 
 def _tables(study: Study, target: str) -> list[str]:

@@ -6,16 +6,16 @@ reruns the stages whose settings hold it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from vlm4vla.augmentation_settings import Augmentation
+from vlm4vla.capability_settings import Capability
 from vlm4vla.config import (
     Aligning,
     Backbone,
     Benchmark,
-    Capability,
     Cells,
     DiffusionDecoder,
     FastName,
@@ -29,6 +29,8 @@ from vlm4vla.config import (
 from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.fields import Name, Positive, Strict
 from vlm4vla.head_settings import HeadSettings
+from vlm4vla.public_set_settings import PublicSource
+from vlm4vla.sparse import Sparse
 from vlm4vla.training_settings import Training
 
 
@@ -50,12 +52,17 @@ class CapabilitySettings(Strict):
     capability: Capability
 
 
-class AuxiliaryDataSettings(Strict):
+class AuxiliaryDataSettings(Sparse):
+    """`public`: the set, or sets, whose questions stand in place of generated ones."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"public"})
+
     task: TaskName
     train_pictures: Positive
     held_out_pictures: Positive
     image_size: Positive
     seed: int
+    public: PublicSource | None = None
 
 
 class FastDataSettings(Strict):

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from vlm4vla import capability_plan
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
 from vlm4vla.published_study import outputs as published_study
@@ -273,12 +274,14 @@ class Study:
 
     def table_capability(self, table: str) -> list[str]:
         """Capability scores that `table` is made of; beside a fine-tuned VLM's stands its backbone's."""
-        if table == "correlation":
-            return [self.capability_path(vlm) for vlm in self.cells_of(table).backbones]
-        if table not in FINE_TUNED:
-            return []
+        return [self.capability_path(*v) for v in capability_plan.measured(self.config, self.scored(table))]
+
+    def scored(self, table: str) -> list[tuple[str, str]]:
+        """(backbone, auxiliary) of every VLM whose capability `table` shows."""
         bases = [(vlm, "none") for vlm in self.cells_of(table).backbones]
-        return [self.capability_path(*vlm) for vlm in dict.fromkeys([*bases, *self.vlms(table)])]
+        if table in FINE_TUNED:
+            return list(dict.fromkeys([*bases, *self.vlms(table)]))
+        return bases if table == "correlation" else []
 
     def table_auxiliary(self, table: str) -> list[str]:
         """Fine-tuned VLMs of `table`: beside each lies its task's own score, before and after."""
@@ -351,7 +354,8 @@ class Study:
         """Capability before and after fine-tuning."""
         tuned = self.cell_auxiliary(wildcards)
         names = ("none", wildcards.auxiliary) if tuned else ()
-        return [self.capability_path(wildcards.vlm, name) for name in names]
+        vlms = capability_plan.measured(self.config, [(wildcards.vlm, name) for name in names])
+        return [self.capability_path(*vlm) for vlm in vlms]
 
     def cell_settings(self, wildcards: Any) -> str:
         return settings_json(
@@ -423,6 +427,7 @@ class Study:
                 held_out_pictures=auxiliary.held_out_pictures,
                 image_size=self.config.image_size,
                 seed=auxiliary.seed,
+                public=auxiliary.tasks[wildcards.task].public(wildcards.task),
             )
         )
 
@@ -446,7 +451,7 @@ class Study:
                 task=wildcards.task,
                 training=None if own.checkpoint else own.training or auxiliary.training,
                 checkpoint=own.checkpoint,
-                revision=own.revision,
+                revision=own.revision if own.checkpoint else None,
                 decoder=own.decoder,
                 questions=auxiliary.questions,
                 image_size=self.config.image_size,
@@ -455,7 +460,25 @@ class Study:
         )
 
     def capability_settings(self, wildcards: Any = None) -> str:
-        return settings_json(CapabilitySettings(capability=self.config.capability))
+        return settings_json(CapabilitySettings(capability=self.config.capability.embedded()))
+
+    @property
+    def capability_rules(self) -> str:
+        """The rules that make capability scores, by where these come from."""
+        return capability_plan.RULES[self.config.capability.source]
+
+    def lmms_eval_settings(self, wildcards: Any) -> str:
+        vlm = (wildcards.vlm, wildcards.auxiliary)
+        return settings_json(capability_plan.lmms_eval_settings(self.config, vlm))
+
+    def lmms_eval_results(self, wildcards: Any) -> list[str]:
+        """The result file that is read in place of a run, if there is one."""
+        file = capability_plan.results_file(self.config, (wildcards.vlm, wildcards.auxiliary))
+        return [] if file is None else [str(Path(file).expanduser())]
+
+    def scores_settings(self, wildcards: Any) -> str:
+        vlm = (wildcards.vlm, wildcards.auxiliary)
+        return settings_json(capability_plan.scores_settings(self.config, vlm))
 
     def demonstrations_settings(self, wildcards: Any) -> str:
         benchmark = self.config.benchmarks[wildcards.benchmark]

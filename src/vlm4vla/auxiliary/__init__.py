@@ -24,7 +24,8 @@ TASKS: dict[str, str] = {
 
 
 def get_task(name: str, data: Path | None = None) -> Task:
-    """The task called `name`; FAST injection needs the folder of its `data`. UserError for an unknown one."""
+    """The task called `name`. FAST injection, and a task whose `data` was made of public sets, needs the
+    folder of its data. UserError for an unknown one."""
     from vlm4vla.auxiliary.injection import NAMES, FastInjection
 
     if name in NAMES and data is not None:
@@ -34,4 +35,10 @@ def get_task(name: str, data: Path | None = None) -> Task:
 
         raise UserError(f"auxiliary: unknown task {name!r}: {nearest(name, TASKS)}")
     module, attribute = TASKS[name].split(":")
-    return getattr(importlib.import_module(module), attribute)()
+    task = getattr(importlib.import_module(module), attribute)()
+    if data is not None:
+        from vlm4vla.auxiliary.public.task import PublicTask, is_public
+
+        if is_public(data):
+            return PublicTask(task.name)
+    return task

@@ -15,18 +15,15 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.experts import Expert
+from vlm4vla.extension_settings import Extended
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
 from vlm4vla.head_settings import KINDS, MlpHeadSettings
+from vlm4vla.known_names import Benchmark, TaskName
 from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
-Benchmark = Literal["calvin", "bridge", "libero-10"]
 QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
 
-
-TaskName = Literal[
-    "robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix", "omni-generation"
-]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection"]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -324,7 +321,7 @@ def nearest(word: str, known: Any) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-class Config(Strict):
+class Config(Extended):
     """config.yaml, whole."""
 
     study: Name

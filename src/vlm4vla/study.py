@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
+from vlm4vla.extensions import hash_of
 from vlm4vla.published_study import outputs as published_study
 from vlm4vla.report.entries import entry
 from vlm4vla.report.outputs import CONFIG, SUMMARY, TABLES, film_outputs, outputs
@@ -342,6 +343,7 @@ class Study:
         return list(dict.fromkeys(files))
 
     # Settings: the JSON that a stage's command takes, and nothing that the stage does not depend on -
+    # A user's own file is in the settings of the stages that meet it first; the others follow from them.
 
     def questions_settings(self, wildcards: Any = None) -> str:
         return settings_json(
@@ -354,6 +356,7 @@ class Study:
         recipe = pretraining.recipes[backbone.pretraining] if backbone.pretraining else None
         return settings_json(
             BackboneSettings(
+                extension=hash_of("family", backbone.family),
                 name=wildcards.vlm,
                 backbone=backbone,
                 recipe=recipe,
@@ -367,6 +370,7 @@ class Study:
         auxiliary = self.config.auxiliary
         return settings_json(
             AuxiliaryDataSettings(
+                extension=hash_of("auxiliary task", wildcards.task),
                 task=wildcards.task,
                 train_pictures=auxiliary.train_pictures,
                 held_out_pictures=auxiliary.held_out_pictures,
@@ -410,6 +414,7 @@ class Study:
         benchmark = self.config.benchmarks[wildcards.benchmark]
         return settings_json(
             DemonstrationsSettings(
+                extension=hash_of("benchmark", wildcards.benchmark),
                 benchmark=wildcards.benchmark,
                 demonstrations=benchmark.demonstrations,
                 image_size=self.config.image_size,
@@ -450,6 +455,7 @@ class Study:
             evaluation = evaluation.model_copy(update={"execution_horizon": expert.execution_horizon})
         return settings_json(
             RolloutSettings(
+                extension=hash_of("benchmark", wildcards.benchmark),
                 policy=wildcards.vlm if wildcards.vlm in REFERENCES else "vla",
                 backbone=wildcards.vlm,
                 auxiliary=wildcards.auxiliary,

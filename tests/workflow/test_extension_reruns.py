@@ -1,0 +1,97 @@
+"""A user's own files in the workflow: what they add, and what runs again when one of them changes."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from workflow_project import REPOSITORY
+
+pytestmark = pytest.mark.workflow
+FILES = ("smolvlm.py", "push_button.py", "leftmost.py")
+CELL = "smolvlm-500m, auxiliary leftmost, full, push-button"
+EPISODES = "results/smoke/rollouts/smolvlm-500m/leftmost/full/push-button/seed0/episodes.parquet"
+EXPERT = "results/smoke/rollouts/expert/none/full/push-button/seed0/episodes.parquet"
+
+
+def add(config: dict) -> None:
+    """What docs/your-own-study.md adds, without any table of it."""
+    config["extensions"] = [f"mine/{name}" for name in FILES]
+    tiny = {"hidden": 64, "intermediate": 128}
+    new = {"family": "smolvlm", "parameters_b": 0.5, "pretraining": "broad", "tiny": tiny}
+    config["backbones"]["smolvlm-500m"] = new
+    config["benchmarks"]["push-button"] = config["benchmarks"]["bridge"]
+    config["auxiliary"]["tasks"]["leftmost"] = {}
+
+
+@pytest.fixture(scope="module")
+def made(finished, tmp_path_factory):
+    """The finished smoke study, to which the example files were added, and the one cell that has them all."""
+    project = finished.copy(tmp_path_factory.mktemp("own") / "project")
+    (project.folder / "mine").mkdir()
+    for name in FILES:
+        shutil.copy2(REPOSITORY / "docs" / "examples" / name, project.folder / "mine" / name)
+    project.change("config.yaml", add)
+    jobs = project.dry_run(EPISODES, EXPERT)
+    project.make(EPISODES, EXPERT)
+    return project, jobs
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    return made[0].copy(tmp_path / "project")
+
+
+def touch(project, name: str) -> None:
+    path = project.folder / "mine" / name
+    path.write_text(path.read_text() + "\n# changed\n")
+
+
+def test_one_cell_makes_what_it_needs_and_no_more(made):
+    assert made[1] == {
+        "backbone: smolvlm-500m",
+        "auxiliary data: leftmost",
+        "auxiliary: smolvlm-500m, leftmost",
+        "demonstrations: push-button",
+        f"vla: {CELL}, seed 0",
+        f"rollout: {CELL}, seed 0",
+        "rollout: expert policy, push-button",
+    }
+
+
+def test_nothing_of_the_study_runs_again(project):
+    assert project.dry_run() == {"report: configuration"}
+    assert project.dry_run(EPISODES, EXPERT) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("smolvlm.py", {"backbone: smolvlm-500m", "auxiliary: smolvlm-500m, leftmost"}),
+        ("leftmost.py", {"auxiliary data: leftmost", "auxiliary: smolvlm-500m, leftmost"}),
+        ("push_button.py", {"demonstrations: push-button", "rollout: expert policy, push-button"}),
+    ],
+)
+def test_a_changed_file_reruns_what_depends_on_it(project, name, first):
+    touch(project, name)
+    assert project.dry_run(EPISODES, EXPERT) == first | {f"vla: {CELL}, seed 0", f"rollout: {CELL}, seed 0"}
+    assert project.dry_run("all_tables") == {"report: configuration"}
+
+
+def test_a_file_that_moves_reruns_nothing(project):
+    (project.folder / "mine").rename(project.folder / "ours")
+    project.change("config.yaml", lambda c: c.update(extensions=[f"ours/{name}" for name in FILES]))
+    assert project.dry_run(EPISODES, EXPERT) == set()
+
+
+def test_without_its_file_a_name_is_unknown(project):
+    project.change("config.yaml", lambda config: config["extensions"].remove("mine/push_button.py"))
+    done = project.snakemake("--dry-run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith(
+            "error: config.yaml: benchmarks.push-button: unknown value 'push-button': known: bridge, calvin"
+        )
+    )

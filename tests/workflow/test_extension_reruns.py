@@ -8,9 +8,10 @@ import pytest
 from workflow_project import REPOSITORY, lay_out
 
 pytestmark = pytest.mark.workflow
-FILES = ("smolvlm.py", "push_button.py", "leftmost.py")
-CELL = "smolvlm-500m, auxiliary leftmost, full, push-button"
-EPISODES = "results/smoke/rollouts/smolvlm-500m/leftmost/full/push-button/seed0/episodes.parquet"
+FILES = ("push_button.py", "leftmost.py")
+CELL = "kosmos-2, auxiliary leftmost, full, push-button"
+EPISODES = "results/smoke/rollouts/kosmos-2/leftmost/full/push-button/seed0/episodes.parquet"
+BACKBONE = "results/smoke/backbones/smolvlm-500m/provenance.json"
 EXPERT = "results/smoke/rollouts/expert/none/full/push-button/seed0/episodes.parquet"
 BUILT_IN = (
     "results/smoke/rollouts/kosmos-2/none/full/bridge/seed0/episodes.parquet",
@@ -19,11 +20,8 @@ BUILT_IN = (
 
 
 def add(config: dict) -> None:
-    """What docs/your-own-study.md adds, without any table of it."""
+    """What docs/your-own-study.md adds, without any table of it and without the family, which imports torch."""
     config["extensions"] = [f"mine/{name}" for name in FILES]
-    tiny = {"hidden": 64, "intermediate": 128}
-    new = {"family": "smolvlm", "parameters_b": 0.5, "pretraining": "broad", "tiny": tiny}
-    config["backbones"]["smolvlm-500m"] = new
     config["benchmarks"]["push-button"] = config["benchmarks"]["bridge"]
     config["auxiliary"]["tasks"]["leftmost"] = {}
 
@@ -35,7 +33,7 @@ def made(tmp_path_factory):
     project = lay_out(tmp_path_factory.mktemp("own") / "project")
     project.make(*BUILT_IN)
     (project.folder / "mine").mkdir()
-    for name in FILES:
+    for name in (*FILES, "smolvlm.py"):
         shutil.copy2(REPOSITORY / "docs" / "examples" / name, project.folder / "mine" / name)
     project.change("config.yaml", add)
     jobs = project.dry_run(EPISODES, EXPERT)
@@ -55,9 +53,8 @@ def touch(project, name: str) -> None:
 
 def test_one_cell_makes_what_it_needs_and_no_more(made):
     assert made[1] == {
-        "backbone: smolvlm-500m",
         "auxiliary data: leftmost",
-        "auxiliary: smolvlm-500m, leftmost",
+        "auxiliary: kosmos-2, leftmost",
         "demonstrations: push-button",
         f"vla: {CELL}, seed 0",
         f"rollout: {CELL}, seed 0",
@@ -72,8 +69,7 @@ def test_what_was_there_before_does_not_run_again(project):
 @pytest.mark.parametrize(
     ("name", "first"),
     [
-        ("smolvlm.py", {"backbone: smolvlm-500m", "auxiliary: smolvlm-500m, leftmost"}),
-        ("leftmost.py", {"auxiliary data: leftmost", "auxiliary: smolvlm-500m, leftmost"}),
+        ("leftmost.py", {"auxiliary data: leftmost", "auxiliary: kosmos-2, leftmost"}),
         ("push_button.py", {"demonstrations: push-button", "rollout: expert policy, push-button"}),
     ],
 )
@@ -81,6 +77,19 @@ def test_a_changed_file_reruns_what_depends_on_it(project, name, first):
     touch(project, name)
     jobs = project.dry_run(*BUILT_IN, EPISODES, EXPERT)
     assert jobs == first | {f"vla: {CELL}, seed 0", f"rollout: {CELL}, seed 0"}
+
+
+def test_a_changed_family_reruns_its_backbones_alone(project):
+    def family(config: dict) -> None:
+        tiny = {"hidden": 64, "intermediate": 128}
+        new = {"family": "smolvlm", "parameters_b": 0.5, "pretraining": "broad", "tiny": tiny}
+        config["backbones"]["smolvlm-500m"] = new
+        config["extensions"].append("mine/smolvlm.py")
+
+    project.change("config.yaml", family)
+    project.make(BACKBONE)
+    touch(project, "smolvlm.py")
+    assert project.dry_run(*BUILT_IN, EPISODES, EXPERT, BACKBONE) == {"backbone: smolvlm-500m"}
 
 
 def test_a_file_that_moves_reruns_nothing(project):

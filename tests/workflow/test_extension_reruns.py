@@ -20,7 +20,7 @@ BUILT_IN = (
 
 
 def add(config: dict) -> None:
-    """What docs/your-own-study.md adds, without any table of it and without the family, which imports torch."""
+    """What docs/your-own-study.md adds, without its table and its family, which imports torch."""
     config["extensions"] = [f"mine/{name}" for name in FILES]
     config["benchmarks"]["push-button"] = config["benchmarks"]["bridge"]
     config["auxiliary"]["tasks"]["leftmost"] = {}

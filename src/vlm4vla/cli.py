@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vlm4vla import capability_settings, config
+from vlm4vla import capability_settings, config, extensions
 from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
 from vlm4vla.training import launch
@@ -133,6 +133,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     """Run one stage as the command line says."""
     module, model, names = STAGES[arguments.command]
     settings = read_settings(arguments.settings, model)
+    extensions.check(getattr(settings, "extension", None))
     inputs = {name: getattr(arguments, name) for name in names}
     given = {name: folder for name, folder in inputs.items() if folder is not None}
     for name, folder in given.items():

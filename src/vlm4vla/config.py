@@ -17,18 +17,16 @@ from vlm4vla.augmentation_settings import Augmentation
 from vlm4vla.capability_settings import Capability, QuestionSet
 from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.experts import Expert
+from vlm4vla.extension_settings import Extended
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
 from vlm4vla.head_settings import KINDS, MlpHeadSettings
+from vlm4vla.known_names import Benchmark, TaskName
 from vlm4vla.nearest import nearest
 from vlm4vla.public_set_settings import TaskSet
 from vlm4vla.simulator_settings import OptionalSimulator, check_simulators
 from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
-Benchmark = Literal["calvin", "bridge", "libero-10"]
-TaskName = Literal[
-    "robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix", "omni-generation"
-]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection"]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -319,7 +317,7 @@ class Cells(Strict):
         return self
 
 
-class Config(Strict):
+class Config(Extended):
     """config.yaml, whole."""
 
     study: Name

@@ -12,7 +12,7 @@ from typing import Any
 from vlm4vla import capability_plan
 from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public.checks import check_sets
-from vlm4vla.backbones import FAMILIES, NOT_READ
+from vlm4vla.backbones import families, is_read
 from vlm4vla.backbones.placing import check_family
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config import Config, load_config, nearest
@@ -41,10 +41,10 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
         return study
     check_results(study.config)
     for name, backbone in study.config.backbones.items():
-        if backbone.family not in FAMILIES:
+        if backbone.family not in families():
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
-                + nearest(backbone.family, FAMILIES)
+                + nearest(backbone.family, families())
             )
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
@@ -66,7 +66,7 @@ def check_experts(config: Config) -> None:
     """Refuse an expert VLA on a family whose language model cannot be read layer by layer."""
     for name, expert in config.experts.items():
         family = config.backbones[expert.backbone].family
-        if family in NOT_READ:
+        if not is_read(family):
             raise UserError(
                 f"config.yaml: experts.{name}.backbone: {expert.backbone!r} is of the family {family!r}, "
                 "whose language model no expert head can read: write a backbone of another family"

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from vlm4vla import capability_plan
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
+from vlm4vla.extensions import hash_of
 from vlm4vla.published_study import outputs as published_study
 from vlm4vla.report.entries import entry
 from vlm4vla.report.outputs import CONFIG, SUMMARY, TABLES, film_outputs, outputs
@@ -397,6 +398,7 @@ class Study:
         return list(dict.fromkeys(files))
 
     # Settings: the JSON that a stage's command takes, and nothing that the stage does not depend on -
+    # A user's own file is in the settings of the stages that meet it first; the others follow from them.
 
     def questions_settings(self, wildcards: Any = None) -> str:
         return settings_json(
@@ -409,6 +411,7 @@ class Study:
         recipe = pretraining.recipes[backbone.pretraining] if backbone.pretraining else None
         return settings_json(
             BackboneSettings(
+                extension=hash_of("family", backbone.family),
                 name=wildcards.vlm,
                 backbone=backbone,
                 recipe=recipe,
@@ -422,6 +425,7 @@ class Study:
         auxiliary = self.config.auxiliary
         return settings_json(
             AuxiliaryDataSettings(
+                extension=hash_of("auxiliary task", wildcards.task),
                 task=wildcards.task,
                 train_pictures=auxiliary.train_pictures,
                 held_out_pictures=auxiliary.held_out_pictures,
@@ -484,6 +488,7 @@ class Study:
         benchmark = self.config.benchmarks[wildcards.benchmark]
         return settings_json(
             DemonstrationsSettings(
+                extension=hash_of("benchmark", wildcards.benchmark),
                 benchmark=wildcards.benchmark,
                 demonstrations=benchmark.demonstrations.without_recording(),
                 image_size=self.config.image_size,
@@ -525,6 +530,7 @@ class Study:
             evaluation = evaluation.model_copy(update={"execution_horizon": expert.execution_horizon})
         return settings_json(
             RolloutSettings(
+                extension=hash_of("benchmark", wildcards.benchmark),
                 policy=wildcards.vlm if wildcards.vlm in REFERENCES else "vla",
                 backbone=wildcards.vlm,
                 auxiliary=wildcards.auxiliary,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlm4vla import extensions
 from vlm4vla.artefacts import UserError
 from vlm4vla.preflight import open_study, release_stale_lock
 from vlm4vla.simulators.check import check_simulators_installed
@@ -43,6 +44,7 @@ def begin(config: Mapping[str, Any]) -> Study:
         sys.stderr.flush()
         # Snakemake answers any exception, SystemExit too, with a traceback of the Snakefile.
         os._exit(1)
+    extensions.share()  # jobs run them where they need them
     # Jobs find the package's command although nobody has activated the environment.
     if shutil.which("vlm4vla") is None:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))

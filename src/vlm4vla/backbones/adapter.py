@@ -31,12 +31,14 @@ TINY_POSITIONS = 512  # tokens a tiny backbone can read
 class Adapter(ABC):
     """One family. Subclasses hold no weights: methods get the model."""
 
-    family: ClassVar[str]  # key of backbones.FAMILIES
+    family: ClassVar[str]  # key of backbones.FAMILIES, or a registered one (vlm4vla.extensions)
     model_type: ClassVar[str]  # transformers' name
     end: ClassVar[str]  # token that ends an answer
     phrases: ClassVar[tuple[str, ...]]  # special tokens and whole template phrases of a tiny tokenizer
     attention: ClassVar[str | dict[str, str]] = "sdpa"  # transformers' attn_implementation
     plainly_causal: ClassVar[bool] = False  # whether no token sees a later one, not even in a picture
+    image_options: ClassVar[dict[str, Any]] = {}  # of the image processor's call, over those of its folder
+    is_read: ClassVar[bool] = True  # whether expert heads can read a registered family's language model
 
     def __init__(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, image_size: int):
         self.config = config

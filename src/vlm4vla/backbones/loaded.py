@@ -109,7 +109,9 @@ class LoadedBackbone:
             pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
             pixel_values = self.adapter.pixels(pixels.mul_(self._gain).add_(self._offset))
         else:
-            processed = self.image_processor(images=list(images.numpy()), return_tensors="pt")
+            processed = self.image_processor(
+                images=list(images.numpy()), return_tensors="pt", **self.adapter.image_options
+            )
             pixel_values = processed["pixel_values"]
         return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
 

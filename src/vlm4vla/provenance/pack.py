@@ -46,7 +46,8 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
             raise UserError(
                 f"--config: no file {str(path)!r}: write the configuration of {root}, layers last"
             )
-    _check_config(_merged(layers), layers, results)
+    config = _merged(layers)
+    _check_config(config, layers, results)
     contents: dict[str, tuple[Path, str]] = {}
     for path in layers:
         contents[f"config/{path.name}"] = (path, "configuration")
@@ -54,6 +55,12 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
     for pattern in SOURCES:
         for path in sorted(here.glob(pattern)):
             contents[path.relative_to(here).as_posix()] = (path, "the workflow and its inputs")
+    for number, name in enumerate(config.extensions):
+        path = Path(name).expanduser().resolve()
+        inside = (
+            path.relative_to(here) if path.is_relative_to(here) else Path(f"extensions/{number}", path.name)
+        )
+        contents[inside.as_posix()] = (path, "a family, benchmark or auxiliary task of the user's own")
     if crate.WORKFLOW not in contents:
         raise UserError(f"--config: no Snakefile beside {str(layers[0])!r}: write the workflow's config.yaml")
     sources = list(contents)

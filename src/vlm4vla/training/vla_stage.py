@@ -6,15 +6,18 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlm4vla import extensions
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import Provenance, file_hash
 from vlm4vla.data.demonstrations import open_demonstrations
+from vlm4vla.known_names import BENCHMARKS
 from vlm4vla.settings import VlaSettings
 from vlm4vla.training.processes import is_main
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
+    from vlm4vla.data.lerobot import Demonstrations
 
 
 def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: Path) -> None:
@@ -44,6 +47,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     from vlm4vla.training.loop import train
 
     loaded = without_later_words(load(backbone), backbone)
+    loaded = with_instruction_words(loaded, settings.benchmark, frames)
     if settings.initial_weights == "random":
         loaded = random_like(loaded, settings.seed)
     policy = Policy.create(
@@ -71,6 +75,23 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
     provenance.write(output / "provenance.json", outputs=hashes)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
+
+
+def with_instruction_words(
+    backbone: LoadedBackbone, benchmark: str, frames: Demonstrations
+) -> LoadedBackbone:
+    """`backbone` with a token for each word of its instructions.
+
+    A tiny backbone knows whole words only, and those of the built-in benchmarks: what another one says beyond
+    them is added. A real tokenizer spells every word.
+    """
+    from vlm4vla.backbones.vocabulary import add_words, has_word_tokens
+
+    if not has_word_tokens(backbone):
+        return backbone
+    own = extensions.find("benchmark", benchmark) if benchmark not in BENCHMARKS else None
+    said = {*frames.tasks, *(own().instructions() if own is not None else ())}
+    return add_words(backbone, sorted({word for text in said for word in text.split()}))
 
 
 def random_like(backbone: LoadedBackbone, seed: int) -> LoadedBackbone:

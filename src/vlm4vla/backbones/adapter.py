@@ -84,6 +84,15 @@ class Adapter(ABC):
         """The model's `pixel_values` from normalised pixels (B, 3, H, W) float32."""
         return pixels
 
+    def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
+        """Raise ValueError where the image processor made more or fewer tokens of `images` (B, H, W, 3) than
+        `image_tokens` for each."""
+        if len(pixel_values) != len(images):
+            raise ValueError(
+                f"the image processor made {len(pixel_values)} pictures of {len(images)}: switch off cutting "
+                "pictures into tiles in its preprocessor_config.json"
+            )
+
     def vision_inputs(self, batch: int) -> dict[str, Any]:
         """Vision inputs beside `pixel_values` for `batch` pictures."""
         return {}

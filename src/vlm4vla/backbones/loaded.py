@@ -110,6 +110,7 @@ class LoadedBackbone:
         else:
             processed = self.image_processor(images=list(images.numpy()), return_tensors="pt")
             pixel_values = processed["pixel_values"]
+            self.adapter.check_pixels(pixel_values, images)
         return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
 
     def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:

@@ -4,10 +4,11 @@ Reads every finished job's CPU seconds (Snakemake's benchmarks/**.tsv or the sta
 each misses a part) and takes off what a process needs to start, measured here. Writes benchmarks/rates.json.
 Rates of GPUs that the file holds already stay; --gpu adds one.
 
-    python benchmarks/measured_rates.py results/embedded [--config FILE ...] [--output benchmarks/rates.json]
-    python benchmarks/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct 151.2
+    python benchmarks/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
+    python benchmarks/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct SAMPLES_A_SECOND
 
-Run it in the folder that the study was run in.
+Run it in the folder that the studies were run in. What the first did not measure, the next may tell, and
+after it the output of training_rate.py and rollout_rate.py (--training-rate, --rollout-rate: files).
 """
 
 from __future__ import annotations
@@ -125,6 +126,38 @@ def measure(study: Study) -> list[Rate]:
     return sorted(rates, key=lambda rate: (rate.stage, rate.kind))
 
 
+def open_study(results: Path, config: list[Path] | None) -> Study:
+    """The study whose folder is `results`. Raises UserError where the configuration is of another."""
+    study = Study(read_layers(config or [results / "config.yaml"]))
+    if study.root.resolve() != results.resolve():
+        raise UserError(f"{results}: the configuration is of {study.root}: write that, or --config")
+    return study
+
+
+def program_rates(training: Path | None, rollout: Path | None) -> list[Rate]:
+    """Rates from what training_rate.py and rollout_rate.py have printed, with the families of config.yaml."""
+    rates = []
+    if training is not None:
+        seconds = defaultdict(list)
+        for found in json.loads(training.read_text())["backbones"].values():
+            seconds[found["family"]].append(1 / found["samples_per_cpu_second"])
+        for family, each in seconds.items():
+            mean = float(f"{sum(each) / len(each):.4g}")
+            rates.append(Rate("vla", f"{family}/mlp/none", "sample", mean, jobs=len(each)))
+    if rollout is not None:
+        record = json.loads(rollout.read_text())
+        name = record["vla"].split()[-1]  # `untrained NAME`, or a trained policy's folder
+        known = read_layers([Path("config.yaml")]).backbones
+        policies = {"random": "random", "expert": "expert"}
+        if name in known:
+            policies["vla"] = f"mlp/{known[name].family}"
+        for benchmark, each in record["benchmarks"].items():
+            for policy, kind in policies.items():
+                mean = float(f"{1 / each[policy]['episodes_per_cpu_second']:.4g}")
+                rates.append(Rate("rollout", f"{benchmark}/{kind}", "episode", mean))
+    return rates
+
+
 def machine() -> str:
     """The processor, in its maker's words."""
     try:
@@ -137,9 +170,9 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, nargs="?", help="the study's folder, such as results/embedded")
+    parser.add_argument("results", type=Path, nargs="*", help="folders of studies, such as results/embedded")
     parser.add_argument(
-        "--config", type=Path, nargs="+", help="config.yaml and layers (default: the study's own copy)"
+        "--config", type=Path, nargs="+", help="config.yaml and layers (default: each study's own copy)"
     )
     parser.add_argument("--output", type=Path, default=FILE)
     parser.add_argument(
@@ -150,19 +183,18 @@ def main() -> None:
         metavar=("MODEL", "CHECKPOINT", "SAMPLES"),
         help="a training rate that another program measured: samples a second on one GPU of this model",
     )
+    parser.add_argument("--training-rate", type=Path, help="what training_rate.py has printed here")
+    parser.add_argument("--rollout-rate", type=Path, help="what rollout_rate.py has printed here")
     arguments = parser.parse_args()
     try:
         old = read_rates(arguments.output)
-        rates = [rate for rate in old.rates if rate.device != CPU]
-        about = {"machine": old.machine}
-        if arguments.results is None:
-            rates += [rate for rate in old.rates if rate.device == CPU]
-        else:
-            study = Study(read_layers(arguments.config or [arguments.results / "config.yaml"]))
-            if study.root.resolve() != arguments.results.resolve():
-                raise UserError(f"{arguments.results}: the configuration is of {study.root}: write that")
-            rates += measure(study)
-            about = {"machine": machine()}
+        rates = [rate for rate in old.rates if rate.device != CPU or not arguments.results]
+        about = {"machine": machine() if arguments.results else old.machine}
+        sources = [measure(open_study(results, arguments.config)) for results in arguments.results]
+        sources.append(program_rates(arguments.training_rate, arguments.rollout_rate))
+        for found in sources:
+            known = {(rate.stage, rate.kind, rate.device) for rate in rates}
+            rates += [rate for rate in found if (rate.stage, rate.kind, rate.device) not in known]
     except UserError as error:
         sys.exit(f"error: {error}")
     for model, checkpoint, samples in arguments.gpu:

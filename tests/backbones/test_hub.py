@@ -19,10 +19,12 @@ KEY = "backbones.real"
 PLACE = """
 import sys
 from pathlib import Path
+from huggingface_hub import constants
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import hub
 from vlm4vla.backbones.placing import place
 hub.PAUSE = 0.05
+constants.DOWNLOAD_CHUNK_SIZE = 1000
 name, revision, output = sys.argv[1:]
 try:
     place(name, revision, Path(output), key="backbones.real", family="kosmos-2")
@@ -99,9 +101,9 @@ def test_a_lost_connection_goes_on_inside_the_file(download, fake, files, tmp_pa
     fake.drops = {SHARDS[1]}
     assert download() == ""
     assert (tmp_path / "out" / SHARDS[1]).read_bytes() == files[SHARDS[1]]
-    half = len(files[SHARDS[1]]) // 2
-    ranges = [wanted for method, name, wanted in fake.asked if method == "GET" and name == SHARDS[1]]
-    assert ranges == [None, f"bytes={half}-"]
+    first, second = [wanted for method, name, wanted in fake.asked if method == "GET" and name == SHARDS[1]]
+    start = int(second.removeprefix("bytes=").removesuffix("-"))
+    assert first is None and len(files[SHARDS[1]]) // 2 - 1000 <= start <= len(files[SHARDS[1]]) // 2
 
 
 def test_what_a_killed_download_had_is_kept(download, fake, tmp_path):

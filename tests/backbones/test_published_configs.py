@@ -8,7 +8,7 @@ import yaml
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from vlm4vla.backbones.published_configs import published_configs
-from vlm4vla.backbones.sizes import shape_of
+from vlm4vla.backbones.shapes import shape_of
 from vlm4vla.config import load_config
 from vlm4vla.heads.mlp import MlpHead
 

@@ -71,9 +71,10 @@ def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
         several = job.stage in ("table", "report")
         folder = path.parent if path.name in ("provenance.json", "episodes.parquet") else path
         size = 0 if several else sum(each.stat().st_size for each in _files(folder))
-        seconds = max(read_cost(root, _timed(job)).cpu, _recorded(path))
-        if seconds:
-            yield job, seconds, size
+        record = _recorded(path)
+        seconds = max(read_cost(root, _timed(job)).cpu, float(record.get("cpu_seconds", 0.0)))
+        if seconds:  # what was done counts, whatever the configuration says now
+            yield replace(job, settings=record.get("settings", job.settings)), seconds, size
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -87,13 +88,13 @@ def _timed(job: Job) -> str:
     return name.replace("study-config", "study_config")
 
 
-def _recorded(path: Path) -> float:
-    """CPU seconds in a stage's provenance; 0 where it has none."""
-    record = path if path.suffix == ".json" else path.with_name("provenance.json")
-    if not record.is_file():
-        return 0.0
-    found: dict[str, Any] = json.loads(record.read_text())
-    return float(found.get("provenance", found).get("cpu_seconds", 0.0))
+def _recorded(path: Path) -> dict[str, Any]:
+    """A stage's provenance; empty where there is none."""
+    file = path if path.suffix == ".json" else path.with_name("provenance.json")
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found.get("provenance", found)
 
 
 def measure(study: Study) -> list[Rate]:

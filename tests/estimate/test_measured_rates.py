@@ -30,13 +30,13 @@ def program(tmp_path):
     return run
 
 
-def finish(path: str, cpu: float, size: int = 0) -> None:
+def finish(path: str, cpu: float, size: int = 0, **recorded: object) -> None:
     """A job's artefact that took `cpu` seconds, with a file of `size` bytes beside its provenance."""
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     if size:
         (folder / "model.safetensors").write_bytes(bytes(size))
-    write_json(folder / "provenance.json", {"stage": "any", "cpu_seconds": cpu})
+    write_json(folder / "provenance.json", {"stage": "any", "cpu_seconds": cpu} | recorded)
     if not Path(path).exists():
         Path(path).write_bytes(b"")
 
@@ -45,6 +45,8 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
     episodes = study.config.benchmarks["calvin"].demonstrations.episodes
     finish(study.demonstrations_path("calvin"), 1000.0, size=5_000_000)
+    settings = {"benchmark": "bridge", "demonstrations": {"episodes": 10}}  # the configuration was another
+    finish(study.demonstrations_path("bridge"), 100.0, settings=settings)
     cells = [run for run in study.cells("main") if run.vlm in ("qwen3-vl-2b", "qwen3-vl-4b")]
     for run in cells:
         finish(study.vla_path(run), 300.0 if run.vlm == "qwen3-vl-2b" else 500.0)
@@ -55,7 +57,7 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("x")
     told = program(str(study.root), "--config", "config.yaml")
-    assert "rates.json: 3 rates" in told
+    assert "rates.json: 4 rates" in told
     rates = read_rates(tmp_path / "rates.json")
     assert "cores of" in rates.machine
     found = {(rate.stage, rate.kind): rate for rate in rates.rates}
@@ -63,6 +65,8 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     assert 0 < made.start < 60
     assert made.seconds * episodes + made.start == pytest.approx(1000, rel=1e-3)
     assert made.megabytes == pytest.approx(5, rel=0.01)
+    other = found["demonstrations", "bridge"]
+    assert other.seconds * 10 + other.start == pytest.approx(100, rel=1e-3)
     samples = study.config.vla.steps * study.config.vla.batch
     trained = found["vla", "qwen3_vl/mlp/none"]
     assert trained.jobs == len(cells) == 6

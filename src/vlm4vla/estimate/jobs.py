@@ -113,7 +113,8 @@ class Maker:
                 f"target {path!r}: no rule makes this file: write the path of an artefact"
             ) from None
         named = {"backbones": "backbone", "rollouts": "rollout", "cells": "cell"}.get(stage, stage)
-        words = tuple(word.removesuffix(".json") for word in key if not word.startswith("provenance."))
+        files = ("provenance.json", "episodes.parquet")
+        words = tuple(word.removesuffix(".json") for word in key if word not in files)
         if stage == "cells":  # a cell's table in three formats is one job
             path = path.rsplit(".", 1)[0] + ".csv"
             words = (*words[:-1], words[-1].rsplit(".", 1)[0])

@@ -18,12 +18,14 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 KEY = "backbones.real"
 PLACE = """
 import sys
+import time
 from pathlib import Path
+pause = time.sleep
+time.sleep = lambda seconds: pause(min(seconds, 0.01))  # between attempts, the client's own too
 from huggingface_hub import constants
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import hub
 from vlm4vla.backbones.placing import place
-hub.PAUSE = 0.05
 constants.DOWNLOAD_CHUNK_SIZE = 1000
 name, revision, output = sys.argv[1:]
 try:
@@ -193,9 +195,9 @@ def test_room_is_looked_for_before_the_download(tmp_path, monkeypatch):
 
 
 def test_a_download_that_does_not_fit_is_not_begun(download, fake, monkeypatch):
-    code = PLACE.replace(
-        "hub.PAUSE", "hub.shutil.disk_usage = lambda _: type('U', (), {'free': 1e5}); hub.PAUSE"
-    )
+    small = "hub.shutil.disk_usage = lambda _: type('Usage', (), {'free': 1e5})\nconstants.DOWNLOAD"
+    code = PLACE.replace("constants.DOWNLOAD", small)
+    assert code != PLACE
     monkeypatch.setattr(sys.modules[__name__], "PLACE", code)
     assert "'lab/model' needs 0.0 GB, and the disk of" in download()
     assert not fake.fetched()

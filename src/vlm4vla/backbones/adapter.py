@@ -74,6 +74,10 @@ class Adapter(ABC):
         """Ids of a piece of text; the family's own special tokens are written out, none are added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def end_id(self) -> int:
+        """Id of the token that ends an answer."""
+        return self.tokenizer.convert_tokens_to_ids(self.end)
+
     # Batches ------------------------------------------------------------------------------------------
 
     def positions(self, length: int) -> Tensor:

@@ -40,7 +40,7 @@ class LoadedBackbone:
         self.adapter = adapter
         self.image_size = adapter.image_size
         self.hidden_size: int = model.config.get_text_config().hidden_size
-        self.end_id: int = tokenizer.convert_tokens_to_ids(adapter.end)
+        self.end_id: int = adapter.end_id()
         self._prompts: dict[str, list[int]] = {}
         self._positions = adapter.positions(64)
         mean, std = (

@@ -212,7 +212,7 @@ def _of_the_real_benchmarks(job: Job) -> bool:
 
 def _embedded(settings: dict[str, Any]) -> bool:
     """Whether a rollout's simulator is the package's own."""
-    return settings["evaluation"].get("simulator", "embedded") == "embedded"
+    return settings["evaluation"].get("simulator") in (None, "embedded")
 
 
 def _steps(settings: dict[str, Any]) -> int:

@@ -23,6 +23,8 @@ from pydantic import ValidationError
 from vlm4vla import capability_settings, config, extensions
 from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
+from vlm4vla.estimate.assumptions import MFU
+from vlm4vla.estimate.rates import FILE as RATES
 from vlm4vla.training import launch
 from vlm4vla.training.processes import TOLD
 
@@ -217,6 +219,21 @@ def run_compare(arguments: argparse.Namespace) -> None:
     stage.run(arguments.first, arguments.second, arguments.output)
 
 
+def run_estimate(arguments: argparse.Namespace) -> None:
+    """Say what targets will cost."""
+    importlib.import_module("vlm4vla.estimate.stage").run(
+        arguments.targets,
+        arguments.configfile,
+        cores=arguments.cores,
+        gpus=arguments.gpus,
+        gpu_model=arguments.gpu_model,
+        gpus_a_job=arguments.gpus_a_job,
+        mfu=arguments.mfu,
+        rates=arguments.rates,
+        as_json=arguments.json,
+    )
+
+
 def run_films(arguments: argparse.Namespace) -> None:
     """Write the films' share of the report."""
     importlib.import_module("vlm4vla.report.films_report").run(
@@ -389,6 +406,34 @@ COMMANDS = {
             option("--render", choices=("cpu", "gpu"), default="cpu"),
             _OUTPUT,
         ),
+    ),
+    "estimate": Command(
+        "say what targets will cost, before it is spent: jobs, GPU-hours, disk, time on a cluster",
+        run_estimate,
+        (
+            option("targets", nargs="*", metavar="TARGET", help="as Snakemake takes them; none: all_tables"),
+            option(
+                "--configfile", type=Path, nargs="+", default=[], help="layers over config.yaml, in order"
+            ),
+            option("--cores", type=int, help="CPU cores (default: 16 a GPU; without GPUs, this machine's)"),
+            option("--gpus", type=int, default=0, help="GPUs (default: %(default)s)"),
+            option("--gpu-model", help="such as h100"),
+            option(
+                "--gpus-a-job",
+                type=int,
+                default=8,
+                help="GPUs of a training whose settings state none (default: %(default)s)",
+            ),
+            option("--mfu", type=float, default=MFU, help="share of the GPUs' peak that training uses"),
+            option(
+                "--rates",
+                type=Path,
+                default=RATES,
+                help="measured rates (default: %(default)s)",
+            ),
+            option("--json", action="store_true", help="for programs"),
+        ),
+        timed=False,
     ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
 }

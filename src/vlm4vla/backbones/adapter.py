@@ -78,6 +78,10 @@ class Adapter(ABC):
         """Ids of a piece of text; the family's own special tokens are written out, none are added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def end_id(self) -> int:
+        """Id of the token that ends an answer."""
+        return self.tokenizer.convert_tokens_to_ids(self.end)
+
     # Batches ------------------------------------------------------------------------------------------
 
     def positions(self, length: int) -> Tensor:
@@ -87,6 +91,15 @@ class Adapter(ABC):
     def pixels(self, pixels: Tensor) -> Tensor:
         """The model's `pixel_values` from normalised pixels (B, 3, H, W) float32."""
         return pixels
+
+    def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
+        """Raise ValueError where the image processor made more or fewer tokens of `images` (B, H, W, 3) than
+        `image_tokens` for each."""
+        if len(pixel_values) != len(images):
+            raise ValueError(
+                f"the image processor made {len(pixel_values)} pictures of {len(images)}: switch off cutting "
+                "pictures into tiles in its preprocessor_config.json"
+            )
 
     def vision_inputs(self, batch: int) -> dict[str, Any]:
         """Vision inputs beside `pixel_values` for `batch` pictures."""

@@ -41,7 +41,7 @@ class LoadedBackbone:
         self.adapter = adapter
         self.image_size = adapter.image_size
         self.hidden_size: int = model.config.get_text_config().hidden_size
-        self.end_id: int = tokenizer.convert_tokens_to_ids(adapter.end)
+        self.end_id: int = adapter.end_id()
         self._prompts: dict[str, list[int]] = {}
         self._positions = adapter.positions(64)
         mean, std = (
@@ -113,6 +113,7 @@ class LoadedBackbone:
                 images=list(images.numpy()), return_tensors="pt", **self.adapter.image_options
             )
             pixel_values = processed["pixel_values"]
+            self.adapter.check_pixels(pixel_values, images)
         return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
 
     def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:

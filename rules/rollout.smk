@@ -15,7 +15,9 @@ rule rollout:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
+        gpu=NEEDS.rollout_gpus,
     params:
         folder=subpath(output[0], parent=True),
         vla=subpath(input.vla, parent=True),
@@ -39,7 +41,8 @@ rule reference:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
     params:
         folder=subpath(output[0], parent=True),
         settings=STUDY.reference_settings,

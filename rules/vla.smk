@@ -16,7 +16,10 @@ rule vla:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(120),
+        gpu=NEEDS.vla_gpus,
+        nodes=NEEDS.vla_nodes,
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

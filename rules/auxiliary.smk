@@ -66,8 +66,11 @@ rule auxiliary:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(120),
-        gpu=NEEDS.auxiliary_gpus,
-        nodes=NEEDS.auxiliary_nodes,
+        gpu=NEEDS.of_auxiliary("gpu"),
+        nodes=NEEDS.of_auxiliary("nodes"),
+        mpi=NEEDS.of_auxiliary("mpi"),
+        tasks=NEEDS.of_auxiliary("tasks"),
+        tasks_per_gpu=NEEDS.of_auxiliary("tasks_per_gpu"),
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

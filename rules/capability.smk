@@ -15,7 +15,7 @@ rule capability:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(60),
-        gpu=NEEDS.capability_gpus,
+        gpu=NEEDS.of_inference("gpu"),
     params:
         backbone=subpath(input.backbone, parent=True),
         questions=subpath(input.questions, parent=True),

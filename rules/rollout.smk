@@ -17,7 +17,7 @@ rule rollout:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(60),
-        gpu=NEEDS.rollout_gpus,
+        gpu=NEEDS.of_inference("gpu"),
     params:
         folder=subpath(output[0], parent=True),
         vla=subpath(input.vla, parent=True),

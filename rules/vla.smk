@@ -18,8 +18,11 @@ rule vla:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(120),
-        gpu=NEEDS.vla_gpus,
-        nodes=NEEDS.vla_nodes,
+        gpu=NEEDS.of_vla("gpu"),
+        nodes=NEEDS.of_vla("nodes"),
+        mpi=NEEDS.of_vla("mpi"),
+        tasks=NEEDS.of_vla("tasks"),
+        tasks_per_gpu=NEEDS.of_vla("tasks_per_gpu"),
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

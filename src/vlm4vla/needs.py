@@ -13,6 +13,8 @@ from typing import Any
 from vlm4vla.study import Study
 from vlm4vla.training_settings import Training
 
+ONE = {"gpu": 1, "nodes": 1}
+
 
 def scaled(amount: int) -> Callable[..., int]:
     """A resource of `amount` (MB or minutes) at the first attempt, twice that at the second, and so on.
@@ -27,57 +29,48 @@ def scaled(amount: int) -> Callable[..., int]:
 
 
 class Needs:
-    """GPUs and nodes of each stage's jobs, None where no such resource is asked for.
+    """GPUs and nodes of each stage's jobs.
 
-    The methods take Snakemake's wildcards.
+    Each method gives what a rule writes for a resource's name: a function of Snakemake's wildcards, whose
+    value is None where a job asks for no such resource.
     """
 
     def __init__(self, study: Study):
         self._config = study.config
         self._training = study.training
 
-    def vla_gpus(self, wildcards: Any) -> int | None:
-        training = self._vla(wildcards)
-        return training and of_execution(training, "processes")
+    def of_vla(self, name: str) -> Callable[[Any], int | str | None]:
+        """A training, of a backbone or an expert VLA."""
 
-    def vla_nodes(self, wildcards: Any) -> int | None:
-        training = self._vla(wildcards)
-        return training and of_execution(training, "nodes")
+        def resource(wildcards: Any) -> int | str | None:
+            expert = self._config.experts.get(wildcards.vlm)
+            training = (expert and expert.training) or self._training(wildcards.variant)
+            return of_training(training).get(name) if self._is_real(wildcards.vlm) else None
 
-    def auxiliary_gpus(self, wildcards: Any) -> int | None:
-        """A task's checkpoint is scored only, by one process."""
-        if not self._is_real(wildcards.vlm):
-            return None
-        training = self._auxiliary(wildcards)
-        return of_execution(training, "processes") if training else 1
+        return resource
 
-    def auxiliary_nodes(self, wildcards: Any) -> int | None:
-        if not self._is_real(wildcards.vlm):
-            return None
-        training = self._auxiliary(wildcards)
-        return of_execution(training, "nodes") if training else 1
+    def of_auxiliary(self, name: str) -> Callable[[Any], int | str | None]:
+        """A fine-tuning; a task's own checkpoint is scored only."""
 
-    def capability_gpus(self, wildcards: Any) -> int | None:
-        return 1 if self._is_real(wildcards.vlm) else None
+        def resource(wildcards: Any) -> int | str | None:
+            if not self._is_real(wildcards.vlm):
+                return None
+            auxiliary = self._config.auxiliary
+            task = auxiliary.tasks.get(wildcards.task)
+            if task is not None and task.checkpoint is not None:
+                return ONE.get(name)
+            own = task or auxiliary.fast
+            return of_training((own and own.training) or auxiliary.training).get(name)
 
-    def rollout_gpus(self, wildcards: Any) -> int | None:
-        return 1 if self._is_real(wildcards.vlm) else None
+        return resource
 
-    def _vla(self, wildcards: Any) -> Training | None:
-        """The training of a policy on a real backbone."""
-        if not self._is_real(wildcards.vlm):
-            return None
-        expert = self._config.experts.get(wildcards.vlm)
-        return (expert and expert.training) or self._training(wildcards.variant)
+    def of_inference(self, name: str) -> Callable[[Any], int | str | None]:
+        """Answers, or episodes: one GPU."""
 
-    def _auxiliary(self, wildcards: Any) -> Training | None:
-        """The fine-tuning on a task, where there is one."""
-        auxiliary = self._config.auxiliary
-        task = auxiliary.tasks.get(wildcards.task)
-        if task is not None and task.checkpoint is not None:
-            return None
-        own = task or auxiliary.fast
-        return (own and own.training) or auxiliary.training
+        def resource(wildcards: Any) -> int | str | None:
+            return ONE.get(name) if self._is_real(wildcards.vlm) else None
+
+        return resource
 
     def _is_real(self, vlm: str) -> bool:
         """Whether a backbone, or the one of an expert VLA, is a checkpoint and not built tiny."""
@@ -85,7 +78,15 @@ class Needs:
         return self._config.backbones[expert.backbone if expert else vlm].checkpoint is not None
 
 
-def of_execution(training: Training, key: str) -> int:
-    """`processes` or `nodes` of a training; one without its key `execution`."""
+def of_training(training: Training) -> dict[str, int | str]:
+    """Resources of a training on a real backbone: one GPU for each of `execution.processes`.
+
+    On several nodes Slurm's plugin must not start the job as a step of its own, which has one node only:
+    `mpi` says that the job starts its own, and a task a node is what it needs.
+    """
     execution = getattr(training, "execution", None)
-    return getattr(execution, key, None) or 1
+    gpus, nodes = getattr(execution, "processes", 1), getattr(execution, "nodes", 1)
+    asked: dict[str, int | str] = {"gpu": gpus, "nodes": nodes}
+    if nodes > 1:
+        asked |= {"mpi": "srun", "tasks": nodes, "tasks_per_gpu": 0}
+    return asked

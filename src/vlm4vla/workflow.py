@@ -16,6 +16,7 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.config import load_config
 from vlm4vla.preflight import open_study
 from vlm4vla.run_lock import claim, release_stale_lock
+from vlm4vla.slurm_job import restore_nodes
 from vlm4vla.study import Study
 
 
@@ -60,6 +61,7 @@ def begin(config: Mapping[str, Any]) -> Study:
     if shutil.which("vlm4vla") is None:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     if is_job(arguments):
+        restore_nodes()
         return study
     if release_stale_lock(Path.cwd()):
         print("The last run was killed: its lock is removed, and what it left is resumed.", file=sys.stderr)

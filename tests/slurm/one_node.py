@@ -7,11 +7,14 @@ starts them.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import getpass
 import os
 import platform
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -23,6 +26,8 @@ CLIENTS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 MODEL = "a100"
 GPUS = 8
 SECONDS = 60  # until a daemon answers
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 SLURM_CONF = """
 ClusterName=test
@@ -62,7 +67,8 @@ PartitionName=cpu Nodes=ALL Default=YES MaxTime=7-0 PriorityTier=1
 PartitionName=gpu Nodes=ALL MaxTime=7-0 PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=1:00 PriorityTier=9 PreemptMode=OFF
 """
-GRES_CONF = "Name=gpu Type={model} Count={gpus}\n"
+GRES_CONF = "Name=gpu Type={model} File={folder}/gpu[0-{last}]\n"
+SRUN = '#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {srun} "$@"\n'
 
 
 def missing() -> list[str]:
@@ -78,6 +84,11 @@ def _free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
+
+
+def _end_with_parent() -> None:
+    """In a new process: let the kernel end it when the tests are killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class OneNode:
@@ -103,7 +114,14 @@ class OneNode:
                 gpus=GPUS,
             )
         )
-        (folder / "gres.conf").write_text(GRES_CONF.format(model=MODEL, gpus=GPUS))
+        for number in range(GPUS):
+            (folder / f"gpu{number}").touch()
+        (folder / "gres.conf").write_text(GRES_CONF.format(model=MODEL, folder=folder, last=GPUS - 1))
+        # Snakemake's plugin takes SLURM_CONF from the environment of a job's srun.
+        (folder / "bin").mkdir()
+        srun = folder / "bin" / "srun"
+        srun.write_text(SRUN.format(folder=folder, srun=shutil.which("srun")))
+        srun.chmod(0o755)
         key = folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
@@ -112,7 +130,8 @@ class OneNode:
     def environment(self) -> dict[str, str]:
         """What makes Slurm's commands speak to this Slurm."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-        return inherited | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _path()}
+        path = os.pathsep.join((str(self.folder / "bin"), _path()))
+        return inherited | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
 
     def __enter__(self) -> OneNode:
         try:
@@ -135,11 +154,12 @@ class OneNode:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for job in self.jobs():
-            self.run("scancel", job)
-        limit = time.monotonic() + 20
-        while self.jobs() and time.monotonic() < limit:
-            time.sleep(0.5)
+        with contextlib.suppress(subprocess.SubprocessError):  # daemons end whatever happens here
+            for job in self.jobs():
+                self.run("scancel", job)
+            limit = time.monotonic() + 30
+            while self.jobs() and time.monotonic() < limit:
+                time.sleep(0.5)
         for _, daemon in reversed(self._daemons):
             daemon.terminate()
             try:
@@ -180,6 +200,7 @@ class OneNode:
                 stdout=told,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         self._daemons.append((name, daemon))
 

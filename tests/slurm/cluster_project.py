@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,11 @@ SLURM, PAPER, GENERIC = (f"workflow/profiles/{name}" for name in ("slurm", "pape
 ROOT = "results/smoke"
 VLA = "vla/kosmos-2/none/full/bridge/seed0"
 TRAINED = f"{ROOT}/{VLA}/provenance.json"
+
+
+def _heed_interrupts() -> None:
+    """In a new process: what a shell starts in the background has been told to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class ClusterProject:
@@ -69,6 +75,7 @@ class ClusterProject:
                 stdout=told,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_heed_interrupts,
             )
 
     def make(self, *arguments: str, profiles: tuple[str, ...] = (SLURM,), seconds: float = 900) -> str:

@@ -11,7 +11,7 @@ from cluster_project import ROOT, ClusterProject
 from one_node import OneNode, missing
 
 HERE = Path(__file__).parent
-STEPS = 1200
+STEPS = 400
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -34,6 +34,7 @@ class ClusterProject:
     def __init__(self, folder: Path, cluster: OneNode):
         self.folder = folder
         self.cluster = cluster
+        self._runs: list[subprocess.Popen] = []
 
     @classmethod
     def lay_out(cls, folder: Path, cluster: OneNode) -> ClusterProject:
@@ -67,7 +68,7 @@ class ClusterProject:
         environment = self.cluster.environment
         environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
         with (self.folder / "told.txt").open("w") as told:
-            return subprocess.Popen(
+            run = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *arguments, *given, *quick, "--configfile", LAYER],
                 cwd=self.folder,
                 env=environment,
@@ -77,6 +78,16 @@ class ClusterProject:
                 start_new_session=True,
                 preexec_fn=_heed_interrupts,
             )
+        self._runs.append(run)
+        return run
+
+    def clear(self) -> None:
+        """End what a test has left: its runs, so that they submit nothing more, and then the jobs."""
+        for run in self._runs:
+            run.kill()
+            run.wait()
+        for job in self.cluster.jobs():
+            self.cluster.run("scancel", job)
 
     def make(self, *arguments: str, profiles: tuple[str, ...] = (SLURM,), seconds: float = 900) -> str:
         """Run Snakemake to its end, which must be a good one; what it printed."""

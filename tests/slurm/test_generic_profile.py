@@ -21,7 +21,7 @@ def training(project, run) -> str:
         assert run.poll() is None, project.told()
         return project.checkpoint() >= 40
 
-    wait_until(is_under_way, "training does not start", told=project.told)
+    wait_until(is_under_way, "training does not start", 900, project.told)
     return project.submitted("vlm4vla-vla")[-1]["JobId"]
 
 

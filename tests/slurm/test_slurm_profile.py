@@ -22,7 +22,7 @@ def training_starts(project, *arguments: str):
         assert run.poll() is None, project.told()
         return project.checkpoint() >= 40
 
-    wait_until(is_under_way, "training does not start", told=project.told)
+    wait_until(is_under_way, "training does not start", 900, project.told)
     return run, project.submitted("vla")[-1]["JobId"]
 
 
@@ -114,7 +114,7 @@ def test_run_cancelled_while_it_submits_leaves_no_job(project):
         for benchmark in ("calvin", "bridge", "libero-10")
     ]
     run = project.start(*targets)
-    wait_until(lambda: project.submitted("reference"), "nothing is submitted", told=project.told)
+    wait_until(lambda: project.submitted("reference"), "nothing is submitted", project.told)
     run.send_signal(signal.SIGINT)
     assert run.wait(120) != 0
     wait_until(lambda: not project.cluster.jobs(), "jobs of a cancelled run are left", 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,15 @@ def merge(base: dict, layer: dict) -> dict:
     return merged
 
 
-def test_smoke_study(cluster, tmp_path):
-    project = ClusterProject.lay_out(tmp_path / "project", cluster)
+@pytest.fixture
+def project(cluster, tmp_path) -> Iterator[ClusterProject]:
+    """The workflow with nothing made; at the end nothing of it runs."""
+    made = ClusterProject.lay_out(tmp_path / "project", cluster)
+    yield made
+    made.clear()
+
+
+def test_smoke_study(project, cluster):
     run = project.start("all_tables")
 
     def running() -> list[dict[str, str]]:

@@ -16,7 +16,9 @@ rule rollout:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
+        gpu=NEEDS.of_inference("gpu"),
     params:
         folder=subpath(output[0], parent=True),
         vla=subpath(input.vla, parent=True),
@@ -42,7 +44,8 @@ rule reference:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
     params:
         folder=subpath(output[0], parent=True),
         settings=STUDY.reference_settings,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -257,29 +256,3 @@ def check_made(study: Study) -> None:
             from vlm4vla.data.demonstrations import open_demonstrations
 
             open_demonstrations(provenance.parent, images=False)
-
-
-def running_elsewhere(folder: Path) -> bool:
-    """Whether another live Snakemake works in `folder`."""
-    import psutil
-
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
-        words = process.info["cmdline"] or []
-        named = any(Path(word).name == "snakemake" for word in words[:3]) or "snakemake" in words[1:3]
-        if process.info["pid"] not in own and named and process.info["cwd"] == str(folder.resolve()):
-            return True
-    return False
-
-
-def release_stale_lock(folder: Path) -> bool:
-    """Remove the lock that a killed Snakemake left in `folder`; True when one was removed.
-
-    Snakemake asks for `--unlock` by hand, since its lock does not say whether its owner still lives.
-    """
-    locks = list((folder / ".snakemake" / "locks").glob("*.lock"))
-    if not locks or running_elsewhere(folder):
-        return False
-    for lock in locks:
-        lock.unlink(missing_ok=True)
-    return True

@@ -15,6 +15,7 @@ from vlm4vla.provenance.results_folder import STAGES, Results
 from vlm4vla.report import names
 
 SHORT = 12  # hexadecimal digits of a hash: enough to find it, few enough to read
+_PLACE = ("model", "auxiliary", "variant", "benchmark", "seed")  # folders between rollouts/ and its records
 _KEYS = ("model", "auxiliary", "variant", "benchmark", "seed", "checkpoint")
 _HEADER = ("policy", "after", "variant", "benchmark", "seed", "episodes", "records", "checkpoint", "commit")
 
@@ -34,8 +35,13 @@ def records_section(
     anew and compared with the recorded ones, so a file that changed since is named. Files that are not there
     are left out. Raises UserError for a provenance that is no JSON.
     """
-    chain, lines = Chain(Results(root)), []
-    for path in (path for path in sorted(map(Path, episodes)) if path.exists()):
+    paths = [path for path in sorted(map(Path, episodes)) if path.exists()]
+    # inputs lie in the study of the records, wherever the page is written
+    own = (
+        bool(paths) and len(paths[0].parts) > len(_PLACE) and paths[0].parents[len(_PLACE)].name == "rollouts"
+    )
+    chain, lines = Chain(Results(paths[0].parents[len(_PLACE) + 1] if own else root)), []
+    for path in paths:
         table_ = pq.read_table(path, columns=list(_KEYS))
         row = next(iter(table_.slice(0, 1).to_pylist()), {"auxiliary": None})
         if row["auxiliary"] not in {"none", *tasks}:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from vlm4vla.heads.head import ActionHead
 from vlm4vla.training.flat import FlatParameters
 from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
 from vlm4vla.training_settings import Optimiser
@@ -32,6 +33,22 @@ def test_muon_takes_hidden_matrices_only():
     assert muon == ["hidden.weight", "patch.weight"]  # a patch convolution is a matrix on patches
     assert sorted(decayed) == ["latent", "output.weight", "words.weight"]
     assert sorted(plain) == ["hidden.bias", "norm.bias", "norm.weight", "patch.bias"]
+
+
+class Head(ActionHead):
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Linear(16, 32)
+
+    loss = actions = None
+
+
+def test_an_action_head_stays_with_adamw():
+    model = Model()
+    model.head = Head()
+    muon, decayed, plain = names(model, "muon")
+    assert muon == ["hidden.weight", "patch.weight"]
+    assert "head.trunk.weight" in decayed and "head.trunk.bias" in plain
 
 
 def test_adamw_takes_all_and_frozen_weights_are_left_out():

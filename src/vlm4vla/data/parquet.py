@@ -14,7 +14,7 @@ def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """One file's table, or some of its columns.
 
     `pyarrow.parquet.read_table` does the same by way of pyarrow.dataset, which imports pandas: 0.7 CPU
-    seconds in each of some 250 jobs.
+    seconds in each job that reads one.
     """
     with pq.ParquetFile(file) as opened:
         return opened.read(columns=None if columns is None else list(columns))

@@ -31,9 +31,9 @@ def records_section(
 
     `root`: the study's results folder; `episodes`: the table's episodes.parquet; `others`: further artefacts
     (a folder with a provenance.json, that file, or a score that holds its provenance); `tasks`: auxiliary
-    tasks of the table: rollouts of others are left out. Hashes are computed
-    anew and compared with the recorded ones, so a file that changed since is named. Files that are not there
-    are left out. Raises UserError for a provenance that is no JSON.
+    tasks of the table: rollouts of others are left out. Hashes are computed anew and compared with the
+    recorded ones, so a file that changed since is named. Files that are not there are left out. Raises
+    UserError for a provenance that is no JSON.
     """
     paths = [path for path in sorted(map(Path, episodes)) if path.exists()]
     # inputs lie in the study of the records, wherever the page is written

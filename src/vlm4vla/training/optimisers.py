@@ -18,8 +18,9 @@ def split_parameters(model: nn.Module, optimiser: str) -> tuple[Named, Named, Na
 
     Muon's are hidden matrices: `weight`s of two dimensions and more (a patch convolution is the matrix that
     maps a patch) that belong neither to an embedding, nor to the output layer, nor to an action head; none
-    when `optimiser` is adamw. A head is new and wide: orthogonalising its matrices took as long as everything
-    else in an update of a tiny VLA. Decay acts on two dimensions and more: not on biases and norms.
+    when `optimiser` is adamw. A head is new and wide: orthogonalising its matrices too made an update of
+    a tiny VLA half as long again (docs/decisions.md).
+    Decay acts on two dimensions and more: not on biases and norms.
     """
     apart = set()
     for module in model.modules():

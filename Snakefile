@@ -1,6 +1,7 @@
 # The study, from nothing to its tables. Configuration: config.yaml, and layers given with --configfile.
 from snakemake.utils import min_version
 
+from vlm4vla.needs import Needs, scaled
 from vlm4vla.workflow import begin
 
 min_version("9.27")
@@ -10,6 +11,7 @@ configfile: "config.yaml"
 
 
 STUDY = begin(config)
+NEEDS = Needs(STUDY)
 
 
 report: "workflow/report/workflow.rst"
@@ -28,7 +30,7 @@ include: "rules/common.smk"
 include: "rules/questions.smk"
 include: "rules/backbone.smk"
 include: "rules/auxiliary.smk"
-include: "rules/capability.smk"
+include: STUDY.capability_rules
 include: "rules/demonstrations.smk"
 include: "rules/vla.smk"
 include: "rules/rollout.smk"

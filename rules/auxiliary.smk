@@ -11,7 +11,8 @@ rule auxiliary_data:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
     params:
         folder=subpath(output[0], parent=True),
         settings=STUDY.auxiliary_data_settings,
@@ -35,7 +36,8 @@ rule fast_data:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
     params:
         folder=subpath(output[0], parent=True),
         demonstrations=subpath(input.demonstrations, parent=True),
@@ -62,7 +64,13 @@ rule auxiliary:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(120),
+        gpu=NEEDS.of_auxiliary("gpu"),
+        nodes=NEEDS.of_auxiliary("nodes"),
+        mpi=NEEDS.of_auxiliary("mpi"),
+        tasks=NEEDS.of_auxiliary("tasks"),
+        tasks_per_gpu=NEEDS.of_auxiliary("tasks_per_gpu"),
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

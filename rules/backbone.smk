@@ -13,7 +13,8 @@ rule backbone:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(120),
     params:
         folder=subpath(output[0], parent=True),
         questions=subpath(input.questions, parent=True),

@@ -13,7 +13,9 @@ rule capability:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
+        gpu=NEEDS.of_inference("gpu"),
     params:
         backbone=subpath(input.backbone, parent=True),
         questions=subpath(input.questions, parent=True),

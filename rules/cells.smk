@@ -19,7 +19,8 @@ rule cell:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(30),
     params:
         settings=STUDY.cell_settings,
     message:

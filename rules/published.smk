@@ -13,7 +13,8 @@ rule published:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=scaled(1500),
+        runtime=scaled(30),
     params:
         folder=subpath(output[0], ancestor=2),
         published=subpath(input[0], parent=True),

@@ -11,7 +11,8 @@ rule questions:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(60),
     params:
         folder=subpath(output[0], parent=True),
         settings=STUDY.questions_settings(),

@@ -13,7 +13,8 @@ rule films:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=scaled(1500),
+        runtime=scaled(30),
     params:
         folder=subpath(output[0], ancestor=2),
         settings=STUDY.film_settings(),
@@ -37,7 +38,8 @@ rule summary:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=scaled(1500),
+        runtime=scaled(30),
     params:
         folder=subpath(output[0], parent=True),
     message:
@@ -57,7 +59,8 @@ rule study_config:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=scaled(1500),
+        runtime=scaled(10),
     params:
         folder=subpath(output[0], parent=True),
         settings=STUDY.config_json(),

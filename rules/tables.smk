@@ -24,7 +24,8 @@ for TABLE in STUDY.tables():
             "../envs/vlm4vla.yaml"
         threads: 1
         resources:
-            mem_mb=2500,
+            mem_mb=scaled(2500),
+            runtime=scaled(30),
         params:
             folder=subpath(output[0], ancestor=2),
             published=subpath(input.published, parent=True),

@@ -16,7 +16,13 @@ rule vla:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
+        mem_mb=scaled(2500),
+        runtime=scaled(120),
+        gpu=NEEDS.of_vla("gpu"),
+        nodes=NEEDS.of_vla("nodes"),
+        mpi=NEEDS.of_vla("mpi"),
+        tasks=NEEDS.of_vla("tasks"),
+        tasks_per_gpu=NEEDS.of_vla("tasks_per_gpu"),
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.preflight import check_results, open_study, release_stale_lock
+from vlm4vla.preflight import check_results, open_study
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 
@@ -119,21 +116,3 @@ def test_universal_tokenizer_with_its_files(raw, tmp_path):
     (tmp_path / "processor_config.json").write_text('{"scale": 10, "vocab_size": 2048, "min_token": -354}')
     raw["auxiliary"]["fast"]["tokenizer"] = str(tmp_path)
     assert open_study(raw).config.auxiliary.fast.tokenizer == str(tmp_path)
-
-
-def test_stale_lock_goes_and_that_of_a_living_run_stays(tmp_path):
-    locks = tmp_path / ".snakemake" / "locks"
-    locks.mkdir(parents=True)
-    (locks / "0.input.lock").write_text("")
-    code = "import time; time.sleep(60)"
-    script = tmp_path / "snakemake"
-    script.write_text(code)
-    named = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path)
-    try:
-        assert not release_stale_lock(tmp_path)
-    finally:
-        named.kill()
-        named.wait()
-    assert release_stale_lock(tmp_path)
-    assert not list(locks.iterdir())
-    assert os.path.isdir(locks)

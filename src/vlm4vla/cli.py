@@ -20,9 +20,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vlm4vla import config
+from vlm4vla import capability_settings, config, extensions
 from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
+from vlm4vla.estimate.assumptions import MFU
+from vlm4vla.estimate.rates import FILE as RATES
+from vlm4vla.training import launch
+from vlm4vla.training.processes import TOLD
 
 # stage: (module of its `run`, settings model, inputs)
 STAGES = {
@@ -32,11 +36,17 @@ STAGES = {
     "fast-data": ("vlm4vla.auxiliary.fast_stage", stages.FastDataSettings, ("demonstrations",)),
     "auxiliary": ("vlm4vla.auxiliary.stage", stages.AuxiliarySettings, ("backbone", "data")),
     "capability": ("vlm4vla.capability.stage", stages.CapabilitySettings, ("backbone", "questions")),
-    "demonstrations": ("vlm4vla.simulation.demonstrations_stage", stages.DemonstrationsSettings, ()),
+    "capability-lmms-eval": (
+        "vlm4vla.capability.lmms_eval_stage",
+        capability_settings.LmmsEvalSettings,
+        ("backbone",),
+    ),
+    "capability-scores": ("vlm4vla.capability.published_scores", capability_settings.ScoresSettings, ()),
+    "demonstrations": ("vlm4vla.demonstrations_stage", stages.DemonstrationsSettings, ()),
     "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
-    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla",)),
+    "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla", "demonstrations")),
 }
-OPTIONAL = {"vla"}  # inputs that a stage may lack: floor and ceiling have no VLA
+OPTIONAL = {"rollout"}  # stages that may lack inputs: floor and ceiling have no VLA
 
 
 def option(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -63,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage, help=f"run the stage {stage}")
         command.add_argument("--settings", required=True, help="the stage's settings, as JSON")
         for name in inputs:
-            command.add_argument(f"--{name}", type=Path, required=name not in OPTIONAL, help="a folder")
+            command.add_argument(f"--{name}", type=Path, required=stage not in OPTIONAL, help="a folder")
         command.add_argument("--output", type=Path, required=True)
     for name, tool in COMMANDS.items():
         command = commands.add_parser(name, help=tool.help)
@@ -125,16 +135,22 @@ def run_stage(arguments: argparse.Namespace) -> None:
     """Run one stage as the command line says."""
     module, model, names = STAGES[arguments.command]
     settings = read_settings(arguments.settings, model)
+    extensions.check(getattr(settings, "extension", None))
     inputs = {name: getattr(arguments, name) for name in names}
     given = {name: folder for name, folder in inputs.items() if folder is not None}
     for name, folder in given.items():
         if not (folder / "provenance.json").exists():
             raise UserError(f"--{name}: {str(folder)!r} holds no provenance.json: write a finished folder")
-    with alone(arguments.output) as waited:
+    execution = launch.execution_of(settings)
+    held = contextlib.nullcontext(False) if launch.is_part(execution) else alone(arguments.output)
+    with held as waited:
         if waited and is_made(arguments.output, settings, given):
             print(f"{arguments.output}: the other process has made it")
-            return
-        importlib.import_module(module).run(settings, **inputs, output=arguments.output)
+        elif execution is not None:
+            command = launch.command_of(arguments.command, arguments.settings, inputs, arguments.output)
+            launch.run(command, execution, arguments.output)
+        else:
+            importlib.import_module(module).run(settings, **inputs, output=arguments.output)
 
 
 def run_table(arguments: argparse.Namespace) -> None:
@@ -203,6 +219,21 @@ def run_compare(arguments: argparse.Namespace) -> None:
     stage.run(arguments.first, arguments.second, arguments.output)
 
 
+def run_estimate(arguments: argparse.Namespace) -> None:
+    """Say what targets will cost."""
+    importlib.import_module("vlm4vla.estimate.stage").run(
+        arguments.targets,
+        arguments.configfile,
+        cores=arguments.cores,
+        gpus=arguments.gpus,
+        gpu_model=arguments.gpu_model,
+        gpus_a_job=arguments.gpus_a_job,
+        mfu=arguments.mfu,
+        rates=arguments.rates,
+        as_json=arguments.json,
+    )
+
+
 def run_films(arguments: argparse.Namespace) -> None:
     """Write the films' share of the report."""
     importlib.import_module("vlm4vla.report.films_report").run(
@@ -222,6 +253,26 @@ def run_study_config(arguments: argparse.Namespace) -> None:
     """Write the configuration."""
     settings = read_settings(arguments.settings, config.Config)
     importlib.import_module("vlm4vla.report.study_config").run(settings, output=arguments.output)
+
+
+def run_convert(arguments: argparse.Namespace) -> None:
+    """Convert a raw data set."""
+    with alone(arguments.output):
+        importlib.import_module("vlm4vla.converters.convert").convert(
+            arguments.kind, arguments.source, arguments.output, pictures=arguments.pictures
+        )
+
+
+def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
+    """Record scripted demonstrations on the real LIBERO simulator."""
+    solved = importlib.import_module("vlm4vla.simulators.libero_demonstrations").collect(
+        arguments.output,
+        tasks=arguments.tasks,
+        states=arguments.states,
+        size=arguments.size,
+        render=arguments.render,
+    )
+    print(f"{arguments.output}: {solved} of {len(arguments.tasks) * len(arguments.states)} episodes solved")
 
 
 _FILES = {"type": Path, "nargs": "*", "default": []}
@@ -335,6 +386,55 @@ COMMANDS = {
         ),
         timed=False,
     ),
+    "convert": Command(
+        "write raw CALVIN or LIBERO demonstrations as a LeRobot v3.0 data set; goes on where it was stopped",
+        run_convert,
+        (
+            option("kind", choices=("calvin", "libero")),
+            option("source", type=Path, help="CALVIN: a split's folder; LIBERO: .hdf5 files' folder, or one"),
+            option("--pictures", choices=("video", "png"), default="video", help="default: %(default)s"),
+            _OUTPUT,
+        ),
+    ),
+    "libero-demonstrations": Command(
+        "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",
+        run_libero_demonstrations,
+        (
+            option("--tasks", type=int, nargs="+", default=[0, 1, 7], help="of LIBERO-10: 0, 1 or 7"),
+            option("--states", type=int, nargs="+", default=[*range(50)], help="initial states, 0 to 49"),
+            option("--size", type=int, default=224, help="height and width of the pictures"),
+            option("--render", choices=("cpu", "gpu"), default="cpu"),
+            _OUTPUT,
+        ),
+    ),
+    "estimate": Command(
+        "say what targets will cost, before it is spent: jobs, GPU-hours, disk, time on a cluster",
+        run_estimate,
+        (
+            option("targets", nargs="*", metavar="TARGET", help="as Snakemake takes them; none: all_tables"),
+            option(
+                "--configfile", type=Path, nargs="+", default=[], help="layers over config.yaml, in order"
+            ),
+            option("--cores", type=int, help="CPU cores (default: 16 a GPU; without GPUs, this machine's)"),
+            option("--gpus", type=int, default=0, help="GPUs (default: %(default)s)"),
+            option("--gpu-model", help="such as h100"),
+            option(
+                "--gpus-a-job",
+                type=int,
+                default=8,
+                help="GPUs of a training whose settings state none (default: %(default)s)",
+            ),
+            option("--mfu", type=float, default=MFU, help="share of the GPUs' peak that training uses"),
+            option(
+                "--rates",
+                type=Path,
+                default=RATES,
+                help="measured rates (default: %(default)s)",
+            ),
+            option("--json", action="store_true", help="for programs"),
+        ),
+        timed=False,
+    ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
 }
 
@@ -355,8 +455,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tool.run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    if tool is None or tool.timed:
+        return TOLD if launch.is_worker() else 1
+    if (tool is None and not launch.is_worker()) or (tool is not None and tool.timed):
         print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

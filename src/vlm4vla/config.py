@@ -6,7 +6,6 @@ the stage depends on (the `*Settings` models below), so that a changed key rerun
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -14,19 +13,20 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.augmentation_settings import Augmentation
+from vlm4vla.capability_settings import Capability, QuestionSet
+from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.experts import Expert
+from vlm4vla.extension_settings import Extended
 from vlm4vla.fields import Fraction, Name, Positive, Rate, Strict
 from vlm4vla.head_settings import KINDS, MlpHeadSettings
+from vlm4vla.known_names import Benchmark, TaskName
+from vlm4vla.nearest import nearest
+from vlm4vla.public_set_settings import TaskSet
+from vlm4vla.simulator_settings import OptionalSimulator, check_simulators
 from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
-Benchmark = Literal["calvin", "bridge", "libero-10"]
-QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
-
-
-TaskName = Literal[
-    "robopoint", "vica-332k", "bridgevqa", "robo2vlm", "robobrain2", "vqa-mix", "omni-generation"
-]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection"]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -121,11 +121,6 @@ class Pretraining(Strict):
     seed: int = 0
 
 
-class Capability(Strict):
-    questions_per_set: Positive
-    sets: list[QuestionSet]
-
-
 class DiffusionDecoder(Strict):
     """A diffusion transformer that is attached to a VLM's hidden states (omni-generation) and thrown away.
 
@@ -152,22 +147,24 @@ class DiffusionDecoder(Strict):
         return self
 
 
-class AuxiliaryTask(Strict):
+class AuxiliaryTask(TaskSet):
     """`training` here replaces the shared one for this task; a `checkpoint` stands in place of any training.
 
     `checkpoint` is a local folder, or with `revision` a hub name, of a backbone that has learnt the task.
+    With a `dataset`, or a `mixture` of some, the task's questions are those of a public set (`TaskSet`).
     """
 
     training: Training | None = None
     checkpoint: str | None = None
-    revision: str | None = None
     decoder: DiffusionDecoder | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> AuxiliaryTask:
         if self.checkpoint is not None and self.training is not None:
             raise ValueError("a `checkpoint` is trained already: leave out `training`, or `checkpoint`")
-        if self.revision is not None and self.checkpoint is None:
+        if self.checkpoint is not None and self.dataset is not None:
+            raise ValueError("`revision` would be of two things: leave out `dataset`, or `checkpoint`")
+        if self.revision is not None and self.checkpoint is None and self.dataset is None:
             raise ValueError("`revision` belongs to a `checkpoint`: write that too, or leave `revision` out")
         return self
 
@@ -195,6 +192,9 @@ class Auxiliary(Strict):
             if generates != (task.decoder is not None):
                 wrong = "missing: write its widths" if generates else "this task draws nothing: leave it out"
                 raise ValueError(f"tasks.{name}.decoder: {wrong}")
+            if generates and task.has_set:
+                raise ValueError(f"tasks.{name}.dataset: this task draws its own pictures: leave it out")
+            task.members(name)  # raises ValueError for what is missing
         return self
 
 
@@ -222,12 +222,6 @@ class FastTokens(Strict):
         return self
 
 
-class Demonstrations(Strict):
-    episodes: Positive
-    noise: Fraction  # share of steps at which the expert's motion is disturbed
-    seed: int = 0
-
-
 class Protocol(Strict):
     """How a benchmark is evaluated."""
 
@@ -236,6 +230,7 @@ class Protocol(Strict):
     execution_horizon: Positive
     seed: int = 0
     videos: Annotated[int, Field(ge=0)] = 3
+    simulator: OptionalSimulator = Field(None, exclude_if=lambda value: value is None)
 
 
 class BenchmarkConfig(Strict):
@@ -244,10 +239,15 @@ class BenchmarkConfig(Strict):
     normalisation: Literal["range", "quantile"]
     shift: Annotated[int, Field(ge=0)] = 0  # random-shift augmentation, pixels
     colour_jitter: Fraction = 0.0
+    augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)  # of a data set
     evaluation: Protocol
 
     @model_validator(mode="after")
     def _fits(self) -> BenchmarkConfig:
+        if self.demonstrations.dataset is None and self.augmentation is not None:
+            raise ValueError("augmentation belongs to demonstrations.dataset: leave it out, or write that")
+        if self.demonstrations.dataset is not None and self.colour_jitter:
+            raise ValueError("colour_jitter: pictures of a data set take `augmentation`: write 0, and that")
         if self.evaluation.execution_horizon > self.chunk:
             raise ValueError(
                 f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk "
@@ -317,14 +317,7 @@ class Cells(Strict):
         return self
 
 
-def nearest(word: str, known: Any) -> str:
-    """` Did you mean X?` for the known word that is nearest, or the list of all."""
-    known = sorted(map(str, known))
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
-class Config(Strict):
+class Config(Extended):
     """config.yaml, whole."""
 
     study: Name
@@ -375,6 +368,7 @@ class Config(Strict):
                         f"experts.{name}: on {benchmark} it would execute {horizon} steps of a chunk of "
                         f"{chunk}: write an execution_horizon of at most {chunk}"
                     )
+        check_simulators(self.benchmarks, self.experts)
         for table, cells in self.tables.items():
             for key, known in (
                 ("backbones", self.backbones),

@@ -125,15 +125,19 @@ class Policy(nn.Module):
         self.eval()
         try:
             ids = [self.backbone.prompt_ids(instruction) for instruction in instructions]
+            device = next(self.parameters()).device
+            batch = self.backbone.batch(ids, images)
+            scaled = torch.from_numpy(self.state_scale.scale(states)) if self.state_scale else None
+            sampled = torch.as_tensor(noise, dtype=torch.float32) if self.head.samples else None
             pose, logits = self.head.actions(
                 self.backbone,
-                self.backbone.batch(ids, images),
-                torch.from_numpy(self.state_scale.scale(states)) if self.state_scale else None,
-                torch.as_tensor(noise, dtype=torch.float32) if self.head.samples else None,
+                {name: _on(device, value) for name, value in batch.items()},
+                _on(device, scaled),
+                _on(device, sampled),
             )
         finally:
             self.train(training)
-        return self.statistics.denormalise(pose.float().numpy(), logits.float().numpy())
+        return self.statistics.denormalise(pose.float().cpu().numpy(), logits.float().cpu().numpy())
 
     # Files --------------------------------------------------------------------------------------------
 
@@ -186,3 +190,8 @@ class Policy(nn.Module):
             name = (missing or wrong.unexpected_keys)[0]
             raise UserError(f"{weights}: {name} is not as policy.json says: train the policy again")
         return policy
+
+
+def _on(device: torch.device, value: Any) -> Any:
+    """A tensor on `device`; anything else as it is."""
+    return value.to(device) if isinstance(value, Tensor) else value

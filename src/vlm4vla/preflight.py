@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlm4vla import capability_plan
 from vlm4vla.artefacts import UserError
-from vlm4vla.backbones import FAMILIES, NOT_READ
+from vlm4vla.auxiliary.public.checks import check_sets
+from vlm4vla.backbones import families, is_read
 from vlm4vla.backbones.placing import check_family
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config import Config, load_config, nearest
@@ -32,25 +33,30 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
             f"config.yaml: study: {study.config.study!r} is where the paper's numbers go: write another"
         )
     check_scores(study.config)
+    if study.config.capability.source == "scores":
+        capability_plan.published(study.config)  # what the rules ask for is there
     if targets and all(_is_published(study, target) for target in targets):
         check_writable(study.config)  # nothing is trained: what training needs is not asked for
         return study
     check_results(study.config)
     for name, backbone in study.config.backbones.items():
-        if backbone.family not in FAMILIES:
+        if backbone.family not in families():
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
-                + nearest(backbone.family, FAMILIES)
+                + nearest(backbone.family, families())
             )
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_experts(study.config)
+    check_datasets(study.config)
     fast = study.config.auxiliary and study.config.auxiliary.fast
     if fast and fast.tokenizer is not None:
         from vlm4vla.actions.fast import check_universal
 
         check_universal(Path(fast.tokenizer).expanduser())
     check_task_checkpoints(study, targets)
+    check_sets(study.config)
+    check_capability(study, targets)
     check_made(study)
     return study
 
@@ -59,11 +65,24 @@ def check_experts(config: Config) -> None:
     """Refuse an expert VLA on a family whose language model cannot be read layer by layer."""
     for name, expert in config.experts.items():
         family = config.backbones[expert.backbone].family
-        if family in NOT_READ:
+        if not is_read(family):
             raise UserError(
                 f"config.yaml: experts.{name}.backbone: {expert.backbone!r} is of the family {family!r}, "
                 "whose language model no expert head can read: write a backbone of another family"
             )
+
+
+def check_datasets(config: Config) -> None:
+    """Refuse a local data set that is not there, or whose features are not what its benchmark needs."""
+    for name, benchmark in config.benchmarks.items():
+        wanted = benchmark.demonstrations
+        if wanted.dataset is not None and wanted.revision is None:
+            from vlm4vla.data.hub import META, dataset_folder
+            from vlm4vla.data.lerobot_meta import read_metadata
+            from vlm4vla.data.matching import choose
+
+            key = f"config.yaml: benchmarks.{name}.demonstrations"
+            choose(read_metadata(dataset_folder(wanted.dataset, None, META, key)), wanted, key)
 
 
 def _is_published(study: Study, target: str) -> bool:
@@ -198,6 +217,15 @@ def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
             check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
 
 
+def check_capability(study: Study, targets: Sequence[str]) -> None:
+    """Refuse question scores that a table or a target needs and that are not there, nor can be made."""
+    asked = [_tuned(study, target) for target in targets if target.startswith(f"{study.root}/capability/")]
+    asked = [vlm for vlm in asked if vlm is not None]
+    needed = [vlm for table in study.tables() for vlm in study.scored(table)]
+    points = study.scored("correlation") if "correlation" in study.tables() else []
+    capability_plan.check(study.config, dict.fromkeys([*needed, *asked]), [*points, *asked])
+
+
 def _tables(study: Study, target: str) -> list[str]:
     """The tables that a target, by name or by path, makes."""
     if target in TARGETS:
@@ -225,32 +253,6 @@ def check_made(study: Study) -> None:
     for benchmark in study.config.benchmarks:
         provenance = Path(study.demonstrations_path(benchmark))
         if provenance.exists():
-            from vlm4vla.data.lerobot import read
+            from vlm4vla.data.demonstrations import open_demonstrations
 
-            read(provenance.parent, images=False)
-
-
-def running_elsewhere(folder: Path) -> bool:
-    """Whether another live Snakemake works in `folder`."""
-    import psutil
-
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
-        words = process.info["cmdline"] or []
-        named = any(Path(word).name == "snakemake" for word in words[:3]) or "snakemake" in words[1:3]
-        if process.info["pid"] not in own and named and process.info["cwd"] == str(folder.resolve()):
-            return True
-    return False
-
-
-def release_stale_lock(folder: Path) -> bool:
-    """Remove the lock that a killed Snakemake left in `folder`; True when one was removed.
-
-    Snakemake asks for `--unlock` by hand, since its lock does not say whether its owner still lives.
-    """
-    locks = list((folder / ".snakemake" / "locks").glob("*.lock"))
-    if not locks or running_elsewhere(folder):
-        return False
-    for lock in locks:
-        lock.unlink(missing_ok=True)
-    return True
+            open_demonstrations(provenance.parent, images=False)

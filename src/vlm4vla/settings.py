@@ -1,33 +1,33 @@
 """What each stage depends on, and nothing else: cut out of the configuration by `vlm4vla.study`.
 
 A stage's command takes one of these as JSON, and Snakemake compares that JSON: a changed key of config.yaml
-reruns the stages whose settings hold it.
+reruns the stages whose settings hold it. Names were checked when config.yaml was read.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from vlm4vla.augmentation_settings import Augmentation
+from vlm4vla.capability_settings import Capability
 from vlm4vla.config import (
     Aligning,
     Backbone,
-    Benchmark,
-    Capability,
     Cells,
-    Demonstrations,
     DiffusionDecoder,
-    FastName,
     FastTokens,
     Protocol,
     Questions,
     Recipe,
     TableName,
-    TaskName,
 )
+from vlm4vla.demonstration_settings import Demonstrations
+from vlm4vla.extension_settings import FromExtension
 from vlm4vla.fields import Name, Positive, Strict
 from vlm4vla.head_settings import HeadSettings
+from vlm4vla.public_set_settings import PublicSource
 from vlm4vla.training_settings import Training
 
 
@@ -36,7 +36,7 @@ class QuestionsSettings(Strict):
     image_size: Positive
 
 
-class BackboneSettings(Strict):
+class BackboneSettings(FromExtension):
     name: Name
     backbone: Backbone
     recipe: Recipe | None
@@ -49,12 +49,17 @@ class CapabilitySettings(Strict):
     capability: Capability
 
 
-class AuxiliaryDataSettings(Strict):
-    task: TaskName
+class AuxiliaryDataSettings(FromExtension):
+    """`public`: the set, or sets, whose questions stand in place of generated ones."""
+
+    LATER: ClassVar[frozenset[str]] = FromExtension.LATER | {"public"}
+
+    task: Name
     train_pictures: Positive
     held_out_pictures: Positive
     image_size: Positive
     seed: int
+    public: PublicSource | None = None
 
 
 class FastDataSettings(Strict):
@@ -65,7 +70,7 @@ class FastDataSettings(Strict):
 
 class AuxiliarySettings(Strict):
     name: Name  # of the backbone
-    task: TaskName | FastName
+    task: Name
     training: Training | None  # None where a checkpoint stands in its place
     checkpoint: str | None = None
     revision: str | None = None
@@ -75,18 +80,18 @@ class AuxiliarySettings(Strict):
     seed: int
 
 
-class DemonstrationsSettings(Strict):
-    benchmark: Benchmark
+class DemonstrationsSettings(FromExtension):
+    benchmark: Name
     demonstrations: Demonstrations
     image_size: Positive
-    max_steps: Positive
+    max_steps: Positive | None = None  # of the scripted expert; a data set has none
 
 
 class VlaSettings(Strict):
     backbone: Name
     auxiliary: Name = "none"
     variant: Name
-    benchmark: Benchmark
+    benchmark: Name
     seed: int
     freeze: Literal["none", "vision", "embedding"]
     initial_weights: Literal["backbone", "random"]
@@ -94,6 +99,7 @@ class VlaSettings(Strict):
     normalisation: Literal["range", "quantile"]
     shift: int
     colour_jitter: float
+    augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)
     head: HeadSettings
     training: Training
 
@@ -127,25 +133,27 @@ class CellSettings(Strict):
     model: Name
     auxiliary: Name
     variant: Name
-    benchmark: Benchmark
+    benchmark: Name
 
 
-class RolloutSettings(Strict):
+class RolloutSettings(FromExtension):
     policy: Literal["vla", "random", "expert"]
     backbone: Name  # "random" or "expert" for the floor and the ceiling
     auxiliary: Name = "none"
     variant: Name
-    benchmark: Benchmark
+    benchmark: Name
     seed: int
     evaluation: Protocol
     image_size: Positive
     study: Name
     scale: str
+    # of an evaluation on a simulator: the part that is rolled out, None for all of them
+    shard: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class FilmsSettings(Strict):
     """Whose films the report shows, in its order: backbones, expert VLAs, floor and ceiling."""
 
     scale: str
-    benchmarks: list[Benchmark]
+    benchmarks: list[Name]
     models: list[Name]

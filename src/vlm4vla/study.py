@@ -6,14 +6,16 @@ Snakemake's wildcards, or a `Run`: anything with the attributes they read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from vlm4vla import capability_plan
 from vlm4vla.artefacts import canonical_json
 from vlm4vla.config import FINE_TUNED, AuxiliaryTask, Cells, Config, FastName
+from vlm4vla.extensions import hash_of
 from vlm4vla.published_study import outputs as published_study
 from vlm4vla.report.entries import entry
 from vlm4vla.report.outputs import CONFIG, SUMMARY, TABLES, film_outputs, outputs
@@ -32,6 +34,7 @@ from vlm4vla.settings import (
     TableSettings,
     VlaSettings,
 )
+from vlm4vla.simulators.episodes import shards
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
 EXPERT_VARIANT = "full"  # expert VLAs are fully trained
@@ -123,12 +126,60 @@ class Study:
         return [(vlm, auxiliary) for vlm in cells.backbones for auxiliary in cells.auxiliaries[vlm]]
 
     def references(self, table: str) -> list[Run]:
-        """Floor and ceiling of every benchmark of `table`."""
+        """Floor and ceiling of every benchmark of `table`; on real simulators no script can do the tasks."""
         return [
             Run(policy, "none", "full", benchmark, 0)
             for benchmark in self.cells_of(table).benchmarks
-            for policy in REFERENCES
+            for policy in (REFERENCES if self.is_embedded(benchmark) else REFERENCES[:1])
         ]
+
+    # Real simulators -----------------------------------------------------------------------------
+
+    def is_embedded(self, benchmark: str) -> bool:
+        """Whether `benchmark` is evaluated here, not on a simulator through vla-eval."""
+        return self.config.benchmarks[benchmark].evaluation.simulator is None
+
+    def embedded_benchmarks(self) -> list[str]:
+        return [name for name in self.config.benchmarks if self.is_embedded(name)]
+
+    def simulator_benchmarks(self) -> list[str]:
+        return [name for name in self.config.benchmarks if not self.is_embedded(name)]
+
+    def is_served_by_others(self, run: Any) -> bool:
+        """Whether a server of others answers for `run`, so that nothing is trained for it."""
+        simulator = self.config.benchmarks[run.benchmark].evaluation.simulator
+        return simulator is not None and run.vlm in simulator.policies
+
+    def served_vla(self, wildcards: Any) -> list[str]:
+        """The policy that an evaluation on a simulator serves, if it is one of ours."""
+        if wildcards.vlm in REFERENCES or self.is_served_by_others(wildcards):
+            return []
+        return [self.vla_path(Run(*(getattr(wildcards, field.name) for field in fields(Run))))]
+
+    def served_demonstrations(self, wildcards: Any) -> list[str]:
+        """The demonstrations within whose bounds random actions stay."""
+        return [self.demonstrations_path(wildcards.benchmark)] if wildcards.vlm in REFERENCES else []
+
+    def served_options(self, wildcards: Any) -> list[str]:
+        """Options of the command `rollout` for both."""
+        named = (
+            ("vla", self.served_vla(wildcards)),
+            ("demonstrations", self.served_demonstrations(wildcards)),
+        )
+        return [
+            word for name, paths in named for path in paths for word in (f"--{name}", str(Path(path).parent))
+        ]
+
+    def shard_paths(self, wildcards: Any) -> list[str]:
+        """Episode tables of the parts of an evaluation on a simulator."""
+        key = Run(*(getattr(wildcards, field.name) for field in fields(Run))).key
+        count = shards(self.config.benchmarks[wildcards.benchmark].evaluation)
+        return [f"{self.root}/rollouts/{key}/shards/{n}/episodes.parquet" for n in range(count)]
+
+    def shard_processes(self, wildcards: Any) -> int:
+        """Simulators that a part's job runs."""
+        simulator = self.config.benchmarks[wildcards.benchmark].evaluation.simulator
+        return simulator.runs.processes if simulator else 1
 
     # Files ---------------------------------------------------------------------------------------
 
@@ -224,12 +275,14 @@ class Study:
 
     def table_capability(self, table: str) -> list[str]:
         """Capability scores that `table` is made of; beside a fine-tuned VLM's stands its backbone's."""
-        if table == "correlation":
-            return [self.capability_path(vlm) for vlm in self.cells_of(table).backbones]
-        if table not in FINE_TUNED:
-            return []
+        return [self.capability_path(*v) for v in capability_plan.measured(self.config, self.scored(table))]
+
+    def scored(self, table: str) -> list[tuple[str, str]]:
+        """(backbone, auxiliary) of every VLM whose capability `table` shows."""
         bases = [(vlm, "none") for vlm in self.cells_of(table).backbones]
-        return [self.capability_path(*vlm) for vlm in dict.fromkeys([*bases, *self.vlms(table)])]
+        if table in FINE_TUNED:
+            return list(dict.fromkeys([*bases, *self.vlms(table)]))
+        return bases if table == "correlation" else []
 
     def table_auxiliary(self, table: str) -> list[str]:
         """Fine-tuned VLMs of `table`: beside each lies its task's own score, before and after."""
@@ -302,7 +355,8 @@ class Study:
         """Capability before and after fine-tuning."""
         tuned = self.cell_auxiliary(wildcards)
         names = ("none", wildcards.auxiliary) if tuned else ()
-        return [self.capability_path(wildcards.vlm, name) for name in names]
+        vlms = capability_plan.measured(self.config, [(wildcards.vlm, name) for name in names])
+        return [self.capability_path(*vlm) for vlm in vlms]
 
     def cell_settings(self, wildcards: Any) -> str:
         return settings_json(
@@ -338,12 +392,13 @@ class Study:
                 if task != "none":
                     data = self.auxiliary_data_path("fast" if task in FAST else task)
                     files += [data, self.auxiliary_path(vlm, task)]
-            files += [self.vla_path(run) for run in self.cells(table)]
+            files += [self.vla_path(run) for run in self.cells(table) if not self.is_served_by_others(run)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
         files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return list(dict.fromkeys(files))
 
     # Settings: the JSON that a stage's command takes, and nothing that the stage does not depend on -
+    # A user's own file is in the settings of the stages that meet it first; the others follow from them.
 
     def questions_settings(self, wildcards: Any = None) -> str:
         return settings_json(
@@ -356,6 +411,7 @@ class Study:
         recipe = pretraining.recipes[backbone.pretraining] if backbone.pretraining else None
         return settings_json(
             BackboneSettings(
+                extension=hash_of("family", backbone.family),
                 name=wildcards.vlm,
                 backbone=backbone,
                 recipe=recipe,
@@ -369,11 +425,13 @@ class Study:
         auxiliary = self.config.auxiliary
         return settings_json(
             AuxiliaryDataSettings(
+                extension=hash_of("auxiliary task", wildcards.task),
                 task=wildcards.task,
                 train_pictures=auxiliary.train_pictures,
                 held_out_pictures=auxiliary.held_out_pictures,
                 image_size=self.config.image_size,
                 seed=auxiliary.seed,
+                public=auxiliary.tasks[wildcards.task].public(wildcards.task),
             )
         )
 
@@ -397,7 +455,7 @@ class Study:
                 task=wildcards.task,
                 training=None if own.checkpoint else own.training or auxiliary.training,
                 checkpoint=own.checkpoint,
-                revision=own.revision,
+                revision=own.revision if own.checkpoint else None,
                 decoder=own.decoder,
                 questions=auxiliary.questions,
                 image_size=self.config.image_size,
@@ -406,16 +464,35 @@ class Study:
         )
 
     def capability_settings(self, wildcards: Any = None) -> str:
-        return settings_json(CapabilitySettings(capability=self.config.capability))
+        return settings_json(CapabilitySettings(capability=self.config.capability.embedded()))
+
+    @property
+    def capability_rules(self) -> str:
+        """The rules that make capability scores, by where these come from."""
+        return capability_plan.RULES[self.config.capability.source]
+
+    def lmms_eval_settings(self, wildcards: Any) -> str:
+        vlm = (wildcards.vlm, wildcards.auxiliary)
+        return settings_json(capability_plan.lmms_eval_settings(self.config, vlm))
+
+    def lmms_eval_results(self, wildcards: Any) -> list[str]:
+        """The result file that is read in place of a run, if there is one."""
+        file = capability_plan.results_file(self.config, (wildcards.vlm, wildcards.auxiliary))
+        return [] if file is None else [str(Path(file).expanduser())]
+
+    def scores_settings(self, wildcards: Any) -> str:
+        vlm = (wildcards.vlm, wildcards.auxiliary)
+        return settings_json(capability_plan.scores_settings(self.config, vlm))
 
     def demonstrations_settings(self, wildcards: Any) -> str:
         benchmark = self.config.benchmarks[wildcards.benchmark]
         return settings_json(
             DemonstrationsSettings(
+                extension=hash_of("benchmark", wildcards.benchmark),
                 benchmark=wildcards.benchmark,
-                demonstrations=benchmark.demonstrations,
+                demonstrations=benchmark.demonstrations.without_recording(),
                 image_size=self.config.image_size,
-                max_steps=benchmark.evaluation.max_steps,
+                max_steps=None if benchmark.demonstrations.dataset else benchmark.evaluation.max_steps,
             )
         )
 
@@ -440,6 +517,7 @@ class Study:
                 normalisation=benchmark.normalisation,
                 shift=benchmark.shift,
                 colour_jitter=benchmark.colour_jitter,
+                augmentation=benchmark.augmentation,
                 head=expert.head if expert else self.config.head,
                 training=(expert and expert.training) or self.training(wildcards.variant),
             )
@@ -452,6 +530,7 @@ class Study:
             evaluation = evaluation.model_copy(update={"execution_horizon": expert.execution_horizon})
         return settings_json(
             RolloutSettings(
+                extension=hash_of("benchmark", wildcards.benchmark),
                 policy=wildcards.vlm if wildcards.vlm in REFERENCES else "vla",
                 backbone=wildcards.vlm,
                 auxiliary=wildcards.auxiliary,
@@ -462,6 +541,7 @@ class Study:
                 image_size=self.config.image_size,
                 study=self.config.study,
                 scale=self.config.scale,
+                shard=getattr(wildcards, "shard", None),
             )
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import os
 import shutil
 import sys
@@ -9,25 +12,53 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlm4vla import extensions
 from vlm4vla.artefacts import UserError
-from vlm4vla.preflight import open_study, release_stale_lock
+from vlm4vla.config import load_config
+from vlm4vla.preflight import open_study
+from vlm4vla.run_lock import claim, release_stale_lock
+from vlm4vla.simulators.check import check_simulators_installed
+from vlm4vla.slurm_job import restore_nodes
 from vlm4vla.study import Study
 
 
-def requested_targets() -> list[str]:
-    """Targets on the command line; Snakemake itself knows them only after it has read the Snakefile."""
+def command_line() -> argparse.Namespace | None:
+    """Snakemake's arguments, None without its command; Snakemake gives them to no Snakefile."""
     from snakemake.cli import parse_args
 
     if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
-        return []
-    _, arguments = parse_args(sys.argv[1:])
-    return [str(target) for target in arguments.targets]
+        return None
+    with contextlib.redirect_stderr(io.StringIO()):  # which profile is used has been told once
+        return parse_args(sys.argv[1:])[1]
+
+
+def is_job(arguments: argparse.Namespace | None) -> bool:
+    """Whether this Snakemake is a job of another: a cluster's job is a Snakemake that runs one rule."""
+    from snakemake_interface_executor_plugins.settings import ExecMode
+
+    return arguments is not None and arguments.mode != ExecMode.DEFAULT
+
+
+def is_dry_run() -> bool:
+    """Whether Snakemake was asked only to say what it would do."""
+    return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
 
 
 def begin(config: Mapping[str, Any]) -> Study:
-    """Check everything and return the study; a user's mistake ends Snakemake with its lines and status 1."""
+    """Check everything and return the study; a user's mistake ends Snakemake with its lines and status 1.
+
+    A job's run has been checked where it was started. The job's machine may see no process of that run, so it
+    must not take the run's lock for a stale one.
+    """
+    arguments = command_line()
     try:
-        study = open_study(config, requested_targets())
+        if is_job(arguments):
+            study = Study(load_config(config))
+        else:
+            targets = map(str, arguments.targets) if arguments is not None else ()
+            study = open_study(config, targets)
+            if not is_dry_run():
+                check_simulators_installed(study.config)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
@@ -35,9 +66,14 @@ def begin(config: Mapping[str, Any]) -> Study:
         sys.stderr.flush()
         # Snakemake answers any exception, SystemExit too, with a traceback of the Snakefile.
         os._exit(1)
+    extensions.share()  # jobs run them where they need them
     # Jobs find the package's command although nobody has activated the environment.
     if shutil.which("vlm4vla") is None:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    if is_job(arguments):
+        restore_nodes()
+        return study
     if release_stale_lock(Path.cwd()):
         print("The last run was killed: its lock is removed, and what it left is resumed.", file=sys.stderr)
+    claim(Path.cwd())
     return study

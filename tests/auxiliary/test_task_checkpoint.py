@@ -6,14 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 import yaml
 
 from vlm4vla.artefacts import UserError, write_json
 from vlm4vla.auxiliary import data_stage, stage
-from vlm4vla.backbones import build, load
+from vlm4vla.backbones import build, hub, load
 from vlm4vla.backbones.vocabulary import has_word_tokens
 from vlm4vla.config import Backbone, TinySize, load_config
 from vlm4vla.preflight import open_study
@@ -98,11 +97,11 @@ def test_another_family_is_refused_before_work(tmp_path, taught, data):
 def test_a_hub_name_is_fetched_at_its_revision(tmp_path, base, taught, data, monkeypatch):
     asked = []
 
-    def download(name, revision, allow_patterns):
+    def fetch(name, revision, patterns, key):
         asked.append((name, revision))
-        return str(taught)
+        return taught
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(hub, "fetch", fetch)
     stage.run(settings("lab/taught", revision="0123abc"), backbone=base, data=data, output=tmp_path)
     assert asked == [("lab/taught", "0123abc")]
     assert (tmp_path / "model.safetensors").read_bytes() == (taught / "model.safetensors").read_bytes()

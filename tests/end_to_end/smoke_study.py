@@ -18,12 +18,14 @@ REPOSITORY = Path(__file__).parents[2]
 LAYER = "workflow/scales/smoke.yaml"
 
 
-def snakemake(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    """Run the workflow that lies in `folder`, with the options of the Makefile."""
+def snakemake(
+    *arguments: str, folder: Path, layers: tuple[str, ...] = (LAYER,)
+) -> subprocess.CompletedProcess:
+    """Run the workflow that lies in `folder`, with the options of the Makefile; `layers` over config.yaml."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     options = ("--rerun-incomplete", "--keep-going", "--scheduler", "greedy", "--logger", "study")
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments, *options, "--configfile", LAYER],
+        [sys.executable, "-m", "snakemake", *arguments, *options, "--configfile", *layers],
         cwd=folder,
         env=os.environ | {"PATH": path},
         capture_output=True,

@@ -11,11 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from vlm4vla import cli
+from vlm4vla import cli, extensions
 from vlm4vla.provenance.results_folder import Results
 from vlm4vla.provenance.trace import trace
 
 REPOSITORY = Path(__file__).parents[2]
+TASK = """from vlm4vla.auxiliary.task import Task
+from vlm4vla.extensions import auxiliary_task
+
+@auxiliary_task
+class Mine(Task):
+    name = "{name}"
+
+    def pictures(self, split, count, seed, image_size):
+        return iter(())
+"""
 
 
 @pytest.fixture
@@ -103,6 +113,22 @@ def test_same_bytes_every_time(packed, traced):
         path.touch()
     assert cli.main(["pack", str(traced), "--output", "again.zip"]) == 0
     assert Path("again.zip").read_bytes() == packed.read_bytes()
+
+
+def test_a_users_own_files_are_packed(packed, traced, tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(extensions, "_active", None)
+    outside = tmp_path_factory.mktemp("elsewhere") / "theirs.py"
+    Path("mine").mkdir()
+    for path, name in ((Path("mine/task.py"), "mine"), (outside, "theirs")):
+        path.write_text(TASK.format(name=name))
+    with Path("config.yaml").open("a") as config:
+        config.write(f"extensions: [mine/task.py, {outside}]\n")
+    assert cli.main(["pack", str(traced), "--output", "own.zip"]) == 0
+    entities = graph(Path("own.zip"))
+    assert {"mine/task.py", "extensions/1/theirs.py"} <= set(entities) - set(graph(packed))
+    with zipfile.ZipFile("own.zip") as archive:
+        assert archive.read("extensions/1/theirs.py") == outside.read_bytes()
+    assert {"@id": "mine/task.py"} in entities["#run"]["object"]
 
 
 def test_weights_on_demand(packed, traced):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import traced_study
 from traced_study import write_traced
 
 from vlm4vla import cli
@@ -31,6 +32,16 @@ def test_every_number_is_computed_again(traced):
             found = trace(results, "freeze", words[0], f"{words[1]}:{number}")
             assert found["value"] == row[number] and found["equals_table"] and found["equals_csv"]
             assert found["problems"] == []
+
+
+def test_a_benchmark_of_the_users_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(traced_study, "BENCHMARKS", ["push-button"])
+    results = Results(write_traced(Path("results/embedded")))
+    for number in ("value", "ci_low", "difference", "p_value"):
+        words = "kosmos-2/freeze-vision", f"push-button:success_rate:{number}"
+        found = trace(results, "freeze", *words)
+        assert found["equals_table"] and found["problems"] == []
 
 
 def test_value_is_the_mean_of_the_file_it_names(traced):

@@ -71,7 +71,8 @@ def write_traced(root: Path, seeds: tuple[int, ...] = (0,), skill: float = 0.7) 
 def _table(root: Path, paths: list[Path], seeds: tuple[int, ...]) -> None:
     records = read_episodes(paths)
     cells = [(m, v, b) for b in BENCHMARKS for m in MODELS for v in VARIANTS]
-    metrics = {"calvin": ["average_length", "success_at_1"], "bridge": ["success_rate"]}
+    chains = ["average_length", "success_at_1"]
+    metrics = {name: chains if name == "calvin" else ["success_rate"] for name in BENCHMARKS}
     rows, gaps = measure(records, cells, metrics, Published({}, {}), "embedded")
     add_contrasts(rows, records, first=None, second="full")
     settings = {

@@ -74,7 +74,7 @@ def episodes(
             "initial_state": np.arange(count) // 4,
             "rollout_seed": 5,
             "checkpoint": f"{model}-{variant}-{benchmark}-{seed}",
-            "execution_horizon": {"calvin": 10, "bridge": 2, "libero-10": 4}[benchmark],
+            "execution_horizon": {"calvin": 10, "bridge": 2, "libero-10": 4}.get(benchmark, 2),
             "max_steps": 60,
             "steps": 30,
             "success": success,

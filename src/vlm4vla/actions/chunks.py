@@ -22,8 +22,17 @@ def indexed_chunks(
     `actions` (N, D), `episode_index` (N,) non-decreasing. Returns (N, chunk, D) and mask (N, chunk); no chunk
     reaches into the next episode.
     """
-    count = len(actions)
     last = np.searchsorted(episode_index, episode_index, side="right") - 1  # (N,) last frame of own episode
-    wanted = np.arange(count)[:, None] + np.arange(chunk)[None, :]  # (N, chunk)
+    return chunks_at(actions, np.arange(len(actions)), last, chunk)
+
+
+def chunks_at(
+    actions: np.ndarray, frames: np.ndarray, last: np.ndarray, chunk: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chunks that begin at `frames` (B,) of `actions` (N, D); `last` (B,): last frame of each one's episode.
+
+    Returns (B, chunk, D) and mask (B, chunk). Only those rows are read.
+    """
+    wanted = frames[:, None] + np.arange(chunk)[None, :]  # (B, chunk)
     mask = (wanted <= last[:, None]).astype(np.float32)
     return actions[np.minimum(wanted, last[:, None])], mask

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vlm4vla import extensions
+
 ACTION_SIZE = 7
 POSE_SIZE = 6
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -45,8 +47,11 @@ GRIPPERS: dict[str, Gripper] = {
 
 
 def gripper(benchmark: str) -> Gripper:
-    """The gripper convention of `benchmark`; KeyError names the known ones."""
-    try:
+    """The gripper convention of `benchmark`, built in or of the user's own; KeyError names the known ones."""
+    if benchmark in GRIPPERS:
         return GRIPPERS[benchmark]
-    except KeyError:
-        raise KeyError(f"no gripper convention for {benchmark!r}; known: {', '.join(GRIPPERS)}") from None
+    own = extensions.find("benchmark", benchmark)
+    if own is None:
+        known = ", ".join([*GRIPPERS, *extensions.names("benchmark")])
+        raise KeyError(f"no gripper convention for {benchmark!r}; known: {known}")
+    return own.gripper

@@ -117,7 +117,9 @@ def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
         raise UserError(f"{name}: episode {row['episode']} is there twice: give each rollout's records once")
     for by, column in (
         (RUN, "checkpoint"),
-        *((["benchmark"], key) for key in ("execution_horizon", "max_steps", "protocol")),
+        (["benchmark"], "execution_horizon"),
+        (["benchmark", "task"], "max_steps"),  # SimplerEnv's tasks differ
+        (["benchmark"], "protocol"),
     ):
         # a protocol's words hold the horizon
         own = column in ("execution_horizon", "protocol") and len(experts) > 0
@@ -125,8 +127,9 @@ def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
         for key, values in bound.groupby(by)[column]:
             found = sorted(set(values))
             if len(found) > 1:
+                where = key if by == RUN else key[:1]
                 raise UserError(
-                    f"{'/'.join(map(str, key))}: {column} is mixed ({', '.join(map(str, found))}): "
+                    f"{'/'.join(map(str, where))}: {column} is mixed ({', '.join(map(str, found))}): "
                     "roll out again with one, or make a table of each"
                 )
 

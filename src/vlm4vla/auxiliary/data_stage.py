@@ -7,13 +7,23 @@ from pathlib import Path
 from vlm4vla.artefacts import Provenance
 from vlm4vla.auxiliary import get_task
 from vlm4vla.data.dense import write_dense
+from vlm4vla.data.picture_questions import INFO
 from vlm4vla.settings import AuxiliaryDataSettings
 from vlm4vla.simulation.classes import PALETTE
 from vlm4vla.simulation.questions_writer import write_split
 
 
 def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
-    """Make `train/` and `held_out/` in `output`, and for a task with dense maps dense.json."""
+    """Make `train/` and `held_out/` in `output`, and for a task with dense maps dense.json.
+
+    Of generated pictures, or of the public sets that the settings name.
+    """
+    if settings.public is not None:
+        from vlm4vla.auxiliary.public import writer
+
+        writer.run(settings, output=output)
+        return
+    (output / INFO).unlink(missing_ok=True)  # of public sets that other settings asked for
     provenance = Provenance("auxiliary-data", settings.model_dump(mode="json"), {}, settings.seed)
     task = get_task(settings.task)
     hashes = {}

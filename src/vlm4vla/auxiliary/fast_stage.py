@@ -12,7 +12,9 @@ from vlm4vla.actions.fast import UNIVERSAL_FILES, FastTokenizer, check_universal
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import Provenance, UserError, write_json
 from vlm4vla.auxiliary.injection import SET, TOKENIZER, write_tokens
-from vlm4vla.data.lerobot import Demonstrations, read
+from vlm4vla.data.demonstrations import open_demonstrations
+from vlm4vla.data.frame_index import FrameIndex, FramePictures
+from vlm4vla.data.lerobot import Demonstrations
 from vlm4vla.settings import FastDataSettings
 from vlm4vla.simulation.questions import Picture, Statement
 from vlm4vla.simulation.questions_writer import write_split
@@ -29,7 +31,7 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
         check_universal(universal)
         inputs |= {name: universal / name for name in UNIVERSAL_FILES}
     provenance = Provenance("fast-data", settings.model_dump(mode="json"), inputs, fast.seed)
-    frames = read(demonstrations)
+    frames = open_demonstrations(demonstrations)
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, fast.benchmark)
     chunks = normalised_chunks(frames, statistics, settings.chunk)
     held_out = frames.episode_index % HELD_OUT_EPISODES == HELD_OUT_EPISODES - 1
@@ -55,7 +57,7 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
     provenance.write(output / "provenance.json", files=hashes)
 
 
-def normalised_chunks(frames: Demonstrations, statistics: Statistics, chunk: int) -> np.ndarray:
+def normalised_chunks(frames: Demonstrations | FrameIndex, statistics: Statistics, chunk: int) -> np.ndarray:
     """(N, chunk, 7) in [-1, 1]: pose, and the gripper as -1 or 1; an episode's last action is repeated."""
     actions, _ = indexed_chunks(frames.actions, frames.episode_index, chunk)
     pose, gripper = statistics.normalise(actions)
@@ -78,7 +80,10 @@ def report(
     }
 
 
-def _pictures(frames: Demonstrations, ids: list[list[int]], numbers: np.ndarray) -> Iterator[Picture]:
-    for number in numbers:
+def _pictures(
+    frames: Demonstrations | FrameIndex, ids: list[list[int]], numbers: np.ndarray
+) -> Iterator[Picture]:
+    picture = FramePictures(frames).picture if isinstance(frames, FrameIndex) else frames.images.__getitem__
+    for number in map(int, numbers):
         instruction = frames.tasks[frames.task_index[number]]
-        yield Picture(frames.images[number], {}, [Statement(SET, instruction, write_tokens(ids[number]))])
+        yield Picture(picture(number), {}, [Statement(SET, instruction, write_tokens(ids[number]))])

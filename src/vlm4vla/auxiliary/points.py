@@ -48,11 +48,15 @@ def point_fault(text: str) -> str | None:
 
 
 def points_score(answer: str, truth: str) -> float:
-    """F1 of the answer's points.
+    """F1 of the answer's points."""
+    return f1(read_points(answer), read_points(truth))
+
+
+def f1(given: Sequence[Sequence[float]], wanted: Sequence[Sequence[float]]) -> float:
+    """F1 of points (column, row) in 0..1.
 
     A point is a hit when it is `NEAR` a true one that no other point has taken.
     """
-    given, wanted = read_points(answer), read_points(truth)
     if not given or not wanted:
         return float(given == wanted)
     pairs = sorted(

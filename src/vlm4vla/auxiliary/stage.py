@@ -14,6 +14,7 @@ from vlm4vla.auxiliary import get_task
 from vlm4vla.auxiliary.task import Task
 from vlm4vla.data.questions import TRAIN, read_questions
 from vlm4vla.settings import AuxiliarySettings
+from vlm4vla.training.processes import is_main
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
@@ -24,12 +25,14 @@ SCORE = "score.json"
 def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path) -> None:
     """Write the backbone that knows the task, a Hugging Face folder, and `score.json` to `output`.
 
-    A training that was killed goes on. Raises UserError, before training starts, for data of another picture
-    size, for what the task's lesson refuses, and for a checkpoint of another family than the backbone's.
+    A training that was killed goes on. Where it has several processes, each of them calls this, and the main
+    one writes. Raises UserError, before training starts, for data of another picture size, for what the
+    task's lesson refuses, and for a checkpoint of another family than the backbone's.
     """
     inputs = {"backbone": backbone / "provenance.json", "data": data / "provenance.json"}
     provenance = Provenance("auxiliary", settings.model_dump(mode="json"), inputs, settings.seed)
-    (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
+    if is_main():
+        (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
     task = get_task(settings.task, data)
     size = read_questions(data, TRAIN).image_size
     if size != settings.image_size:
@@ -46,6 +49,8 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
         _fine_tune(settings, task, loaded, data, output, inputs)
     else:
         _take(settings, task, loaded, data, output)
+    if not is_main():
+        return
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
@@ -62,13 +67,13 @@ def _fine_tune(
     from vlm4vla.backbones.vocabulary import keep_words_before
     from vlm4vla.training.loop import train
 
-    if not task.words_stay:
+    if not task.words_stay and is_main():
         keep_words_before(loaded, output)
     lesson = task.lesson(settings, data, loaded)
     for module in loaded.vision_encoder() if task.freeze == "vision" else ():
         module.requires_grad_(False)
     loaded.model.eval()
-    before = lesson.score()
+    before = lesson.score() if is_main() else {}
     train(
         lesson.objective(),
         lesson.samples(),
@@ -81,6 +86,8 @@ def _fine_tune(
         },
         title=f"auxiliary {settings.name} {settings.task}",
     )
+    if not is_main():
+        return
     lesson.backbone.save(output)
     write_json(output / SCORE, {"before": before, "after": lesson.score()})
     lesson.show(output)

@@ -1,4 +1,5 @@
-"""Vision-language backbones: one adapter file a transformers family, behind one interface.
+"""Vision-language backbones: one adapter file a transformers family, behind one interface. A family may also
+come from a file of the user's own (vlm4vla.extensions).
 
 Importing this package is cheap; torch and transformers are loaded by `build` and `load`.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vlm4vla import extensions
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
@@ -25,6 +28,17 @@ FAMILIES: dict[str, str] = {
 }
 # Families whose text model no expert head can read: it has no rotary positions and another call.
 NOT_READ = ("kosmos-2",)
+
+
+def families() -> list[str]:
+    """What `family` may be: the built-in ones, then those of the user's own."""
+    return [*FAMILIES, *extensions.names("family")]
+
+
+def is_read(family: str) -> bool:
+    """Whether expert heads can read the family's language model."""
+    own = extensions.find("family", family) if family not in FAMILIES else None
+    return family not in NOT_READ if own is None else own.is_read
 
 
 def build(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:

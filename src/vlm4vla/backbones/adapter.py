@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from vlm4vla.backbones.padding_free import is_padding_free, packed
 from vlm4vla.config import TinySize
 
 INSTRUCTION = "What action should the robotic arm take to"  # the study's prompt for chat families
@@ -30,11 +31,14 @@ TINY_POSITIONS = 512  # tokens a tiny backbone can read
 class Adapter(ABC):
     """One family. Subclasses hold no weights: methods get the model."""
 
-    family: ClassVar[str]  # key of backbones.FAMILIES
+    family: ClassVar[str]  # key of backbones.FAMILIES, or a registered one (vlm4vla.extensions)
     model_type: ClassVar[str]  # transformers' name
     end: ClassVar[str]  # token that ends an answer
     phrases: ClassVar[tuple[str, ...]]  # special tokens and whole template phrases of a tiny tokenizer
     attention: ClassVar[str | dict[str, str]] = "sdpa"  # transformers' attn_implementation
+    plainly_causal: ClassVar[bool] = False  # whether no token sees a later one, not even in a picture
+    image_options: ClassVar[dict[str, Any]] = {}  # of the image processor's call, over those of its folder
+    is_read: ClassVar[bool] = True  # whether expert heads can read a registered family's language model
 
     def __init__(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, image_size: int):
         self.config = config
@@ -74,6 +78,10 @@ class Adapter(ABC):
         """Ids of a piece of text; the family's own special tokens are written out, none are added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def end_id(self) -> int:
+        """Id of the token that ends an answer."""
+        return self.tokenizer.convert_tokens_to_ids(self.end)
+
     # Batches ------------------------------------------------------------------------------------------
 
     def positions(self, length: int) -> Tensor:
@@ -83,6 +91,15 @@ class Adapter(ABC):
     def pixels(self, pixels: Tensor) -> Tensor:
         """The model's `pixel_values` from normalised pixels (B, 3, H, W) float32."""
         return pixels
+
+    def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
+        """Raise ValueError where the image processor made more or fewer tokens of `images` (B, H, W, 3) than
+        `image_tokens` for each."""
+        if len(pixel_values) != len(images):
+            raise ValueError(
+                f"the image processor made {len(pixel_values)} pictures of {len(images)}: switch off cutting "
+                "pictures into tiles in its preprocessor_config.json"
+            )
 
     def vision_inputs(self, batch: int) -> dict[str, Any]:
         """Vision inputs beside `pixel_values` for `batch` pictures."""
@@ -118,6 +135,8 @@ class Adapter(ABC):
         Calls the model without its output layer, so no logits over the vocabulary exist. T may come back
         shorter, cut on the left (last_position.py).
         """
+        if is_padding_free(model):
+            return packed(model.model, embeddings, inputs)
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     def text_model(self, model: PreTrainedModel) -> PreTrainedModel:

@@ -16,6 +16,7 @@ class ChatML(Adapter):
     """ChatML turns around one picture; subclasses name the tags around it."""
 
     end = END
+    plainly_causal = True
     image_open: ClassVar[str]
     image_token: ClassVar[str]
     image_close: ClassVar[str]

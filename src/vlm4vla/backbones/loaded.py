@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.last_position import last_position_only
+from vlm4vla.backbones.padding_free import is_padding_free
 from vlm4vla.backbones.patch_embedding import use_matrix_products
 
 logging.disable_progress_bar()  # a stage prints its own progress
@@ -40,7 +41,7 @@ class LoadedBackbone:
         self.adapter = adapter
         self.image_size = adapter.image_size
         self.hidden_size: int = model.config.get_text_config().hidden_size
-        self.end_id: int = tokenizer.convert_tokens_to_ids(adapter.end)
+        self.end_id: int = adapter.end_id()
         self._prompts: dict[str, list[int]] = {}
         self._positions = adapter.positions(64)
         mean, std = (
@@ -108,8 +109,11 @@ class LoadedBackbone:
             pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
             pixel_values = self.adapter.pixels(pixels.mul_(self._gain).add_(self._offset))
         else:
-            processed = self.image_processor(images=list(images.numpy()), return_tensors="pt")
+            processed = self.image_processor(
+                images=list(images.numpy()), return_tensors="pt", **self.adapter.image_options
+            )
             pixel_values = processed["pixel_values"]
+            self.adapter.check_pixels(pixel_values, images)
         return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
 
     def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:
@@ -154,7 +158,8 @@ class LoadedBackbone:
         """
         words = self.word_embedding()(batch["input_ids"])
         embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
-        with last_position_only(self.adapter.last_layer(self.model)):
+        spared = () if is_padding_free(self.model) else self.adapter.last_layer(self.model)
+        with last_position_only(spared):
             states = self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))
         return states[:, -1]
 

@@ -49,6 +49,9 @@ class PaliGemma(Adapter):
     def next_turn(self, text: str) -> str:
         return f"{text}\n"
 
+    def end_id(self) -> int:
+        return self.tokenizer.eos_token_id  # a tiny tokenizer calls it otherwise than Gemma's
+
     def positions(self, length: int) -> Tensor:
         return torch.arange(1, length + 1)
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbones import hub
 from vlm4vla.backbones.weights import family_of, weight_files
 
 PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # what a Hugging Face folder needs here
@@ -24,10 +25,11 @@ def place(
     """
     source = Path(checkpoint).expanduser()
     if not source.is_dir():
-        source = _download(checkpoint, revision, key)
+        source = hub.fetch(checkpoint, revision, PARTS, key)
     weight_files(source)
     check_family(source, family, key, whose)
     output.mkdir(parents=True, exist_ok=True)
+    _check_copies(source, output, key)
     for old in output.glob("*.safetensors*"):  # of other settings; it must not hide a missing file
         old.unlink()
     for pattern in PARTS:
@@ -42,6 +44,14 @@ def place(
                 shutil.copy2(file, target)
 
 
+def _check_copies(source: Path, output: Path, key: str) -> None:
+    """Refuse to copy what the disk of `output` has no room for; links on one disk need none."""
+    files = [file.resolve() for pattern in PARTS for file in source.glob(pattern)]
+    here = output.stat().st_dev
+    copied = sum(file.stat().st_size for file in files if file.stat().st_dev != here)
+    hub.check_room(output, copied, f"{key}.checkpoint: a copy of {source}", "move `results` to a larger one")
+
+
 def check_family(folder: Path, family: str, key: str, whose: str = "the family") -> None:
     """Refuse a Hugging Face folder of another family than `family`, from its config.json alone."""
     found = family_of(folder)
@@ -53,22 +63,3 @@ def check_family(folder: Path, family: str, key: str, whose: str = "the family")
         f"{key}.checkpoint: {folder} is a {found!r}, but {whose} is a {family!r}: write a checkpoint of "
         "that family, or ask for another backbone"
     )
-
-
-def _download(name: str, revision: str | None, key: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    if revision is None:
-        raise UserError(
-            f"{key}.checkpoint: {name!r} is no local folder, and a hub name needs its commit: write "
-            "`revision`, or the path of a folder"
-        )
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(PARTS)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{key}.checkpoint: {name!r} at {revision!r} cannot be downloaded ({reason}): check both, or "
-            "write the path of a folder"
-        ) from None

@@ -20,6 +20,7 @@ from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.chatml import ChatML
 from vlm4vla.backbones.packed_attention import use_packed_attention
+from vlm4vla.backbones.picture_size import STUDY_IMAGE_SIZE
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 
@@ -59,6 +60,16 @@ class Qwen(ChatML):
         patches = patches.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6)  # B, rows, columns, ..., C, 1, p, p
         patches = patches.expand(*patches.shape[:6], time, patch, patch)
         return patches.reshape(batch * self.grid**2, 3 * time * patch**2)
+
+    def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
+        """Qwen's processor keeps the size of a picture where it can; the grid here is that of one size."""
+        patches = len(pixel_values) // len(images)
+        if patches != self.grid**2:
+            height, width = images.shape[1:3]
+            raise ValueError(
+                f"pictures of {height}x{width} pixels become {patches} patches each, {self.grid**2} are "
+                f"expected: resize them to {STUDY_IMAGE_SIZE}x{STUDY_IMAGE_SIZE} first"
+            )
 
     def vision_inputs(self, batch: int) -> dict[str, Any]:
         """`image_grid_thw` (B, 3) and the index tensors of `batch` pictures."""

@@ -14,6 +14,8 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.backbones.qwen3_vl import Qwen3VL
 from vlm4vla.config import TinySize
 
+FEW = 16  # experts; the released model has 128, which transformers multiplies in groups
+
 
 class Qwen3VLMoe(Qwen3VL):
     family = model_type = "qwen3_vl_moe"
@@ -34,4 +36,5 @@ class Qwen3VLMoe(Qwen3VL):
 
     def prepare(self, model: PreTrainedModel) -> None:
         super().prepare(model)
-        model.set_experts_implementation("eager")  # few experts: one matrix product each beats gathering
+        if model.config.text_config.num_experts <= FEW:
+            model.set_experts_implementation("eager")  # one matrix product each beats gathering

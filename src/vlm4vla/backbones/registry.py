@@ -6,8 +6,9 @@ import importlib
 
 from transformers import PreTrainedConfig
 
+from vlm4vla import extensions
 from vlm4vla.artefacts import UserError
-from vlm4vla.backbones import FAMILIES
+from vlm4vla.backbones import FAMILIES, families
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.config import nearest
 
@@ -15,7 +16,10 @@ from vlm4vla.config import nearest
 def adapter_class(family: str) -> type[Adapter]:
     """The adapter of a family that config.yaml names; UserError when there is none."""
     if family not in FAMILIES:
-        raise UserError(f"backbones: unknown family {family!r}: " + nearest(family, FAMILIES))
+        own = extensions.find("family", family)
+        if own is None:
+            raise UserError(f"backbones: unknown family {family!r}: " + nearest(family, families()))
+        return own
     module, name = FAMILIES[family].split(":")
     return getattr(importlib.import_module(module), name)
 
@@ -26,7 +30,10 @@ def adapter_class_of(config: PreTrainedConfig, source: str) -> type[Adapter]:
         found = adapter_class(family)
         if found.serves(config):
             return found
+    for own in extensions.classes("family"):
+        if own.serves(config):
+            return own
     raise UserError(
         f"{source}: model_type {config.model_type!r} has no adapter: use a checkpoint of one of "
-        + ", ".join(FAMILIES)
+        + ", ".join(families())
     )

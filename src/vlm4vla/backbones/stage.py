@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from vlm4vla.artefacts import Provenance, UserError, file_hash
-from vlm4vla.backbones import build, load
+from vlm4vla.backbones import build
 from vlm4vla.backbones.placing import place
 from vlm4vla.settings import BackboneSettings
 
@@ -22,6 +22,8 @@ def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
     if settings.backbone.tiny is not None:
         _pretrain(settings, questions, output)
     else:
+        from vlm4vla.backbones.checkpoint import check_folder
+
         place(
             settings.backbone.checkpoint,
             settings.backbone.revision,
@@ -29,7 +31,7 @@ def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
             key=f"backbones.{settings.name}",
             family=settings.backbone.family,
         )
-        load(output)  # raises UserError when weights of a part are missing
+        check_folder(output)
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)
     for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):

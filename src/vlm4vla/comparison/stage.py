@@ -61,7 +61,7 @@ def build(first: str, second: str, compared: Compared) -> Table:
     for benchmark in dict.fromkeys(one.cell.benchmark for one in differences):
         here = [one for one in differences if one.cell.benchmark == benchmark]
         header = ["policy", "A", "B", "B minus A", "test", "p", "p after Holm"]
-        title = f"{names.BENCHMARKS[benchmark]}: {names.unit(here[0].metric)}"
+        title = f"{names.benchmark(benchmark)}: {names.unit(here[0].metric)}"
         blocks.append(Block(title, header, [_line(one) for one in here]))
     return Table(
         name="comparison",
@@ -101,7 +101,7 @@ def _verdicts(differences: Sequence[Difference]) -> list[str]:
 
 
 def _label(cell: Cell) -> str:
-    return f"{_policy(cell)} on {names.BENCHMARKS[cell.benchmark]}"
+    return f"{_policy(cell)} on {names.benchmark(cell.benchmark)}"
 
 
 def _policy(cell: Cell) -> str:

@@ -2,7 +2,8 @@
 
 Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): all frames in data/*/*.parquet, episodes
 in meta/episodes/*/*.parquet, instructions in meta/tasks.parquet, statistics in meta/stats.json, and
-meta/info.json that says what the columns are. Images are PNG bytes in the tables; videos are not read.
+meta/info.json that says what the columns are. `read` takes what fits into memory, with pictures as PNG bytes
+in the tables; data sets of other versions, sizes and with videos are indexed (frame_index.py).
 """
 
 from __future__ import annotations
@@ -72,14 +73,14 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
     Raises UserError when a file or column is missing, the action has another size, or a number is not finite.
     """
     folder = Path(folder)
-    info = _json(folder / "meta" / "info.json")
+    info = read_json(folder / "meta" / "info.json")
     if info.get("codebase_version") != VERSION:
         raise UserError(
             f"{folder}/meta/info.json: codebase_version is {info.get('codebase_version')!r}: "
             f"convert the data set to LeRobot {VERSION}"
         )
-    stats = _json(folder / "meta" / "stats.json")
-    files = sorted(folder.glob("data/*/*.parquet"))
+    stats = read_json(folder / "meta" / "stats.json")
+    files = tables(folder)
     if not files:
         raise UserError(f"{folder}/data: no parquet file: write a LeRobot {VERSION} data set there")
     for file in files:
@@ -96,7 +97,7 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
             f"{actions[row].tolist()}: mend or drop that episode"
         )
     index = {name: numbers(table[name]).astype(np.int64) for name in NEEDED[2:]}
-    tasks = _tasks(folder)
+    tasks = read_tasks(folder)
     if index["task_index"].min() < 0 or index["task_index"].max() >= len(tasks):
         raise UserError(
             f"{folder}/meta/tasks.parquet: has {len(tasks)} tasks, but a frame has task_index "
@@ -110,6 +111,11 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
         folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info,
         states=states, gripper_points=points,
     )  # fmt: skip
+
+
+def tables(folder: Path) -> list[Path]:
+    """The parquet files with the frames, in order; names with a dot are what a killed writer left."""
+    return sorted(file for file in folder.glob("data/*/*.parquet") if not file.name.startswith("."))
 
 
 def _numbers(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
@@ -129,9 +135,13 @@ def _numbers(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
     return values
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file. UserError when it is missing or holds none."""
     try:
-        return json.loads(path.read_text())
+        record = json.loads(path.read_text())
+        if not isinstance(record, dict):
+            raise ValueError("no mapping")
+        return record
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write a LeRobot {VERSION} data set there") from None
     except ValueError as error:
@@ -160,7 +170,7 @@ def _check_columns(file: Path) -> None:
         )
 
 
-def _tasks(folder: Path) -> list[str]:
+def read_tasks(folder: Path) -> list[str]:
     """Instructions in the order of their task_index; pandas keeps them as the table's index column."""
     path = folder / "meta" / "tasks.parquet"
     try:

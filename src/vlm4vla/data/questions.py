@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Questions:
 
     folder: Path
     image_size: int
-    statements: list[Statement]
+    statements: Sequence[Statement]
     numbers: np.ndarray
     starts: np.ndarray
     pictures: list[np.ndarray]  # pieces (n, H * W * 3) uint8 of the files, mapped
@@ -58,12 +58,30 @@ class Questions:
         side = self.image_size
         return take(self.pictures, ids).reshape(len(ids), side, side, 3)
 
+    def reworded(self, change: Callable[[str], str]) -> Questions:
+        """The same pictures, with every question changed."""
+        asked = [Statement(s.set, change(s.question), s.answer) for s in self.statements]
+        return replace(self, statements=asked)
+
+    def sets(self) -> set[str]:
+        """Names of the sets that statements are of."""
+        return {statement.set for statement in self.statements}
+
+    def set_numbers(self, names: Sequence[str]) -> np.ndarray:
+        """(statements,) the place of each statement's set in `names`, -1 for another."""
+        numbers = {name: number for number, name in enumerate(names)}
+        return np.array([numbers.get(statement.set, -1) for statement in self.statements])
+
 
 def read_questions(folder: Path, split: str) -> Questions:
-    """One split (`train` or `held_out`) of the folder that the stage questions makes.
+    """One split (`train` or `held_out`) of the folder that the stage questions or auxiliary-data makes.
 
     Raises UserError when a file or column is missing or a picture has another size.
     """
+    from vlm4vla.data.picture_questions import INFO, read_picture_questions
+
+    if (Path(folder) / INFO).is_file():  # made of public sets
+        return read_picture_questions(Path(folder), split)
     folder = Path(folder) / split
     table = read_table(folder)
     for name in NEEDED:

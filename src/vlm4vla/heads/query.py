@@ -44,4 +44,5 @@ class QueryHead(ActionHead):
         state: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        return self.mlp(backbone.hidden(inputs, self.query))
+        hidden = backbone.hidden(inputs, self.query)
+        return self.mlp(hidden.to(self.mlp.trunk[0].weight.dtype))  # real backbones may be kept in bfloat16

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from vlm4vla.artefacts import UserError, atomic_path
-from vlm4vla.config import Config, load_config
+from vlm4vla.config import Config
+from vlm4vla.layers import read_layers
 from vlm4vla.provenance import crate
 from vlm4vla.provenance.results_folder import Results, read_json
 from vlm4vla.provenance.selection import kept_files
@@ -46,7 +47,8 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
             raise UserError(
                 f"--config: no file {str(path)!r}: write the configuration of {root}, layers last"
             )
-    _check_config(_merged(layers), layers, results)
+    config = read_layers(layers)
+    _check_config(config, layers, results)
     contents: dict[str, tuple[Path, str]] = {}
     for path in layers:
         contents[f"config/{path.name}"] = (path, "configuration")
@@ -54,6 +56,12 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
     for pattern in SOURCES:
         for path in sorted(here.glob(pattern)):
             contents[path.relative_to(here).as_posix()] = (path, "the workflow and its inputs")
+    for number, name in enumerate(config.extensions):
+        path = Path(name).expanduser().resolve()
+        inside = (
+            path.relative_to(here) if path.is_relative_to(here) else Path(f"extensions/{number}", path.name)
+        )
+        contents[inside.as_posix()] = (path, "a family, benchmark or auxiliary task of the user's own")
     if crate.WORKFLOW not in contents:
         raise UserError(f"--config: no Snakefile beside {str(layers[0])!r}: write the workflow's config.yaml")
     sources = list(contents)
@@ -146,29 +154,6 @@ def _layers(settings: Mapping[str, Any]) -> list[Path]:
         return [base]
     layer = SCALES / f"{settings['scale']}.yaml"
     return [base] if own == settings["scale"] or not layer.is_file() else [base, layer]
-
-
-def _merged(layers: Sequence[Path]) -> Config:
-    """The configuration that Snakemake makes of the files: later ones replace values, key by key."""
-    merged: dict[str, Any] = {}
-    for path in layers:
-        try:
-            layer = yaml.safe_load(path.read_text()) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]}): mend it") from None
-        _update(merged, layer)
-    try:
-        return load_config(merged, str(layers[-1]))
-    except UserError as error:
-        raise UserError(str(error).splitlines()[0]) from None
-
-
-def _update(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _update(base[key], value)
-        else:
-            base[key] = value
 
 
 def _check_config(config: Config, layers: Sequence[Path], results: Results) -> None:

@@ -52,7 +52,7 @@ def find_source(results: Results, analysis: Mapping[str, Any], row: Mapping[str,
         reader = _questions
     elif benchmark == "task":
         reader = _own_score
-    elif benchmark in METRICS and metric in METRICS[benchmark]:
+    elif metric in METRICS[benchmark]:
         reader = _policy
     else:
         raise UserError(f"metric {metric!r} on {benchmark!r}: no way back to its records is known")

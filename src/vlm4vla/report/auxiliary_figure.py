@@ -157,7 +157,7 @@ def _pair(axis: Any, place: float, before: Score | None, after: Score | None) ->
     ):
         if score is None:
             continue
-        value, low, high = (100 * each for each in (score.value, score.ci_low, score.ci_high))
+        value, low, high = (100 * each for each in (score.value, *score.interval))
         axis.errorbar(
             value,
             place + shift,

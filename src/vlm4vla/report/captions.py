@@ -28,7 +28,8 @@ def scale_sentence(scale: str) -> str:
 def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:
     """Episodes a cell on each benchmark, from the tidy records themselves."""
     parts = []
-    for benchmark in names.BENCHMARKS:
+    records = [row for row in records if row.get("metric", "success_rate") in names.METRICS]
+    for benchmark in names.in_order(row["benchmark"] for row in records):
         counts = sorted(
             {row["episodes"] for row in records if row["benchmark"] == benchmark and row["episodes"]}
         )

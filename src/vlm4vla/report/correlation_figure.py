@@ -61,7 +61,7 @@ def _scatter(
     axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw points, intervals and the least-squares line; x and y with their intervals, each (n, 3)."""
-    x = 100 * np.array([[score.value, score.ci_low, score.ci_high] for _, score, _ in points])
+    x = 100 * np.array([[score.value, *score.interval] for _, score, _ in points])
     y = factor * np.array([[row["value"], row["ci_low"], row["ci_high"]] for _, _, row in points])
     axis.errorbar(
         x[:, 0],

@@ -207,7 +207,7 @@ def _rollout_interval(
 ) -> tuple[float, float] | tuple[None, None]:
     """Interval of r for these backbones: initial states resampled, the same for all; answers redrawn.
 
-    Answers to single questions are not in the records: their number is drawn from a binomial, each
+    Answers to single questions are not in the records: their score is drawn as `Score.redrawn` says, each
     backbone's apart.
     """
     states = [
@@ -220,10 +220,7 @@ def _rollout_interval(
     task = runs[0].drop_duplicates("episode").set_index("episode")["task"][table.index].to_numpy()
     y = resampled_means(table.to_numpy(), task if metric == "success_rate" else None, DRAWS)
     random = np.random.default_rng(SEED)
-    x = np.stack(
-        [random.binomial(each.questions, each.value, size=DRAWS) / each.questions for each in questions],
-        axis=1,
-    )
+    x = np.stack([each.redrawn(random, DRAWS) for each in questions], axis=1)
     return interval_of_draws(x, y)
 
 
@@ -288,11 +285,7 @@ def _points(
     grid = []
     for model in models:
         score = scores.get(model, {}).get(OVERALL)
-        shown = (
-            GAP
-            if score is None
-            else (f"{100 * score.value:.1f} [{100 * score.ci_low:.1f}, {100 * score.ci_high:.1f}]")
-        )
+        shown = GAP if score is None else score.percent
         found = (pick(policies, model, "full", name, score_metric(name)) for name in benchmarks)
         grid.append([names.model(model), shown, *map(printed, found)])
     return Block("The points", header, grid)
@@ -408,15 +401,13 @@ def _caption(
 ) -> str:
     scale = settings["scale"]
     shown = names.joined([names.benchmark(name, scale) for name in settings["cells"]["benchmarks"]])
-    counts = sorted({found[OVERALL].questions for found in scores.values() if OVERALL in found})
     tests = sum(1 for row in rows if row["metric"] == "pearson_r" and row["p_value"] is not None)
     methods = sorted({row["p_method"] for row in rows if row["p_method"]})
-    questions = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "no"
     parts = [
         f"Score of each backbone on held-out questions, before it becomes a policy, against the score of its "
         f"fully trained policy on {shown}.",
         captions.scale_sentence(scale),
-        f"Overall score over {questions} questions a backbone.",
+        _questions_sentence([found[OVERALL] for found in scores.values() if OVERALL in found]),
         captions.episodes_sentence(policies, scale),
         captions.seeds_sentence(settings["seeds"]),
         captions.intervals_sentence([row["metric"] for row in policies]),
@@ -432,3 +423,19 @@ def _caption(
         "The published r leaves out InternVL3.5-4B." if any(row["published"] for row in rows) else "",
     ]
     return " ".join(part for part in parts if part)
+
+
+def _questions_sentence(scores: Sequence[Score]) -> str:
+    """Over how many questions the overall scores are, as far as that is known."""
+    counts = sorted({score.questions for score in scores if score.questions is not None})
+    unsure = sum(score.standard_error is None and not score.questions for score in scores)
+    parts = []
+    if counts or not scores:
+        questions = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "no"
+        parts.append(f"Overall score over {questions} questions a backbone.")
+    if unsure:
+        parts.append(
+            f"Of {unsure} of the {len(scores)} overall scores neither a number of questions nor a standard "
+            "error is given: they are taken as exact."
+        )
+    return " ".join(parts)

@@ -34,11 +34,9 @@ def read_costs(root: Path) -> dict[str, Cost]:
     timed = set()
     for path in sorted((root / "benchmarks").rglob("*.tsv")):
         key = path.relative_to(root / "benchmarks").as_posix().removesuffix(".tsv")
-        with path.open(newline="") as handle:
-            rows = list(csv.DictReader(handle, delimiter="\t"))
-        if rows:
-            numbers = (_number(rows[-1].get(name)) for name in ("cpu_time", "s", "max_rss"))
-            costs.setdefault(key.split("/")[0], Cost()).add(*numbers)
+        stage, cost = key.split("/")[0], Cost()
+        if _add_last(cost, path):
+            costs.setdefault(stage, Cost()).add(cost.cpu, cost.wall, cost.memory)
             timed.add(key)
     for path in sorted(root.rglob("provenance.json")):
         key = path.parent.relative_to(root).as_posix()
@@ -51,6 +49,24 @@ def read_costs(root: Path) -> dict[str, Cost]:
             continue  # no stage's record: nothing is known of its cost
         costs.setdefault(key.split("/")[0], Cost()).add(*times)
     return costs
+
+
+def read_cost(root: Path, name: str) -> Cost:
+    """Cost of one job: the last run in `root`/benchmarks/`name`.tsv, nothing where that is missing."""
+    cost = Cost()
+    path = root / "benchmarks" / f"{name}.tsv"
+    if path.is_file():
+        _add_last(cost, path)
+    return cost
+
+
+def _add_last(cost: Cost, path: Path) -> bool:
+    """Add the last row of one of Snakemake's tables; whether it has any."""
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    if rows:
+        cost.add(*(_number(rows[-1].get(name)) for name in ("cpu_time", "s", "max_rss")))
+    return bool(rows)
 
 
 def total(costs: dict[str, Cost]) -> Cost:

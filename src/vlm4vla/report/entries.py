@@ -49,7 +49,7 @@ def entry(path: str) -> dict[str, Any]:
     if folder == "tables":
         return _entry("Tables", stem, {"table": name, "form": form})
     if folder == "films":
-        return _entry("Rollouts", "films", {"rollouts": f"films: {names.BENCHMARKS[stem]}", "form": form})
+        return _entry("Rollouts", "films", {"rollouts": f"films: {names.benchmark(stem)}", "form": form})
     if folder == "analysis":
         return _entry("Provenance", "numbers", {"artefact": f"numbers behind: {name}", "form": form})
     if folder == "figures":

@@ -121,9 +121,7 @@ def tuned_block(vlms: Sequence[FineTuned]) -> Block:
 
 def printed_score(score: Score | None) -> str:
     """`81.2 [77.0, 84.8]`, percent."""
-    if score is None:
-        return GAP
-    return f"{100 * score.value:.1f} [{100 * score.ci_low:.1f}, {100 * score.ci_high:.1f}]"
+    return GAP if score is None else score.percent
 
 
 def own_clause(vlm: FineTuned) -> str:

@@ -49,7 +49,7 @@ def read_curves(paths: Sequence[Path]) -> list[Curve]:
 
 def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> None:
     """Write `stem`.{pdf,png}: one panel a benchmark, one line a model (training seeds share its look)."""
-    benchmarks = [name for name in names.BENCHMARKS if any(curve.benchmark == name for curve in curves)]
+    benchmarks = names.in_order(curve.benchmark for curve in curves)
     labels = list(dict.fromkeys(curve.model for curve in curves))
     looks = {
         model: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 MODELS = {
     "qwen2.5-vl-3b": "Qwen2.5-VL-3B",
     "qwen2.5-vl-7b": "Qwen2.5-VL-7B",
@@ -57,9 +59,17 @@ def auxiliary(name: str) -> str:
     return AUXILIARIES.get(name, name)
 
 
-def benchmark(name: str, scale: str) -> str:
-    """`CALVIN (embedded)`: only at paper scale does a benchmark bear the real one's name alone."""
-    return BENCHMARKS[name] if scale == "paper" else f"{BENCHMARKS[name]} ({scale})"
+def benchmark(name: str, scale: str = "paper") -> str:
+    """`CALVIN (embedded)`: only at paper scale does a benchmark bear the real one's name alone. One that is
+    not built in is shown under its own key."""
+    shown = BENCHMARKS.get(name, name)
+    return shown if scale == "paper" else f"{shown} ({scale})"
+
+
+def in_order(benchmarks: Iterable[str]) -> list[str]:
+    """Each benchmark once: the built-in ones in the order of BENCHMARKS, then the others as they come."""
+    found = dict.fromkeys(benchmarks)
+    return [*(name for name in BENCHMARKS if name in found), *(n for n in found if n not in BENCHMARKS)]
 
 
 def joined(words: list[str]) -> str:

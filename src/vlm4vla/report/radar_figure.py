@@ -18,6 +18,11 @@ _LOOKS = {
     "bridge": {"color": style.VERMILION, "linestyle": "--", "marker": "s"},
     "libero-10": {"color": style.GREEN, "linestyle": "-.", "marker": "^"},
 }
+_MORE = (  # in turn, of benchmarks that are not built in
+    {"color": style.PURPLE, "linestyle": ":", "marker": "D"},
+    {"color": style.ORANGE, "linestyle": (0, (6, 2)), "marker": "v"},
+    {"color": style.SKY, "linestyle": (0, (3, 1, 1, 1)), "marker": "P"},
+)
 
 
 def draw_radar(
@@ -40,7 +45,7 @@ def draw_radar(
             axis = figure.add_subplot(1, 2, place, projection="polar")
             _circle(axis, [labels[policy] for policy in policies])
             axis.set_title(title, pad=22)
-            drawn = [_outline(axis, rows, policies, benchmark, key) for benchmark in benchmarks]
+            drawn = [_outline(axis, rows, policies, name, key, look) for name, look in _looks(benchmarks)]
             if not any(drawn):
                 style.empty(axis)
         handles = {}
@@ -49,6 +54,14 @@ def draw_radar(
         if handles:
             figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
         style.save(figure, stem)
+
+
+def _looks(benchmarks: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    others = [name for name in benchmarks if name not in _LOOKS]
+    return [
+        (name, _LOOKS[name] if name in _LOOKS else _MORE[others.index(name) % len(_MORE)])
+        for name in benchmarks
+    ]
 
 
 def _angles(count: int) -> np.ndarray:
@@ -70,7 +83,12 @@ def _circle(axis: Any, labels: Sequence[str]) -> None:
 
 
 def _outline(
-    axis: Any, rows: Sequence[Row], policies: Sequence[tuple[str, str]], benchmark: str, key: str
+    axis: Any,
+    rows: Sequence[Row],
+    policies: Sequence[tuple[str, str]],
+    benchmark: str,
+    key: str,
+    look: Mapping[str, Any],
 ) -> bool:
     """Draw one benchmark; whether it had a value."""
     metric = score_metric(benchmark)
@@ -84,8 +102,7 @@ def _outline(
     if all(row[key] is None for row in found):
         return False
     around = np.append(_angles(len(policies)), 2 * np.pi)
-    look = _LOOKS[benchmark]
-    axis.plot(around, closed(key), markersize=3.5, linewidth=1.4, label=names.BENCHMARKS[benchmark], **look)
+    axis.plot(around, closed(key), markersize=3.5, linewidth=1.4, label=names.benchmark(benchmark), **look)
     if key == "value":
         axis.fill_between(around, closed("ci_low"), closed("ci_high"), color=look["color"], alpha=0.13, lw=0)
     return True

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vlm4vla.artefacts import (
     Provenance,
+    UserError,
     atomic_path,
     checkpoint_hash,
     file_hash,
@@ -25,6 +26,7 @@ from vlm4vla.simulation.tasks import get_benchmark
 
 SHARD = 50  # episodes that step together; a killed rollout loses at most these
 ZOOM = 3
+CHAINS = "calvin"  # the one benchmark whose episodes ask several instructions; the analysis knows it
 
 
 def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
@@ -53,15 +55,30 @@ def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
         )
 
 
-def run(settings: RolloutSettings, *, vla: Path | None = None, output: Path) -> None:
-    """Write `episodes.parquet`, `shards/` and `videos/*.gif`; finished shards are not run again."""
+def run(
+    settings: RolloutSettings, *, vla: Path | None = None, demonstrations: Path | None = None, output: Path
+) -> None:
+    """Write `episodes.parquet`, `shards/` and `videos/*.gif`; finished shards are not run again.
+
+    `demonstrations`: for reference policies on real simulators (`vlm4vla.simulators`), which keep no films.
+    """
     evaluation = settings.evaluation
+    if evaluation.simulator is not None:
+        from vlm4vla.simulators import stage as simulators
+
+        simulators.run(settings, vla=vla, demonstrations=demonstrations, output=output)
+        return
     inputs = {"vla": vla / "provenance.json"} if vla else {}
     dumped = settings.model_dump(mode="json")
     provenance = Provenance("rollout", dumped, inputs, evaluation.seed)
     checkpoint = checkpoint_hash(vla) if vla else settings.policy
     benchmark = get_benchmark(settings.benchmark)
     episodes = benchmark.evaluation(evaluation.episodes, evaluation.seed)
+    if benchmark.name != CHAINS and any(len(episode.tasks) != 1 for episode in episodes):
+        raise UserError(
+            f"benchmarks.{benchmark.name}: an episode has several instructions: write one `Task` an episode, "
+            "with several skills"
+        )
 
     (output / "provenance.json").unlink(missing_ok=True)
     shards, identity = output / "shards", settings_hash(dumped | {"checkpoint": checkpoint})

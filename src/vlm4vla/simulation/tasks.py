@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.actions.conventions import gripper
+from vlm4vla import extensions
+from vlm4vla.actions.conventions import Gripper, gripper
 from vlm4vla.artefacts import UserError
 from vlm4vla.simulation.looks import Look
 from vlm4vla.simulation.scene import Layout
@@ -61,7 +62,8 @@ class Benchmark(ABC):
 
     Called by: demonstrations (`demonstration`), rollouts (`evaluation`), the vocabulary (`instructions`).
     Actions are (7,): x, y, z in `position_unit` metres, roll, pitch, yaw in `rotation_unit` radians, gripper
-    in the real benchmark's polarity.
+    in the real benchmark's polarity. A benchmark of the user's own says its polarity as `gripper`; that of
+    the built-in ones stands in `actions.conventions`.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Benchmark(ABC):
     clip: float = np.inf  # largest magnitude of a motion entry of an action
     speed: float  # the expert's top speed, m a step
     turn: float  # and its turning speed, rad a step
+    gripper: Gripper | None = None
 
     @abstractmethod
     def instructions(self) -> list[str]:
@@ -88,13 +91,13 @@ class Benchmark(ABC):
         """(7,) float32 action from metres, radians and the wanted fingers."""
         pose = np.concatenate([motion / self.position_unit, rotation / self.rotation_unit])
         pose = np.clip(pose, -self.clip, self.clip)
-        polarity = gripper(self.name)
+        polarity = self.gripper or gripper(self.name)
         return np.append(pose, polarity.open if is_open else polarity.close).astype(np.float32)
 
     def apply(self, world: World, action: np.ndarray) -> None:
         """One control step with an action (7,) in the benchmark's own units and polarity."""
         pose = np.clip(np.asarray(action[:6], float), -self.clip, self.clip)
-        polarity = gripper(self.name)
+        polarity = self.gripper or gripper(self.name)
         opens = abs(action[6] - polarity.open) < abs(action[6] - polarity.close)
         motion = np.clip(pose[:3] * self.position_unit, -0.09, 0.09)
         world.step(motion, np.clip(pose[3:] * self.rotation_unit, -0.5, 0.5), bool(opens))
@@ -110,9 +113,11 @@ def get_benchmark(name: str) -> Benchmark:
     """The embedded benchmark called `name`. Raises UserError for an unknown one."""
     from vlm4vla.simulation import bridge, calvin, libero
 
-    found = {"calvin": calvin.Calvin, "bridge": bridge.Bridge, "libero-10": libero.Libero}.get(name)
+    built_in = {"calvin": calvin.Calvin, "bridge": bridge.Bridge, "libero-10": libero.Libero}
+    found = built_in.get(name) or extensions.find("benchmark", name)
     if found is None:
-        raise UserError(f"benchmark {name!r} is unknown: write calvin, bridge or libero-10")
+        known = ", ".join([*list(built_in)[:-1], *extensions.names("benchmark")])
+        raise UserError(f"benchmark {name!r} is unknown: write {known} or {list(built_in)[-1]}")
     return found()
 
 

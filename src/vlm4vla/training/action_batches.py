@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlm4vla.actions.chunks import indexed_chunks
 from vlm4vla.artefacts import UserError
+from vlm4vla.data.frame_index import FrameIndex
 from vlm4vla.data.lerobot import GRIPPER_POINT, STATE, Demonstrations
 from vlm4vla.heads.head import Targets
 from vlm4vla.policy import Policy
@@ -28,6 +29,12 @@ class ActionObjective(nn.Module):
     def forward(self, batch: tuple[dict[str, Any], Targets]) -> Tensor:
         """`batch`: model inputs and what they are learnt from."""
         return self.policy.loss(*batch)
+
+    @staticmethod
+    def terms(batch: tuple[dict[str, Any], Targets]) -> int:
+        """How many steps of chunks the loss is a mean over (a plan's words, where a head says some, go with
+        them)."""
+        return int(batch[1]["mask"].sum())
 
 
 class ActionBatches:
@@ -80,8 +87,11 @@ class ActionBatches:
         chosen = torch.from_numpy(ids)
         return inputs, {name: values[chosen] for name, values in self._targets.items()}
 
+    def close(self) -> None:
+        """Nothing is open."""
 
-def needed(demonstrations: Demonstrations, column: str, values: np.ndarray | None) -> np.ndarray:
+
+def needed(demonstrations: Demonstrations | FrameIndex, column: str, values: np.ndarray | None) -> np.ndarray:
     """`values` of a column that not every data set has. Raises UserError when they are None."""
     if values is None:
         raise UserError(

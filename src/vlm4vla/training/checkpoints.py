@@ -52,6 +52,10 @@ class Checkpoints:
         write_json(path.with_suffix(".json"), record | extra)
         self._keep_only(step)
 
+    def last(self) -> Path | None:
+        """The newest checkpoint's file."""
+        return max(self.folder.glob("step-*.safetensors"), default=None)
+
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}.safetensors"
 

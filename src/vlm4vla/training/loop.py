@@ -6,7 +6,6 @@ augmentation, rate), so a run that was killed goes on from its last checkpoint a
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -17,11 +16,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from vlm4vla.artefacts import UserError, settings_hash
+from vlm4vla.artefacts import settings_hash
 from vlm4vla.progress import Progress
 from vlm4vla.training.averaging import WeightAverage
 from vlm4vla.training.checkpoints import Checkpoints, pack, unpack
+from vlm4vla.training.devices import seed_torch, to_device
 from vlm4vla.training.flat import FlatParameters
+from vlm4vla.training.loss_window import LossWindow
 from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
 from vlm4vla.training.schedule import rate_factor
 from vlm4vla.training.train_log import TrainLog
@@ -61,7 +62,17 @@ def train(
     (settings and hashes of inputs): a checkpoint of another identity is discarded. `title` begins each
     line of progress. Raises UserError when the loss or the gradient becomes NaN or infinite: it names the
     update and the batch's ids, and the last good checkpoint stays.
+
+    With `training.execution` it runs as training/distributed.py says, on one or several processes; then only
+    the main process has the trained weights at the end.
     """
+    if training.execution is not None:
+        from vlm4vla.training.distributed import train_distributed
+
+        train_distributed(
+            objective, samples, training=training, seed=seed, folder=folder, identity=identity, title=title
+        )
+        return
     from accelerate import Accelerator
 
     set_threads()
@@ -74,13 +85,13 @@ def train(
     average = WeightAverage(flat.weights, training.optimiser.average)
     checkpoints = Checkpoints(folder / "checkpoints", settings_hash(dict(identity)))
     done = 0
-    window = _Window()
+    window = LossWindow()
     found = checkpoints.latest()
     if found is not None:
         record, tensors = found
         unpack(tensors, flat, optimisers, average)
         done = record["step"]
-        window = _Window(record["window_sum"], record["window_count"])
+        window = LossWindow(record["window_sum"], record["window_count"])
     model = accelerator.prepare(objective)
     model.train()
     log = TrainLog(folder / "train.jsonl", done) if accelerator.is_main_process else None
@@ -92,10 +103,10 @@ def train(
         factor = rate_factor(step, training.steps, training.optimiser)
         set_rate(optimisers, factor)
         random = np.random.default_rng([seed, step])
-        _seed(int(random.integers(2**62)), accelerator.device)
+        seed_torch(int(random.integers(2**62)), accelerator.device)
         ids = samples.ids(step)
         mine = ids[accelerator.process_index :: accelerator.num_processes]
-        loss = model(_to_device(samples.batch(mine, random), accelerator.device))
+        loss = model(to_device(samples.batch(mine, random), accelerator.device))
         accelerator.backward(loss)
         flat.gather()
         norm = accelerator.clip_grad_norm_([flat.weights], training.optimiser.clip)
@@ -103,7 +114,9 @@ def train(
         saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
         logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps
         if saves or logs or (step + 1) % check_every == 0:
-            window.settle(folder, checkpoints)  # before the update: bad gradients never reach the weights
+            window.settle(
+                folder, checkpoints.last
+            )  # before the update: bad gradients never reach the weights
         for optimiser in optimisers:
             optimiser.step()
         average.update(step + 1)
@@ -125,68 +138,14 @@ def train(
     objective.eval()
 
 
-class _Window:
-    """Losses since the last line of the log; `settle` reads them from the device and checks them."""
-
-    def __init__(self, total: float = 0.0, count: int = 0):
-        self.sum = total
-        self.count = count
-        self.loss = math.nan
-        self.norm = math.nan
-        self.pending: list[tuple[int, np.ndarray, torch.Tensor, torch.Tensor]] = []
-
-    @property
-    def mean(self) -> float:
-        return self.sum / self.count
-
-    def settle(self, folder: Path, checkpoints: Checkpoints) -> None:
-        for step, ids, loss, norm in self.pending:
-            self.loss, self.norm = float(loss), float(norm)
-            for what, value in (("loss", self.loss), ("gradient norm", self.norm)):
-                if not math.isfinite(value):
-                    kept = sorted(checkpoints.folder.glob("step-*.safetensors"))
-                    good = f"last good checkpoint {kept[-1]}" if kept else "no checkpoint yet"
-                    raise UserError(
-                        f"{folder}: {what} became {value} at step {step + 1}, batch ids "
-                        f"{', '.join(map(str, ids))} ({good}): lower optimiser.learning_rate, or mend "
-                        "those samples"
-                    )
-            self.sum += self.loss
-            self.count += 1
-        self.pending.clear()
-
-    def clear(self) -> None:
-        self.sum, self.count = 0.0, 0
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """What torch.manual_seed does, for the devices that are used: it takes a third of a millisecond."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
 def _freeze_unused(objective: nn.Module, samples: Samples, device: torch.device) -> None:
     """Freeze parameters that the objective does not reach (a VLA never uses the output layer).
 
     Otherwise weight decay would shrink them, and several processes would wait for their gradients.
     """
     objective.train()
-    objective(_to_device(samples.batch(samples.ids(0), np.random.default_rng(0)), device)).backward()
+    objective(to_device(samples.batch(samples.ids(0), np.random.default_rng(0)), device)).backward()
     for parameter in objective.parameters():
         if parameter.grad is None:
             parameter.requires_grad_(False)
         parameter.grad = None
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
-    """`batch` with every tensor in (nested) dicts, lists and tuples moved to `device`."""
-    if device.type == "cpu":
-        return batch
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: _to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(_to_device(value, device) for value in batch)
-    return batch

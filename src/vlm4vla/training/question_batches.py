@@ -16,6 +16,8 @@ from vlm4vla.data.questions import Questions, Statement
 from vlm4vla.training.alignment import Alignment, Named, picture_tokens
 from vlm4vla.training.sampling import ShuffledIds
 
+MOST_KEPT = 50_000  # pieces of text, or statements
+
 
 class QuestionObjective(nn.Module):
     """Mean cross-entropy of the learnt tokens (answers and their end) of a `QuestionBatches` batch, and
@@ -37,6 +39,11 @@ class QuestionObjective(nn.Module):
         hidden = states[:, :-1][learnt[:, 1:]]  # (tokens, d)
         loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][learnt])
         return loss if self.alignment is None else loss + self.weight * self.alignment(seen[0], named)
+
+    @staticmethod
+    def terms(batch: tuple[dict[str, Any], Tensor, Tensor | None]) -> int:
+        """How many learnt tokens the loss is a mean over."""
+        return int(batch[1].sum())
 
 
 class QuestionBatches:
@@ -61,16 +68,15 @@ class QuestionBatches:
         self.named = named
         self._sets = sorted(mixture)
         self._means = np.array([mixture[name] for name in self._sets])
-        present = {statement.set for statement in questions.statements}
+        present = questions.sets()
         for name in self._sets:
             if name not in present:
                 raise UserError(
                     f"pretraining mixture: {questions.folder} holds no statement of the set {name!r}: "
                     f"take it out of the mixture (found: {', '.join(sorted(present))})"
                 )
-        numbers = {name: number for number, name in enumerate(self._sets)}
-        self._set_of = np.array([numbers.get(statement.set, -1) for statement in questions.statements])
-        self._places = [places_named(statement) for statement in questions.statements]
+        self._set_of = questions.set_numbers(self._sets)
+        self._places: dict[int, list[str]] = {}
         self._pictures = ShuffledIds(len(questions), batch, seed)
         self._pieces: dict[tuple[str, bool], list[int]] = {}
 
@@ -98,13 +104,19 @@ class QuestionBatches:
         taken: set[str] = set()
         for number in random.permutation(self.questions.of(picture)):
             of = self._set_of[number]
-            places = self._places[number]
+            places = self._places_of(int(number))
             if of >= 0 and left[of] > 0 and taken.isdisjoint(places):
                 left[of] -= 1
                 chosen.append(int(number))
                 taken.update(places)
         # A text needs one statement; a picture's draw may have rounded all means down.
         return chosen or [int(random.choice(self.questions.of(picture)))]
+
+    def _places_of(self, number: int) -> list[str]:
+        if number not in self._places:
+            _bound(self._places)
+            self._places[number] = places_named(self.questions.statements[number])
+        return self._places[number]
 
     def _text(self, numbers: list[int]) -> tuple[list[int], list[bool]]:
         """Ids and learnt mask; the same as `LoadedBackbone.conversation_ids`, from kept pieces."""
@@ -122,6 +134,7 @@ class QuestionBatches:
         key = (question, first)
         if key not in self._pieces:
             adapter = self.backbone.adapter
+            _bound(self._pieces)
             self._pieces[key] = (
                 self.backbone.question_ids(question) if first else adapter.encode(adapter.next_turn(question))
             )
@@ -130,8 +143,15 @@ class QuestionBatches:
     def _answered(self, answer: str) -> list[int]:
         key = (f"answer\t{answer}", False)
         if key not in self._pieces:
+            _bound(self._pieces)
             self._pieces[key] = self.backbone.answer_ids(answer)
         return self._pieces[key]
+
+
+def _bound(kept: dict[Any, Any]) -> None:
+    """Forget what is kept before it takes much memory: a public set has a million questions."""
+    if len(kept) >= MOST_KEPT:
+        kept.clear()
 
 
 def places_named(statement: Statement) -> list[str]:

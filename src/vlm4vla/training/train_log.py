@@ -25,8 +25,10 @@ class TrainLog:
         self._last = time.monotonic()
         self._last_step = resumed_at
 
-    def write(self, step: int, batch: int, loss: float, learning_rate: float, gradient_norm: float) -> None:
-        """Add the line of `step` (updates done) of `batch` samples each."""
+    def write(
+        self, step: int, batch: int, loss: float, learning_rate: float, gradient_norm: float
+    ) -> dict[str, float]:
+        """Add the line of `step` (updates done) of `batch` samples each; returns what it says."""
         now = time.monotonic()
         rate = (step - self._last_step) * batch / max(now - self._last, 1e-9)
         self._last, self._last_step = now, step
@@ -34,6 +36,7 @@ class TrainLog:
         record |= {"samples_per_second": round(rate, 1), "gradient_norm": gradient_norm}
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
+        return record
 
     def close(self) -> None:
         self._file.close()

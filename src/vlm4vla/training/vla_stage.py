@@ -6,19 +6,24 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlm4vla import extensions
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import Provenance, file_hash
-from vlm4vla.data.lerobot import read
+from vlm4vla.data.demonstrations import open_demonstrations
+from vlm4vla.known_names import BENCHMARKS
 from vlm4vla.settings import VlaSettings
+from vlm4vla.training.processes import is_main
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
+    from vlm4vla.data.lerobot import Demonstrations
 
 
 def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: Path) -> None:
     """Write the trained policy's folder to `output`; resumes a training that was killed.
 
+    Where the training has several processes, each of them calls this, and the main one writes.
     Raises UserError for demonstrations or a backbone folder that are not whole, before training starts.
     """
     inputs = {
@@ -26,8 +31,9 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         "demonstrations": demonstrations / "provenance.json",
     }
     provenance = Provenance("vla", settings.model_dump(mode="json"), inputs, settings.seed)
-    (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
-    frames = read(demonstrations)  # cheap faults first: torch is not loaded yet
+    if is_main():
+        (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
+    frames = open_demonstrations(demonstrations)  # cheap faults first: torch is not loaded yet
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
     from vlm4vla.heads import head_class
@@ -36,24 +42,19 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     from vlm4vla.backbones import load
     from vlm4vla.backbones.vocabulary import without_later_words
     from vlm4vla.policy import Policy
-    from vlm4vla.training.action_batches import ActionBatches, ActionObjective
+    from vlm4vla.training.action_batches import ActionObjective
+    from vlm4vla.training.action_samples import action_samples
     from vlm4vla.training.loop import train
 
     loaded = without_later_words(load(backbone), backbone)
+    loaded = with_instruction_words(loaded, settings.benchmark, frames)
     if settings.initial_weights == "random":
         loaded = random_like(loaded, settings.seed)
     policy = Policy.create(
         loaded, settings.head, settings.chunk, settings.benchmark, statistics, settings.seed, state_scale
     )
     policy.freeze(settings.freeze)
-    samples = ActionBatches(
-        policy,
-        frames,
-        shift=settings.shift,
-        colour=settings.colour_jitter,
-        batch=settings.training.batch,
-        seed=settings.seed,
-    )
+    samples = action_samples(policy, frames, settings)
     train(
         ActionObjective(policy),
         samples,
@@ -66,11 +67,31 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         },
         title=f"VLA {settings.backbone} {settings.variant} {settings.benchmark} seed {settings.seed}",
     )
+    samples.close()
+    if not is_main():
+        return
     policy.save(output)
     files = [*sorted((output / "backbone").glob("*.safetensors")), output / "policy.safetensors"]
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
     provenance.write(output / "provenance.json", outputs=hashes)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
+
+
+def with_instruction_words(
+    backbone: LoadedBackbone, benchmark: str, frames: Demonstrations
+) -> LoadedBackbone:
+    """`backbone` with a token for each word of its instructions.
+
+    A tiny backbone knows whole words only, and those of the built-in benchmarks: what another one says beyond
+    them is added. A real tokenizer spells every word.
+    """
+    from vlm4vla.backbones.vocabulary import add_words, has_word_tokens
+
+    if not has_word_tokens(backbone):
+        return backbone
+    own = extensions.find("benchmark", benchmark) if benchmark not in BENCHMARKS else None
+    said = {*frames.tasks, *(own().instructions() if own is not None else ())}
+    return add_words(backbone, sorted({word for text in said for word in text.split()}))
 
 
 def random_like(backbone: LoadedBackbone, seed: int) -> LoadedBackbone:

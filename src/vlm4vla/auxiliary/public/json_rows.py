@@ -1,0 +1,96 @@
+"""Rows of JSON files: a list of objects, or an object a line; read in pieces, never whole.
+
+A list of some million objects takes several times its size in memory when it is parsed at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from vlm4vla.artefacts import UserError
+
+PIECE = 2**20  # characters
+LONGEST = 2**26  # characters of one row
+
+
+class JsonRows:
+    """`files` in their order; a position is the number of a file and of its rows that have been read."""
+
+    def __init__(self, files: Sequence[Path]):
+        self.files = list(files)
+        self.position = [0, 0]
+
+    def read(self, position: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See `Rows`. Raises UserError for a file that is no JSON, or holds something else than objects."""
+        begin, skip = position or (0, 0)
+        for number, file in enumerate(self.files[begin:], begin):
+            for row, record in enumerate(records(file)):
+                if number == begin and row < skip:
+                    continue
+                self.position = [number, row + 1]
+                yield str(file), record
+            self.position = [number + 1, 0]
+
+
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON list, or of a file with one a line."""
+    with path.open(encoding="utf-8") as handle:
+        for number, value in enumerate(_values(handle, path)):
+            if not isinstance(value, dict):
+                raise UserError(f"{path}: element {number} is no object: write a list of objects")
+            yield value
+
+
+def _values(handle: TextIO, path: Path) -> Iterator[Any]:
+    decoder = json.JSONDecoder()
+    text, at, ended, began, listed = "", 0, False, False, False
+    while True:
+        at = _after(text, at, " \t\r\n\ufeff")
+        if not began and at < len(text):
+            began, listed = True, text[at] == "["
+            at += listed
+            continue
+        if began and listed:
+            at = _after(text, at, " \t\r\n,")
+            if at < len(text) and text[at] == "]":
+                return
+        value, end = _value(decoder, text, at)
+        # a number at the end of a piece may go on in the next one
+        if end is not None and (end < len(text) or ended):
+            at = end
+            yield value
+            continue
+        if ended:
+            if at < len(text) or listed or not began:
+                raise UserError(f"{path}: not whole JSON: write a list of objects, or an object a line")
+            return
+        if len(text) - at > LONGEST:
+            raise UserError(f"{path}: an element of over {LONGEST} characters: not a set of questions")
+        piece = _read(handle, path)
+        ended, text, at = not piece, text[at:] + piece, 0
+
+
+def _after(text: str, at: int, skipped: str) -> int:
+    while at < len(text) and text[at] in skipped:
+        at += 1
+    return at
+
+
+def _value(decoder: json.JSONDecoder, text: str, at: int) -> tuple[Any, int | None]:
+    """The value that starts at `at` and its end, or no end where the text holds no whole one."""
+    if at == len(text):
+        return None, None
+    try:
+        return decoder.raw_decode(text, at)
+    except json.JSONDecodeError:
+        return None, None
+
+
+def _read(handle: TextIO, path: Path) -> str:
+    try:
+        return handle.read(PIECE)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file: write a list of objects, or an object a line") from None

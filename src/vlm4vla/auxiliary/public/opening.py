@@ -1,0 +1,80 @@
+"""From a set's settings to its samples: finds its files, here or on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.auxiliary.public.conversations import Conversations
+from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames
+from vlm4vla.auxiliary.public.json_rows import JsonRows
+from vlm4vla.auxiliary.public.sample import Samples
+from vlm4vla.auxiliary.public.table_rows import HubRows, ParquetRows
+from vlm4vla.auxiliary.public.tables import Tables
+from vlm4vla.public_set_settings import SetSettings
+
+DEMONSTRATION_FILES = ["meta/*", "meta/**", "data/**", "videos/**"]
+
+
+def open_set(settings: SetSettings, name: str) -> tuple[Samples, Path]:
+    """A set's samples, and the folder that their pictures' paths are below.
+
+    Raises UserError when a file, a column or the set itself is not there.
+    """
+    folder = Path(settings.dataset).expanduser()
+    tables = settings.layout in ("choices", "answers")
+    columns = [column for column in settings.columns.values() if column]
+    if not folder.is_dir():
+        if settings.revision is None:
+            raise UserError(
+                f"{name}.dataset: {settings.dataset!r} is no folder, and a hub name needs its commit: write "
+                "`revision`, or the path of a folder"
+            )
+        if tables:
+            rows = HubRows(settings.dataset, settings.revision, settings.split, columns)
+            return Tables(rows, settings.columns, settings.frames), Path(settings.pictures).expanduser()
+        folder = download(settings, name)
+    pictures = folder / Path(settings.pictures).expanduser()  # an absolute one stays what it is
+    if settings.layout == "demonstrations":
+        return DemonstrationFrames(folder, settings), folder
+    files = find_files(folder, settings.files, name, first=tables)
+    if tables:
+        return Tables(ParquetRows(files, columns), settings.columns, settings.frames), pictures
+    return Conversations(JsonRows(files), settings.columns, settings.frames), pictures
+
+
+def find_files(folder: Path, patterns: list[str], name: str, first: bool) -> list[Path]:
+    """Files below `folder`, in order: of all patterns, or with `first` of the first that finds any."""
+    found: list[Path] = []
+    for pattern in patterns:
+        if Path(pattern).is_absolute():
+            raise UserError(f"{name}.files: {pattern!r} starts at the root: write it below {str(folder)!r}")
+        found += [path for path in sorted(folder.glob(pattern)) if path.is_file() and path not in found]
+        if found and first:
+            break
+    if not found:
+        raise UserError(
+            f"{name}.files: {str(folder)!r} has no file {' or '.join(map(repr, patterns))}: write a pattern "
+            "that finds the set's files"
+        )
+    return found
+
+
+def download(settings: SetSettings, name: str) -> Path:
+    """A hub set at its revision, in the hub's own cache, where a download that was cut off goes on."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = DEMONSTRATION_FILES if settings.layout == "demonstrations" else list(settings.files)
+    if settings.pictures and not Path(settings.pictures).expanduser().is_absolute():
+        wanted = [*wanted, f"{settings.pictures}/**"]
+    try:
+        found = snapshot_download(
+            settings.dataset, repo_type="dataset", revision=settings.revision, allow_patterns=wanted
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"{name}.dataset: {settings.dataset!r} at {settings.revision!r} cannot be downloaded "
+            f"({str(error).splitlines()[0]}): check both, or write the path of a folder"
+        ) from None
+    return Path(found)

@@ -1,0 +1,191 @@
+"""Questions about frames of LeRobot data sets, against the states that were written."""
+
+from __future__ import annotations
+
+import json
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames, direction, moves
+from vlm4vla.auxiliary.public.sample import Fault
+from vlm4vla.data.lerobot_writer import LeRobotWriter
+from vlm4vla.data.picture_files import decode
+from vlm4vla.public_set_settings import MixedSet
+
+FPS = 5
+LENGTHS = (12, 3, 9)
+TASKS = ("open the drawer", "lift the block", "open the drawer")
+
+
+def episodes():
+    random = np.random.default_rng(0)
+    for number, (length, task) in enumerate(zip(LENGTHS, TASKS, strict=True)):
+        images = np.full((length, 16, 16, 3), 60 * number, dtype=np.uint8)
+        images += np.arange(length, dtype=np.uint8)[:, None, None, None] * 4
+        states = random.normal(scale=0.1, size=(length, 8)).astype(np.float32)
+        yield images, states, random.normal(size=(length, 7)).astype(np.float32), task
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures in the tables, by this project's own writer."""
+    with LeRobotWriter(tmp_path / "set", fps=FPS, robot_type="arm", image_size=16) as writer:
+        for episode in episodes():
+            writer.add_episode(*episode)
+    return tmp_path / "set"
+
+
+def opened(folder, every=2, **keys):
+    settings = MixedSet(dataset=str(folder), every=every, **keys).resolved("bridgevqa")
+    return DemonstrationFrames(folder, settings)
+
+
+def test_answers_are_true_of_the_states(folder):
+    found = list(opened(folder).read())
+    states = [each[1][:, :3].astype(float) for each in episodes()]
+    wanted = [(episode, frame) for episode, length in enumerate(LENGTHS) for frame in range(0, length, 2)]
+    assert [sample.id for sample in found] == [f"{episode}/{frame}" for episode, frame in wanted]
+    for sample, (episode, frame) in zip(found, wanted, strict=True):
+        said = dict(sample.statements)
+        own = states[episode]
+        assert said["What is the robot asked to do?"] == TASKS[episode]
+        way = own[min(frame + FPS, len(own) - 1)] - own[frame]
+        far = float(said["How far does the gripper move in the next second, in centimetres?"])
+        assert far == pytest.approx(100 * np.linalg.norm(way), abs=0.51)
+        word = said["Which way does the gripper move in the next second?"]
+        if np.linalg.norm(way) < 0.01:
+            assert word == "it stays"
+        else:
+            axis = np.argmax(np.abs(way))
+            assert (
+                word == (("forward", "backward"), ("left", "right"), ("up", "down"))[axis][int(way[axis] < 0)]
+            )
+        left = 100 * np.linalg.norm(own[-1] - own[frame])
+        ends = said["How far is the gripper from where the task ends, in centimetres?"]
+        assert float(ends) == pytest.approx(left, abs=0.51)
+        assert sample.group == f"episode {episode}"  # frames of one episode are never in both splits
+        shown = decode(sample.picture, folder, 16)
+        assert (shown == 60 * episode + 4 * frame).all()
+
+
+def test_axes_are_the_sets_own(folder):
+    way = np.array([-0.1, 0.02, 0.03])
+    assert direction(way, ("forward", "left", "up")) == "backward"
+    assert direction(way, ("right", "forward", "up")) == "left"
+    assert moves(np.zeros(3), "now", ("forward", "left", "up"))[0][1] == "it stays"
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 8, 9, 11])
+def test_reading_goes_on_from_every_position(folder, count):
+    whole = [sample.id for sample in opened(folder).read()]
+    first = opened(folder)
+    stream = first.read()
+    for _ in range(count):
+        next(stream)
+    position = json.loads(json.dumps(first.position))
+    assert [sample.id for sample in opened(folder).read(position)] == whole[count:]
+
+
+def videos(folder, version):
+    """The same episodes as videos: one file for all (v3.0), or one an episode (v2.1)."""
+    with LeRobotWriter(folder, fps=FPS, robot_type="arm", image_size=16) as writer:
+        for episode in episodes():
+            writer.add_episode(*episode)
+    info = json.loads((folder / "meta" / "info.json").read_text())
+    camera = next(name for name, one in info["features"].items() if one["dtype"] == "image")
+    info["features"][camera]["dtype"] = "video"
+    (table,) = [pq.read_table(path) for path in folder.glob("data/*/*.parquet")]
+    table = table.drop_columns([camera])
+    for path in folder.glob("data/*/*.parquet"):
+        path.unlink()
+    starts = np.cumsum([0, *LENGTHS])
+    pictures = [each[0].repeat(4, 1).repeat(4, 2) for each in episodes()]
+    if version == "v3.0":
+        info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+        film(folder / f"videos/{camera}/chunk-000/file-000.mp4", np.concatenate(pictures))
+        pq.write_table(table, folder / "data" / "chunk-000" / "file-000.parquet")
+        key = f"videos/{camera}"
+        rows = {
+            "episode_index": [0, 1, 2],
+            f"{key}/chunk_index": [0, 0, 0],
+            f"{key}/file_index": [0, 0, 0],
+            f"{key}/from_timestamp": [float(start) / FPS for start in starts[:3]],
+        }
+        for path in folder.glob("meta/episodes/*/*.parquet"):
+            pq.write_table(pa.table(rows), path)
+    else:
+        info |= {"codebase_version": "v2.1", "chunks_size": 1000}
+        info["video_path"] = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+        for number, shown in enumerate(pictures):
+            film(folder / f"videos/chunk-000/{camera}/episode_{number:06d}.mp4", shown)
+            part = table.slice(int(starts[number]), LENGTHS[number])
+            pq.write_table(part, folder / "data" / "chunk-000" / f"episode_{number:06d}.parquet")
+        names = pq.read_table(folder / "meta" / "tasks.parquet")
+        lines = [
+            json.dumps({"task_index": number, "task": text})
+            for number, text in zip(names["task_index"].to_pylist(), names["task"].to_pylist(), strict=True)
+        ]
+        (folder / "meta" / "tasks.jsonl").write_text("\n".join(lines))
+    (folder / "meta" / "info.json").write_text(json.dumps(info))
+    return folder
+
+
+def film(path, images):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = images.shape[2], images.shape[1], "yuv420p"
+        stream.options = {"g": "2", "crf": "1"}
+        for image in images:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+def test_frames_of_videos(tmp_path, version):
+    folder = videos(tmp_path / "set", version)
+    found = list(opened(folder).read())
+    assert len(found) == sum((length + 1) // 2 for length in LENGTHS)
+    for sample in found:
+        episode, frame = map(int, sample.id.split("/"))
+        shown = decode(sample.picture, folder, 16)
+        assert abs(shown.mean() - (60 * episode + 4 * frame)) < 2  # neighbours differ by 4
+        assert dict(sample.statements)["What is the robot asked to do?"] == TASKS[episode]
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"columns": {"picture": "observation.images.wrist"}}, "no camera 'observation.images.wrist'"),
+        ({"columns": {"state": "observation.pose"}}, "column 'observation.pose' is missing"),
+    ],
+)
+def test_columns_that_are_not_there(folder, keys, line):
+    with pytest.raises(UserError) as error:
+        opened(folder, **keys)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_another_version_is_refused(folder):
+    path = folder / "meta" / "info.json"
+    path.write_text(path.read_text().replace('"v3.0"', '"v1.6"'))
+    with pytest.raises(UserError, match=r"codebase_version is 'v1\.6'"):
+        opened(folder)
+
+
+def test_states_without_a_place_are_a_fault(folder):
+    (path,) = folder.glob("data/*/*.parquet")
+    table = pq.read_table(path)
+    values = [[float("nan")] * 8] + table["observation.state"].to_pylist()[1:]
+    place = table.column_names.index("observation.state")
+    column = pa.array(values, type=table.schema.field(place).type)
+    pq.write_table(table.set_column(place, table.schema.field(place), column), path)
+    found = next(opened(folder).read())
+    assert isinstance(found, Fault) and "lacks x, y, z in metres" in found.wrong

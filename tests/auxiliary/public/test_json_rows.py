@@ -1,0 +1,81 @@
+"""JSON in pieces against `json` itself."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+
+from vlm4vla.artefacts import UserError
+from vlm4vla.auxiliary.public import json_rows
+from vlm4vla.auxiliary.public.json_rows import JsonRows, records
+
+WORDS = 'braces } ] , and "quotes" \\ ü '
+ROWS = [{"id": n, "text": WORDS * (n % 5), "deep": [[n], {"a": [n]}]} for n in range(200)]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 2**20])
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2, ensure_ascii=False),
+        "\n".join(map(json.dumps, ROWS)),
+        "\ufeff\n" + "\n\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS) + "\n",
+    ],
+    ids=["list", "indented", "lines", "lines apart"],
+)
+def test_pieces_of_any_length_give_every_row(tmp_path, monkeypatch, piece, text):
+    monkeypatch.setattr(json_rows, "PIECE", piece)
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    assert list(records(path)) == ROWS
+
+
+def test_reading_goes_on_from_every_position(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.json").write_text(json.dumps(ROWS[: 4 + number]))
+    files = sorted(tmp_path.glob("*.json"))
+    reader = JsonRows(files)
+    whole, positions = [], []
+    for file, row in reader.read():
+        whole.append((file, row))
+        positions.append(json.loads(json.dumps(reader.position)))
+    assert len(whole) == 4 + 5 + 6
+    for number, position in enumerate(positions):
+        assert list(JsonRows(files).read(position)) == whole[number + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[{"a": 1}, {"a"', "not whole JSON"),
+        ("[1, 2]", "element 0 is no object"),
+        ("", "not whole JSON"),
+        ("[{}] ", None),
+        ("[]", None),
+        ('{"a": 1}\n{"a": ', "not whole JSON"),
+    ],
+)
+def test_what_is_no_list_of_objects_is_named(tmp_path, text, line):
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    if line is None:
+        assert list(records(path)) == json.loads(text)
+        return
+    with pytest.raises(UserError, match=line) as error:
+        list(records(path))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "rows.json"
+    row = json.dumps({"id": 1, "text": "word " * 200})
+    path.write_text("[" + ", ".join([row] * 40_000) + "]")
+    assert path.stat().st_size > 40e6
+    tracemalloc.start()
+    assert sum(1 for _ in records(path)) == 40_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12e6

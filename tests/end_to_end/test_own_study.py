@@ -1,0 +1,121 @@
+"""docs/your-own-study.md, run as it stands: its blocks of configuration over the smoke study's."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from smoke_study import LAYER, REPOSITORY, merge, snakemake
+from transformers import AutoConfig
+
+from vlm4vla.artefacts import file_hash
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
+DOCUMENT = REPOSITORY / "docs" / "your-own-study.md"
+CELLS = (
+    "cells/smolvlm-500m/leftmost/full/push-button.md",  # a new family, task and benchmark
+    "cells/my-vlm/none/full/push-button.md",  # configuration alone
+)
+FEW = {
+    "benchmarks": {
+        "push-button": {"demonstrations": {"episodes": 12}, "evaluation": {"episodes": 2, "videos": 1}}
+    }
+}
+
+
+def blocks() -> dict:
+    """All blocks of configuration in the document, over each other."""
+    merged: dict = {}
+    for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), flags=re.S | re.M):
+        merged = merge(merged, yaml.safe_load(text))
+    return merged
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, str]:
+    """The folder of the results and what the run told."""
+    folder = tmp_path_factory.mktemp("own") / "project"
+    folder.mkdir()
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(REPOSITORY / name, folder / name)
+    for name in ("rules", "workflow", "envs", "docs"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    (folder / "my-study.yaml").write_text(yaml.safe_dump(merge(blocks(), FEW)))
+    targets = [f"results/smoke/{cell}" for cell in CELLS]
+    done = snakemake(*targets, "--cores", "2", folder=folder, layers=(LAYER, "my-study.yaml"))
+    assert done.returncode == 0, done.stderr[-6000:]
+    return folder / "results" / "smoke", done.stderr
+
+
+def test_the_document_shows_all_four():
+    shown = blocks()
+    assert {shown["backbones"][name]["family"] for name in ("my-vlm", "smolvlm-500m")} == {
+        "qwen3_vl",
+        "smolvlm",
+    }
+    assert "push-button" in shown["benchmarks"] and "leftmost" in shown["auxiliary"]["tasks"]
+    assert all((REPOSITORY / path).is_file() for path in shown["extensions"])
+    for link in re.findall(r"\]\(([^)]+)\)", DOCUMENT.read_text()):
+        assert (DOCUMENT.parent / link).exists(), link
+
+
+def test_cells_are_made(made):
+    root, _ = made
+    text = (root / CELLS[0]).read_text()
+    for words in ("smolvlm-500m after leftmost", "push-button (smoke)", "4 initial states", "own score"):
+        assert words in text
+    assert "my-vlm" in (root / CELLS[1]).read_text()
+    for cell in CELLS:
+        with (root / cell).with_suffix(".csv").open(newline="") as handle:
+            rows = {row["metric"]: row for row in csv.DictReader(handle)}
+        row = rows["success_rate"]
+        frame = pq.read_table(
+            next((root / f"rollouts/{Path(cell).parent.relative_to('cells')}").rglob("episodes.parquet"))
+        )
+        assert float(row["value"]) == pytest.approx(sum(frame["success"].to_pylist()) / 4, abs=1e-5)
+        assert (row["benchmark"], row["published"]) == ("push-button", "")
+
+
+def test_artefacts_are_of_the_users_classes(made):
+    root, _ = made
+    assert AutoConfig.from_pretrained(root / "backbones/smolvlm-500m").model_type == "smolvlm"
+    policy = root / "vla/smolvlm-500m/leftmost/full/push-button/seed0"
+    assert AutoConfig.from_pretrained(policy / "backbone").model_type == "smolvlm"
+    said = {row["instruction"] for path in root.glob("rollouts/my-vlm/**/episodes.parquet")
+            for row in pq.read_table(path).to_pylist()}  # fmt: skip
+    assert said == {"push the knob to light the lamp", "push the knob to put out the lamp"}
+    vocabulary = json.loads((policy / "backbone" / "tokenizer.json").read_text())
+    known = {token["content"] for token in vocabulary["added_tokens"]}
+    assert {"knob", "lamp", "leftmost"} <= known  # the words that no built-in benchmark says
+    assert (policy.parents[4] / "my-vlm/none/full/push-button/seed0/policy.safetensors").is_file()
+    scores = json.loads((root / "auxiliary/smolvlm-500m/leftmost/score.json").read_text())
+    assert {"before", "after"} == set(scores)
+
+
+def test_every_stage_that_runs_a_file_says_which(made):
+    root, _ = made
+    examples = REPOSITORY / "docs" / "examples"
+    for artefact, name in (
+        ("backbones/smolvlm-500m", "smolvlm.py"),
+        ("auxiliary_data/leftmost", "leftmost.py"),
+        ("demonstrations/push-button", "push_button.py"),
+        ("rollouts/my-vlm/none/full/push-button/seed0", "push_button.py"),
+    ):
+        record = json.loads((root / artefact / "provenance.json").read_text())
+        assert record["settings"]["extension"] == file_hash(examples / name), artefact
+    built_in = json.loads((root / "backbones/my-vlm/provenance.json").read_text())
+    assert "extension" not in built_in["settings"]
+
+
+def test_nothing_is_to_do_afterwards(made):
+    root, _ = made
+    targets = [f"results/smoke/{cell}" for cell in CELLS]
+    folder = root.parents[1]
+    again = snakemake(*targets, "--cores", "2", folder=folder, layers=(LAYER, "my-study.yaml"))
+    assert again.returncode == 0 and "Nothing to be done" in again.stderr

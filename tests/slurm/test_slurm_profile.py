@@ -1,0 +1,144 @@
+"""The Slurm profile on a real Slurm of one node: resources, kills, preemption, cancelling."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from cluster_project import PAPER, ROOT, SLURM, TRAINED, wait_until
+from one_node import GPUS, MODEL, submit_urgent
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
+
+
+def training_starts(project, *arguments: str):
+    """Start the training of the policy; the run and its job, once there is a checkpoint."""
+    run = project.start(TRAINED, *arguments)
+
+    def is_under_way() -> bool:
+        assert run.poll() is None, project.told()
+        return project.checkpoint() >= 40
+
+    wait_until(is_under_way, "training does not start", 900, project.told)
+    return run, project.submitted("vla")[-1]["JobId"]
+
+
+def minutes(job: dict[str, str]) -> int:
+    """A job's time limit."""
+    days, _, clock = job["TimeLimit"].rpartition("-")
+    hours, rest, _ = clock.split(":")
+    return (int(days or 0) * 24 + int(hours)) * 60 + int(rest)
+
+
+def memory(job: dict[str, str]) -> int:
+    """Megabytes that a job asked for."""
+    asked = job["MinMemoryNode"]
+    return int(asked[:-1]) * {"M": 1, "G": 1024, "T": 1024**2}[asked[-1]]
+
+
+def stages(project) -> list[int]:
+    """Processes of this project's stages."""
+    running = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        names = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
+        if process.info["cwd"] == str(project.folder) and "vlm4vla" in names:
+            running.append(process.pid)
+    return running
+
+
+def test_what_the_rules_ask_for_is_granted(prepared):
+    [job] = prepared.submitted("demonstrations")
+    assert job["JobState"] == "COMPLETED" and job["Partition"] == "cpu"
+    assert (memory(job), minutes(job), job["NumCPUs"]) == (2500, 60, "1")
+    assert "gpu" not in job.get("TresPerJob", "") + job.get("TRES", "")
+    assert not list((prepared.folder / "results" / "slurm").rglob("*.log")), "the log of a good job stays"
+
+
+def test_killed_job_is_tried_again_with_more_memory_and_time(project):
+    run, killed = training_starts(project)
+    for process in stages(project):  # as the kernel does when memory is short
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: project.cluster.job(killed)["JobState"] != "RUNNING", "the job lives on")
+    checkpoint, curve = project.checkpoint(), project.curve()
+
+    project.finish(run)
+
+    first, second = project.submitted("vla")
+    assert (first["JobState"], second["JobState"]) == ("FAILED", "COMPLETED")
+    assert (memory(second), minutes(second)) == (2 * memory(first), 2 * minutes(first))
+    kept = checkpoint // 10  # a line every ten updates
+    assert kept >= 4 and project.curve()[:kept] == curve[:kept], "training did not go on from its checkpoint"
+    assert "FAILED vla: kosmos-2" in project.told()
+
+
+def test_preempted_job_resumes_from_its_checkpoint(project):
+    run, preempted = training_starts(project)
+    urgent = submit_urgent(project.cluster, ["sleep", "5"])
+    wait_until(lambda: project.cluster.job(urgent)["JobState"] == "RUNNING", "nothing was preempted")
+    checkpoint, curve = project.checkpoint(), project.curve()
+
+    project.finish(run)
+
+    [job] = project.submitted("vla")  # it is the same job that came back: no attempt is used up
+    assert job["JobId"] == preempted and job["Restarts"] == "1" and job["JobState"] == "COMPLETED"
+    kept = checkpoint // 10
+    assert kept >= 4 and project.curve()[:kept] == curve[:kept], "training did not go on from its checkpoint"
+    assert (project.folder / TRAINED).exists()
+
+
+def test_cancelled_run_leaves_no_job_and_resumes(project):
+    others = [f"{ROOT}/capability/kosmos-2/none.json", f"{ROOT}/demonstrations/calvin/provenance.json"]
+    run, _ = training_starts(project, *others)
+    assert stages(project)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(120) != 0
+    wait_until(lambda: not project.cluster.jobs(), "jobs of a cancelled run are left", 60)
+    wait_until(lambda: not stages(project), "processes of a cancelled run are left", 60)
+    assert not list((project.folder / ".snakemake" / "locks").glob("*.lock"))
+    assert not (project.folder / TRAINED).exists()
+    checkpoint, curve = project.checkpoint(), project.curve()
+
+    project.make(TRAINED)
+
+    kept = checkpoint // 10
+    assert kept >= 4 and project.curve()[:kept] == curve[:kept], "training did not go on from its checkpoint"
+
+
+def test_run_cancelled_while_it_submits_leaves_no_job(project):
+    targets = [
+        f"{ROOT}/rollouts/{policy}/none/full/{benchmark}/seed0/episodes.parquet"
+        for policy in ("random", "expert")
+        for benchmark in ("calvin", "bridge", "libero-10")
+    ]
+    run = project.start(*targets)
+    wait_until(lambda: project.submitted("reference"), "nothing is submitted", project.told)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(120) != 0
+    wait_until(lambda: not project.cluster.jobs(), "jobs of a cancelled run are left", 60)
+    wait_until(lambda: not stages(project), "processes of a cancelled run are left", 60)
+
+
+def test_checkpoints_get_gpus_and_what_the_paper_profile_says(project):
+    def real_backbone(config: dict) -> None:
+        config["backbones"] = {
+            "real": {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": f"{ROOT}/backbones/kosmos-2"}
+        }
+        config["vla"]["steps"] = 20
+
+    project.change("workflow/scales/smoke.yaml", real_backbone)
+    project.change(f"{PAPER}/profile.yaml", lambda profile: profile["set-resources"]["vla"].update(gpu=GPUS))
+    cell = "real/none/full/bridge/seed0"
+
+    project.make(f"{ROOT}/rollouts/{cell}/episodes.parquet", profiles=(SLURM, PAPER))
+
+    [trained], [rolled_out] = project.submitted("vla"), project.submitted("rollout")
+    assert (trained["Partition"], rolled_out["Partition"]) == ("gpu", "gpu")
+    assert trained["TresPerJob"] == f"gres:gpu:{MODEL}:{GPUS}"
+    assert rolled_out["TresPerJob"] == f"gres:gpu:{MODEL}:1"  # by the configuration
+    assert (trained["NumCPUs"], memory(trained), minutes(trained)) == ("64", 400000, 4320)
+    assert (rolled_out["NumCPUs"], memory(rolled_out), minutes(rolled_out)) == ("16", 80000, 1440)
+    [copied] = project.submitted("backbone")
+    assert copied["Partition"] == "cpu" and memory(copied) == 64000

@@ -1,0 +1,163 @@
+"""Attention without padding, checkpointed layers, frozen encoders: the same numbers, less work."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.artefacts import UserError
+from vlm4vla.backbones import build
+from vlm4vla.backbones.logits import hidden_states
+from vlm4vla.config import Backbone, TinySize
+from vlm4vla.execution_settings import Execution
+from vlm4vla.head_settings import FlowHeadSettings, MlpHeadSettings
+from vlm4vla.policy import Policy
+from vlm4vla.training.action_batches import ActionObjective
+from vlm4vla.training.model_options import model_options
+
+TASKS = ["pick up the red block and put it in the drawer", "lift", "pick up the block"]
+CAUSAL = ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "internvl"]
+MASKED = ["paligemma", "paligemma2", "kosmos-2"]
+SIZE = {"hidden": 32, "intermediate": 48, "layers": 3, "vision_hidden": 32, "vision_intermediate": 48}
+
+
+def objective(family, freeze="none", head=None):
+    experts = {"experts": 4, "experts_per_token": 2} if family == "qwen3_vl_moe" else {}
+    size = TinySize(**SIZE, **experts)
+    settings = Backbone(family=family, parameters_b=1, tiny=size, pretraining="any")
+    words = sorted(set(" ".join(TASKS).split()))
+    bounds = np.full(6, -1, np.float32), np.full(6, 1, np.float32)
+    head = head or MlpHeadSettings(features=16, hidden=[16], gripper_loss_weight=0.1)
+    backbone = build(settings, family, words, 64, 0)
+    policy = Policy.create(backbone, head, 2, "calvin", Statistics("range", "calvin", *bounds), 0)
+    policy.freeze(freeze)
+    return ActionObjective(policy)
+
+
+def batch(policy):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    inputs = policy.backbone.batch([policy.backbone.prompt_ids(task) for task in TASKS], images)
+    pose = torch.from_numpy(random.uniform(-1, 1, (3, 2, 6)).astype(np.float32))
+    return inputs, {"pose": pose, "gripper": torch.ones(3, 2), "mask": torch.ones(3, 2)}
+
+
+def step(model, **execution):
+    """Loss and gradients of one batch under these options."""
+    model.train()
+    model.zero_grad()
+    with model_options(model, Execution(**execution)):
+        loss = model(batch(model.policy))
+        loss.backward()
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return loss.detach(), gradients
+
+
+def assert_same(found, expected):
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=1e-6)
+    assert found[1].keys() == expected[1].keys()
+    for name, gradient in found[1].items():
+        torch.testing.assert_close(gradient, expected[1][name], rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_without_padding_the_step_is_the_same(family):
+    model = objective(family)
+    text = model.policy.backbone.adapter.text_model(model.policy.backbone.model)
+    lengths = []
+    hook = text.layers[0].register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[:2]))
+    padded, packed = step(model), step(model, attention="flash_attention_2")
+    hook.remove()
+    assert_same(packed, padded)
+    real = sum(len(model.policy.backbone.prompt_ids(task)) + 1 for task in TASKS)  # and the query
+    assert lengths[0][0] * lengths[0][1] > real  # it had padding
+    assert tuple(lengths[1]) == (1, real)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_every_position_is_the_same_without_padding(family):
+    model = objective(family)
+    inputs, _ = batch(model.policy)
+    with torch.no_grad():
+        padded = hidden_states(model.policy.backbone, inputs)
+        with model_options(model, Execution(attention="flash_attention_2", gradient_checkpointing=True)):
+            packed = hidden_states(model.policy.backbone, inputs)
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(packed[real], padded[real], rtol=1e-4, atol=1e-5)
+    assert not packed[~real].any()
+
+
+@pytest.mark.parametrize("family", [*CAUSAL, *MASKED])
+def test_checkpointed_layers_give_the_same_step(family):
+    model = objective(family)
+    assert_same(step(model, gradient_checkpointing=True), step(model))
+
+
+def test_checkpointed_layers_without_padding_give_the_same_step():
+    model = objective("qwen3_vl")
+    assert_same(step(model, gradient_checkpointing=True, attention="flash_attention_2"), step(model))
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "paligemma"])
+def test_eager_attention_gives_the_same_step(family):
+    model = objective(family)
+    assert_same(step(model, attention="eager"), step(model))
+
+
+def test_checkpointed_layers_are_computed_twice_and_options_end():
+    model = objective("qwen3_vl")
+    text = model.policy.backbone.adapter.text_model(model.policy.backbone.model)
+    calls = []
+    hook = text.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    step(model, gradient_checkpointing=True)
+    assert len(calls) == 2
+    step(model)
+    assert len(calls) == 3
+    hook.remove()
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "paligemma", "kosmos-2", "internvl"])
+def test_a_frozen_encoder_runs_without_gradient(family, checkpointed):
+    model = objective(family, freeze="vision")
+    [encoder] = model.policy.backbone.vision_encoder()
+    needs = []
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output: needs.append(output.requires_grad))
+        for module in encoder.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    _, gradients = step(model, gradient_checkpointing=checkpointed)
+    for hook in hooks:
+        hook.remove()
+    assert needs and not any(needs)
+    assert gradients and not any(name.startswith("policy.model.vision") for name in gradients)
+
+
+def test_no_logits_over_the_vocabulary_are_made():
+    model = objective("qwen2_5_vl")
+
+    def refuse(*_):
+        raise AssertionError("the output layer was called")
+
+    model.policy.model.get_output_embeddings().register_forward_pre_hook(refuse)
+    step(model)
+    step(model, attention="flash_attention_2")
+
+
+@pytest.mark.parametrize("family", MASKED)
+def test_families_that_need_a_mask_are_refused(family):
+    with pytest.raises(UserError, match=f"flash_attention_2 takes no mask, and {family} needs one"):
+        step(objective(family), attention="flash_attention_2")
+
+
+@pytest.mark.parametrize("options", [{"gradient_checkpointing": True}, {"attention": "flash_attention_2"}])
+def test_a_head_that_reads_kept_keys_is_refused(options):
+    class Reader(nn.Module):
+        class policy:
+            settings = FlowHeadSettings(kind="flow", width=8, intermediate=8)
+            backbone = None
+
+    with pytest.raises(UserError, match="a flow head"), model_options(Reader(), Execution(**options)):
+        pass

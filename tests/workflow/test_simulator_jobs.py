@@ -1,0 +1,40 @@
+"""A benchmark on its real simulator: the jobs of its evaluation, and those of the others, which stay."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+SIMULATOR = {
+    "adapter": "libero",
+    "gripper": {"open": -1, "close": 1},
+    "unnormalisation": "quantile",
+    "success": "any-step",
+    "runs": {"shards": 3},
+    "policies": {
+        "pi0": {
+            "command": ["serve", "{host}:{port}"],
+            "checkpoint": "pi0",
+            "execution_horizon": 5,
+            "unnormalisation": "quantile",
+        }
+    },
+}
+
+
+def test_an_evaluation_on_a_simulator_is_cut_into_jobs(project):
+    without = project.dry_run("table_main")
+    project.change(
+        "workflow/scales/smoke.yaml",
+        lambda smoke: smoke["benchmarks"]["libero-10"]["evaluation"].update(simulator=SIMULATOR),
+    )
+    jobs = project.dry_run("table_main")
+    mine = "rollout: kosmos-2, auxiliary none, full, libero-10, seed 0"
+    assert {f"{mine}, part {part}" for part in range(3)} < jobs and mine in jobs
+    assert "rollout: random, auxiliary none, full, libero-10, seed 0, part 2" in jobs
+    # a server of others needs no training, and a simulator has no scripted expert
+    assert "vla: pi0, auxiliary none, full, libero-10, seed 0" in without - jobs
+    assert "rollout: pi0, auxiliary none, full, libero-10, seed 0, part 1" in jobs
+    assert "rollout: expert policy, libero-10" in without - jobs
+    assert {job for job in without if "libero-10" not in job} <= jobs

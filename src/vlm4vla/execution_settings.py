@@ -31,6 +31,7 @@ class Execution(Strict):
 
     `attention`: `sdpa` is each family's own choice of torch's kernels; `flash_attention_2` packs a batch
     without its padding, for families whose text is plainly causal; `eager` writes the products out.
+    `compile`: the layers of the model's stacks go through torch.compile, which takes a minute at the start.
     """
 
     strategy: Strategy = "single"
@@ -42,6 +43,7 @@ class Execution(Strict):
     precision: Literal["float32", "bf16"] = "float32"
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     gradient_checkpointing: bool = False
+    compile: bool = False
     trackers: list[Tracker] = Field(default_factory=list)
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ class _Lengths:
 _present: _Lengths | None = None
 
 
+@torch.compiler.disable  # `_present` is another for every batch
 def padding_free_attention(
     module: nn.Module,
     query: Tensor,

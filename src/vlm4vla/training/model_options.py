@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -35,7 +37,6 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
 
     models = [module for module in objective.modules() if isinstance(module, PreTrainedModel)]
     before = [(model.config, model.config._attn_implementation) for model in models]
-    layers: list[nn.Module] = []
     policy = getattr(objective, "policy", None)
     backbone = getattr(objective, "backbone", None) or getattr(policy, "backbone", None)
     kind = policy.settings.kind if policy is not None else None
@@ -48,14 +49,14 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
         )
     try:
         _use_attention(execution.attention, models, backbone)
-        if execution.gradient_checkpointing:
-            layers = _checkpointed(objective, backbone)
+        for layer in _repeated_layers(objective, backbone):
+            _compute(layer, compiled=execution.compile, checkpointed=execution.gradient_checkpointing)
         yield
     finally:
         for config, attention in before:
             config._attn_implementation = attention
-        for layer in layers:
-            layer.gradient_checkpointing = False
+        for module in objective.modules():
+            module.__dict__.pop("forward", None)
 
 
 def _use_attention(attention: str, models: list[PreTrainedModel], backbone: Any) -> None:
@@ -74,23 +75,34 @@ def _use_attention(attention: str, models: list[PreTrainedModel], backbone: Any)
         backbone.model.config.get_text_config()._attn_implementation = PADDING_FREE
 
 
-def _checkpointed(objective: nn.Module, backbone: Any) -> list[nn.Module]:
-    """Let layers compute their inner values again in the backward pass; returns those layers.
+def _repeated_layers(objective: nn.Module, backbone: Any) -> list[nn.Module]:
+    """The layers of the model's stacks, without the last text layer.
 
-    Set layer by layer: transformers' own switch also makes inputs need gradients, and then a frozen encoder
-    would be gone through backwards.
+    That one is computed for one position (last_position.py) in the forward pass, and only then.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    # The last layer is computed for one position (last_position.py) in the forward pass, and only then.
     last = None if backbone is None else backbone.adapter.last_layer(backbone.model)[0]
-    layers = [
+    return [
         module
         for module in objective.modules()
         if isinstance(module, GradientCheckpointingLayer)
         and all(each is not last for each in module.modules())
     ]
-    for layer in layers:
-        layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = functools.partial(checkpoint, use_reentrant=False)
-    return layers
+
+
+def _compute(layer: nn.Module, *, compiled: bool, checkpointed: bool) -> None:
+    """Let `layer` be computed by torch.compile, or its inner values again in the backward pass, or both.
+
+    Layer by layer, on the instance: transformers' own switch for checkpointing also makes inputs need
+    gradients, and then a frozen encoder would be gone through backwards. Layers of one class share what is
+    compiled; the hooks that gather a layer's weights (training/sharding.py) stay outside of it.
+    """
+    forward = types.MethodType(type(layer).forward.__wrapped__, layer)  # transformers wraps it to checkpoint
+    if compiled:
+        # What is computed again must be what was computed: one graph for all shapes, not one for each.
+        forward = torch.compile(forward, dynamic=True if checkpointed else None)
+    if checkpointed:
+        forward = functools.partial(checkpoint, forward, use_reentrant=False)
+    if compiled or checkpointed:
+        layer.forward = forward

@@ -1,5 +1,7 @@
 """Attention without padding, checkpointed layers, frozen encoders: the same numbers, less work."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from vlm4vla.execution_settings import Execution
 from vlm4vla.head_settings import FlowHeadSettings, MlpHeadSettings
 from vlm4vla.policy import Policy
 from vlm4vla.training.action_batches import ActionObjective
-from vlm4vla.training.model_options import model_options
+from vlm4vla.training.model_options import _in_bfloat16, model_options
 
 TASKS = ["pick up the red block and put it in the drawer", "lift", "pick up the block"]
 CAUSAL = ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "internvl"]
@@ -161,3 +163,37 @@ def test_a_head_that_reads_kept_keys_is_refused(options):
 
     with pytest.raises(UserError, match="a flow head"), model_options(Reader(), Execution(**options)):
         pass
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "internvl", "paligemma2", "kosmos-2"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_compiled_layers_give_the_same_step(family, checkpointed, monkeypatch):
+    # The compiler's own way through the layers, without its last part, which would write and build C++.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    torch._dynamo.reset()
+    model = objective(family)
+    options = {"attention": "flash_attention_2"} if family in CAUSAL else {}
+    expected = step(model, **options)
+    torch._dynamo.utils.counters.clear()
+    for _ in range(2):  # the second finds what the first one made
+        found = step(model, compile=True, gradient_checkpointing=checkpointed, **options)
+    assert_same(found, expected)
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 12  # not one a layer and a batch
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_a_layer_in_bfloat16_meets_a_float_mask_without_infinity():
+    lowest = torch.finfo(torch.float32).min
+    mask = torch.tensor([[0.0, lowest], [lowest, lowest]])
+    seen = []
+
+    def forward(states, *, attention_mask):
+        seen.append((states.dtype, torch.is_autocast_enabled("cpu"), attention_mask))
+        return states
+
+    with torch.autocast("cpu", torch.bfloat16):
+        _in_bfloat16(forward, torch.ones(1, 2, 4), attention_mask=mask)
+    [(dtype, autocast, given)] = seen
+    assert dtype == given.dtype == torch.bfloat16 and not autocast
+    assert torch.isfinite(given).all() and given[0, 0] == 0
+    assert torch.isfinite(torch.softmax(given.float(), -1)).all()

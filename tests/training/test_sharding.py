@@ -72,8 +72,11 @@ def test_a_bfloat16_backbone_is_trained_in_float32_and_stays_one(tmp_path):
     policy.save(tmp_path / "policy")
     loaded = Policy.load(tmp_path / "policy")
     assert {p.dtype for p in loaded.model.parameters()} == {torch.bfloat16}
+    for name, value in loaded.model.named_parameters():
+        assert torch.equal(value, policy.model.get_parameter(name)), name
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    np.testing.assert_allclose(policy.predict(images, TASKS), loaded.predict(images, TASKS), atol=1e-6)
+    # Not to the bit: `to` above rounded the position tables too, which loading makes anew in float32.
+    np.testing.assert_allclose(policy.predict(images, TASKS), loaded.predict(images, TASKS), atol=1e-2)
 
 
 def test_one_shard_gives_the_weights_of_no_shard(tmp_path):

@@ -7,11 +7,11 @@ import contextlib
 import functools
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vlm4vla.artefacts import UserError
@@ -50,7 +50,7 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
     try:
         _use_attention(execution.attention, models, backbone)
         for layer in _repeated_layers(objective, backbone):
-            _compute(layer, compiled=execution.compile, checkpointed=execution.gradient_checkpointing)
+            _compute(layer, execution)
         yield
     finally:
         for config, attention in before:
@@ -91,18 +91,32 @@ def _repeated_layers(objective: nn.Module, backbone: Any) -> list[nn.Module]:
     ]
 
 
-def _compute(layer: nn.Module, *, compiled: bool, checkpointed: bool) -> None:
-    """Let `layer` be computed by torch.compile, or its inner values again in the backward pass, or both.
+def _compute(layer: nn.Module, execution: Execution) -> None:
+    """Let `layer` be computed as `execution` says: compiled, in one precision, a second time when needed.
 
     Layer by layer, on the instance: transformers' own switch for checkpointing also makes inputs need
     gradients, and then a frozen encoder would be gone through backwards. Layers of one class share what is
     compiled; the hooks that gather a layer's weights (training/sharding.py) stay outside of it.
     """
     forward = types.MethodType(type(layer).forward.__wrapped__, layer)  # transformers wraps it to checkpoint
-    if compiled:
+    if execution.compile:
         # What is computed again must be what was computed: one graph for all shapes, not one for each.
-        forward = torch.compile(forward, dynamic=True if checkpointed else None)
-    if checkpointed:
+        forward = torch.compile(forward, dynamic=True if execution.gradient_checkpointing else None)
+    if execution.strategy == "fsdp2" and execution.precision == "bf16":
+        forward = functools.partial(_in_bfloat16, forward)
+    if execution.gradient_checkpointing:
         forward = functools.partial(checkpoint, forward, use_reentrant=False)
-    if compiled or checkpointed:
-        layer.forward = forward
+    layer.forward = forward
+
+
+def _in_bfloat16(forward: Callable[..., Any], states: Tensor, *others: Any, **options: Any) -> Any:
+    """`forward` with its weights, which are gathered in bfloat16, and no other precision in between.
+
+    Autocast would make norms and so the whole residual stream float32, in families that begin with one.
+    """
+    mask = options.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.is_floating_point():
+        # float32's lowest number would become -inf, and a row of padding that sees nothing NaN.
+        options["attention_mask"] = mask.clamp(min=torch.finfo(torch.bfloat16).min).to(torch.bfloat16)
+    with torch.autocast(states.device.type, enabled=False):
+        return forward(states.to(torch.bfloat16), *others, **options)

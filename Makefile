@@ -15,7 +15,7 @@ PROFILES := $(PROFILE) $(filter paper,$(SCALE))
 WHERE := $(if $(PROFILE),$(PROFILES:%=--profile workflow/profiles/%),--cores $(CORES))
 OPTIONS := $(WHERE) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
-	table_fast_injection correlation published
+	table_fast_injection table_executed_steps correlation published
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
@@ -25,7 +25,7 @@ LIBERO_LOCK := envs/libero/requirements.lock
 help:
 	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
 	@echo "make table_main     one table; also table_freeze, table_scratch, table_auxiliary,"
-	@echo "                    table_fast_injection, correlation"
+	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
 	@echo "                    (PROFILE=slurm: on a cluster, see docs/cluster.md; also generic, kubernetes)"
 	@echo "make published      the same analysis of the paper's numbers alone, in seconds"
 	@echo "make report         results/$(SCALE)/report.html, one page to open in a browser, after all_tables"

@@ -1,7 +1,7 @@
 # A vision-language model as a Hugging Face folder: pre-trained from a tiny config, or a checkpoint.
 rule backbone:
     input:
-        questions=rules.questions.output[0],
+        questions=STUDY.backbone_questions,
     output:
         f"{STUDY.root}/backbones/{{vlm}}/provenance.json",
     log:
@@ -17,10 +17,10 @@ rule backbone:
         runtime=scaled(120),
     params:
         folder=subpath(output[0], parent=True),
-        questions=subpath(input.questions, parent=True),
+        options=STUDY.backbone_options,
         settings=STUDY.backbone_settings,
     message:
         "backbone: {wildcards.vlm}"
     shell:
-        "exec vlm4vla backbone --settings {params.settings:q} --questions {params.questions:q}"
+        "exec vlm4vla backbone --settings {params.settings:q} {params.options:q}"
         " --output {params.folder:q} > {log:q} 2>&1"

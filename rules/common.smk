@@ -7,3 +7,4 @@ wildcard_constraints:
     benchmark="|".join(map(re.escape, STUDY.config.benchmarks)),
     policy="random|expert",
     seed="[0-9]+",
+    executed="(-executed[0-9]+)?",

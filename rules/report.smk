@@ -63,7 +63,7 @@ rule study_config:
         runtime=scaled(10),
     params:
         folder=subpath(output[0], parent=True),
-        settings=STUDY.config_json(),
+        settings=STUDY.config_json,  # a function: commands in it hold {host}, which is no wildcard
     message:
         "report: configuration"
     shell:

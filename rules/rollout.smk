@@ -3,11 +3,11 @@ rule rollout:
     input:
         vla=rules.vla.output[0],
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/episodes.parquet",
+        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/episodes.parquet",
     log:
-        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
+        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.log",
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.tsv"
+        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.tsv"
     wildcard_constraints:
         vlm="|".join(map(re.escape, STUDY.policies())),
         benchmark="|".join(map(re.escape, STUDY.embedded_benchmarks())) or "none",
@@ -25,7 +25,7 @@ rule rollout:
         settings=STUDY.rollout_settings,
     message:
         "rollout: {wildcards.vlm}, auxiliary {wildcards.auxiliary}, {wildcards.variant},"
-        " {wildcards.benchmark}, seed {wildcards.seed}"
+        " {wildcards.benchmark}, seed {wildcards.seed}{wildcards.executed}"
     shell:
         "exec vlm4vla rollout --settings {params.settings:q} --vla {params.vla:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
@@ -61,12 +61,12 @@ rule shard:
         vla=STUDY.served_vla,
         demonstrations=STUDY.served_demonstrations,
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}"
+        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}"
         "/shards/{shard}/episodes.parquet",
     log:
-        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/{{shard}}.log",
+        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/{{shard}}.log",
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/{{shard}}.tsv"
+        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/{{shard}}.tsv"
     wildcard_constraints:
         vlm="|".join(map(re.escape, [*STUDY.policies(), "random"])),
         benchmark="|".join(map(re.escape, STUDY.simulator_benchmarks())) or "none",
@@ -83,7 +83,7 @@ rule shard:
         settings=STUDY.rollout_settings,
     message:
         "rollout: {wildcards.vlm}, auxiliary {wildcards.auxiliary}, {wildcards.variant},"
-        " {wildcards.benchmark}, seed {wildcards.seed}, part {wildcards.shard}"
+        " {wildcards.benchmark}, seed {wildcards.seed}{wildcards.executed}, part {wildcards.shard}"
     shell:
         "exec vlm4vla rollout --settings {params.settings:q} {params.options:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
@@ -95,11 +95,11 @@ rule simulator_rollout:
         demonstrations=STUDY.served_demonstrations,
         shards=STUDY.shard_paths,
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/episodes.parquet",
+        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/episodes.parquet",
     log:
-        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
+        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.log",
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.tsv"
+        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.tsv"
     wildcard_constraints:
         vlm="|".join(map(re.escape, [*STUDY.policies(), "random"])),
         benchmark="|".join(map(re.escape, STUDY.simulator_benchmarks())) or "none",
@@ -115,7 +115,7 @@ rule simulator_rollout:
         settings=STUDY.rollout_settings,
     message:
         "rollout: {wildcards.vlm}, auxiliary {wildcards.auxiliary}, {wildcards.variant},"
-        " {wildcards.benchmark}, seed {wildcards.seed}"
+        " {wildcards.benchmark}, seed {wildcards.seed}{wildcards.executed}"
     shell:
         "exec vlm4vla rollout --settings {params.settings:q} {params.options:q}"
         " --output {params.folder:q} > {log:q} 2>&1"

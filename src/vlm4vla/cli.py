@@ -46,7 +46,8 @@ STAGES = {
     "vla": ("vlm4vla.training.vla_stage", stages.VlaSettings, ("backbone", "demonstrations")),
     "rollout": ("vlm4vla.rollout.stage", stages.RolloutSettings, ("vla", "demonstrations")),
 }
-OPTIONAL = {"rollout"}  # stages that may lack inputs: floor and ceiling have no VLA
+# Stages that may lack inputs: floor and ceiling have no VLA, a checkpoint learns from no questions.
+OPTIONAL = {"rollout", "backbone"}
 
 
 def option(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:

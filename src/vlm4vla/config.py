@@ -28,7 +28,7 @@ from vlm4vla.training_settings import Training
 
 AllOrNames = Literal["all"] | list[Name]
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
-TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection"]
+TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection", "executed_steps"]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 FINE_TUNED = ("auxiliary", "fast_injection")  # tables that show backbones after an auxiliary task
 RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
@@ -70,7 +70,8 @@ class TinySize(Strict):
 class Backbone(Strict):
     """A VLM: a transformers `model_type`, and a tiny size with a pre-training recipe, or a checkpoint.
 
-    `checkpoint` is a local folder, or with `revision` a hub name.
+    `checkpoint` is a local folder, or with `revision` a hub name. `learning_rates`: of VLA training on a
+    benchmark, in place of its training's.
     """
 
     family: str  # transformers model_type
@@ -79,6 +80,7 @@ class Backbone(Strict):
     pretraining: Name | None = None  # key of pretraining.recipes
     checkpoint: str | None = None  # local folder or hub name
     revision: str | None = None
+    learning_rates: dict[Benchmark, Rate] = Field(default_factory=dict, exclude_if=lambda rates: not rates)
 
     @model_validator(mode="after")
     def _one_source(self) -> Backbone:
@@ -223,11 +225,13 @@ class FastTokens(Strict):
 
 
 class Protocol(Strict):
-    """How a benchmark is evaluated."""
+    """How a benchmark is evaluated. `executed`: other numbers of a chunk's steps than `execution_horizon`,
+    which the table executed_steps tries."""
 
     episodes: Positive  # chains on calvin; initial states a task elsewhere
     max_steps: Positive  # per instruction on calvin, per episode elsewhere
     execution_horizon: Positive
+    executed: list[Positive] = Field(default_factory=list, exclude_if=lambda steps: not steps)
     seed: int = 0
     videos: Annotated[int, Field(ge=0)] = 3
     simulator: OptionalSimulator = Field(None, exclude_if=lambda value: value is None)
@@ -240,6 +244,7 @@ class BenchmarkConfig(Strict):
     shift: Annotated[int, Field(ge=0)] = 0  # random-shift augmentation, pixels
     colour_jitter: Fraction = 0.0
     augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)  # of a data set
+    training: Training | None = Field(None, exclude_if=lambda value: value is None)  # in place of `vla`
     evaluation: Protocol
 
     @model_validator(mode="after")
@@ -253,6 +258,11 @@ class BenchmarkConfig(Strict):
                 f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk "
                 f"{self.chunk}: write at most {self.chunk}"
             )
+        executed = self.evaluation.executed
+        if len(set(executed)) != len(executed) or max(executed, default=0) > self.chunk:
+            raise ValueError(
+                f"evaluation.executed {executed}: write each number once, and at most chunk {self.chunk}"
+            )
         if self.chunk > self.evaluation.max_steps:
             raise ValueError(
                 f"chunk {self.chunk} is longer than an episode (evaluation.max_steps "
@@ -262,7 +272,7 @@ class BenchmarkConfig(Strict):
 
 
 class Variant(Strict):
-    """How a VLA is made of a backbone; `training` here replaces the study's VLA training for this variant."""
+    """How a VLA is made of a backbone; `training` here replaces the study's and a benchmark's VLA training."""
 
     freeze: Literal["none", "vision", "embedding"] = "none"
     initial_weights: Literal["backbone", "random"] = "backbone"

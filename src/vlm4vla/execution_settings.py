@@ -30,7 +30,8 @@ class Execution(Strict):
     micro-batch: with the same `micro_batch`, any number of processes follows the same curve.
 
     `attention`: `sdpa` is each family's own choice of torch's kernels; `flash_attention_2` packs a batch
-    without its padding, for families whose text is plainly causal; `eager` writes the products out.
+    without its padding, for families whose text is plainly causal; `auto` is that one where family and head
+    allow it, else `sdpa`; `eager` writes the products out.
     `compile`: the layers of the model's stacks go through torch.compile, which takes a minute at the start.
     """
 
@@ -41,7 +42,7 @@ class Execution(Strict):
     port: Annotated[int, Field(ge=1024, le=65535)] = 29511
     micro_batch: Positive | None = None
     precision: Literal["float32", "bf16"] = "float32"
-    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "sdpa"
     gradient_checkpointing: bool = False
     compile: bool = False
     trackers: list[Tracker] = Field(default_factory=list)

@@ -43,9 +43,9 @@ class Needs:
         """A training, of a backbone or an expert VLA."""
 
         def resource(wildcards: Any) -> int | str | None:
-            expert = self._config.experts.get(wildcards.vlm)
-            training = (expert and expert.training) or self._training(wildcards.variant)
-            return of_training(training).get(name) if self._is_real(wildcards.vlm) else None
+            if not self._is_real(wildcards.vlm):
+                return None
+            return of_training(self._training(wildcards)).get(name)
 
         return resource
 

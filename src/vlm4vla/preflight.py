@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlm4vla import capability_plan
 from vlm4vla.artefacts import UserError
+from vlm4vla.asked import Asked, asked
 from vlm4vla.auxiliary.public.checks import check_sets
 from vlm4vla.backbones import families, is_read
 from vlm4vla.backbones.placing import check_family
@@ -19,10 +22,11 @@ from vlm4vla.published_study import outputs as published_study
 from vlm4vla.study import TARGETS, Study
 
 
-def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
+def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: bool = False) -> Study:
     """The study of a raw configuration, once everything that can be checked beforehand is right.
 
-    `targets`: what Snakemake was asked for. Raises UserError with one line for each fault.
+    `targets`: what Snakemake was asked for. `planned`: nothing will run, so data and tools that are not there
+    yet are a note on standard error. Raises UserError with one line for each fault.
     """
     study = Study(load_config(raw))
     targets = [str(target) for target in targets]
@@ -38,27 +42,43 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = ()) -> Study:
     if targets and all(_is_published(study, target) for target in targets):
         check_writable(study.config)  # nothing is trained: what training needs is not asked for
         return study
-    check_results(study.config)
+    with _noted(planned):
+        check_results(study.config)
+    needed = asked(study, targets)
     for name, backbone in study.config.backbones.items():
         if backbone.family not in families():
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + nearest(backbone.family, families())
             )
-        if backbone.checkpoint is not None and backbone.revision is None:
+        if name in needed.backbones and backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_experts(study.config)
-    check_datasets(study.config)
+    with _noted(planned):
+        check_datasets(study.config, needed.demonstrations)
     fast = study.config.auxiliary and study.config.auxiliary.fast
     if fast and fast.tokenizer is not None:
         from vlm4vla.actions.fast import check_universal
 
         check_universal(Path(fast.tokenizer).expanduser())
     check_task_checkpoints(study, targets)
-    check_sets(study.config)
-    check_capability(study, targets)
+    with _noted(planned):
+        check_sets(study.config, needed.sets)
+    with _noted(planned and study.config.capability.source == "lmms-eval"):
+        check_capability(study, needed)
     check_made(study)
     return study
+
+
+@contextlib.contextmanager
+def _noted(planned: bool) -> Iterator[None]:
+    """Let a plan go on where a run would end."""
+    try:
+        yield
+    except UserError as error:
+        if not planned:
+            raise
+        print(f"note: a run would end here: {error}", file=sys.stderr)
 
 
 def check_experts(config: Config) -> None:
@@ -72,10 +92,15 @@ def check_experts(config: Config) -> None:
             )
 
 
-def check_datasets(config: Config) -> None:
-    """Refuse a local data set that is not there, or whose features are not what its benchmark needs."""
-    for name, benchmark in config.benchmarks.items():
-        wanted = benchmark.demonstrations
+def check_datasets(config: Config, needed: Collection[str]) -> None:
+    """Refuse a local data set that is not there, or whose features are not what its benchmark needs.
+
+    `needed`: benchmarks.
+    """
+    for name in config.benchmarks:
+        if name not in needed:
+            continue
+        wanted = config.benchmarks[name].demonstrations
         if wanted.dataset is not None and wanted.revision is None:
             from vlm4vla.data.hub import META, dataset_folder
             from vlm4vla.data.lerobot_meta import read_metadata
@@ -207,7 +232,7 @@ def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
         return
     tables = [table for target in targets or ["all_tables"] for table in _tables(study, target)]
     wanted = [(run.vlm, run.auxiliary) for table in tables for run in study.cells(table)]
-    wanted += [asked for target in targets if (asked := _tuned(study, target)) is not None]
+    wanted += [tuned for target in targets if (tuned := _tuned(study, target)) is not None]
     for name, task in config.auxiliary.tasks.items():
         if task.checkpoint is None or task.revision is not None:
             continue
@@ -217,13 +242,10 @@ def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
             check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
 
 
-def check_capability(study: Study, targets: Sequence[str]) -> None:
-    """Refuse question scores that a table or a target needs and that are not there, nor can be made."""
-    asked = [_tuned(study, target) for target in targets if target.startswith(f"{study.root}/capability/")]
-    asked = [vlm for vlm in asked if vlm is not None]
-    needed = [vlm for table in study.tables() for vlm in study.scored(table)]
-    points = study.scored("correlation") if "correlation" in study.tables() else []
-    capability_plan.check(study.config, dict.fromkeys([*needed, *asked]), [*points, *asked])
+def check_capability(study: Study, needed: Asked) -> None:
+    """Refuse question scores that are needed and that are not there, nor can be made."""
+    points = study.scored("correlation") if needed.correlation else []
+    capability_plan.check(study.config, needed.capability, points)
 
 
 def _tables(study: Study, target: str) -> list[str]:

@@ -108,22 +108,24 @@ class ExpertSummary(Strict):
     """What a caption says of an expert VLA; `executed`: steps of each chunk, by benchmark, in words."""
 
     backbone: Name
-    steps: Positive
+    steps: Positive | dict[Name, Positive]
     executed: str
 
 
 class TableSettings(Strict):
-    """`cells`: written out, `auxiliaries` a mapping. `vla_steps`: training steps of each variant, for the
-    caption. `families`: of each backbone, where the table asks for them (correlation)."""
+    """`cells`: written out, `auxiliaries` a mapping. `vla_steps`: training steps of each variant, or of
+    each benchmark for it, for the caption. `families`: of each backbone, where the table asks for them
+    (correlation). `horizons`: executed steps of a chunk, by benchmark, the other tables' first."""
 
     table: TableName | Literal["correlation"]
     study: Name
     scale: str
     seeds: list[int]
     cells: Cells
-    vla_steps: dict[Name, Positive]
+    vla_steps: dict[Name, Positive | dict[Name, Positive]]
     experts: dict[Name, ExpertSummary] = Field(default_factory=dict)
     families: dict[Name, str] = Field(default_factory=dict)
+    horizons: dict[Name, list[Positive]] = Field(default_factory=dict, exclude_if=lambda steps: not steps)
 
 
 class CellSettings(Strict):

@@ -6,6 +6,7 @@ Snakemake's wildcards, or a `Run`: anything with the attributes they read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -35,8 +36,10 @@ from vlm4vla.settings import (
     VlaSettings,
 )
 from vlm4vla.simulators.episodes import shards
+from vlm4vla.training_settings import Training
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
+EXECUTED = "-executed"  # stands before another number of executed steps in a rollout's path
 EXPERT_VARIANT = "full"  # expert VLAs are fully trained
 FAST = get_args(FastName)  # FAST injection as a value of `auxiliary`
 TARGETS = {
@@ -46,24 +49,35 @@ TARGETS = {
     "table_scratch": ("scratch",),
     "table_auxiliary": ("auxiliary",),
     "table_fast_injection": ("fast_injection",),
+    "table_executed_steps": ("executed_steps",),
     "correlation": ("correlation",),
 }
 
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One VLA (or reference policy) on one benchmark: the key of its training and of its rollouts."""
+    """One VLA (or reference policy) on one benchmark: the key of its training and of its rollouts.
+
+    `executed`: empty, or `-executed` and how many steps of a chunk its rollouts execute in place of the
+    benchmark's.
+    """
 
     vlm: str
     auxiliary: str
     variant: str
     benchmark: str
     seed: int
+    executed: str = ""
 
     @property
     def key(self) -> str:
-        """The run's folder below `vla/` and below `rollouts/`."""
+        """The run's folder below `vla/`."""
         return f"{self.vlm}/{self.auxiliary}/{self.variant}/{self.benchmark}/seed{self.seed}"
+
+    @property
+    def rollouts(self) -> str:
+        """The run's folder below `rollouts/`."""
+        return self.key + self.executed
 
 
 def settings_json(settings: BaseModel) -> str:
@@ -102,13 +116,24 @@ class Study:
         """The VLAs that `table` holds, in its order."""
         cells = self.cells_of(table)
         return [
-            Run(vlm, auxiliary, variant, benchmark, seed)
+            Run(vlm, auxiliary, variant, benchmark, seed, executed)
             for benchmark in cells.benchmarks
             for vlm in cells.backbones
             for variant in cells.variants
             for auxiliary in cells.auxiliaries[vlm]
             for seed in cells.seeds
+            for executed in (self.executed(benchmark) if table == "executed_steps" else [""])
         ] + self.experts(table)
+
+    def horizons(self, benchmark: str) -> list[int]:
+        """Executed steps of a chunk that are tried on `benchmark`: its own, then the others in order."""
+        evaluation = self.config.benchmarks[benchmark].evaluation
+        own = evaluation.execution_horizon
+        return [own, *sorted(set(evaluation.executed) - {own})]
+
+    def executed(self, benchmark: str) -> list[str]:
+        """The same as parts of paths; a benchmark's own number has none."""
+        return ["", *(f"{EXECUTED}{steps}" for steps in self.horizons(benchmark)[1:])]
 
     def experts(self, table: str) -> list[Run]:
         """The expert VLAs that `table` holds."""
@@ -154,7 +179,7 @@ class Study:
         """The policy that an evaluation on a simulator serves, if it is one of ours."""
         if wildcards.vlm in REFERENCES or self.is_served_by_others(wildcards):
             return []
-        return [self.vla_path(Run(*(getattr(wildcards, field.name) for field in fields(Run))))]
+        return [self.vla_path(_run(wildcards))]
 
     def served_demonstrations(self, wildcards: Any) -> list[str]:
         """The demonstrations within whose bounds random actions stay."""
@@ -172,7 +197,7 @@ class Study:
 
     def shard_paths(self, wildcards: Any) -> list[str]:
         """Episode tables of the parts of an evaluation on a simulator."""
-        key = Run(*(getattr(wildcards, field.name) for field in fields(Run))).key
+        key = _run(wildcards).rollouts
         count = shards(self.config.benchmarks[wildcards.benchmark].evaluation)
         return [f"{self.root}/rollouts/{key}/shards/{n}/episodes.parquet" for n in range(count)]
 
@@ -185,6 +210,15 @@ class Study:
 
     def questions_path(self) -> str:
         return f"{self.root}/questions/provenance.json"
+
+    def backbone_questions(self, wildcards: Any) -> list[str]:
+        """What a tiny backbone is pre-trained on; a checkpoint has learnt already."""
+        return [self.questions_path()] if self.config.backbones[wildcards.vlm].tiny else []
+
+    def backbone_options(self, wildcards: Any) -> list[str]:
+        """Options of the command `backbone` for that."""
+        questions = self.backbone_questions(wildcards)
+        return ["--questions", str(Path(questions[0]).parent)] if questions else []
 
     def backbone_path(self, vlm: str) -> str:
         return f"{self.root}/backbones/{vlm}/provenance.json"
@@ -228,7 +262,7 @@ class Study:
         return f"{self.root}/vla/{run.key}/provenance.json"
 
     def episodes_path(self, run: Run) -> str:
-        return f"{self.root}/rollouts/{run.key}/episodes.parquet"
+        return f"{self.root}/rollouts/{run.rollouts}/episodes.parquet"
 
     def table_files(self, table: str) -> list[str]:
         return [f"{self.root}/{name}" for name in outputs(table, self.cells_of(table).model_dump())]
@@ -247,7 +281,7 @@ class Study:
 
     def published(self, table: str) -> str:
         """The paper's numbers that stand beside `table`."""
-        name = {"scratch": "main", "auxiliary": "auxiliary_calvin"}.get(table, table)
+        name = {"scratch": "main", "executed_steps": "main", "auxiliary": "auxiliary_calvin"}.get(table, table)
         return f"workflow/published/{name}.csv"
 
     def published_beside(self, table: str) -> list[str]:
@@ -331,7 +365,7 @@ class Study:
     def config_files(self) -> list[str]:
         return [f"{self.root}/{name}" for name in CONFIG]
 
-    def config_json(self) -> str:
+    def config_json(self, wildcards: Any = None) -> str:
         return settings_json(self.config)
 
     def entry(self, path: str) -> dict[str, Any]:
@@ -380,9 +414,14 @@ class Study:
             files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return files
 
+    def needs_questions(self) -> bool:
+        """Whether anything learns from, or is scored on, the generated questions."""
+        tiny = any(backbone.tiny for backbone in self.config.backbones.values())
+        return tiny or self.config.capability.source == "embedded"
+
     def declared(self) -> list[str]:
         """Every artefact of `all_tables`, the intermediate ones too, each once."""
-        files = [self.questions_path()]
+        files = [self.questions_path()] if self.needs_questions() else []
         for table in self.tables():
             cells = self.cells_of(table)
             files += [self.backbone_path(vlm) for vlm in cells.backbones]
@@ -413,7 +452,7 @@ class Study:
             BackboneSettings(
                 extension=hash_of("family", backbone.family),
                 name=wildcards.vlm,
-                backbone=backbone,
+                backbone=backbone.model_copy(update={"learning_rates": {}}),  # no part of the backbone
                 recipe=recipe,
                 alignment=pretraining.alignment if recipe else None,
                 image_size=self.config.image_size,
@@ -476,9 +515,13 @@ class Study:
         return settings_json(capability_plan.lmms_eval_settings(self.config, vlm))
 
     def lmms_eval_results(self, wildcards: Any) -> list[str]:
-        """The result file that is read in place of a run, if there is one."""
+        """The result file that is read in place of a run, if there is one.
+
+        One that is missing ends a run before its jobs (preflight); a dry run plans without it.
+        """
         file = capability_plan.results_file(self.config, (wildcards.vlm, wildcards.auxiliary))
-        return [] if file is None else [str(Path(file).expanduser())]
+        path = Path(file).expanduser() if file is not None else None
+        return [str(path)] if path is not None and path.exists() else []
 
     def scores_settings(self, wildcards: Any) -> str:
         vlm = (wildcards.vlm, wildcards.auxiliary)
@@ -496,9 +539,26 @@ class Study:
             )
         )
 
-    def training(self, variant: str) -> Any:
-        """VLA training of a variant: its own, or the study's."""
-        return self.config.variants[variant].training or self.config.vla
+    def training(self, run: Any) -> Training:
+        """VLA training of `run`: the expert's own, the variant's, the benchmark's, or the study's."""
+        expert = self.config.experts.get(run.vlm)
+        if expert and expert.training:
+            return expert.training
+        training = self.config.variants[run.variant].training
+        training = training or self.config.benchmarks[run.benchmark].training or self.config.vla
+        rates = {} if expert else self.config.backbones[run.vlm].learning_rates
+        if run.benchmark not in rates:
+            return training
+        optimiser = training.optimiser.model_copy(update={"learning_rate": rates[run.benchmark]})
+        return training.model_copy(update={"optimiser": optimiser})
+
+    def _steps(self, vlm: str, variant: str, benchmarks: Iterable[str]) -> int | dict[str, int]:
+        """Updates of a VLA training: one number, or of each benchmark where they differ."""
+        steps = {
+            name: self.training(Run(vlm, "none", variant, name, self.config.seeds[0])).steps
+            for name in benchmarks
+        }
+        return next(iter(steps.values())) if len(set(steps.values())) == 1 else steps
 
     def vla_settings(self, wildcards: Any) -> str:
         benchmark = self.config.benchmarks[wildcards.benchmark]
@@ -519,15 +579,17 @@ class Study:
                 colour_jitter=benchmark.colour_jitter,
                 augmentation=benchmark.augmentation,
                 head=expert.head if expert else self.config.head,
-                training=(expert and expert.training) or self.training(wildcards.variant),
+                training=self.training(wildcards),
             )
         )
 
     def rollout_settings(self, wildcards: Any) -> str:
         evaluation = self.config.benchmarks[wildcards.benchmark].evaluation
         expert = self.config.experts.get(wildcards.vlm)
-        if expert and expert.execution_horizon:
-            evaluation = evaluation.model_copy(update={"execution_horizon": expert.execution_horizon})
+        tried = getattr(wildcards, "executed", "").removeprefix(EXECUTED)
+        horizon = int(tried) if tried else (expert and expert.execution_horizon)
+        own = {"execution_horizon": horizon} if horizon else {}
+        evaluation = evaluation.model_copy(update={"executed": [], **own})
         return settings_json(
             RolloutSettings(
                 extension=hash_of("benchmark", wildcards.benchmark),
@@ -558,7 +620,7 @@ class Study:
         executed = counts[0] if len(set(counts)) == 1 else "/".join(counts)
         return ExpertSummary(
             backbone=own.backbone,
-            steps=(own.training or self.training(EXPERT_VARIANT)).steps,
+            steps=self._steps(expert, EXPERT_VARIANT, benchmarks),
             executed=f"{executed} predicted actions",
         )
 
@@ -571,10 +633,20 @@ class Study:
                 scale=self.config.scale,
                 seeds=cells.seeds,
                 cells=cells,
-                vla_steps={variant: self.training(variant).steps for variant in cells.variants},
+                vla_steps={
+                    variant: self._steps(cells.backbones[0], variant, cells.benchmarks)
+                    for variant in cells.variants
+                },
                 experts={name: self._summary(name, cells.benchmarks) for name in cells.experts},
                 families={name: self.config.backbones[name].family for name in cells.backbones}
                 if table == "correlation"
                 else {},
+                horizons={name: self.horizons(name) for name in cells.benchmarks}
+                if table == "executed_steps"
+                else {},
             )
         )
+
+
+def _run(wildcards: Any) -> Run:
+    return Run(*(getattr(wildcards, field.name) for field in fields(Run)))

@@ -14,6 +14,7 @@ from typing import Any
 
 from vlm4vla import extensions
 from vlm4vla.artefacts import UserError
+from vlm4vla.asked import asked
 from vlm4vla.config import load_config
 from vlm4vla.preflight import open_study
 from vlm4vla.run_lock import claim, release_stale_lock
@@ -55,10 +56,10 @@ def begin(config: Mapping[str, Any]) -> Study:
         if is_job(arguments):
             study = Study(load_config(config))
         else:
-            targets = map(str, arguments.targets) if arguments is not None else ()
-            study = open_study(config, targets)
+            targets = list(map(str, arguments.targets)) if arguments is not None else []
+            study = open_study(config, targets, planned=is_dry_run())
             if not is_dry_run():
-                check_simulators_installed(study.config)
+                check_simulators_installed(study.config, asked(study, targets).rollouts)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

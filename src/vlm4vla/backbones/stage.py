@@ -14,12 +14,17 @@ from vlm4vla.settings import BackboneSettings
 ALIGNMENT = "alignment"  # subfolder with that training's log
 
 
-def run(settings: BackboneSettings, *, questions: Path, output: Path) -> None:
-    """Write the backbone's Hugging Face folder to `output`; resumes a pre-training that was killed."""
-    inputs = {"questions": questions / "provenance.json"}
+def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> None:
+    """Write the backbone's Hugging Face folder to `output`; resumes a pre-training that was killed.
+
+    `questions`: what a tiny one learns from; None for a checkpoint. Raises UserError for a tiny one without.
+    """
+    inputs = {"questions": questions / "provenance.json"} if questions else {}
     provenance = Provenance("backbone", settings.model_dump(mode="json"), inputs, settings.seed)
     (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
     if settings.backbone.tiny is not None:
+        if questions is None:
+            raise UserError(f"backbone {settings.name}: a tiny one learns from questions: write --questions")
         _pretrain(settings, questions, output)
     else:
         from vlm4vla.backbones.checkpoint import check_folder

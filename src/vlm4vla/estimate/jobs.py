@@ -17,6 +17,8 @@ from vlm4vla.preflight import check_target
 from vlm4vla.published_study.outputs import TARGET as PUBLISHED
 from vlm4vla.study import REFERENCES, TARGETS, Run, Study
 
+NO_RULE = "no rule makes this file"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -110,7 +112,7 @@ class Maker:
             settings, inputs = getattr(self, f"_{stage}")(*key)
         except (AttributeError, TypeError, ValueError, KeyError):
             raise UserError(
-                f"target {path!r}: no rule makes this file: write the path of an artefact"
+                f"target {path!r}: {NO_RULE}: write the path of an artefact"
             ) from None
         named = {"backbones": "backbone", "rollouts": "rollout", "cells": "cell"}.get(stage, stage)
         files = ("provenance.json", "episodes.parquet")
@@ -124,8 +126,8 @@ class Maker:
         return self.study.questions_settings(), []
 
     def _backbones(self, vlm: str, *_: str) -> tuple[str, list[str]]:
-        settings = self.study.backbone_settings(SimpleNamespace(vlm=vlm))
-        return settings, [self.study.questions_path()]
+        wildcards = SimpleNamespace(vlm=vlm)
+        return self.study.backbone_settings(wildcards), self.study.backbone_questions(wildcards)
 
     def _auxiliary_data(self, task: str, *_: str) -> tuple[str, list[str]]:
         wildcards = SimpleNamespace(task=task)
@@ -140,8 +142,13 @@ class Maker:
 
     def _capability(self, vlm: str, name: str) -> tuple[str, list[str]]:
         wildcards = SimpleNamespace(vlm=vlm, auxiliary=name.removesuffix(".json"))
-        inputs = [self.study.vlm_path(wildcards), self.study.questions_path()]
-        return self.study.capability_settings(wildcards), inputs
+        source = self.study.config.capability.source
+        if source == "scores":
+            return self.study.scores_settings(wildcards), []
+        inputs = [self.study.vlm_path(wildcards)]
+        if source == "lmms-eval":
+            return self.study.lmms_eval_settings(wildcards), inputs
+        return self.study.capability_settings(wildcards), [*inputs, self.study.questions_path()]
 
     def _demonstrations(self, benchmark: str, *_: str) -> tuple[str, list[str]]:
         return self.study.demonstrations_settings(SimpleNamespace(benchmark=benchmark)), []
@@ -152,9 +159,14 @@ class Maker:
         return self.study.vla_settings(run), inputs
 
     def _rollouts(self, *key: str) -> tuple[str, list[str]]:
-        run = _run(key)
-        inputs = [] if run.vlm in REFERENCES else [self.study.vla_path(run)]
-        return self.study.rollout_settings(run), inputs
+        study, run = self.study, _run(key)
+        if study.is_embedded(run.benchmark):
+            return study.rollout_settings(run), [] if run.vlm in REFERENCES else [study.vla_path(run)]
+        inputs = study.served_vla(run) + study.served_demonstrations(run)
+        if "shards" in key:
+            part = SimpleNamespace(**vars(run), shard=int(key[key.index("shards") + 1]))
+            return study.rollout_settings(part), inputs
+        return study.rollout_settings(run), inputs + study.shard_paths(run)
 
     def _cells(self, vlm: str, auxiliary: str, variant: str, name: str) -> tuple[str, list[str]]:
         wildcards = SimpleNamespace(
@@ -166,5 +178,6 @@ class Maker:
 
 
 def _run(key: tuple[str, ...]) -> Run:
-    vlm, auxiliary, variant, benchmark, seed, *_ = key
-    return Run(vlm, auxiliary, variant, benchmark, int(seed.removeprefix("seed")))
+    vlm, auxiliary, variant, benchmark, words, *_ = key
+    seed, dash, executed = words.removeprefix("seed").partition("-")
+    return Run(vlm, auxiliary, variant, benchmark, int(seed), dash + executed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from vlm4vla.config import Config
 from vlm4vla.estimate.jobs import Job
 from vlm4vla.study import REFERENCES
 
+LMMS_QUESTIONS = 3000  # about as many as a task of lmms-eval has in the mean
 TASKS = {"calvin": 1, "bridge": 4, "libero-10": 10}  # `evaluation.episodes` is of each
 
 
@@ -64,6 +66,9 @@ def units_of(job: Job, config: Config) -> Units:
             if settings["training"] is None:  # a checkpoint is scored, no more
                 return Units(f"checkpoint/{family}", "question", 2 * settings["questions"])
             return Units(f"{settings['task']}/{family}", "sample", samples(settings["training"]))
+        case "capability" if "capability" not in settings:  # of others: lmms-eval's tasks, or read from a file
+            count = LMMS_QUESTIONS * len(settings["tasks"]) if "model" in settings else 0
+            return Units(f"lmms-eval/{family}", "question", count)
         case "capability":
             asked = settings["capability"]
             return Units(family, "question", asked["questions_per_set"] * len(asked["sets"]))
@@ -81,5 +86,20 @@ def units_of(job: Job, config: Config) -> Units:
 
 
 def episodes(settings: dict[str, Any]) -> int:
-    """Episodes (chains on calvin) of a rollout."""
-    return settings["evaluation"]["episodes"] * TASKS.get(settings["benchmark"], 1)
+    """Episodes (chains on calvin) of a rollout; of one of its parts, where it has some, the largest's."""
+    evaluation = settings["evaluation"]
+    simulator = evaluation.get("simulator")
+    if not simulator:
+        return evaluation["episodes"] * TASKS.get(settings["benchmark"], 1)
+    tasks = len(simulator["tasks"]) if simulator.get("tasks") else TASKS.get(settings["benchmark"], 1)
+    return math.ceil(evaluation["episodes"] * tasks / simulator["runs"]["shards"])
+
+
+def joins_parts(job: Job) -> bool:
+    """Whether a job plays nothing and puts the parts of an evaluation on a simulator together."""
+    settings = job.settings
+    return (
+        job.stage == "rollout"
+        and bool(settings["evaluation"].get("simulator"))
+        and settings.get("shard") is None
+    )

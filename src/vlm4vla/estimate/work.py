@@ -12,7 +12,7 @@ from vlm4vla.estimate.cluster import Cluster
 from vlm4vla.estimate.jobs import Job
 from vlm4vla.estimate.models import Model, model_of
 from vlm4vla.estimate.rates import Rate, Rates
-from vlm4vla.estimate.units import backbone_of, episodes, samples, units_of
+from vlm4vla.estimate.units import backbone_of, episodes, joins_parts, samples, units_of
 
 MEASURED, MEASURED_MEAN, FLOPS, ASSUMED = "measured", "measured, mean of the nearest", "FLOPs", "assumed"
 
@@ -44,6 +44,8 @@ class Estimator:
     def work(self, job: Job) -> Work:
         """The cost of a job."""
         name = backbone_of(job, self.config)
+        if joins_parts(job) or (job.stage == "capability" and not units_of(job, self.config).count):
+            return Work(_READING, ASSUMED)
         if name and self.config.backbones[name].tiny is None:
             return self._real(job, name)
         if name is None and _of_the_real_benchmarks(job):
@@ -191,6 +193,7 @@ class Estimator:
         return Work(size / assumed.DOWNLOAD, ASSUMED, kept=size, assumes=("download", "data"))
 
 
+_READING = 30.0  # seconds to put files of others together
 _FILMS = 5e7  # bytes of a rollout's records and films
 # Core seconds a unit where no rate is known; a table or a page takes a minute.
 _GUESS = {

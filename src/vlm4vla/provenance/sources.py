@@ -62,10 +62,15 @@ def find_source(results: Results, analysis: Mapping[str, Any], row: Mapping[str,
     return source
 
 
-def _rollouts(results: Results, settings: Mapping[str, Any], cell: Cell) -> list[tuple[Cell, int, Path]]:
+def _rollouts(
+    results: Results, settings: Mapping[str, Any], cell: Cell, executed: int | None = None
+) -> list[tuple[Cell, int, Path]]:
+    """`executed`: steps of a chunk, where the table tries several."""
     seeds = [0] if cell[0] in REFERENCES else settings["seeds"]
     folder = results.cell_folder(*cell)
-    return [(cell, seed, folder / f"seed{seed}" / "episodes.parquet") for seed in seeds]
+    own = executed is None or executed == settings["horizons"][cell[3]][0]
+    more = "" if own else f"-executed{executed}"
+    return [(cell, seed, folder / f"seed{seed}{more}" / "episodes.parquet") for seed in seeds]
 
 
 def _records(settings: Mapping[str, Any], rollouts: Sequence[tuple[Cell, int, Path]]) -> pd.DataFrame:
@@ -82,7 +87,7 @@ def _of(records: pd.DataFrame, cell: Cell) -> pd.DataFrame:
 def _policy(results: Results, analysis: Mapping[str, Any], row: Mapping[str, Any], number: str) -> Source:
     settings, metric = analysis["settings"], row["metric"]
     cell = (row["model"], row.get("auxiliary") or "none", row["variant"], row["benchmark"])
-    rollouts = _rollouts(results, settings, cell)
+    rollouts = _rollouts(results, settings, cell, row.get("executed"))
     if number == "p_value" or number.startswith("difference"):
         other = _compared_with(cell, row["compared_with"])
         rollouts += _rollouts(results, settings, other)

@@ -71,7 +71,7 @@ def intervals_sentence(metrics: Sequence[str], seeds: Sequence[int] = (0,)) -> s
 def experts_sentence(experts: Mapping[str, Mapping[str, Any]]) -> str:
     """What stands behind each expert VLA: `experts` is name -> backbone, chunk, executed, steps."""
     parts = [
-        f"{names.model(name)} on {names.model(own['backbone'])}, {own['steps']} training steps, "
+        f"{names.model(name)} on {names.model(own['backbone'])}, {names.steps(own['steps'])} training steps, "
         f"executes {own['executed']}"
         for name, own in experts.items()
     ]

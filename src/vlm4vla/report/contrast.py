@@ -164,8 +164,8 @@ def step_sentence(steps: Mapping[str, Any] | None, variants: Sequence[str]) -> s
     """Whether the variants had equally many VLA training steps; empty when that is not known."""
     if not steps or any(variant not in steps for variant in variants):
         return ""
-    counts = {steps[variant] for variant in variants}
-    if len(counts) == 1:
-        return f"Every policy had {counts.pop()} VLA training steps."
-    listed = names.joined([f"{names.variant(variant)} {steps[variant]}" for variant in variants])
+    told = {variant: names.steps(steps[variant]) for variant in variants}
+    if len(set(told.values())) == 1:
+        return f"Every policy had {told[variants[0]]} VLA training steps."
+    listed = names.joined([f"{names.variant(variant)} {told[variant]}" for variant in variants])
     return f"VLA training steps differ: {listed}."

@@ -26,6 +26,7 @@ _NAMES = {
     "scratch": "random weights",
     "auxiliary": "auxiliary tasks",
     "fast_injection": "FAST tokens",
+    "executed_steps": "executed steps",
     "correlation": "question scores and policy scores",
     "correlation_sets": "correlation by question set",
     "radar": "radar: backbones over benchmarks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MODELS = {
     "qwen2.5-vl-3b": "Qwen2.5-VL-3B",
@@ -75,6 +75,16 @@ def in_order(benchmarks: Iterable[str]) -> list[str]:
 def joined(words: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def steps(count: int | Mapping[str, int]) -> str:
+    """`1000`, or where benchmarks differ `30000 (CALVIN) and 50000 (Bridge, LIBERO-10)`."""
+    if isinstance(count, int):
+        return str(count)
+    shared: dict[int, list[str]] = {}
+    for name in in_order(count):
+        shared.setdefault(count[name], []).append(BENCHMARKS.get(name, name))
+    return joined([f"{number} ({', '.join(called)})" for number, called in shared.items()])
 
 
 def number(metric: str, value: float, signed: bool = False) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation")
+TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "executed_steps", "correlation")
 _FIGURES = {
     "main": ("main", "radar", "ranks", "tasks", "learning_curves"),
     "freeze": ("freeze",),
     "scratch": ("scratch",),
     "auxiliary": ("auxiliary",),
     "fast_injection": ("fast_injection",),
+    "executed_steps": ("executed_steps",),
     "correlation": ("correlation", "correlation_sets"),
 }
 

@@ -31,6 +31,7 @@ def run(
     "cells": {"backbones": [str], "variants": [str], "benchmarks": [str]}}, where the cells of auxiliary and
     fast_injection also hold "auxiliaries": {backbone: [str]}, and optionally "vla_steps": {variant: training
     steps}, "experts": {expert VLA: its backbone, steps and what it executes} for those that "cells" names.
+    `executed_steps` has "horizons": {benchmark: executed steps, the other tables' first}.
     `correlation` takes the cells of `main`, and optionally "families": {backbone: family}.
     `episodes`: the episodes.parquet of every rollout that the table needs, floor ("random") and ceiling
     ("expert") among them. `capability`: the .../capability/{model}/{auxiliary}.json (correlation,
@@ -49,6 +50,7 @@ def run(
     from vlm4vla.report import (
         auxiliary_report,
         correlation_report,
+        executed_report,
         fast_injection_report,
         freeze_report,
         main_report,
@@ -57,12 +59,9 @@ def run(
 
     published = published if published.is_dir() else published.parent
     settings = {"experts": {}, **settings, "cells": {"experts": [], **settings["cells"]}}
-    records = read_episodes(
-        episodes,
-        study=settings["study"],
-        scale=settings["scale"],
-        experts=settings["cells"]["experts"],
-    )
+    own = {"study": settings["study"], "scale": settings["scale"]}
+    if table != "executed_steps":
+        records = read_episodes(episodes, **own, experts=settings["cells"]["experts"])
     if table == "main":
         result = main_report.build(records, settings, published, output, curves)
     elif table == "freeze":
@@ -75,6 +74,8 @@ def run(
         result = fast_injection_report.build(
             records, settings, published, output, capability, auxiliary, fast
         )
+    elif table == "executed_steps":
+        result = executed_report.build(episodes, own, settings, published, output)
     else:
         result = correlation_report.build(records, settings, published, output, capability)
     result.write(output / "tables", table)

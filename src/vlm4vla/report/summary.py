@@ -23,6 +23,7 @@ TITLES = {
     "scratch": "Random weights",
     "auxiliary": "Auxiliary tasks",
     "fast_injection": "FAST tokens",
+    "executed_steps": "Executed steps",
     "correlation": "Question scores and policy scores",
 }
 

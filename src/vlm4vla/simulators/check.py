@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlm4vla.artefacts import UserError
@@ -20,10 +21,9 @@ MADE_BY = {
 }
 
 
-def check_simulators_installed(config: Config) -> None:
-    """Refuse a simulator of a benchmark that a table asks for, where it is not installed (UserError)."""
-    asked = dict.fromkeys(name for cells in config.tables.values() for name in cells.benchmarks)
-    for name in asked:
+def check_simulators_installed(config: Config, benchmarks: Iterable[str]) -> None:
+    """Refuse a simulator of one of `benchmarks` where it is not installed (UserError)."""
+    for name in sorted(benchmarks):
         simulator = config.benchmarks[name].evaluation.simulator
         if simulator is not None:
             check_installed(simulator, name)

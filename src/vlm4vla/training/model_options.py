@@ -40,7 +40,11 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
     policy = getattr(objective, "policy", None)
     backbone = getattr(objective, "backbone", None) or getattr(policy, "backbone", None)
     kind = policy.settings.kind if policy is not None else None
-    if kind == READS_KEYS and execution.attention == "flash_attention_2":
+    attention = execution.attention
+    if attention == "auto":
+        packs = backbone is not None and backbone.adapter.plainly_causal and kind != READS_KEYS
+        attention = "flash_attention_2" if packs else "sdpa"
+    if kind == READS_KEYS and attention == "flash_attention_2":
         raise UserError("execution.attention: a flow head reads keys with a mask: write `attention: sdpa`")
     if kind == READS_KEYS and execution.gradient_checkpointing:
         raise UserError(
@@ -48,13 +52,13 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
             "write `gradient_checkpointing: false`"
         )
     try:
-        _use_attention(execution.attention, models, backbone)
+        _use_attention(attention, models, backbone)
         for layer in _repeated_layers(objective, backbone):
             _compute(layer, execution)
         yield
     finally:
-        for config, attention in before:
-            config._attn_implementation = attention
+        for config, own in before:
+            config._attn_implementation = own
         for module in objective.modules():
             module.__dict__.pop("forward", None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from vlm4vla.artefacts import UserError
@@ -9,13 +10,15 @@ from vlm4vla.config import Config
 from vlm4vla.public_set_settings import SetSettings
 
 
-def check_sets(config: Config) -> None:
+def check_sets(config: Config, needed: Collection[str]) -> None:
     """Refuse a local set whose folder, files or columns are not there, and a hub name without a revision.
 
-    Whether a hub set is there its stage finds out.
+    `needed`: auxiliary tasks. Whether a hub set is there its stage finds out.
     """
     tasks = config.auxiliary.tasks if config.auxiliary else {}
     for task, given in tasks.items():
+        if task not in needed:
+            continue
         for name, settings in given.members(task).items():
             key = f"config.yaml: auxiliary.tasks.{task}" + ("" if name == task else f".mixture.{name}")
             _check(settings, key)

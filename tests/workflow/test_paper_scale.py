@@ -1,0 +1,137 @@
+"""workflow/scales/paper.yaml: the published study's settings, its jobs, and the cost of planning them."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vlm4vla.estimate.jobs import plan
+from vlm4vla.layers import read_layers
+from vlm4vla.study import Run, Study
+
+REPOSITORY = Path(__file__).parents[2]
+PAPER = "workflow/scales/paper.yaml"
+LOW, HIGH = 2e-5, 5e-5
+# The paper's settings (its sections on training and evaluation), benchmark by benchmark.
+TRAINING = {  # predicted chunk, global batch, updates
+    "calvin": (10, 128, 30_000),
+    "bridge": (4, 512, 50_000),
+    "libero-10": (4, 512, 50_000),
+}
+EVALUATION = {  # episodes, steps at most, executed steps that were tried
+    "calvin": (1000, 360, [10]),
+    "bridge": (24, 60, [1, 2, 4]),
+    "libero-10": (50, 520, [2, 4]),
+}
+
+
+@pytest.fixture(scope="module")
+def study():
+    return Study(read_layers([REPOSITORY / "config.yaml", REPOSITORY / PAPER]))
+
+
+@pytest.mark.parametrize("benchmark", TRAINING)
+def test_training_is_the_papers(study, benchmark):
+    chunk, batch, updates = TRAINING[benchmark]
+    for vlm in study.config.backbones:
+        settings = json.loads(study.vla_settings(Run(vlm, "none", "full", benchmark, 123)))
+        training, optimiser = settings["training"], settings["training"]["optimiser"]
+        assert (settings["chunk"], training["batch"], training["steps"]) == (chunk, batch, updates)
+        higher = benchmark != "calvin" and vlm in ("paligemma-1", "paligemma-2", "kosmos-2")
+        assert optimiser["learning_rate"] == (HIGH if higher else LOW)
+        assert optimiser["name"] == "adamw" and optimiser["weight_decay"] == 0 and optimiser["clip"] == 1.0
+        assert optimiser["schedule"] == "constant" and optimiser["warmup"] > 0 and optimiser["average"] == 0
+        assert training["execution"]["precision"] == "bf16" and training["execution"]["processes"] == 8
+        assert settings["freeze"] == "none" and settings["initial_weights"] == "backbone"
+        head = settings["head"]
+        assert head["trunk"] is None and head["features"] == 1024 and head["hidden"] == [1024, 512, 256]
+        assert head["gripper_loss_weight"] == 0.01 and head["huber_delta"] == 1.0
+        moved = (settings["shift"], "augmentation" in settings)
+        assert moved == ((10, False) if benchmark == "calvin" else (0, True))
+    assert study.config.seeds == [123] and study.config.image_size == 224
+
+
+@pytest.mark.parametrize("benchmark", EVALUATION)
+def test_the_protocol_is_the_papers(study, benchmark):
+    evaluation = study.config.benchmarks[benchmark].evaluation
+    episodes, steps, executed = EVALUATION[benchmark]
+    assert (evaluation.episodes, evaluation.max_steps) == (episodes, steps)
+    assert sorted(study.horizons(benchmark)) == executed
+    simulator = evaluation.simulator
+    if benchmark == "calvin":
+        assert study.config.benchmarks[benchmark].demonstrations.bounds == (-0.65, 0.65)
+        assert simulator.unnormalisation == "range"
+    else:
+        assert simulator.unnormalisation == "quantile"
+    if benchmark == "bridge":  # the eggplant has twice the steps of the other three
+        assert sorted(simulator.tasks.values()) == [60, 60, 60, 120]
+        assert simulator.gripper_rule == "two-in-a-row"
+    if benchmark == "libero-10":
+        assert len(simulator.task_numbers()) == 10 and simulator.idle_steps == 10
+
+
+def test_backbones_are_ten_pinned_checkpoints(study):
+    backbones = study.config.backbones.values()
+    assert len(backbones) == 10
+    assert all(re.fullmatch("[0-9a-f]{40}", backbone.revision) for backbone in backbones)
+    assert not study.needs_questions()
+
+
+def test_the_jobs_are_counted(study):
+    """Counted by hand from the tables. Each run is a training and a rollout, once however many tables show it."""
+    main = 10 * 3 + 3 * 3  # backbones and expert VLAs on three benchmarks
+    freeze = 3 * 2 * 2  # two frozen modules on two benchmarks
+    scratch = 3 * 3
+    auxiliary = (3 + 4) * 3 + 2 * 2  # fine-tuned on three seeds; as they are, on two more
+    fast = 2 * 2 + 1  # what table main does not have
+    runs = main + freeze + scratch + auxiliary + fast
+    served = 2  # OpenVLA's own server on two benchmarks
+    executed = 10 * 2 + 10  # other numbers of steps on Bridge, and on LIBERO-10
+    random = 3
+    calvin = 10 + 3 + 6 + 3 + auxiliary + 1
+    bridge = 10 + 3 + 6 + 3 + fast + 1 + 20
+    libero = 10 + 3 + 3 + 1 + 10
+    shards = 8 * calvin + 4 * bridge + 8 * libero
+    assert calvin + bridge + libero == runs + executed + random
+    assert Counter(job.stage for job in plan(study).values()) == {
+        "backbone": 10,
+        "capability": 10 + 7 + 2,
+        "auxiliary_data": 7 - 1 + 1,  # RoboBrain 2 is a checkpoint, but is scored; FAST has one set for both
+        "auxiliary": 7 + 2,
+        "demonstrations": 3,
+        "vla": runs - served,
+        "rollout": runs + random + executed + shards,
+        "table": 7,
+        "report": 3,
+    } | {"auxiliary_data": 8}
+
+
+@pytest.mark.workflow
+def test_five_seeds_are_planned_in_a_minute_and_two_gigabytes(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", PAPER]
+    command += ["--config", f"results={tmp_path}", "seeds=[1,2,3,4,5]"]
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    began = time.monotonic()
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=300
+    )
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    config = read_layers([REPOSITORY / "config.yaml", REPOSITORY / PAPER])
+    study = Study(config.model_copy(update={"seeds": [1, 2, 3, 4, 5], "results": str(tmp_path)}))
+    planned = Counter(re.findall(r"^Job \d+: ([a-z]+)", done.stdout, re.MULTILINE))
+    expected = Counter(job.stage for job in plan(study).values())
+    assert planned["vla"] == expected["vla"] == 5 * (88 - 25) + 25 + 2  # the box plots keep their seeds
+    assert planned["rollout"] == expected["rollout"] > 3000
+    assert seconds < 60
+    # of the largest child so far, in kB
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2e6
+    # what is not there yet is told, and the plan goes on
+    assert "note: a run would end here: config.yaml: benchmarks.calvin.demonstrations" in done.stderr

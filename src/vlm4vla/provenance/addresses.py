@@ -10,7 +10,7 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.report import names
 
 ROW_KEYS = ("model", "auxiliary", "variant", "benchmark")
-COLUMN_KEYS = ("benchmark", "metric", "question_set")
+COLUMN_KEYS = ("benchmark", "metric", "question_set", "executed")
 VALUE = "value"
 NUMBERS = (
     VALUE,
@@ -30,7 +30,7 @@ def find_number(table: str, rows: Sequence[Row], row: str, column: str) -> tuple
     """The tidy row, and the name of the number in it, that `row` and `column` mean.
 
     `row`: model[/auxiliary][/variant][/benchmark], where words may be left out that do not matter. `column`:
-    metric, question set, benchmark or number (value when none is named), joined by colons. Raises UserError
+    metric, question set, benchmark, executed steps or number (value when none is named), joined by colons. Raises UserError
     (one line) for a word that the table lacks, with the nearest, and for words that mean several rows.
     """
     chosen = list(rows)
@@ -78,7 +78,7 @@ def _words(row: Row, key: str) -> tuple[str, ...]:
     if not value:
         return ("none",) if key == "auxiliary" else ()
     shown = {"model": names.model, "auxiliary": names.auxiliary, "variant": names.variant}.get(key)
-    return (value, shown(value)) if shown else (value,)
+    return (value, shown(value)) if shown else (str(value),)
 
 
 def _bare(word: str) -> str:
@@ -93,7 +93,7 @@ def _plain(rows: Sequence[Row]) -> list[Row]:
 
 def _ambiguous(table: str, rows: Sequence[Row], row: str, column: str) -> str:
     """Which words would tell the rows apart."""
-    for key in (*ROW_KEYS, "metric", "question_set"):
+    for key in (*ROW_KEYS, *COLUMN_KEYS[1:]):
         values = sorted({str(one.get(key) or "none") for one in rows})
         if len(values) > 1:
             if key in ROW_KEYS[:3]:

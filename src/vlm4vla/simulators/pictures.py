@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+
+from vlm4vla.data.resizing import resize
 
 
 def upright(picture: np.ndarray) -> np.ndarray:
@@ -12,13 +13,11 @@ def upright(picture: np.ndarray) -> np.ndarray:
 
 
 def fitted(picture: np.ndarray, size: int) -> np.ndarray:
-    """(size, size, 3) uint8 of a picture (H, W, 3) uint8; one of that size stays as it is.
+    """(size, size, 3) uint8 of a picture (H, W, 3) uint8, resized as in training.
 
     Raises ValueError for other shapes and types.
     """
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
         raise ValueError(f"a picture is (H, W, 3) uint8, the simulator gave {picture.shape} {picture.dtype}")
-    if picture.shape[:2] == (size, size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
+    return resize(picture, size)

@@ -281,7 +281,9 @@ class Study:
 
     def published(self, table: str) -> str:
         """The paper's numbers that stand beside `table`."""
-        name = {"scratch": "main", "executed_steps": "main", "auxiliary": "auxiliary_calvin"}.get(table, table)
+        name = {"scratch": "main", "executed_steps": "main", "auxiliary": "auxiliary_calvin"}.get(
+            table, table
+        )
         return f"workflow/published/{name}.csv"
 
     def published_beside(self, table: str) -> list[str]:

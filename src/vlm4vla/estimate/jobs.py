@@ -111,9 +111,7 @@ class Maker:
         try:
             settings, inputs = getattr(self, f"_{stage}")(*key)
         except (AttributeError, TypeError, ValueError, KeyError):
-            raise UserError(
-                f"target {path!r}: {NO_RULE}: write the path of an artefact"
-            ) from None
+            raise UserError(f"target {path!r}: {NO_RULE}: write the path of an artefact") from None
         named = {"backbones": "backbone", "rollouts": "rollout", "cells": "cell"}.get(stage, stage)
         files = ("provenance.json", "episodes.parquet")
         words = tuple(word.removesuffix(".json") for word in key if word not in files)

@@ -162,8 +162,8 @@ def _verdicts(
         fell = sum(contrast.significant(row, -1) for row in learnt)
         sentences.append(
             f"Of {len(learnt)} policies whose task's own score rose, control rose in {rose}, fell in {fell} "
-            f"and shows no difference in {len(learnt) - rose - fell} (paired tests, 5 % level after "
-            "Holm). The paper's finding that a better own score does not make control better shows in "
+            f"and shows no difference, or none beyond what training seeds make, in "
+            f"{len(learnt) - rose - fell} (paired tests, 5 % level after Holm). The paper's finding that a better own score does not make control better shows in "
             f"{len(learnt) - rose} of {len(learnt)}."
         )
     return sentences
@@ -172,7 +172,11 @@ def _verdicts(
 def _control(row: Row) -> str:
     if contrast.significant(row, +1):
         return "rose"
-    return "fell" if contrast.significant(row, -1) else "shows no difference"
+    if contrast.significant(row, -1):
+        return "fell"
+    if contrast.hinges_on_seeds(row):
+        return "shows no difference beyond what training seeds make"
+    return "shows no difference"
 
 
 def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:

@@ -109,12 +109,14 @@ def printed_test(row: Row) -> str:
 
 
 def printed_adjusted(row: Row) -> str:
-    """`0.012 *`, or `0.43 (n 912)` for an undecided pair; see `adjustment_sentence`."""
+    """`0.012 *`, `0.43 (n 912)` for an undecided pair, `0.001 (seeds)`; see `adjustment_sentence`."""
     if row.get("p_adjusted") is None:
         return GAP
     p = names.p_value(row["p_adjusted"]).removeprefix("p ").removeprefix("= ")
     if significant(row, +1) or significant(row, -1):
         return f"{p} {MARK}"
+    if hinges_on_seeds(row):
+        return f"{p} (seeds)"
     return f"{p} (n {printed_needed(row['needed'])})"
 
 
@@ -131,11 +133,16 @@ def adjustment_sentence(rows: Sequence[Row]) -> str:
     words = f"{MARK}: differs at the 5 % level after Holm's correction for the table's {len(tests)} tests"
     if any(row["shared_seeds"] > 1 for row in tests):
         words += ", and its interval over training seeds and states leaves out 0"
-    return (
-        f"{words}. Where it does not: (n) paired initial states that the same test, unadjusted, would need "
-        f"for 80 % power if the difference seen were the true one ({GAP}: more than a million, or no "
-        "difference)."
+    words += (
+        ". Where it does not: (n) paired initial states that the same test, unadjusted, would need for 80 % "
+        f"power if the difference seen were the true one ({GAP}: more than a million, or no difference)"
     )
+    if any(hinges_on_seeds(row) for row in tests):
+        words += (
+            "; (seeds) these trained policies differ, but the interval over training seeds holds 0: more "
+            "seeds are needed, not more states"
+        )
+    return f"{words}."
 
 
 def significant(row: Row, sign: int) -> bool:
@@ -147,6 +154,12 @@ def significant(row: Row, sign: int) -> bool:
     if row.get("p_adjusted") is None or row["p_adjusted"] >= LEVEL or row["difference"] * sign <= 0:
         return False
     return row["shared_seeds"] < 2 or row["difference_ci_low"] > 0 or row["difference_ci_high"] < 0
+
+
+def hinges_on_seeds(row: Row) -> bool:
+    """Whether the trained policies differ, and only the spread of training seeds keeps it from being more."""
+    tested = row.get("p_adjusted") is not None and row["p_adjusted"] < LEVEL
+    return tested and not significant(row, +1) and not significant(row, -1)
 
 
 def score_rows(rows: Sequence[Row], variant: str, benchmark: str) -> list[Row]:

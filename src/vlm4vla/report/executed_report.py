@@ -108,9 +108,7 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], scale: s
     listed = [
         f"{names.number(metric, mean)} with {count}" for mean, count in zip(means, sorted(steps), strict=True)
     ]
-    apart = sum(
-        min(row["ci_high"] for row in line) < max(row["ci_low"] for row in line) for line in whole
-    )
+    apart = sum(min(row["ci_high"] for row in line) < max(row["ci_low"] for row in line) for line in whole)
     spread = (max(means) - min(means)) / MAXIMUM[metric]
     return (
         f"{shown}: mean {names.unit(metric)} over {len(whole)} policies {names.joined(listed)} executed steps "

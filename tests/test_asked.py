@@ -37,7 +37,7 @@ def test_a_fine_tuned_cell_needs_its_set_and_scores(study):
     needed = asked(study, [cell(study, "qwen2.5-vl-3b", "robopoint", "full", "calvin")])
     assert needed.sets == {"robopoint"}
     assert set(needed.capability) == {("qwen2.5-vl-3b", "none"), ("qwen2.5-vl-3b", "robopoint")}
-    with pytest.raises(UserError, match="calvin.demonstrations.dataset"):
+    with pytest.raises(UserError, match=r"calvin\.demonstrations\.dataset"):
         check_datasets(study.config, needed.demonstrations)
     with pytest.raises(UserError, match=r"lmms_eval\.environment"):
         check_capability(study, needed)
@@ -52,7 +52,7 @@ def test_all_tables_need_everything(study):
 
 def test_a_plan_notes_what_a_run_would_end_at(tmp_path, capsys):
     raw = read_layers(LAYERS).model_dump(mode="json") | {"results": str(tmp_path), "minimum_free_gb": 0}
-    with pytest.raises(UserError, match="calvin.demonstrations"):
+    with pytest.raises(UserError, match=r"calvin\.demonstrations"):
         open_study(raw)
     assert open_study(raw, planned=True).config.study == "paper"
     notes = capsys.readouterr().err.splitlines()

@@ -272,7 +272,7 @@ class BenchmarkConfig(Strict):
 
 
 class Variant(Strict):
-    """How a VLA is made of a backbone; `training` here replaces the study's and a benchmark's VLA training."""
+    """How a VLA is made of a backbone; `training` here replaces a benchmark's and the study's."""
 
     freeze: Literal["none", "vision", "embedding"] = "none"
     initial_weights: Literal["backbone", "random"] = "backbone"

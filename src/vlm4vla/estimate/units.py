@@ -66,9 +66,7 @@ def units_of(job: Job, config: Config) -> Units:
             if settings["training"] is None:  # a checkpoint is scored, no more
                 return Units(f"checkpoint/{family}", "question", 2 * settings["questions"])
             return Units(f"{settings['task']}/{family}", "sample", samples(settings["training"]))
-        case "capability" if (
-            "capability" not in settings
-        ):  # of others: lmms-eval's tasks, or read from a file
+        case "capability" if "capability" not in settings:  # lmms-eval's, or read from a file
             count = LMMS_QUESTIONS * len(settings["tasks"]) if "model" in settings else 0
             return Units(f"lmms-eval/{family}", "question", count)
         case "capability":

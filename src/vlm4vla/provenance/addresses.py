@@ -30,8 +30,9 @@ def find_number(table: str, rows: Sequence[Row], row: str, column: str) -> tuple
     """The tidy row, and the name of the number in it, that `row` and `column` mean.
 
     `row`: model[/auxiliary][/variant][/benchmark], where words may be left out that do not matter. `column`:
-    metric, question set, benchmark, executed steps or number (value when none is named), joined by colons. Raises UserError
-    (one line) for a word that the table lacks, with the nearest, and for words that mean several rows.
+    metric, question set, benchmark, executed steps or number (value when none is named), joined by colons.
+    Raises UserError (one line) for a word that the table lacks, with the nearest, and for words that mean
+    several rows.
     """
     chosen = list(rows)
     for place, word in enumerate(row.split("/")):

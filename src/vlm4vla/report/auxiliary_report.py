@@ -163,7 +163,8 @@ def _verdicts(
         sentences.append(
             f"Of {len(learnt)} policies whose task's own score rose, control rose in {rose}, fell in {fell} "
             f"and shows no difference, or none beyond what training seeds make, in "
-            f"{len(learnt) - rose - fell} (paired tests, 5 % level after Holm). The paper's finding that a better own score does not make control better shows in "
+            f"{len(learnt) - rose - fell} (paired tests, 5 % level after Holm). The paper's finding that a "
+            "better own score does not make control better shows in "
             f"{len(learnt) - rose} of {len(learnt)}."
         )
     return sentences

@@ -1,4 +1,4 @@
-"""How many steps of a predicted chunk are executed before the policy looks again: a protocol's free choice."""
+"""How many steps of a chunk are executed before the policy looks again: a protocol's free choice."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], scale: s
     apart = sum(min(row["ci_high"] for row in line) < max(row["ci_low"] for row in line) for line in whole)
     spread = (max(means) - min(means)) / MAXIMUM[metric]
     return (
-        f"{shown}: mean {names.unit(metric)} over {len(whole)} policies {names.joined(listed)} executed steps "
-        f"({100 * spread:.0f} % of the maximum between the best and the worst); for {apart} of them two "
+        f"{shown}: mean {names.unit(metric)} over {len(whole)} policies {names.joined(listed)} executed "
+        f"steps ({100 * spread:.0f} % of the maximum between the best and the worst); for {apart} of them two "
         f"numbers of steps have intervals that do not overlap. The other tables execute {steps[0]}."
     )
 

@@ -15,8 +15,8 @@ from vlm4vla.study import FAST, Study
 @dataclass(frozen=True)
 class Asked:
     """`backbones`: their keys; `demonstrations`, `rollouts`: benchmarks; `sets`: auxiliary tasks whose data
-    is read; `capability`: (backbone, auxiliary) whose question scores are; `correlation`: whether that table is
-    made, which cannot do without them."""
+    is read; `capability`: (backbone, auxiliary) whose question scores are; `correlation`: whether that table
+    is made, which cannot do without them."""
 
     backbones: frozenset[str]
     demonstrations: frozenset[str]

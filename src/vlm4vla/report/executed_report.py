@@ -112,8 +112,8 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], scale: s
     spread = (max(means) - min(means)) / MAXIMUM[metric]
     return (
         f"{shown}: mean {names.unit(metric)} over {len(whole)} policies {names.joined(listed)} executed "
-        f"steps ({100 * spread:.0f} % of the maximum between the best and the worst); for {apart} of them two "
-        f"numbers of steps have intervals that do not overlap. The other tables execute {steps[0]}."
+        f"steps ({100 * spread:.0f} % of the maximum between the best and the worst); for {apart} of them "
+        f"two numbers of steps have intervals that do not overlap. The other tables execute {steps[0]}."
     )
 
 

@@ -61,8 +61,7 @@ rule shard:
         vla=STUDY.served_vla,
         demonstrations=STUDY.served_demonstrations,
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}"
-        "/shards/{shard}/episodes.parquet",
+        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/shards/{{shard}}/episodes.parquet",
     log:
         f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/{{shard}}.log",
     benchmark:

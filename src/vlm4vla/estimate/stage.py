@@ -60,7 +60,8 @@ def lines(totals: Totals, study: Study, targets: Sequence[str], cluster: Cluster
     for row in totals.rows:
         hours = (_number(row.gpu_hours), _number(row.core_hours))
         counts = (str(row.jobs), str(row.made))
-        rows.append((row.stage, *counts, *hours, _number(row.gigabytes), _from(row.source, rates)))
+        machine = (cluster.model or "GPU").upper() if row.gpu_hours else rates.machine
+        rows.append((row.stage, *counts, *hours, _number(row.gigabytes), _from(row.source, rates, machine)))
     sums = [_number(totals.sum(name)) for name in ("gpu_hours", "core_hours", "gigabytes")]
     rows.append(("all", f"{totals.sum('jobs'):.0f}", f"{totals.sum('made'):.0f}", *sums, ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
@@ -80,8 +81,9 @@ def lines(totals: Totals, study: Study, targets: Sequence[str], cluster: Cluster
     return told
 
 
-def _from(source: str, rates: Rates) -> str:
-    where = f" ({rates.source}: {rates.machine})" if rates.machine else f" ({rates.source})"
+def _from(source: str, rates: Rates, machine: str) -> str:
+    """`machine`: that the rates are of; empty where it is not known."""
+    where = f" ({rates.source}: {machine})" if machine else f" ({rates.source})"
     return {
         MEASURED: f"measured rates{where}",
         MEASURED_MEAN: "measured rates of the nearest kinds, their mean",

@@ -28,7 +28,7 @@ def asked(needs: Needs, wildcards: SimpleNamespace | Run) -> dict[str, dict[str,
 
 
 def of(vlm: str, task: str = "robopoint") -> SimpleNamespace:
-    return SimpleNamespace(vlm=vlm, task=task, variant="full")
+    return SimpleNamespace(vlm=vlm, task=task, variant="full", benchmark="bridge")
 
 
 def test_no_job_of_the_embedded_study_asks_for_gpus(raw):

@@ -47,6 +47,9 @@ class SmolVLM(Adapter):
     def pixels(self, pixels: Tensor) -> Tensor:
         return pixels[None]
 
+    def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
+        super().check_pixels(pixel_values[0], images)
+
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.model.vision_model]
 

@@ -51,7 +51,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + nearest(backbone.family, families())
             )
-        if name in needed.backbones and backbone.checkpoint is not None and backbone.revision is None:
+        if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_experts(study.config)
     with _noted(planned):

@@ -37,7 +37,9 @@ def write(root: Path) -> list[Path]:
                 execution_horizon=horizons[0], protocol=f"{horizons[0]} executed"
             )
             paths.append(made.write_episodes(root, frame))
-        floor = made.episodes("random", "full", benchmark, 0.1).assign(execution_horizon=horizons[0])
+        floor = made.episodes("random", "full", benchmark, 0.1).assign(
+            execution_horizon=horizons[0], protocol=f"{horizons[0]} executed"
+        )
         paths.append(made.write_episodes(root, floor))
     return sorted({path for path in paths if path.exists()})
 

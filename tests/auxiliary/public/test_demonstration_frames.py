@@ -112,14 +112,19 @@ def videos(folder, version):
         key = f"videos/{camera}"
         rows = {
             "episode_index": [0, 1, 2],
+            "length": LENGTHS,
             f"{key}/chunk_index": [0, 0, 0],
             f"{key}/file_index": [0, 0, 0],
             f"{key}/from_timestamp": [float(start) / FPS for start in starts[:3]],
+            f"{key}/to_timestamp": [float(end) / FPS for end in starts[1:]],
         }
         for path in folder.glob("meta/episodes/*/*.parquet"):
             pq.write_table(pa.table(rows), path)
     else:
         info |= {"codebase_version": "v2.1", "chunks_size": 1000}
+        info["data_path"] = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+        lengths = [json.dumps({"episode_index": i, "length": count}) for i, count in enumerate(LENGTHS)]
+        (folder / "meta" / "episodes.jsonl").write_text("\n".join(lengths))
         info["video_path"] = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
         for number, shown in enumerate(pictures):
             film(folder / f"videos/chunk-000/{camera}/episode_{number:06d}.mp4", shown)

@@ -294,4 +294,4 @@ def test_memory_does_not_grow_with_the_set(tmp_path):
         done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=True, timeout=600)
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     size = sum(path.stat().st_size for path in (tmp_path / "640").rglob("*.parquet")) / 2**20
-    assert size > 50 and peaks[1] - peaks[0] < size / 2
+    assert size > 50 and peaks[1] - peaks[0] < 0.75 * size  # held whole, it would be all of it

@@ -8,7 +8,7 @@ from recorded_tasks import SIZE, STATES, TASKS
 
 # One process holds one OpenGL platform, chosen when MuJoCo is first imported. Where these tests are skipped,
 # it is not theirs to choose.
-if importlib.util.find_spec("libero"):
+if importlib.util.find_spec("robosuite"):
     os.environ |= {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 CODEC, PIXELS = "h264", "yuv420p"
-# Random access decides: LeRobot's videos have a keyframe at every second frame too. Same frames, same bytes: only
-# without a look ahead (zerolatency), whose statistics differed now and then on processors with AVX-512.
+# Random access decides: LeRobot's videos have a keyframe at every second frame too. Same frames, same bytes:
+# so no look ahead (zerolatency), whose statistics differed now and then on processors with AVX-512.
 OPTIONS = {"g": "2", "bf": "0", "crf": "18", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
 
 

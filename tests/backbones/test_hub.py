@@ -112,8 +112,8 @@ def test_what_a_killed_download_had_is_kept(download, fake, tmp_path):
     fake.slow = {SHARDS[1]}
     process = download.start()
     assert fake.started.wait(120)
-    blobs = tmp_path / "home" / "hub" / "models--lab--model" / "blobs"
-    while sum(not path.name.endswith(".incomplete") for path in blobs.iterdir()) < 3:
+    placed = tmp_path / "home" / "hub" / "models--lab--model" / "snapshots"
+    while len(list(placed.glob("*/*"))) < 3:  # a file counts once it has its name there
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -51,8 +51,8 @@ def seeds_sentence(seeds: Sequence[int]) -> str:
     return (
         f"Training seeds {listed}: values are means over them, whose standard deviation stands in the CSV as "
         "seed_sd. Intervals of policies with two or more seeds cover the choice of seeds and of episodes; "
-        "paired tests cover that of episodes only. In simulations the former hold the true value less often "
-        "than in 95 of 100 studies: in 86 to 95 with two seeds, 90 to 96 with three, 91 to 95 with five."
+        "paired tests cover that of episodes only. In simulations the former hold the true value not "
+        "always in 95 of 100 studies: in 86 to 97 with two seeds, 90 to 96 with three, 91 to 96 with five."
     )
 
 

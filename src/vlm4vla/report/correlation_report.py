@@ -412,7 +412,7 @@ def _caption(
         captions.seeds_sentence(settings["seeds"]),
         captions.intervals_sentence([row["metric"] for row in policies]),
         "For r, rho and tau: percentile bootstrap over backbones, which for so few points holds the true r "
-        "in 91 to 93 of 100 simulated studies.",
+        "in 91 to 95 of 100 simulated studies.",
         f"p: two-sided, {' or '.join(methods)}; Holm p: corrected for the tests of a coefficient, of the "
         f"overall score over the benchmarks, or of all question sets ({tests} Pearson tests). Verdict: "
         "evidence at the 5 % level after Holm; fragile where r is not significant without one backbone or "

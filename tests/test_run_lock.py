@@ -22,13 +22,14 @@ def lock(tmp_path) -> Path:
 
 def test_stale_lock_goes_and_that_of_a_living_run_stays(tmp_path, lock):
     script = tmp_path / "snakemake"
-    script.write_text("import time; time.sleep(60)")
-    named = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path)
+    script.write_text("import time; print('up', flush=True); time.sleep(60)")
+    named = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
     try:
+        named.stdout.readline()  # Popen returns while the kernel still has no command line to show for it
         assert not release_stale_lock(tmp_path) and lock.exists()
     finally:
         named.kill()
-        named.wait()
+        named.communicate()
     assert release_stale_lock(tmp_path)
     assert not lock.exists() and lock.parent.is_dir()
 

@@ -33,25 +33,16 @@ from vlm4vla.estimate.rates import CPU, FILE, Rate, rates_json, read_rates
 from vlm4vla.estimate.units import units_of
 from vlm4vla.layers import read_layers
 from vlm4vla.report.cost import read_cost
+from vlm4vla.start_up import MODULES
 from vlm4vla.study import REFERENCES, Study
-
-# What a stage's process imports while it works, beside its own module.
-LATE = {
-    "backbone": "vlm4vla.training.loop, vlm4vla.backbones.loaded, accelerate",
-    "auxiliary": "vlm4vla.training.loop, vlm4vla.backbones.loaded, accelerate",
-    "capability": "vlm4vla.training.loop, vlm4vla.backbones.loaded",
-    "vla": "vlm4vla.policy, vlm4vla.training.loop, accelerate",
-    "rollout": "vlm4vla.policy",
-}
-
 
 def start_seconds(stage: str, plain: bool) -> float:
     """CPU seconds of a stage's process before it works; `plain`: without what only policies need."""
     command = stage.replace("_", "-")
     if command not in STAGES:
         return 0.0
-    modules = ["vlm4vla.cli", STAGES[command][0], *([] if plain else [LATE.get(stage, "")])]
-    code = "import " + ", ".join(filter(None, modules))
+    modules = ["vlm4vla.cli", STAGES[command][0], *(() if plain else MODULES.get(stage, ()))]
+    code = f"from vlm4vla.start_up import load; load(*{modules})"
     spent = []
     for _ in range(2):  # the second goes without reading from disk
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

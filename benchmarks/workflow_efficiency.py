@@ -1,8 +1,8 @@
 """How well a run of the workflow used its cores: the jobs' CPU time over wall time x cores.
 
 Only work counts: starting Python and importing torch is loss, and so are Snakemake itself, idle cores and the
-tables. Each job's CPU time stands in its provenance, which begins after the command has started; the CPU time
-of the imports that a stage does after that is measured here and taken off. Prints JSON.
+tables. Each job's CPU time stands in its provenance, which begins after the command has started, and beside
+it the part that went into imports, which is taken off. Prints JSON.
 
     python benchmarks/workflow_efficiency.py results/embedded --cores 2
     python benchmarks/workflow_efficiency.py results/embedded --cores 2 --run snakemake --cores 2 all_tables
@@ -25,16 +25,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-# what a stage imports after its provenance has begun
-IMPORTS = {
-    "backbone": "vlm4vla.training.loop, vlm4vla.backbones.loaded, accelerate",
-    "capability": "vlm4vla.training.loop, vlm4vla.backbones.loaded",
-    "vla": "vlm4vla.policy, vlm4vla.training.loop, accelerate",
-    "rollout": "vlm4vla.policy",
-}
-_MEASURE = "import time; begin = time.process_time(); import {}; print(time.process_time() - begin)"
-
-
 def jobs(results: Path) -> list[dict[str, Any]]:
     """Provenance of every finished job of a study, with the path that holds it."""
     found = []
@@ -50,31 +40,16 @@ def begin_of(job: dict[str, Any]) -> float:
     return datetime.fromisoformat(job["started"]).timestamp()
 
 
-def import_seconds(stages: set[str], repeats: int = 3) -> dict[str, float]:
-    """CPU seconds of each stage's late imports, the least of some goes (files are cached by then)."""
-    found = {}
-    for stage in sorted(stages & set(IMPORTS)):
-        command = [sys.executable, "-c", _MEASURE.format(IMPORTS[stage])]
-        goes = [float(subprocess.check_output(command, text=True)) for _ in range(repeats)]
-        found[stage] = min(goes)
-    return found
-
-
-def summary(
-    found: list[dict[str, Any]], imports: dict[str, float], wall: float, cores: int
-) -> dict[str, Any]:
+def summary(found: list[dict[str, Any]], wall: float, cores: int) -> dict[str, Any]:
     """Efficiency and where the CPU time went, stage by stage."""
     stages: dict[str, dict[str, float]] = defaultdict(
         lambda: {"jobs": 0, "cpu_seconds": 0.0, "start_up_seconds": 0.0}
     )
     for job in found:
-        imported = imports.get(job["stage"], 0.0)
-        if job["stage"] == "rollout" and job["settings"]["policy"] != "vla":
-            imported = 0.0  # the floor and the ceiling need no torch
         part = stages[job["stage"]]
         part["jobs"] += 1
-        part["start_up_seconds"] += min(imported, job["cpu_seconds"])
-        part["cpu_seconds"] += max(0.0, job["cpu_seconds"] - imported)
+        part["start_up_seconds"] += job["start_up_seconds"]
+        part["cpu_seconds"] += job["cpu_seconds"] - job["start_up_seconds"]
     work = sum(part["cpu_seconds"] for part in stages.values())
     return {
         "efficiency": round(work / (wall * cores), 4),
@@ -115,8 +90,9 @@ def main() -> None:
     if not found:
         sys.exit(f"{arguments.results}: no finished job: give the folder of a study that has run")
     wall = wall or recorded_wall(arguments.results, found)
-    imports = import_seconds({job["stage"] for job in found})
-    print(json.dumps(summary(found, imports, wall, arguments.cores), indent=2))
+    if old := [job["path"] for job in found if "start_up_seconds" not in job]:
+        sys.exit(f"{old[0]}: no start_up_seconds: an older version made it: make it again")
+    print(json.dumps(summary(found, wall, arguments.cores), indent=2))
 
 
 if __name__ == "__main__":

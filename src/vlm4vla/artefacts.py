@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vlm4vla import start_up
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -107,6 +109,7 @@ class Provenance:
     def __init__(self, stage: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], seed: int | None):
         self._start = time.time()
         self._cpu = time.process_time()
+        self._loading = start_up.seconds()
         self._record = {
             "stage": stage,
             "settings": dict(settings),
@@ -124,6 +127,7 @@ class Provenance:
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             "wall_seconds": round(time.time() - self._start, 2),
             "cpu_seconds": round(time.process_time() - self._cpu, 2),
+            "start_up_seconds": round(start_up.seconds() - self._loading, 2),  # the part of it for imports
             **extra,
         }
 

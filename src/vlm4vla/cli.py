@@ -25,6 +25,7 @@ from vlm4vla import settings as stages
 from vlm4vla.artefacts import UserError, canonical_json, file_hash, write_json
 from vlm4vla.estimate.assumptions import MFU
 from vlm4vla.estimate.rates import FILE as RATES
+from vlm4vla.start_up import load
 from vlm4vla.training import launch
 from vlm4vla.training.processes import TOLD
 
@@ -151,14 +152,13 @@ def run_stage(arguments: argparse.Namespace) -> None:
             command = launch.command_of(arguments.command, arguments.settings, inputs, arguments.output)
             launch.run(command, execution, arguments.output)
         else:
-            importlib.import_module(module).run(settings, **inputs, output=arguments.output)
+            load(module)[0].run(settings, **inputs, output=arguments.output)
 
 
 def run_table(arguments: argparse.Namespace) -> None:
     """Write one table."""
     settings = read_settings(arguments.settings, stages.TableSettings)
-    stage = importlib.import_module("vlm4vla.report.stage")
-    stage.run(
+    load("vlm4vla.report.stage")[0].run(
         settings.table,
         settings.model_dump(mode="json"),
         episodes=arguments.episodes,

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlm4vla import start_up
 from vlm4vla.artefacts import Provenance, UserError, file_hash, write_json
 from vlm4vla.auxiliary import get_task
 from vlm4vla.auxiliary.task import Task
@@ -40,6 +41,7 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
             f"{data}: pictures have {size} pixels a side, image_size is {settings.image_size}: "
             "make the data again"
         )
+    start_up.load(*start_up.MODULES["auxiliary"])
     from vlm4vla.backbones import load
     from vlm4vla.training.loop import set_threads
 

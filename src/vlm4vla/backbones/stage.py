@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from vlm4vla import start_up
 from vlm4vla.artefacts import Provenance, UserError, file_hash
 from vlm4vla.backbones import build
 from vlm4vla.backbones.placing import place
@@ -44,6 +45,7 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
 
 
 def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None:
+    start_up.load(*start_up.MODULES["backbone"])
     from vlm4vla.data.questions import TRAIN, read_questions
     from vlm4vla.training.alignment import Alignment, AlignmentObjective, Named, PictureBatches
     from vlm4vla.training.loop import train

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm4vla import start_up
 from vlm4vla.artefacts import Provenance, write_json
 from vlm4vla.capability.suite import Asked, choose
 from vlm4vla.data.questions import HELD_OUT, Questions, read_questions
@@ -24,6 +25,7 @@ def run(settings: CapabilitySettings, *, backbone: Path, questions: Path, output
     wanted = settings.capability
     suites = {name: choose(held_out, name, wanted.questions_per_set) for name in wanted.sets}
 
+    start_up.load(*start_up.MODULES["capability"])
     from vlm4vla.backbones import load
     from vlm4vla.training.loop import set_threads
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vlm4vla import start_up
 from vlm4vla.actions.conventions import ACTION_SIZE
 from vlm4vla.simulation.skills import limited
 from vlm4vla.simulation.tasks import Benchmark, Task, rng_for
@@ -84,6 +85,7 @@ class Vla:
     sees = True
 
     def __init__(self, folder: Path, horizon: int, seed: int):
+        start_up.load(*start_up.MODULES["rollout"])
         import torch
 
         from vlm4vla.policy import Policy

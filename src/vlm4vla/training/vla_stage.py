@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm4vla import extensions
+from vlm4vla import extensions, start_up
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.actions.state import StateScale
 from vlm4vla.artefacts import Provenance, file_hash
@@ -36,6 +36,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     frames = open_demonstrations(demonstrations)  # cheap faults first: torch is not loaded yet
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
+    start_up.load(*start_up.MODULES["vla"])
     from vlm4vla.heads import head_class
 
     state_scale = StateScale.from_stats(frames.stats) if head_class(settings.head).reads_state else None

@@ -36,6 +36,7 @@ from vlm4vla.report.cost import read_cost
 from vlm4vla.start_up import MODULES
 from vlm4vla.study import REFERENCES, Study
 
+
 def start_seconds(stage: str, plain: bool) -> float:
     """CPU seconds of a stage's process before it works; `plain`: without what only policies need."""
     command = stage.replace("_", "-")

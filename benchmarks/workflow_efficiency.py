@@ -25,6 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+
 def jobs(results: Path) -> list[dict[str, Any]]:
     """Provenance of every finished job of a study, with the path that holds it."""
     found = []

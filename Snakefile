@@ -2,6 +2,7 @@
 from snakemake.utils import min_version
 
 from vlm4vla.needs import Needs, scaled
+from vlm4vla.scheduling import choose_when_a_job_ends
 from vlm4vla.workflow import begin
 
 min_version("9.27")
@@ -12,6 +13,10 @@ configfile: "config.yaml"
 
 STUDY = begin(config)
 NEEDS = Needs(STUDY)
+
+
+onstart:
+    choose_when_a_job_ends(workflow.scheduler)
 
 
 report: "workflow/report/workflow.rst"

@@ -90,6 +90,15 @@ def test_fault_of_a_stage_is_one_line(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == "error: disk: full: free some room\n"
 
 
+def await_waiting(capsys):
+    """Return once the other thread says that it waits for the lock."""
+    said, limit = "", time.monotonic() + 120
+    while "waiting for it" not in said:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+        said += capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["qwen2.5-vl-3b", "kosmos-2"])
 def test_a_second_process_waits_and_takes_what_the_first_made(stage, tmp_path, name, capsys):
     output = tmp_path / name
@@ -97,23 +106,23 @@ def test_a_second_process_waits_and_takes_what_the_first_made(stage, tmp_path, n
         assert not waited
         second = threading.Thread(target=cli.main, args=(command(output),))
         second.start()
-        time.sleep(0.2)
+        await_waiting(capsys)
         assert second.is_alive() and not stage
         model = cli.STAGES["questions"][1].model_validate(SETTINGS)
         write_json(output / "provenance.json", {"settings": model.model_dump(mode="json"), "inputs": {}})
-    second.join(timeout=10)
+    second.join(timeout=120)
     assert not stage, "it was made already"
     assert "has made it" in capsys.readouterr().out
 
 
-def test_what_the_first_made_with_other_settings_is_made_anew(stage, tmp_path):
+def test_what_the_first_made_with_other_settings_is_made_anew(stage, tmp_path, capsys):
     output = tmp_path / "q"
     with cli.alone(output):
         second = threading.Thread(target=cli.main, args=(command(output),))
         second.start()
-        time.sleep(0.2)
+        await_waiting(capsys)
         write_json(output / "provenance.json", {"settings": {"image_size": 1}, "inputs": {}})
-    second.join(timeout=10)
+    second.join(timeout=120)
     assert len(stage) == 1
 
 

@@ -166,9 +166,8 @@ def test_a_small_vla_is_trained_on_them_and_rolled_out_on_the_simulator(tmp_path
     )
     backbone.save(tmp_path / "backbone")
     write_json(tmp_path / "backbone" / "provenance.json", {"stage": "backbone"})
-    training = Training(
-        steps=120, batch=16, optimiser=Optimiser(learning_rate=1e-3), checkpoint_every=1000, log_every=20
-    )
+    optimiser = Optimiser(name="muon", learning_rate=2e-3)
+    training = Training(steps=1200, batch=32, optimiser=optimiser, checkpoint_every=2000, log_every=20)
     vla_stage.run(
         VlaSettings(
             backbone="tiny",
@@ -190,7 +189,7 @@ def test_a_small_vla_is_trained_on_them_and_rolled_out_on_the_simulator(tmp_path
     )
     losses = [json.loads(line) for line in (tmp_path / "vla/train.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in losses if "loss" in line]
-    assert losses[-1] < 0.7 * losses[0]
+    assert np.mean(losses[-5:]) < 0.75 * losses[0]  # actions that ignore the picture come to 0.85
     settings = rollout(
         "libero-10",
         model="tiny",

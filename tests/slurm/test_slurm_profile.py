@@ -36,7 +36,7 @@ def minutes(job: dict[str, str]) -> int:
 def memory(job: dict[str, str]) -> int:
     """Megabytes that a job asked for."""
     asked = job["MinMemoryNode"]
-    return int(asked[:-1]) * {"M": 1, "G": 1024, "T": 1024**2}[asked[-1]]
+    return round(float(asked[:-1]) * {"M": 1, "G": 1024, "T": 1024**2}[asked[-1]])  # 64000M is told as 62.50G
 
 
 def stages(project) -> list[int]:
@@ -114,7 +114,7 @@ def test_run_cancelled_while_it_submits_leaves_no_job(project):
         for benchmark in ("calvin", "bridge", "libero-10")
     ]
     run = project.start(*targets)
-    wait_until(lambda: project.submitted("reference"), "nothing is submitted", project.told)
+    wait_until(lambda: project.submitted("reference"), "nothing is submitted", told=project.told)
     run.send_signal(signal.SIGINT)
     assert run.wait(120) != 0
     wait_until(lambda: not project.cluster.jobs(), "jobs of a cancelled run are left", 60)

@@ -108,6 +108,7 @@ def test_a_job_that_was_killed_has_failed(slurm):
     slurm.says("squeue", "")
     assert slurm.run("status", 41) == "failed"
     assert slurm.run("status", 41) == "failed"
+    assert not list((slurm.folder / ".snakemake" / "cluster").iterdir())
 
 
 def test_jobs_are_cancelled_together(slurm):

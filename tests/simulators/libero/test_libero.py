@@ -189,7 +189,7 @@ def test_a_small_vla_is_trained_on_them_and_rolled_out_on_the_simulator(tmp_path
     )
     losses = [json.loads(line) for line in (tmp_path / "vla/train.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in losses if "loss" in line]
-    assert np.mean(losses[-5:]) < 0.75 * losses[0]  # actions that ignore the picture come to 0.85
+    assert np.mean(losses[-5:]) < 0.75 * losses[0]  # well below where 120 updates stay
     settings = rollout(
         "libero-10",
         model="tiny",

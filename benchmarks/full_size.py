@@ -21,13 +21,13 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.qwen import Qwen
 from vlm4vla.backbones.registry import adapter_class
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, tiny_tokenizer
-from vlm4vla.config import Backbone, TinySize
 
 SIDE = 224  # pixels
 

@@ -93,8 +93,8 @@ def beside_training(index: Path, workers: int, batch: int, updates: int) -> dict
     import torch
 
     from vlm4vla.actions.normalisation import Statistics
+    from vlm4vla.backbone_settings import Backbone, TinySize
     from vlm4vla.backbones import build
-    from vlm4vla.config import Backbone, TinySize
     from vlm4vla.head_settings import MlpHeadSettings
     from vlm4vla.policy import Policy
     from vlm4vla.training.action_batches import ActionObjective

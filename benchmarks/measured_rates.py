@@ -26,15 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.artefacts import UserError, write_json
-from vlm4vla.cli import STAGES
 from vlm4vla.estimate.cluster import GPUS
 from vlm4vla.estimate.jobs import Job, plan
 from vlm4vla.estimate.rates import CPU, FILE, Rate, rates_json, read_rates
 from vlm4vla.estimate.units import units_of
 from vlm4vla.layers import read_layers
 from vlm4vla.report.cost import read_cost
+from vlm4vla.runs import REFERENCES
+from vlm4vla.stages import STAGES
 from vlm4vla.start_up import MODULES
-from vlm4vla.study import REFERENCES, Study
+from vlm4vla.study import Study
 
 
 def start_seconds(stage: str, plain: bool) -> float:

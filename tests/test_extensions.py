@@ -19,7 +19,8 @@ from vlm4vla.auxiliary import get_task
 from vlm4vla.config import load_config
 from vlm4vla.data.questions import TRAIN, read_questions
 from vlm4vla.preflight import open_study
-from vlm4vla.study import Run, Study
+from vlm4vla.runs import Run
+from vlm4vla.study import Study
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "docs" / "examples"

@@ -10,7 +10,8 @@ import yaml
 
 from vlm4vla.config import load_config
 from vlm4vla.needs import Needs, of_training, scaled
-from vlm4vla.study import Run, Study
+from vlm4vla.runs import Run
+from vlm4vla.study import Study
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 NAMES = ("gpu", "nodes", "mpi", "tasks", "tasks_per_gpu")

@@ -8,8 +8,8 @@ import torch
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import FAMILIES, build
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.policy import Policy
 

@@ -9,7 +9,7 @@ import pytest
 
 from vlm4vla import start_up
 from vlm4vla.artefacts import Provenance
-from vlm4vla.cli import STAGES
+from vlm4vla.stages import STAGES
 
 COUNT = """
 import gc, sys

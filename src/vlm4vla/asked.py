@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.study import FAST, Study
+from vlm4vla.runs import FAST
+from vlm4vla.study import Study
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from vlm4vla.auxiliary.public.checks import check_sets
 from vlm4vla.backbones import families, is_read
 from vlm4vla.backbones.placing import check_family
 from vlm4vla.backbones.weights import weight_files
-from vlm4vla.config import Config, load_config, nearest
+from vlm4vla.config import Config, load_config
+from vlm4vla.nearest import nearest
 from vlm4vla.published_study import outputs as published_study
 from vlm4vla.study import TARGETS, Study
 

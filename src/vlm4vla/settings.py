@@ -1,4 +1,4 @@
-"""What each stage depends on, and nothing else: cut out of the configuration by `vlm4vla.study`.
+"""What each stage depends on, and nothing else: cut out of the configuration by `vlm4vla.stage_settings`.
 
 A stage's command takes one of these as JSON, and Snakemake compares that JSON: a changed key of config.yaml
 reruns the stages whose settings hold it. Names were checked when config.yaml was read.
@@ -11,23 +11,18 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vlm4vla.augmentation_settings import Augmentation
+from vlm4vla.auxiliary_settings import DiffusionDecoder
+from vlm4vla.backbone_settings import Backbone
+from vlm4vla.benchmark_settings import Protocol
 from vlm4vla.capability_settings import Capability
-from vlm4vla.config import (
-    Aligning,
-    Backbone,
-    Cells,
-    DiffusionDecoder,
-    FastTokens,
-    Protocol,
-    Questions,
-    Recipe,
-    TableName,
-)
 from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.extension_settings import FromExtension
+from vlm4vla.fast_settings import FastTokens
 from vlm4vla.fields import Name, Positive, Strict
 from vlm4vla.head_settings import HeadSettings
+from vlm4vla.pretraining_settings import Aligning, Questions, Recipe
 from vlm4vla.public_set_settings import PublicSource
+from vlm4vla.table_settings import Cells, TableName
 from vlm4vla.training_settings import Training
 
 

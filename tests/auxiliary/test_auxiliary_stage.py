@@ -17,9 +17,9 @@ import torch
 from vlm4vla.artefacts import UserError, file_hash, write_json
 from vlm4vla.auxiliary import data_stage, stage
 from vlm4vla.auxiliary.answers import check_context, words
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
 from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings
 from vlm4vla.simulation.questions import Picture, Statement

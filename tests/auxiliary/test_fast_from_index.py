@@ -4,11 +4,11 @@ import numpy as np
 
 from vlm4vla.artefacts import write_json
 from vlm4vla.auxiliary.fast_stage import run
-from vlm4vla.config import FastTokens
 from vlm4vla.data.dataset_stage import run as take
 from vlm4vla.data.lerobot_writer import LeRobotWriter
 from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
 from vlm4vla.demonstration_settings import Demonstrations
+from vlm4vla.fast_settings import FastTokens
 from vlm4vla.settings import DemonstrationsSettings, FastDataSettings
 
 SIDE, EPISODES = 16, 20

@@ -15,11 +15,13 @@ from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import UserError, write_json
 from vlm4vla.auxiliary import fast_stage, get_task, stage
 from vlm4vla.auxiliary.injection import SET, read_tokens, write_tokens
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import Backbone, Demonstrations, FastTokens, TinySize
 from vlm4vla.data.lerobot import read
 from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
+from vlm4vla.demonstration_settings import Demonstrations
+from vlm4vla.fast_settings import FastTokens
 from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.policy import Policy
 from vlm4vla.settings import AuxiliarySettings, DemonstrationsSettings, FastDataSettings, VlaSettings

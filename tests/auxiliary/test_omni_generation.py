@@ -18,9 +18,10 @@ from vlm4vla.auxiliary import data_stage, stage
 from vlm4vla.auxiliary.decoder import Decoder, grid_codes
 from vlm4vla.auxiliary.generation import GenerationLesson
 from vlm4vla.auxiliary.omni_generation import MODALITIES, REQUESTS
+from vlm4vla.auxiliary_settings import DiffusionDecoder
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import FAMILIES, build, load
 from vlm4vla.backbones.vocabulary import missing_words
-from vlm4vla.config import Backbone, DiffusionDecoder, TinySize
 from vlm4vla.data.dense import read_dense
 from vlm4vla.data.questions import HELD_OUT, TRAIN, pixels, read_questions, read_table
 from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings

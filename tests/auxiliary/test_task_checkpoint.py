@@ -12,13 +12,15 @@ import yaml
 
 from vlm4vla.artefacts import UserError, write_json
 from vlm4vla.auxiliary import data_stage, stage
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build, hub, load
 from vlm4vla.backbones.vocabulary import has_word_tokens
-from vlm4vla.config import Backbone, TinySize, load_config
+from vlm4vla.config import load_config
 from vlm4vla.preflight import open_study
+from vlm4vla.runs import Run
 from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings
 from vlm4vla.simulation.questions_stage import vocabulary
-from vlm4vla.study import Run, Study
+from vlm4vla.study import Study
 from vlm4vla.training_settings import Optimiser, Training
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"

@@ -1,7 +1,7 @@
 """Small backbones for tests: their words and widths."""
 
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
-from vlm4vla.config import Backbone, TinySize
 
 SENTENCE = "pick up the red green blue block and put it in drawer where is ? describe <loc3> <loc4>"
 WORDS = SENTENCE.split()

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from vlm4vla.artefacts import write_json
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
 from vlm4vla.capability.answering import greedy_answers
 from vlm4vla.capability.stage import run
-from vlm4vla.config import Backbone, Capability, TinySize
+from vlm4vla.capability_settings import Capability
 from vlm4vla.settings import CapabilitySettings
 
 WORDS = ["what", "colour", "is", "it", "?", "red", "green", "blue", "describe", "the", "block"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vlm4vla.artefacts import canonical_json
-from vlm4vla.study import Run
+from vlm4vla.runs import Run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 RUN = Run("paligemma-1", "none", "full", "bridge", 0)

@@ -15,7 +15,7 @@ from smoke_study import snakemake
 
 from vlm4vla.analysis.records import COLUMNS
 from vlm4vla.data.lerobot import read
-from vlm4vla.study import Run
+from vlm4vla.runs import Run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 

@@ -11,7 +11,8 @@ from vlm4vla.estimate.jobs import plan
 from vlm4vla.estimate.models import model_of
 from vlm4vla.estimate.rates import Rate, Rates
 from vlm4vla.estimate.work import ASSUMED, FLOPS, MEASURED, MEASURED_MEAN, Estimator
-from vlm4vla.study import Run, Study
+from vlm4vla.runs import Run
+from vlm4vla.study import Study
 
 QWEN = "Qwen/Qwen2.5-VL-3B-Instruct"
 FULL = Run("qwen2.5-vl-3b", "none", "full", "calvin", 0)

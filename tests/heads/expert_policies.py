@@ -6,8 +6,8 @@ from pydantic import TypeAdapter
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.actions.state import StateScale
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.head_settings import HeadSettings
 from vlm4vla.policy import Policy
 

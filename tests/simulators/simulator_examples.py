@@ -1,6 +1,6 @@
 """Configurations of evaluations on simulators, for tests: the study's protocols."""
 
-from vlm4vla.config import Protocol
+from vlm4vla.benchmark_settings import Protocol
 from vlm4vla.settings import RolloutSettings
 
 LIBERO = {

@@ -6,9 +6,11 @@ from pydantic import ValidationError
 from simulator_examples import LIBERO, protocol
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.config import Protocol, load_config
+from vlm4vla.benchmark_settings import Protocol
+from vlm4vla.config import load_config
+from vlm4vla.runs import Run
 from vlm4vla.simulators.protocol import protocol_text
-from vlm4vla.study import Run, Study
+from vlm4vla.study import Study
 
 EVALUATION = {"episodes": 2, "max_steps": 40, "execution_horizon": 2}
 

@@ -3,8 +3,9 @@
 import pytest
 from small_inputs import write_demonstrations, write_questions
 
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones.stage import run as backbone_stage
-from vlm4vla.config import Aligning, Backbone, Recipe, TinySize
+from vlm4vla.pretraining_settings import Aligning, Recipe
 from vlm4vla.settings import BackboneSettings
 from vlm4vla.training_settings import Optimiser, Training
 

@@ -13,9 +13,9 @@ import pytest
 from small_inputs import log_without_times
 
 from vlm4vla.artefacts import UserError, file_hash
+from vlm4vla.backbone_settings import Backbone
 from vlm4vla.backbones import load
 from vlm4vla.backbones.stage import run
-from vlm4vla.config import Backbone
 from vlm4vla.settings import BackboneSettings
 
 KILLED = """

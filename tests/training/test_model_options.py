@@ -9,9 +9,9 @@ from torch import nn
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
 from vlm4vla.backbones.logits import hidden_states
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.execution_settings import Execution
 from vlm4vla.head_settings import FlowHeadSettings, MlpHeadSettings
 from vlm4vla.policy import Policy

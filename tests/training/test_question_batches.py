@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import FAMILIES, build
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.data.questions import Statement, read_questions
 from vlm4vla.training.question_batches import QuestionBatches, QuestionObjective, places_named
 

@@ -14,7 +14,8 @@ import pytest
 
 from vlm4vla.estimate.jobs import plan
 from vlm4vla.layers import read_layers
-from vlm4vla.study import Run, Study
+from vlm4vla.runs import Run
+from vlm4vla.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
 PAPER = "workflow/scales/paper.yaml"

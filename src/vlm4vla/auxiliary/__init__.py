@@ -36,7 +36,7 @@ def get_task(name: str, data: Path | None = None) -> Task:
         own = extensions.find("auxiliary task", name)
         if own is not None:
             return own()
-        from vlm4vla.config import nearest
+        from vlm4vla.nearest import nearest
 
         known = [*TASKS, *extensions.names("auxiliary task")]
         raise UserError(f"auxiliary: unknown task {name!r}: {nearest(name, known)}")

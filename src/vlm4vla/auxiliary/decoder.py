@@ -15,7 +15,7 @@ from diffusers.models import PixArtTransformer2DModel
 from diffusers.schedulers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
-from vlm4vla.config import DiffusionDecoder
+from vlm4vla.auxiliary_settings import DiffusionDecoder
 
 TIMES = 1000  # noise shares that training draws from
 LEAST_SHARE = 0.6  # of noise in the loss: below it an error would weigh as the inverse square

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from vlm4vla import extensions
 
 if TYPE_CHECKING:
+    from vlm4vla.backbone_settings import Backbone
     from vlm4vla.backbones.loaded import LoadedBackbone
-    from vlm4vla.config import Backbone
 
 # What config.yaml may write as `family`, and the adapter that serves it. A name is the transformers
 # `model_type`, except that PaliGemma 2 shares PaliGemma's and differs in its text model only.

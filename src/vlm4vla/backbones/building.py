@@ -6,11 +6,11 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbone_settings import Backbone
 from vlm4vla.backbones.adapter import PATCH
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.registry import adapter_class
 from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
-from vlm4vla.config import Backbone
 
 
 def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:

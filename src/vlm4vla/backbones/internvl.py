@@ -15,9 +15,9 @@ from typing import Any
 from torch import nn
 from transformers import InternVLConfig, PreTrainedModel
 
+from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD
 from vlm4vla.backbones.chatml import ChatML
-from vlm4vla.config import TinySize
 
 
 class InternVL(ChatML):

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PaliGemmaConfig, PreTrainedConfig, PreTrainedModel
 
+from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
-from vlm4vla.config import TinySize
 
 IMAGE = "<image>"
 

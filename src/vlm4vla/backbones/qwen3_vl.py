@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import Qwen3VLConfig
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
+from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
 from vlm4vla.backbones.qwen import Qwen
-from vlm4vla.config import TinySize
 
 
 class Qwen3VL(Qwen):

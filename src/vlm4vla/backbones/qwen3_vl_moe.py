@@ -11,8 +11,8 @@ from typing import Any
 from transformers import PreTrainedModel, Qwen3VLMoeConfig
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.qwen3_vl import Qwen3VL
-from vlm4vla.config import TinySize
 
 FEW = 16  # experts; the released model has 128, which transformers multiplies in groups
 

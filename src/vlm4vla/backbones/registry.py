@@ -10,7 +10,7 @@ from vlm4vla import extensions
 from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import FAMILIES, families
 from vlm4vla.backbones.adapter import Adapter
-from vlm4vla.config import nearest
+from vlm4vla.nearest import nearest
 
 
 def adapter_class(family: str) -> type[Adapter]:

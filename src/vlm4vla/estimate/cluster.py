@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.config import nearest
+from vlm4vla.nearest import nearest
 
 
 @dataclass(frozen=True)

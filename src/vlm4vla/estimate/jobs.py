@@ -15,7 +15,8 @@ from typing import Any
 from vlm4vla.artefacts import UserError
 from vlm4vla.preflight import check_target
 from vlm4vla.published_study.outputs import TARGET as PUBLISHED
-from vlm4vla.study import REFERENCES, TARGETS, Run, Study
+from vlm4vla.runs import REFERENCES, Run
+from vlm4vla.study import TARGETS, Study
 
 NO_RULE = "no rule makes this file"
 

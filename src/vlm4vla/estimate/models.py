@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm4vla.backbone_settings import Backbone
 from vlm4vla.backbones.published_configs import published_configs
 from vlm4vla.backbones.shapes import shape_of
 from vlm4vla.backbones.sizes import Shape, Stack
-from vlm4vla.config import Backbone
 
 TINY_PATCH = 16  # pixels a side
 WORDS = 400  # of a tiny backbone's vocabulary

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlm4vla.config import Config
 from vlm4vla.estimate.jobs import Job
-from vlm4vla.study import REFERENCES
+from vlm4vla.runs import REFERENCES
 
 LMMS_QUESTIONS = 3000  # about as many as a task of lmms-eval has in the mean
 TASKS = {"calvin": 1, "bridge": 4, "libero-10": 10}  # `evaluation.episodes` is of each

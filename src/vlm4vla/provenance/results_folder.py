@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.config import nearest
+from vlm4vla.nearest import nearest
 from vlm4vla.published_study.outputs import TARGET as PUBLISHED
 
 DEFAULT = Path("results")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from vlm4vla.artefacts import UserError
-from vlm4vla.config import nearest
+from vlm4vla.nearest import nearest
 from vlm4vla.report.published import read_rows
 
 KEY = "published_scores"  # of the configuration

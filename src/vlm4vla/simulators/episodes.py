@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlm4vla.config import Protocol
+from vlm4vla.benchmark_settings import Protocol
 from vlm4vla.simulator_settings import Simulator
 
 SUITE = "libero_10"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.config import Protocol
+from vlm4vla.benchmark_settings import Protocol
 from vlm4vla.settings import RolloutSettings
 from vlm4vla.simulator_settings import OtherPolicy, Simulator
 from vlm4vla.simulators.episodes import Chosen, entries

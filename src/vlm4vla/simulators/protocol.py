@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm4vla.config import Protocol
+from vlm4vla.benchmark_settings import Protocol
 from vlm4vla.simulator_settings import OtherPolicy
 
 RULES = {

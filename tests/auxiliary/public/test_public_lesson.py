@@ -13,8 +13,8 @@ from vlm4vla.artefacts import UserError, write_json
 from vlm4vla.auxiliary import data_stage, get_task, stage
 from vlm4vla.auxiliary.answers import as_asked, check_context
 from vlm4vla.auxiliary.public.task import PublicTask
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build, load
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.data.questions import HELD_OUT, TRAIN, Statement, read_questions
 from vlm4vla.settings import AuxiliarySettings
 from vlm4vla.simulation.questions_stage import vocabulary

@@ -12,8 +12,8 @@ from simulator_examples import LIBERO, rollout
 
 from vlm4vla.analysis.records import read_episodes
 from vlm4vla.artefacts import write_json
+from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
-from vlm4vla.config import Backbone, TinySize
 from vlm4vla.data.lerobot import read
 from vlm4vla.head_settings import MlpHeadSettings
 from vlm4vla.rollout import stage

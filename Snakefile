@@ -1,6 +1,7 @@
 # The study, from nothing to its tables. Configuration: config.yaml, and layers given with --configfile.
 from snakemake.utils import min_version
 
+from vlm4vla.expected_times import expect_jobs
 from vlm4vla.needs import Needs, scaled
 from vlm4vla.scheduling import choose_when_a_job_ends
 from vlm4vla.workflow import begin
@@ -17,6 +18,7 @@ NEEDS = Needs(STUDY)
 
 onstart:
     choose_when_a_job_ends(workflow.scheduler)
+    expect_jobs(STUDY, workflow.dag)
 
 
 report: "workflow/report/workflow.rst"

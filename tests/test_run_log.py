@@ -57,6 +57,21 @@ def test_pace_of_one_rule_tells_that_of_the_others(clock):
     assert log.left() == pytest.approx(20.0)
 
 
+def test_jobs_of_one_rule_may_differ(clock):
+    """A long job that ends first does not make the short ones of its rule long."""
+    log = RunLog(
+        clock, {1: ("auxiliary", 300.0), 2: ("auxiliary", 50.0), 3: ("auxiliary", 50.0), 4: ("vla", None)}
+    )
+    log.planned({"auxiliary": 3, "vla": 1})
+    log.started(1, "auxiliary", "FAST")
+    clock.now = 360.0  # a fifth more than was expected
+    log.finished(1)
+    assert log.left() == pytest.approx(1.2 * (50 + 50 + 100))
+    log.started(2, "auxiliary", "robopoint")
+    clock.now = 390.0
+    assert log.left() == pytest.approx(1.2 * (50 + 50 + 100) - 30)
+
+
 def test_failure_shows_the_end_of_the_log(clock, tmp_path):
     log = RunLog(clock)
     log.planned({"vla": 1})

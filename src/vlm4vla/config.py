@@ -1,7 +1,7 @@
 """The study's configuration, whole: every key, and that the names in it fit together.
 
-A stage never sees `Config`: `vlm4vla.stage_settings` cuts out what the stage depends on, so that a changed key
-reruns what it changes only.
+A stage never sees `Config`: `vlm4vla.stage_settings` cuts out what the stage depends on, so that a changed
+key reruns what it changes only.
 """
 
 from __future__ import annotations

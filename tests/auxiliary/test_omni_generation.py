@@ -26,11 +26,13 @@ from vlm4vla.data.dense import read_dense
 from vlm4vla.data.questions import HELD_OUT, TRAIN, pixels, read_questions, read_table
 from vlm4vla.settings import AuxiliaryDataSettings, AuxiliarySettings
 from vlm4vla.simulation import looks
+from vlm4vla.simulation.arena import Arena
+from vlm4vla.simulation.camera import camera_pose, project
 from vlm4vla.simulation.classes import CLASSES, PALETTE, class_of_prop
 from vlm4vla.simulation.props import PROPS
 from vlm4vla.simulation.questions import LAYOUT, Painter
 from vlm4vla.simulation.questions_stage import vocabulary
-from vlm4vla.simulation.scene import HALF_TABLE, Arena, Layout, camera_pose, project
+from vlm4vla.simulation.scene import HALF_TABLE, Layout
 from vlm4vla.simulation.world import World
 from vlm4vla.training_settings import Optimiser, Training
 

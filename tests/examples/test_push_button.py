@@ -9,7 +9,7 @@ from vlm4vla.rollout import stage as rollout
 from vlm4vla.rollout.actors import Expert, Random
 from vlm4vla.rollout.runner import Stage, run_batch
 from vlm4vla.settings import RolloutSettings
-from vlm4vla.simulation.scene import Arena
+from vlm4vla.simulation.arena import Arena
 from vlm4vla.simulation.tasks import Task, get_benchmark
 from vlm4vla.simulation.world import World
 

@@ -7,8 +7,8 @@ from vlm4vla.artefacts import UserError
 from vlm4vla.data.lerobot import read
 from vlm4vla.settings import DemonstrationsSettings
 from vlm4vla.simulation import demonstrations_stage
+from vlm4vla.simulation.arena import Arena
 from vlm4vla.simulation.demonstrations_stage import record, recordings
-from vlm4vla.simulation.scene import Arena
 from vlm4vla.simulation.tasks import get_benchmark
 from vlm4vla.simulation.world import World
 

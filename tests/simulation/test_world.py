@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.simulation.arena import Arena
+from vlm4vla.simulation.camera import project
 from vlm4vla.simulation.looks import Look
-from vlm4vla.simulation.scene import Arena, Layout, project
+from vlm4vla.simulation.scene import Layout
 from vlm4vla.simulation.world import World
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlm4vla.simulation.camera import project
 from vlm4vla.simulation.demonstrations_stage import Recording, recordings
 from vlm4vla.simulation.questions import FIXTURES, Picture, Statement
-from vlm4vla.simulation.scene import project
 from vlm4vla.simulation.tasks import Task as Instruction
 from vlm4vla.simulation.tasks import get_benchmark, rng_for
 from vlm4vla.simulation.world import World

@@ -9,7 +9,7 @@ from typing import Any
 from vlm4vla.analysis.estimates import score_metric
 from vlm4vla.report import contrast, names
 from vlm4vla.report.capability_scores import OVERALL
-from vlm4vla.report.correlation_report import ALL, LEVEL
+from vlm4vla.report.correlation_rows import ALL, LEVEL
 
 Analysis = Mapping[str, Any]  # the JSON of one table
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vlm4vla.rollout.actors import Actor
-from vlm4vla.simulation.scene import Arena, Layout
+from vlm4vla.simulation.arena import Arena
+from vlm4vla.simulation.scene import Layout
 from vlm4vla.simulation.tasks import Benchmark, Episode, rng_for
 from vlm4vla.simulation.world import World
 

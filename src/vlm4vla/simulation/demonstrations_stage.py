@@ -14,7 +14,9 @@ from vlm4vla.data.lerobot import GRIPPER_POINT
 from vlm4vla.data.lerobot_writer import LeRobotWriter
 from vlm4vla.progress import Progress
 from vlm4vla.settings import DemonstrationsSettings
-from vlm4vla.simulation.scene import Arena, Layout, project
+from vlm4vla.simulation.arena import Arena
+from vlm4vla.simulation.camera import project
+from vlm4vla.simulation.scene import Layout
 from vlm4vla.simulation.skills import limited
 from vlm4vla.simulation.tasks import Benchmark, Task, get_benchmark, rng_for
 from vlm4vla.simulation.world import World

@@ -14,9 +14,11 @@ import numpy as np
 
 from vlm4vla.data.image_points import BINS, point
 from vlm4vla.simulation import looks
+from vlm4vla.simulation.arena import Arena
+from vlm4vla.simulation.camera import project
 from vlm4vla.simulation.classes import classes_of_geoms
 from vlm4vla.simulation.props import AMBIGUOUS, COLOURS, PROPS
-from vlm4vla.simulation.scene import Arena, Layout, project, slug
+from vlm4vla.simulation.scene import Layout, slug
 from vlm4vla.simulation.tasks import rng_for, scatter
 from vlm4vla.simulation.world import World
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 import mujoco
 import numpy as np
 
+from vlm4vla.simulation.arena import Arena, apply_look
 from vlm4vla.simulation.looks import Look
 from vlm4vla.simulation.props import PROPS
-from vlm4vla.simulation.scene import PARKED, STROKES, TIMESTEP, Arena, apply_look, slug
+from vlm4vla.simulation.scene import PARKED, STROKES, TIMESTEP, slug
 
 CONTROL_STEP = 0.10  # seconds of physics a control step
 GRASP = (0.080, 0.100)  # largest horizontal and vertical distance (m) at which closing fingers hold a thing

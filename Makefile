@@ -51,7 +51,7 @@ $(READY): requirements.lock pyproject.toml workflow/environment.sh
 
 env-lmms-eval: $(VENV)-lmms-eval/ready
 
-$(VENV)-lmms-eval/ready: envs/lmms-eval.txt
+$(VENV)-lmms-eval/ready: envs/lmms-eval.txt envs/lmms-eval.lock
 	$(PYTHON) -m venv $(VENV)-lmms-eval
 	$(VENV)-lmms-eval/bin/python -m pip install --quiet --requirement envs/lmms-eval.txt
 	@touch $@

@@ -151,7 +151,7 @@ def test_the_four_tasks_begin(simplerenv, name, instruction):
 
 
 class PutOnPlate:
-    """Actions that put the carrot on the plate, where it lies across the fingers after a quarter turn or none."""
+    """Actions that put the carrot on the plate, which a quarter turn or none brings between the fingers."""
 
     def __init__(self, hand):
         carrot, turn = hand.pose(hand.scene.episode_source_obj)

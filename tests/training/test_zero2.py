@@ -51,13 +51,49 @@ def test_without_the_package_one_line_says_so(tmp_path):
     )
 
 
-@pytest.mark.skipif(not INSTALLED, reason="deepspeed is not installed")
-def test_two_processes_follow_one_and_go_on_under_another_strategy(tmp_path):
-    plain = {"optimiser": {"average": 0}}
-    small.one(tmp_path / "alone", execution={}, **plain)
-    zero2 = {"execution": {"strategy": "zero2", "processes": 2, "micro_batch": 2}, **plain}
-    small.together(tmp_path, {"zero2": zero2})
-    for name, value in small.weights(tmp_path / "alone").items():
-        assert value == pytest.approx(small.weights(tmp_path / "zero2")[name], rel=1e-4, abs=1e-5)
-    losses = small.curve(tmp_path / "alone")[:, 0], small.curve(tmp_path / "zero2")[:, 0]
+PLAIN = {"optimiser": {"average": 0}}
+TWO = {"execution": {"strategy": "zero2", "processes": 2, "micro_batch": 2}, **PLAIN}
+KILLED = {"rows": {"die": {"step": 9, "rank": 1}}}  # after the checkpoint of step 8
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zero2") / "alone"
+    small.one(folder, execution={}, **PLAIN)
+    return folder
+
+
+def same(folder, alone):
+    for name, value in small.weights(alone).items():
+        assert value == pytest.approx(small.weights(folder)[name], rel=1e-4, abs=1e-5)
+    losses = small.curve(alone)[:, 0], small.curve(folder)[:, 0]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="deepspeed is not installed")
+def test_two_processes_follow_one(tmp_path, alone):
+    small.together(tmp_path, {"zero2": TWO})
+    same(tmp_path / "zero2", alone)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="deepspeed is not installed")
+@pytest.mark.parametrize("goes_on_in_one_process", [True, False])
+def test_killed_it_goes_on(tmp_path, alone, goes_on_in_one_process):
+    """Under ZeRO-2 again, or under another strategy on another number of processes."""
+    with pytest.raises(UserError, match="was ended by SIGKILL"):
+        small.together(tmp_path, {"killed": TWO | KILLED})
+    assert (tmp_path / "killed" / "checkpoints").exists()
+    if goes_on_in_one_process:
+        small.one(tmp_path / "killed", execution={}, **PLAIN)
+    else:
+        small.together(tmp_path, {"killed": TWO})
+    same(tmp_path / "killed", alone)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="deepspeed is not installed")
+def test_another_strategys_checkpoint_goes_on_under_it(tmp_path, alone):
+    sharded = {"execution": {"strategy": "fsdp2", "processes": 2, "micro_batch": 2}, **PLAIN}
+    with pytest.raises(UserError, match="was ended by SIGKILL"):
+        small.together(tmp_path, {"killed": sharded | KILLED})
+    small.together(tmp_path, {"killed": TWO})
+    same(tmp_path / "killed", alone)

@@ -3,8 +3,8 @@
 Not obvious:
 - DeepSpeed's own checkpoints are pickles. Ours are made of whole tensors that it puts together on request, so
   they are those of the other strategies (training/sharded_checkpoints.py) and can go on under any of them.
-- It takes a step with gradients of zero when it starts, to make room. Rates are zero then, and the count of
-  steps is set back.
+- It learns where moments lie when the first group of parameters has taken its first step, and misses those of
+  the other groups (0.19). So the moments are made, and shown to it, before any step.
 - It clips inside its step, so the norm that an update is logged with is known after it: the one before is
   checked.
 """
@@ -98,7 +98,7 @@ class Zero2:
         )
         self.engine, self._optimiser = accelerator.prepare(objective, optimiser)
         self.parameters = [*decayed, *others]
-        self._set_count(0)
+        self._make_moments()
 
     def lower_precision(self) -> torch.autocast:
         return torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.bf16)
@@ -145,11 +145,19 @@ class Zero2:
                 safe_set_full_optimizer_state(parameter, value, key)
         self._set_count(updates)
 
+    def _make_moments(self) -> None:
+        from deepspeed.utils import lazy_init_hp_params_optimizer_state
+
+        zero = self.engine.optimizer
+        states = zero.optimizer.state
+        for group, flat in zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True):
+            states[flat] = {"step": torch.tensor(0.0)} | {key: torch.zeros_like(flat) for key in MOMENTS}
+            lazy_init_hp_params_optimizer_state(group, flat, states)
+
     def _set_count(self, updates: int) -> None:
         """Tell AdamW how many steps its moments have seen."""
         for state in self.engine.optimizer.optimizer.state.values():
-            if "step" in state:
-                state["step"] = torch.full_like(torch.as_tensor(state["step"]), float(updates))
+            state["step"] = torch.full_like(state["step"], float(updates))
 
     def finish(self) -> None:
         from deepspeed.utils import safe_get_full_fp32_param

@@ -29,8 +29,14 @@ def test_a_cell_needs_its_benchmark_alone(study):
     assert needed.backbones == {"qwen3-vl-2b"}
     assert needed.demonstrations == needed.rollouts == {"libero-10"}
     assert not needed.sets and not needed.capability and not needed.correlation
+    assert needed.gpus == study.config.vla.execution.processes == 8
     check_datasets(study.config, needed.demonstrations)  # CALVIN's folder is not there
     check_capability(study, needed)  # nor is lmms-eval
+
+
+def test_a_tiny_study_needs_no_gpu(tmp_path):
+    config = read_layers(LAYERS[:1]).model_copy(update={"results": str(tmp_path)})
+    assert asked(Study(config)).gpus == 0
 
 
 def test_a_fine_tuned_cell_needs_its_set_and_scores(study):

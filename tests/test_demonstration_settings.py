@@ -110,5 +110,12 @@ def test_a_local_set_is_looked_at_before_any_job(raw, tmp_path):
         open_study(raw)
 
 
+@pytest.mark.parametrize("folder", ["/data/bridge", "~/bridge", "./bridge"])
+def test_a_folder_has_no_revision(raw, folder):
+    """A layer over paper.yaml inherits one."""
+    with pytest.raises(UserError, match=r"demonstrations\.revision: '.*bridge' is a folder: write .*null"):
+        open_study(with_dataset(raw, dataset=folder))
+
+
 def test_a_hubs_set_is_not_looked_for_before_its_job(raw):
     assert open_study(with_dataset(raw))

@@ -44,6 +44,18 @@ def test_expert_by_its_path(raw):
         open_study(raw, [f"{raw['results']}/embedded/backbones/pi0/provenance.json"])
 
 
+def test_path_of_another_study_names_the_layers(raw):
+    with pytest.raises(UserError, match=r"'embedded' makes files below .*--configfile"):
+        open_study(raw, ["results/mine/cells/qwen3-vl-2b/none/full/bridge.md"])
+
+
+def test_cell_without_its_ending(raw):
+    target = f"{raw['results']}/embedded/cells/qwen3-vl-2b/none/full/bridge"
+    with pytest.raises(UserError, match=r"did you mean '.*/bridge\.md'"):
+        open_study(raw, [target])
+    assert open_study(raw, [f"{target}.tex"])
+
+
 def test_table_that_the_configuration_lacks(raw):
     del raw["tables"]["freeze"]
     with pytest.raises(UserError, match=r"has no such table: add tables.freeze"):

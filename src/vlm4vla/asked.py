@@ -1,4 +1,4 @@
-"""What the targets of a run need of the outside: data sets, public sets, question scores, simulators.
+"""What the targets of a run need of the outside: data sets, public sets, question scores, simulators, GPUs.
 
 A cell on LIBERO-10 must not be refused because CALVIN's demonstrations are not there.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from vlm4vla.artefacts import UserError
+from vlm4vla.needs import Needs
 from vlm4vla.runs import FAST
 from vlm4vla.study import Study
 
@@ -17,7 +19,7 @@ from vlm4vla.study import Study
 class Asked:
     """`backbones`: their keys; `demonstrations`, `rollouts`: benchmarks; `sets`: auxiliary tasks whose data
     is read; `capability`: (backbone, auxiliary) whose question scores are; `correlation`: whether that table
-    is made, which cannot do without them."""
+    is made, which cannot do without them; `gpus`: the most that one training takes."""
 
     backbones: frozenset[str]
     demonstrations: frozenset[str]
@@ -25,6 +27,7 @@ class Asked:
     sets: frozenset[str]
     capability: tuple[tuple[str, str], ...]
     correlation: bool
+    gpus: int
 
 
 def asked(study: Study, targets: Iterable[str] = ()) -> Asked:
@@ -54,4 +57,17 @@ def asked(study: Study, targets: Iterable[str] = ()) -> Asked:
         sets=first("auxiliary_data") - {"fast", *FAST},
         capability=tuple((key[0], key[1]) for key in keys.get("capability", [])),
         correlation=("correlation",) in keys.get("table", []),
+        gpus=_most_gpus(study, keys),
     )
+
+
+def _most_gpus(study: Study, keys: dict[str, list[tuple[str, ...]]]) -> int:
+    """GPUs of the largest training among jobs of these keys; 0 where all backbones are tiny."""
+    needs = Needs(study)
+    most = 0
+    for vlm, auxiliary, variant, benchmark, *_ in keys.get("vla", []):
+        run = SimpleNamespace(vlm=vlm, auxiliary=auxiliary, variant=variant, benchmark=benchmark)
+        most = max(most, needs.of_vla("gpu")(run) or 0)
+    for vlm, task in keys.get("auxiliary", []):
+        most = max(most, needs.of_auxiliary("gpu")(SimpleNamespace(vlm=vlm, task=task)) or 0)
+    return most

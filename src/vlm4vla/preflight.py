@@ -22,6 +22,8 @@ from vlm4vla.nearest import nearest
 from vlm4vla.published_study import outputs as published_study
 from vlm4vla.study import TARGETS, Study
 
+CELL_FORMATS = (".md", ".csv", ".tex")
+
 
 def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: bool = False) -> Study:
     """The study of a raw configuration, once everything that can be checked beforehand is right.
@@ -43,7 +45,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
     if targets and all(_is_published(study, target) for target in targets):
         check_writable(study.config)  # nothing is trained: what training needs is not asked for
         return study
-    with _noted(planned):
+    with noted(planned):
         check_results(study.config)
     needed = asked(study, targets)
     for name, backbone in study.config.backbones.items():
@@ -55,7 +57,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
         if backbone.checkpoint is not None and backbone.revision is None:
             check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
     check_experts(study.config)
-    with _noted(planned):
+    with noted(planned):
         check_datasets(study.config, needed.demonstrations)
     fast = study.config.auxiliary and study.config.auxiliary.fast
     if fast and fast.tokenizer is not None:
@@ -63,16 +65,16 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
 
         check_universal(Path(fast.tokenizer).expanduser())
     check_task_checkpoints(study, targets)
-    with _noted(planned):
+    with noted(planned):
         check_sets(study.config, needed.sets)
-    with _noted(planned and study.config.capability.source == "lmms-eval"):
+    with noted(planned and study.config.capability.source == "lmms-eval"):
         check_capability(study, needed)
     check_made(study)
     return study
 
 
 @contextlib.contextmanager
-def _noted(planned: bool) -> Iterator[None]:
+def noted(planned: bool) -> Iterator[None]:
     """Let a plan go on where a run would end."""
     try:
         yield
@@ -102,13 +104,18 @@ def check_datasets(config: Config, needed: Collection[str]) -> None:
         if name not in needed:
             continue
         wanted = config.benchmarks[name].demonstrations
-        if wanted.dataset is not None and wanted.revision is None:
-            from vlm4vla.data.hub import META, dataset_folder
-            from vlm4vla.data.lerobot_meta import read_metadata
-            from vlm4vla.data.matching import choose
+        if wanted.dataset is None:
+            continue
+        from vlm4vla.data.hub import META, check_no_revision, dataset_folder
+        from vlm4vla.data.lerobot_meta import read_metadata
+        from vlm4vla.data.matching import check_stated_gripper, choose
 
-            key = f"config.yaml: benchmarks.{name}.demonstrations"
-            choose(read_metadata(dataset_folder(wanted.dataset, None, META, key)), wanted, key)
+        key = f"config.yaml: benchmarks.{name}.demonstrations"
+        check_no_revision(wanted.dataset, wanted.revision, key)
+        if wanted.revision is None:
+            metadata = read_metadata(dataset_folder(wanted.dataset, None, META, key))
+            choice = choose(metadata, wanted, key)
+            check_stated_gripper(metadata, choice, wanted, name, key)
 
 
 def _is_published(study: Study, target: str) -> bool:
@@ -138,7 +145,10 @@ def check_target(study: Study, target: str) -> None:
         return
     if not target.startswith(root):
         if "/" in target:
-            raise UserError(f"target {target!r}: this study makes files below {root}: write a path there")
+            raise UserError(
+                f"target {target!r}: the study {study.config.study!r} makes files below {root}: write a path "
+                "there, or `--configfile` with the layers of the study that you mean"
+            )
         known = [*TARGETS, published_study.TARGET]
         raise UserError(f"target {target!r}: unknown target: {nearest(target, known)}")
     _check_path(study, target, target.removeprefix(root).split("/"))
@@ -179,6 +189,8 @@ def _check_path(study: Study, target: str, parts: list[str]) -> None:
         raise UserError(f"target {target!r}: unknown stage {stage!r}: {nearest(stage, shapes)}")
     if stage == "rollouts" and rest and rest[0] in ("random", "expert"):
         known["policy"] = (rest[0],)
+    if stage == "cells" and len(rest) == len(shapes[stage]) and Path(target).suffix not in CELL_FORMATS:
+        raise UserError(f"target {target!r}: no such file: did you mean {target + CELL_FORMATS[0]!r}?")
     for kind, word in zip(shapes[stage], rest, strict=False):
         name = Path(word).stem if kind in ("table", "auxiliary", "benchmark") else word
         if name not in known[kind]:

@@ -16,7 +16,8 @@ from vlm4vla import extensions
 from vlm4vla.artefacts import UserError
 from vlm4vla.asked import asked
 from vlm4vla.config import load_config
-from vlm4vla.preflight import open_study
+from vlm4vla.local_gpus import check_gpus
+from vlm4vla.preflight import noted, open_study
 from vlm4vla.run_lock import claim, release_stale_lock
 from vlm4vla.simulators.check import check_simulators_installed
 from vlm4vla.slurm_job import restore_nodes
@@ -45,6 +46,17 @@ def is_dry_run() -> bool:
     return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
 
 
+def is_local(arguments: argparse.Namespace | None) -> bool:
+    """Whether jobs run on this machine, and not on a cluster's."""
+    return arguments is not None and arguments.executor in (None, "local", "dryrun")
+
+
+def offered_gpus(arguments: argparse.Namespace | None) -> int | None:
+    """The number in `--resources gpu=N`, None without it."""
+    given = arguments.resources.get("gpu") if arguments is not None else None
+    return None if given is None else int(given.value)
+
+
 def begin(config: Mapping[str, Any]) -> Study:
     """Check everything and return the study; a user's mistake ends Snakemake with its lines and status 1.
 
@@ -58,8 +70,12 @@ def begin(config: Mapping[str, Any]) -> Study:
         else:
             targets = list(map(str, arguments.targets)) if arguments is not None else []
             study = open_study(config, targets, planned=is_dry_run())
-            if not is_dry_run():
-                check_simulators_installed(study.config, asked(study, targets).rollouts)
+            needed = asked(study, targets)
+            with noted(is_dry_run()):
+                check_simulators_installed(study.config, needed.rollouts)
+            if is_local(arguments):
+                with noted(is_dry_run()):
+                    check_gpus(needed.gpus, offered_gpus(arguments))
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

@@ -30,6 +30,8 @@ from PIL import Image
 from vlm4vla.artefacts import UserError
 from vlm4vla.data.dataset_stage import run
 from vlm4vla.data.frame_index import FramePictures, open_index
+from vlm4vla.data.lerobot_meta import read_metadata
+from vlm4vla.data.matching import check_stated_gripper, choose
 from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.settings import DemonstrationsSettings
 
@@ -142,6 +144,25 @@ def test_another_gripper_convention_is_told(tmp_path_factory, tmp_path, benchmar
     with pytest.raises(UserError, match=line):
         made(dataset, tmp_path, benchmark=benchmark)
     assert not (tmp_path / "provenance.json").exists()
+
+
+def test_a_configured_gripper_that_the_data_contradicts_is_told_in_the_datas_values(v30, tmp_path):
+    how = {"benchmark": "libero-10", "gripper": {"open": 1, "close": 0}}
+    line = r"runs from -1 to 1, and `gripper` of .*demonstrations from 0 to 1 \(1 opens\)"
+    with pytest.raises(UserError, match=line):
+        made(v30, tmp_path, **how)
+
+
+def test_the_same_by_metas_statistics_before_frames_are_there(v30):
+    metadata = read_metadata(v30)
+    wanted = Demonstrations(dataset=str(v30), camera=FRONT, gripper={"open": 1, "close": 0})
+    choice = choose(metadata, wanted, "key")
+    with pytest.raises(UserError, match=r"key\.gripper: .*set, says its meta/, runs from -1 to 1"):
+        check_stated_gripper(metadata, choice, wanted, "libero-10", "key")
+    right = wanted.model_copy(update={"gripper": None})
+    check_stated_gripper(metadata, choice, right, "libero-10", "key")
+    (v30 / "meta/stats.json").unlink()
+    check_stated_gripper(metadata, choice, wanted, "libero-10", "key")  # nothing is said
 
 
 def test_bounds_take_the_place_of_the_range(v30, tmp_path):

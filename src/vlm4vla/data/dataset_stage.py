@@ -117,7 +117,8 @@ def _statistics(
     """stats.json of the index: action in the benchmark's convention, and the state's; checked."""
     wanted, source = settings.demonstrations, str(metadata.folder)
     action = summary(arrays["actions"])
-    check_gripper(action["min"][POSE_SIZE], action["max"][POSE_SIZE], settings.benchmark, source, key)
+    least, most = (counted[name][POSE_SIZE] for name in ("min", "max"))
+    check_gripper(least, most, wanted, settings.benchmark, source, key)
     if wanted.statistics == "meta":
         where = f"{key}.statistics: {metadata.folder}/meta"
         stated = ((metadata.stats() or {}).get(choice.action)) or {}

@@ -21,6 +21,7 @@ def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], 
     name, revision or token that will not do, for files that cannot be had, and for a disk without room.
     """
     local = Path(dataset).expanduser()
+    check_no_revision(dataset, revision, key)
     if revision is None:
         if local.is_dir():
             return local
@@ -70,6 +71,12 @@ def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], 
             "a folder"
         ) from None
     return Path(path)
+
+
+def check_no_revision(dataset: str, revision: str | None, key: str) -> None:
+    """Refuse a `revision` beside a folder: only what the hub holds has one."""
+    if revision is not None and dataset.startswith(("/", "~", ".")):
+        raise UserError(f"{key}.revision: {dataset!r} is a folder: write `revision: null` beside it")
 
 
 def camera_patterns(camera: str, video: bool) -> list[str]:

@@ -136,6 +136,9 @@ def read_metadata(folder: Path) -> Metadata:
     """Read and check meta/. Raises UserError when a part is missing, broken or contradicts another."""
     folder = Path(folder)
     path = folder / "meta" / "info.json"
+    if not path.is_file():
+        versions = ", ".join(VERSIONS)
+        raise UserError(f"{path}: not found: write the folder of a LeRobot data set ({versions})")
     info = read_json(path)
     version = info.get("codebase_version")
     if version not in VERSIONS:

@@ -117,19 +117,35 @@ def to_benchmark(actions: np.ndarray, wanted: Demonstrations, benchmark: str) ->
     return actions
 
 
-def check_gripper(least: float, most: float, benchmark: str, source: str, key: str) -> None:
-    """Refuse a gripper column, in the benchmark's convention, that runs from `least` to `most` elsewhere.
+def check_gripper(
+    least: float, most: float, wanted: Demonstrations, benchmark: str, source: str, key: str
+) -> None:
+    """Refuse a gripper column of the data set that runs from `least` to `most`, and should elsewhere.
 
-    A column with the benchmark's two values in the other order cannot be told: `gripper` turns it round.
+    A column with the right two values in the other order cannot be told: `gripper` turns it round.
     """
-    own: Gripper = gripper(benchmark)
-    slack = NEAR * (own.high - own.low)
-    if abs(least - own.low) > slack or abs(most - own.high) > slack:
+    given = wanted.gripper
+    values = Gripper(given.open, given.close) if given else gripper(benchmark)
+    whose = f"`gripper` of {key}" if given else f"{benchmark}'s gripper"
+    slack = NEAR * (values.high - values.low)
+    if abs(least - values.low) > slack or abs(most - values.high) > slack:
         raise UserError(
-            f"{key}.gripper: the last action column of {source} runs from {least:g} to {most:g}, and "
-            f"{benchmark}'s gripper from {own.low:g} to {own.high:g} ({own.open:g} opens): write "
+            f"{key}.gripper: the last action column of {source} runs from {least:g} to {most:g}, and {whose} "
+            f"from {values.low:g} to {values.high:g} ({values.open:g} opens): write "
             "`gripper: {open: ..., close: ...}` with the data set's own values, or other action_columns"
         )
+
+
+def check_stated_gripper(
+    metadata: Metadata, choice: Choice, wanted: Demonstrations, benchmark: str, key: str
+) -> None:
+    """The same by what meta/ says of the column, before its frames are there; nothing where it does not."""
+    stated = ((metadata.stats() or {}).get(choice.action)) or {}
+    place = choice.action_columns[POSE_SIZE]
+    ends = [np.asarray(stated.get(name, []), dtype=float).ravel() for name in ("min", "max")]
+    if all(len(each) > place for each in ends):
+        least, most = (float(each[place]) for each in ends)
+        check_gripper(least, most, wanted, benchmark, f"{metadata.folder}, says its meta/,", key)
 
 
 def check_bounds(stats: Mapping[str, Any], bounds: tuple[float, float], source: str, key: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vlm4vla.artefacts import UserError
 from vlm4vla.config import Config
 from vlm4vla.simulator_settings import Simulator
-from vlm4vla.simulators.conventions import HARNESS, HARNESS_MODULE
+from vlm4vla.simulators.conventions import HARNESS, HARNESS_MODULE, HARNESS_VERSION
 
 # How the environments are made: envs/NAME/README.md says more.
 MADE_BY = {
@@ -35,7 +35,7 @@ def check_installed(simulator: Simulator, benchmark: str) -> None:
     if importlib.util.find_spec(HARNESS_MODULE) is None:
         raise UserError(
             f"{key}: {HARNESS} is not installed in {sys.prefix}, where the policy is served: "
-            "pip install 'vlm4vla[simulators]' there"
+            f"`{Path(sys.prefix) / 'bin' / 'pip'} install {HARNESS}=={HARNESS_VERSION}`"
         )
     how = MADE_BY.get(simulator.adapter, "install it there")
     if runs.container is not None:

@@ -15,6 +15,7 @@ from vlm4vla.actions.conventions import Gripper
 
 EVENT = Literal["any-step", "last-step"]
 HARNESS = "vla-eval"
+HARNESS_VERSION = "0.8.0"
 HARNESS_MODULE = "vla_eval"
 
 

@@ -61,3 +61,23 @@ def test_a_fault_is_told_once(raw, monkeypatch, capsys):
     assert told == ["error: target 'table_mian': unknown target: did you mean 'table_main'?"]
     with pytest.raises(UserError):
         workflow.open_study(raw, ["table_mian"])
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [((), None), (("--resources", "gpu=2"), 2), (("--resources", "mem_mb=5"), None)],
+)
+def test_offered_gpus(monkeypatch, words, offered):
+    call(monkeypatch, "--cores", "1", *words)
+    assert workflow.offered_gpus(workflow.command_line()) == offered
+
+
+@pytest.mark.parametrize(
+    ("words", "local"),
+    [((), True), (("--executor", "slurm"), False), (("--dry-run",), True)],
+)
+def test_jobs_run_here_unless_an_executor_is_named(monkeypatch, words, local):
+    if "slurm" in words:
+        pytest.importorskip("snakemake_executor_plugin_slurm")
+    call(monkeypatch, "--cores", "1", *words)
+    assert workflow.is_local(workflow.command_line()) == local

@@ -53,8 +53,8 @@ def is_local(arguments: argparse.Namespace | None) -> bool:
 
 def offered_gpus(arguments: argparse.Namespace | None) -> int | None:
     """The number in `--resources gpu=N`, None without it."""
-    given = arguments.resources.get("gpu") if arguments is not None else None
-    return None if given is None else int(given.value)
+    given = arguments.resources if arguments is not None else {}
+    return int(given["gpu"].value) if "gpu" in given else None
 
 
 def begin(config: Mapping[str, Any]) -> Study:

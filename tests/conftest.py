@@ -1,12 +1,15 @@
-"""The study of config.yaml, for tests of what it holds."""
+"""The study of config.yaml, for tests of what it holds, and a stage that does nothing."""
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import pytest
 import yaml
 
+from vlm4vla.artefacts import write_json
 from vlm4vla.config import load_config
 from vlm4vla.study import Study
 
@@ -21,3 +24,18 @@ def raw() -> dict:
 @pytest.fixture
 def study(raw) -> Study:
     return Study(load_config(raw))
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """A stage `questions` that notes its calls and writes its provenance."""
+    calls = []
+
+    def run(settings, *, output: Path) -> None:
+        calls.append((settings, output))
+        record = {"settings": settings.model_dump(mode="json"), "inputs": {}}
+        write_json(output / "provenance.json", record)
+
+    module = types.SimpleNamespace(run=run)
+    monkeypatch.setitem(sys.modules, "vlm4vla.simulation.questions_stage", module)
+    return calls

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
-import types
-from pathlib import Path
 
 import pytest
+from stage_command import SETTINGS, command
 
 from vlm4vla import cli
 from vlm4vla.artefacts import settings_hash, write_json
 from vlm4vla.output_lock import alone, is_made
 from vlm4vla.stages import STAGES
-
-SETTINGS = {"questions": {"train_pictures": 2, "held_out_pictures": 1}, "image_size": 64}
-
-
-@pytest.fixture
-def stage(monkeypatch):
-    """A stage `questions` that notes its calls and writes its provenance."""
-    calls = []
-
-    def run(settings, *, output: Path) -> None:
-        calls.append((settings, output))
-        record = {"settings": settings.model_dump(mode="json"), "inputs": {}}
-        write_json(output / "provenance.json", record)
-
-    module = types.SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "vlm4vla.simulation.questions_stage", module)
-    return calls
-
-
-def command(output: Path, settings: dict | None = None) -> list[str]:
-    return ["questions", "--settings", json.dumps(settings or SETTINGS), "--output", str(output)]
 
 
 def await_waiting(capsys):

@@ -139,18 +139,35 @@ def result(seconds: float, batch: int, flops: float, most: float, device: torch.
     }
 
 
-def ours(policy: Policy, samples: Pictures, training: Training, steps: int) -> tuple[float, float]:
-    """(seconds a step, last loss) of the package's update."""
+def kernels(update: Callable[[], Any], device: torch.device) -> dict[str, Any]:
+    """Of one update: how much of its time the GPU computes, and milliseconds of its forty longest kernels."""
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CPU if device.type == "cpu" else activity.CUDA]) as seen:
+        began = time.perf_counter()
+        update()
+        wait(device)
+        seconds = time.perf_counter() - began
+    name = f"self_{device.type}_time_total" if device.type == "cpu" else "self_device_time_total"
+    spent = sorted(((getattr(each, name) / 1e3, each) for each in seen.key_averages()), key=lambda x: -x[0])
+    longest = {f"{each.key[:90]} x{each.count}": round(took, 2) for took, each in spent[:40]}
+    busy = sum(took for took, _ in spent) / 1e3 / seconds
+    return {"seconds": round(seconds, 4), "busy": round(busy, 4), "milliseconds": longest}
+
+
+def ours(
+    policy: Policy, samples: Pictures, training: Training, steps: int, seen: dict[str, Any] | None = None
+) -> tuple[float, float]:
+    """(seconds a step, last loss) of the package's update; what `kernels` says of one more goes to `seen`."""
     objective, execution = ActionObjective(policy), training.execution
     group = Group(execution)
     size = execution.micro_batch
     batches = MicroBatches(samples, objective, seed=0, size=size, group=group)
     with model_options(objective, execution):
-        strategy = strategy_of(execution.strategy)(
+        strategy = strategy_of(execution, group)(
             objective, training, group, lambda model: model(to_device(batches.first(), group.device)).float()
         )
         done = 0
-        with Ahead(batches.of, 0, steps + 2) as ahead:
+        with Ahead(batches.of, 0, steps + 3) as ahead:
 
             def update() -> None:
                 nonlocal done, loss
@@ -162,6 +179,8 @@ def ours(policy: Policy, samples: Pictures, training: Training, steps: int) -> t
             loss = torch.zeros(())
             update()  # compiled for one length of text; in the next for any
             seconds = timed(update, steps, group.device)
+            if seen is not None:
+                seen |= kernels(update, group.device)
     return seconds, float(loss)
 
 
@@ -220,8 +239,10 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, most: 
         steps = options.steps if way == "ours" else max(1, options.steps // 2)
         try:
             if way == "ours":
-                seconds, loss = ours(policy, samples, training, steps)
+                seen: dict[str, Any] | None = {} if options.kernels else None
+                seconds, loss = ours(policy, samples, training, steps, seen)
                 how = {"attention": attention, "strategy": execution.strategy, "compile": execution.compile}
+                how |= {"kernels": seen} if seen else {}
             else:
                 seconds, loss = plain(policy, samples, training, options.plain_micro_batch, steps, device)
                 how = {"logits": "of every token", "micro_batch": options.plain_micro_batch}
@@ -247,6 +268,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="updates of ours that are timed")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--no-compile", action="store_true", help="ours without torch.compile")
+    parser.add_argument("--kernels", action="store_true", help="say what takes our update's time")
     parser.add_argument("--tiny", action="store_true", help="tiny backbones, on a CPU too")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -19,8 +19,8 @@ from vlm4vla.training.action_batches import ActionObjective
 from vlm4vla.training.model_options import _in_bfloat16, model_options
 
 TASKS = ["pick up the red block and put it in the drawer", "lift", "pick up the block"]
-CAUSAL = ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "internvl"]
-MASKED = ["paligemma", "paligemma2", "kosmos-2"]
+CAUSAL = ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "internvl", "kosmos-2"]
+MASKED = ["paligemma", "paligemma2"]
 SIZE = {"hidden": 32, "intermediate": 48, "layers": 3, "vision_hidden": 32, "vision_intermediate": 48}
 
 
@@ -35,6 +35,13 @@ def objective(family, freeze="none", head=None):
     policy = Policy.create(backbone, head, 2, "calvin", Statistics("range", "calvin", *bounds), 0)
     policy.freeze(freeze)
     return ActionObjective(policy)
+
+
+def first_text_layer(policy):
+    model = policy.backbone.model
+    family = policy.backbone.adapter.family
+    text = model.text_model.model if family == "kosmos-2" else policy.backbone.adapter.text_model(model)
+    return text.layers[0]
 
 
 def batch(policy):
@@ -66,15 +73,47 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("family", CAUSAL)
 def test_without_padding_the_step_is_the_same(family):
     model = objective(family)
-    text = model.policy.backbone.adapter.text_model(model.policy.backbone.model)
     lengths = []
-    hook = text.layers[0].register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[:2]))
+    layer = first_text_layer(model.policy)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[:2]))
     padded, packed = step(model), step(model, attention="flash_attention_2")
     hook.remove()
     assert_same(packed, padded)
     real = sum(len(model.policy.backbone.prompt_ids(task)) + 1 for task in TASKS)  # and the query
     assert lengths[0][0] * lengths[0][1] > real  # it had padding
     assert tuple(lengths[1]) == (1, real)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_without_padding_the_last_layer_computes_the_ends_alone(family):
+    model = objective(family)
+    computed = []
+    *adding, _ = model.policy.backbone.adapter.last_layer(model.policy.backbone.model)
+    hooks = [
+        linear.register_forward_hook(lambda _, __, output: computed.append(output[..., 0].numel()))
+        for module in adding
+        for linear in module.modules()
+        if isinstance(linear, nn.Linear)
+    ]
+    step(model, attention="flash_attention_2")
+    for hook in hooks:
+        hook.remove()
+    assert computed and set(computed) == {len(TASKS)}
+
+
+def test_attention_without_padding_drops_what_attention_with_a_mask_does():
+    """Kosmos-2's text drops a tenth of its attention while it trains, and what is left keeps its mean."""
+    model = objective("kosmos-2")
+    layer = first_text_layer(model.policy).self_attn
+    without = step(model, attention="flash_attention_2")[0]
+    assert step(model, attention="flash_attention_2")[0] == without
+    layer.dropout = 0.3
+    torch.manual_seed(0)
+    losses = torch.stack([step(model, attention="flash_attention_2")[0] for _ in range(60)])
+    masked = torch.stack([step(model)[0] for _ in range(60)])
+    assert losses.std() > 1e-5
+    assert losses.std() / masked.std() == pytest.approx(1, abs=0.4)
+    assert float(losses.mean() - masked.mean()) == pytest.approx(0, abs=float(4 * losses.std() / 60**0.5))
 
 
 @pytest.mark.parametrize("family", CAUSAL)
@@ -109,9 +148,8 @@ def test_eager_attention_gives_the_same_step(family):
 
 def test_checkpointed_layers_are_computed_twice_and_options_end():
     model = objective("qwen3_vl")
-    text = model.policy.backbone.adapter.text_model(model.policy.backbone.model)
     calls = []
-    hook = text.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    hook = first_text_layer(model.policy).mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     step(model, gradient_checkpointing=True)
     assert len(calls) == 2
     step(model)
@@ -180,6 +218,22 @@ def test_compiled_layers_give_the_same_step(family, checkpointed, monkeypatch):
     assert_same(found, expected)
     assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 12  # not one a layer and a batch
     assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_an_mlp_of_an_awkward_width_is_the_same_when_filled_up():
+    from vlm4vla.backbones.qwen2_5_vl import aligned_mlp
+
+    [block, *_] = objective("qwen2_5_vl").policy.model.model.visual.blocks
+    assert block.mlp.intermediate_size % 64  # 48
+    states = torch.randn(5, 32, requires_grad=True)
+    sides = []
+    for forward in (block.mlp, functools.partial(aligned_mlp, block.mlp)):
+        block.mlp.zero_grad()
+        output = forward(states)
+        gradient = torch.autograd.grad(output.square().sum(), [states, *block.mlp.parameters()])
+        sides.append([output, *gradient])
+    for plain, filled in zip(*sides, strict=True):
+        torch.testing.assert_close(filled, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_layer_in_bfloat16_meets_a_float_mask_without_infinity():

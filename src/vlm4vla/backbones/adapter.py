@@ -164,6 +164,12 @@ class Adapter(ABC):
     def prepare(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
         """Settings of a loaded model that are no part of its folder."""
 
+    def prepare_training(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
+        """Set `forward` on modules that have one of the same numbers for the accelerator at hand.
+
+        training/model_options.py takes it off again.
+        """
+
     # Tiny backbones -----------------------------------------------------------------------------------
 
     @classmethod

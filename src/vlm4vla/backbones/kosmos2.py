@@ -14,6 +14,8 @@ Not obvious:
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,13 +24,25 @@ from transformers import Kosmos2Config, PreTrainedModel
 
 from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
+from vlm4vla.backbones.padding_free import is_padding_free, packed
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
 
 PROJECTION_SCALE = 8.0
 
 
+@contextlib.contextmanager
+def _no_mask(text: PreTrainedModel) -> Iterator[None]:
+    """Within, `text` makes no causal mask, N x N for a row of N tokens, for attention that takes none."""
+    text._prepare_decoder_attention_mask = lambda *_: None
+    try:
+        yield
+    finally:
+        del text._prepare_decoder_attention_mask
+
+
 class Kosmos2(Adapter):
     family = model_type = "kosmos-2"
+    plainly_causal = True
     end = EOS
     before_image = f"{BOS}<image>"
     # The first ids after the unknown token's stand for the picture in any text, so no word gets them.
@@ -81,9 +95,11 @@ class Kosmos2(Adapter):
         inputs = dict(inputs)
         picture = self._picture(model, inputs.pop("pixel_values"))
         text = model.text_model.model
-        return text(
-            inputs_embeds=embeddings, image_embeds=picture, use_cache=False, **inputs
-        ).last_hidden_state
+        inputs["image_embeds"] = picture
+        if is_padding_free(model):
+            with _no_mask(text):
+                return packed(text, embeddings, inputs, per_token=["image_embeds_position_mask"])
+        return text(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     @classmethod
     def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> Kosmos2Config:

@@ -158,8 +158,7 @@ class LoadedBackbone:
         """
         words = self.word_embedding()(batch["input_ids"])
         embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
-        spared = () if is_padding_free(self.model) else self.adapter.last_layer(self.model)
-        with last_position_only(spared):
+        with last_position_only(self.adapter.last_layer(self.model), packed=is_padding_free(self.model)):
             states = self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))
         return states[:, -1]
 

@@ -4,19 +4,40 @@ Not obvious:
 - `mrope_section` (time, row, column) must sum to half the head size.
 - All vision layers but the last attend within windows of half the picture's side, as the real encoder does
   at 224 pixels; `fullatt_block_indexes` names the last.
+- The vision encoder's MLPs are 3420 wide, which in bfloat16 is not a multiple of 16 bytes: GPUs of today
+  multiply such matrices by slow kernels, so there they are computed 3456 wide (`aligned_mlp`).
 """
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
-from torch import Tensor
-from transformers import Qwen2_5_VLConfig
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from transformers import PreTrainedModel, Qwen2_5_VLConfig
 from transformers.vision_utils import get_vision_window_index
 
 from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
 from vlm4vla.backbones.qwen import VIDEO, Qwen
+
+ALIGNED = 64  # numbers: what matrix kernels take in one piece
+
+
+def aligned_mlp(mlp: nn.Module, states: Tensor) -> Tensor:
+    """What a gated MLP gives, its width filled up with zeros to a multiple of `ALIGNED`.
+
+    Gate and up projection are zero there, so the product is, and the down projection's zeros meet zeros.
+    """
+    more = -mlp.intermediate_size % ALIGNED
+
+    def wide(linear: nn.Linear) -> Tensor:
+        bias = None if linear.bias is None else pad(linear.bias, (0, more))
+        return nn.functional.linear(states, pad(linear.weight, (0, 0, 0, more)), bias)
+
+    hidden = mlp.act_fn(wide(mlp.gate_proj)) * wide(mlp.up_proj)
+    return nn.functional.linear(hidden, pad(mlp.down_proj.weight, (0, more)), mlp.down_proj.bias)
 
 
 class Qwen25VL(Qwen):
@@ -33,6 +54,11 @@ class Qwen25VL(Qwen):
             "image_cu_window_seqlens": ends,
             "image_max_window_seqlen": int(ends.diff().max()),
         }
+
+    def prepare_training(self, model: PreTrainedModel) -> None:
+        for block in model.model.visual.blocks:
+            if block.mlp.intermediate_size % ALIGNED and block.mlp.gate_proj.weight.is_cuda:
+                block.mlp.forward = types.MethodType(aligned_mlp, block.mlp)
 
     @classmethod
     def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> Qwen2_5_VLConfig:

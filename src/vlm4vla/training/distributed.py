@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from vlm4vla.artefacts import UserError, settings_hash
-from vlm4vla.execution_settings import micro_batches
+from vlm4vla.execution_settings import Execution, micro_batches
 from vlm4vla.progress import Progress
 from vlm4vla.training.devices import seed_torch, to_device
 from vlm4vla.training.loss_window import LossWindow
@@ -67,7 +67,7 @@ def train_distributed(
     # Reading a loss waits for an accelerator, not for a CPU.
     check_every = 1 if group.device.type == "cpu" else training.log_every
     with model_options(objective, execution):
-        strategy = strategy_of(execution.strategy)(
+        strategy = strategy_of(execution, group)(
             objective, training, group, lambda model: model(to_device(batches.first(), group.device)).float()
         )
         done, window = 0, LossWindow()
@@ -124,14 +124,17 @@ def accumulate_gradients(strategy: Any, blocks: list[MicroBatch], group: Group) 
     return (group.sum(summed) / total).squeeze()
 
 
-def strategy_of(name: str) -> Any:
-    if name == "zero2":
+def strategy_of(execution: Execution, group: Group) -> Any:
+    """The class that trains as `execution` says on the processes of `group`."""
+    if execution.strategy == "zero2":
         from vlm4vla.training.zero2 import Zero2
 
         return Zero2
-    from vlm4vla.training.strategies import FullySharded, Replicated
+    from vlm4vla.training.strategies import Alone, FullySharded, Replicated
 
-    return FullySharded if name == "fsdp2" else Replicated
+    if execution.strategy != "fsdp2":
+        return Replicated
+    return Alone if group.world == 1 and execution.precision == "bf16" else FullySharded
 
 
 def lasting(identity: Any) -> Any:

@@ -53,6 +53,8 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
         )
     try:
         _use_attention(attention, models, backbone)
+        if backbone is not None:
+            backbone.adapter.prepare_training(backbone.model)
         for layer in _repeated_layers(objective, backbone):
             _compute(layer, execution)
         yield

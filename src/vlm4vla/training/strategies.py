@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlm4vla.training.lowered import Lowered
 from vlm4vla.training.optimisers import set_rate, split_parameters
 from vlm4vla.training.pieces import Piece, PieceAverage, moments, optimisers_of, pieces_of, share
 from vlm4vla.training.processes import Group
@@ -39,7 +40,10 @@ class Replicated:
         self._types = {name: p.dtype for name, p in objective.named_parameters()}
         objective.train()
         self.model = self._prepared(probe)
-        parts = split_parameters(objective, training.optimiser.name)
+        parts = [
+            [(name, self._kept(parameter)) for name, parameter in part]
+            for part in split_parameters(objective, training.optimiser.name)
+        ]
         mine = (group.rank, group.world)
         split = tuple(pieces_of(part, *mine, matrices=n == 0) for n, part in enumerate(parts))
         self.pieces: list[Piece] = [piece for part in split for piece in part]
@@ -60,6 +64,10 @@ class Replicated:
         options = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
         accelerator = Accelerator(cpu=self.group.device.type == "cpu", kwargs_handlers=[options])
         return accelerator.prepare(self.objective)
+
+    def _kept(self, parameter: nn.Parameter) -> nn.Parameter:
+        """Where the weight of a parameter of the objective lies, and its gradient appears."""
+        return parameter
 
     def _freeze_unreached(self, model: nn.Module, probe: Probe) -> None:
         """What no backward pass reaches (a VLA's output layer) neither decays nor is waited for."""
@@ -164,3 +172,27 @@ class FullySharded(Replicated):
 
     def _gather(self) -> None:
         self._sharded.whole()
+
+
+class Alone(Replicated):
+    """Strategy fsdp2 in bf16 with one process: `FullySharded`'s numbers without what it does for more."""
+
+    def _prepared(self, probe: Probe) -> nn.Module:
+        self._lowered = Lowered(self.objective, self.group)
+        self._freeze_unreached(self.objective, probe)
+        self._lowered.collect()
+        return self.objective
+
+    def _kept(self, parameter: nn.Parameter) -> nn.Parameter:
+        return self._lowered.kept(parameter)
+
+    def step(self, updates: int, factor: float) -> None:
+        super().step(updates, factor)
+        self._lowered.refresh()
+
+    def restore(self, saved: SavedTensors, updates: int) -> None:
+        super().restore(saved, updates)
+        self._lowered.refresh()
+
+    def _gather(self) -> None:
+        self._lowered.whole()

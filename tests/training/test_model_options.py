@@ -223,8 +223,12 @@ def test_compiled_layers_give_the_same_step(family, checkpointed, monkeypatch):
 def test_an_mlp_of_an_awkward_width_is_the_same_when_filled_up():
     from vlm4vla.backbones.qwen2_5_vl import aligned_mlp
 
-    [block, *_] = objective("qwen2_5_vl").policy.model.model.visual.blocks
+    model = objective("qwen2_5_vl")
+    [block, *_] = model.policy.model.model.visual.blocks
     assert block.mlp.intermediate_size % 64  # 48
+    with model_options(model, Execution()):
+        assert block.mlp.forward.__func__ is not type(block.mlp).forward
+    assert block.mlp.forward.__func__ is type(block.mlp).forward
     states = torch.randn(5, 32, requires_grad=True)
     sides = []
     for forward in (block.mlp, functools.partial(aligned_mlp, block.mlp)):

@@ -40,6 +40,11 @@ def aligned_mlp(mlp: nn.Module, states: Tensor) -> Tensor:
     return nn.functional.linear(hidden, pad(mlp.down_proj.weight, (0, more)), mlp.down_proj.bias)
 
 
+def _where_it_pays(mlp: nn.Module, states: Tensor) -> Tensor:
+    # Asked at every call: the options of a training are set before its model is moved to the GPU.
+    return aligned_mlp(mlp, states) if states.is_cuda else type(mlp).forward(mlp, states)
+
+
 class Qwen25VL(Qwen):
     family = model_type = "qwen2_5_vl"
     image_open, image_token, image_close = Qwen.image_open, Qwen.image_token, Qwen.image_close
@@ -57,8 +62,8 @@ class Qwen25VL(Qwen):
 
     def prepare_training(self, model: PreTrainedModel) -> None:
         for block in model.model.visual.blocks:
-            if block.mlp.intermediate_size % ALIGNED and block.mlp.gate_proj.weight.is_cuda:
-                block.mlp.forward = types.MethodType(aligned_mlp, block.mlp)
+            if block.mlp.intermediate_size % ALIGNED:
+                block.mlp.forward = types.MethodType(_where_it_pays, block.mlp)
 
     @classmethod
     def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> Qwen2_5_VLConfig:

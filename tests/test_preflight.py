@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from vlm4vla.artefacts import UserError
 from vlm4vla.preflight import check_results, open_study
@@ -108,6 +111,16 @@ def test_checkpoint_that_is_no_folder(raw, name):
     raw["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": name}
     with pytest.raises(UserError, match=r"backbones.real.checkpoint: folder .* does not exist"):
         open_study(raw)
+
+
+def test_checkpoint_of_another_family(raw, tmp_path):
+    save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl"}))
+    raw["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": str(tmp_path)}
+    with pytest.raises(UserError, match=r"backbones\.real\.family: 'kosmos-2', but .* is a 'qwen2_5_vl'"):
+        open_study(raw)
+    raw["backbones"]["real"]["family"] = "qwen2_5_vl"
+    open_study(raw)
 
 
 @pytest.mark.parametrize("present", [(), ("tokenizer.json",)])

@@ -55,7 +55,9 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
                 + nearest(backbone.family, families())
             )
         if backbone.checkpoint is not None and backbone.revision is None:
-            check_checkpoint(Path(backbone.checkpoint).expanduser(), f"backbones.{name}.checkpoint")
+            folder = Path(backbone.checkpoint).expanduser()
+            check_checkpoint(folder, f"backbones.{name}.checkpoint")
+            check_family(folder, backbone.family, f"backbones.{name}")
     check_experts(study.config)
     with noted(planned):
         check_datasets(study.config, needed.demonstrations)

@@ -108,9 +108,10 @@ class ExpertSummary(Strict):
 
 
 class TableSettings(Strict):
-    """`cells`: written out, `auxiliaries` a mapping. `vla_steps`: training steps of each variant, or of
-    each benchmark for it, for the caption. `families`: of each backbone, where the table asks for them
-    (correlation). `horizons`: executed steps of a chunk, by benchmark, the other tables' first."""
+    """`cells`: written out, `auxiliaries` a mapping. For the caption: `vla_steps`, training steps of each
+    variant, or of each benchmark for it, and `departures` (departures.py). `families`: of each backbone,
+    where the table asks for them (correlation). `horizons`: executed steps of a chunk, by benchmark, the
+    other tables' first."""
 
     table: TableName | Literal["correlation"]
     study: Name
@@ -121,6 +122,7 @@ class TableSettings(Strict):
     experts: dict[Name, ExpertSummary] = Field(default_factory=dict)
     families: dict[Name, str] = Field(default_factory=dict)
     horizons: dict[Name, list[Positive]] = Field(default_factory=dict, exclude_if=lambda steps: not steps)
+    departures: list[str] = Field(default_factory=list, exclude_if=lambda found: not found)
 
 
 class CellSettings(Strict):
@@ -131,6 +133,7 @@ class CellSettings(Strict):
     auxiliary: Name
     variant: Name
     benchmark: Name
+    departures: list[str] = Field(default_factory=list, exclude_if=lambda found: not found)
 
 
 class RolloutSettings(FromExtension):

@@ -10,6 +10,7 @@ from typing import Any
 
 from vlm4vla import capability_plan
 from vlm4vla.auxiliary_settings import AuxiliaryTask
+from vlm4vla.departures import departures
 from vlm4vla.extensions import hash_of
 from vlm4vla.runs import EXECUTED, EXPERT_VARIANT, FAST, REFERENCES, Run, Runs
 from vlm4vla.settings import (
@@ -188,6 +189,12 @@ class StageSettings(Runs):
                 auxiliary=wildcards.auxiliary,
                 variant=wildcards.variant,
                 benchmark=wildcards.benchmark,
+                departures=departures(
+                    self.config,
+                    [wildcards.vlm],
+                    [wildcards.benchmark],
+                    auxiliary=wildcards.auxiliary != "none",
+                ),
             )
         )
 
@@ -228,6 +235,12 @@ class StageSettings(Runs):
                     for variant in cells.variants
                 },
                 experts={name: self._summary(name, cells.benchmarks) for name in cells.experts},
+                departures=departures(
+                    self.config,
+                    [*cells.backbones, *cells.experts],
+                    cells.benchmarks,
+                    auxiliary=any(task != "none" for _, task in self.vlms(table)),
+                ),
                 families={name: self.config.backbones[name].family for name in cells.backbones}
                 if table == "correlation"
                 else {},

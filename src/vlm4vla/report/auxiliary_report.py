@@ -186,7 +186,7 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
     parts = [
         f"Backbones fine-tuned on an auxiliary task, then made policies by the same recipe, on {shown}; each "
         "is compared with the same backbone without a task.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),

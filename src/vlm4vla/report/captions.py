@@ -21,8 +21,12 @@ DIFFERENCES = (
 )
 
 
-def scale_sentence(scale: str) -> str:
-    return f"Scale: {scale} ({_SCALES[scale]})."
+def scale_sentence(scale: str, departures: Sequence[str] = ()) -> str:
+    """What the scale is, and in which settings (departures.py) the study is not that one's."""
+    what = _SCALES[scale]
+    if departures:
+        what += ", but for these settings, with the paper scale's in brackets: " + "; ".join(departures)
+    return f"Scale: {scale} ({what})."
 
 
 def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:

@@ -49,7 +49,7 @@ def run(
         rows += fine_tuned.tuned_rows(vlms)
         blocks.append(fine_tuned.tuned_block(vlms))
     caption = [
-        captions.scale_sentence(settings.scale),
+        captions.scale_sentence(settings.scale, settings.departures),
         captions.episodes_sentence(rows, settings.scale),
         captions.seeds_sentence(settings.seeds),
         captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),

@@ -241,7 +241,7 @@ def _caption(
     parts = [
         f"Score of each backbone on held-out questions, before it becomes a policy, against the score of its "
         f"fully trained policy on {shown}.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         _questions_sentence([found[OVERALL] for found in scores.values() if OVERALL in found]),
         captions.episodes_sentence(policies, scale),
         captions.seeds_sentence(settings["seeds"]),

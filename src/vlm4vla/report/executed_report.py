@@ -176,7 +176,7 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
     shown = names.joined([names.benchmark(name, scale) for name in cells["benchmarks"]])
     parts = [
         f"The same policies on {shown}, looking again after fewer or more steps of what they predicted.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),

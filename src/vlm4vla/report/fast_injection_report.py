@@ -153,7 +153,7 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], tokens: Mapping[s
         "A VLM first learns to say the next action chunk as FAST tokens, with its vision encoder frozen or "
         f"trained; then it is made a policy with its vision encoder frozen or trained, on {shown}. Each "
         "policy is compared with the policy of the same kind from the same VLM without FAST tokens.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),

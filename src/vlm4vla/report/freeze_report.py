@@ -115,7 +115,7 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
     shown = names.joined([names.benchmark(name, scale) for name in cells["benchmarks"]])
     parts = [
         f"Policies whose vision encoder or word embedding stays as the backbone has it, on {shown}.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),

@@ -204,7 +204,7 @@ def _caption(
     hidden = [names.model(name) for name in settings["cells"]["backbones"] if name in paper.notes]
     parts = [
         f"Each backbone made a policy by the same recipe and tried on {shown}.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),
         captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),

@@ -107,7 +107,7 @@ def _caption(rows: Sequence[Row], settings: Mapping[str, Any], variants: Sequenc
     shown = names.joined([names.benchmark(name, scale) for name in cells["benchmarks"]])
     parts = [
         f"Policies from pre-trained backbones against the same networks from random weights, on {shown}.",
-        captions.scale_sentence(scale),
+        captions.scale_sentence(scale, settings.get("departures", ())),
         contrast.step_sentence(settings.get("vla_steps"), variants),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings["seeds"]),

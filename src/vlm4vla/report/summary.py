@@ -80,8 +80,9 @@ def _what_was_run(analyses: Mapping[str, Analysis]) -> Section:
     experts = dict.fromkeys(name for each in every for name in each["cells"].get("experts", []))
     rows = [row for each in analyses.values() for row in each["records"]]
     listed = names.joined([names.model(model) for model in models])
+    departures = dict.fromkeys(departure for each in every for departure in each.get("departures", []))
     points = [
-        ("Scale", captions.scale_sentence(scale).removeprefix("Scale: ")),
+        ("Scale", captions.scale_sentence(scale, list(departures)).removeprefix("Scale: ")),
         ("Backbones", f"{len(models)}: {listed}."),
         (
             "Episodes in each cell",

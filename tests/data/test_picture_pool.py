@@ -17,7 +17,7 @@ from handmade_sets import FRONT, TOTAL, number_of, write_v30
 from vlm4vla.artefacts import UserError
 from vlm4vla.augmentation_settings import Augmentation
 from vlm4vla.data.dataset_stage import run
-from vlm4vla.data.picture_pool import PictureMaker, PicturePool, worker_count
+from vlm4vla.data.picture_pool import PIECE, PictureMaker, PicturePool, worker_count
 from vlm4vla.demonstration_settings import Demonstrations
 from vlm4vla.settings import DemonstrationsSettings
 
@@ -94,6 +94,20 @@ def test_jumping_back_and_forth_is_right(index, reference):
             if step < 4:
                 pool.want(step + 1, updates()[step + 1])
             np.testing.assert_array_equal(pool.take(step, updates()[step]), reference[step])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_go_on_while_nobody_asks(index, workers):
+    """A training step is long: all that was wanted is made in it, not one piece a worker."""
+    rows = np.arange(3 * PIECE)
+    with PicturePool(maker(index), workers=workers, room=len(rows)) as pool:
+        pool.want(0, rows)
+        limit = time.monotonic() + 120
+        while not pool._slots.any((1, 2, 3)).all() and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert pool._slots.any((1, 2, 3)).all()
+        with PicturePool(maker(index), workers=0, room=0) as alone:
+            np.testing.assert_array_equal(pool.take(0, rows), alone.take(0, rows))
 
 
 def test_a_fault_in_a_worker_is_one_line(index, tmp_path):

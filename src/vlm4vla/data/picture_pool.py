@@ -23,7 +23,7 @@ from vlm4vla.augmentation_settings import Augmentation
 from vlm4vla.data.frame_index import FramePictures, open_index
 from vlm4vla.data.picture_augmentation import augmented
 
-PIECE = 8  # pictures handed to a worker at once
+PIECE = 8  # pictures that a worker makes before it answers
 WORKERS = "VLM4VLA_WORKERS"  # environment variable: worker processes of a training process
 MOST = 16  # workers by default
 Key = tuple[int, int]  # update, frame
@@ -79,9 +79,11 @@ class PicturePool:
         self._dropped: set[Key] = set()  # in the making, no longer wanted
         self._free = list(range(room))[::-1]
         self._workers: list[Any] = []
-        self._idle: list[Connection] = []
+        self._load: dict[Connection, int] = {}  # pieces that a worker has not answered for
         if not workers:
             return
+        # All that there is room for is handed out, so that workers go on while this process computes.
+        self._most = -(-room // (PIECE * workers))
         shape = (room, maker.side, maker.side, 3)
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and CUDA's state
         memory = context.RawArray("B", int(np.prod(shape)))
@@ -94,7 +96,7 @@ class PicturePool:
             process.start()
             theirs.close()
             self._workers.append((process, ours))
-            self._idle.append(ours)
+            self._load[ours] = 0
 
     def __enter__(self) -> PicturePool:
         return self
@@ -176,14 +178,17 @@ class PicturePool:
         self._dropped |= {key for key in self._making if key[0] != step}
 
     def _hand_out(self) -> None:
-        while self._idle and self._waiting:
+        while self._waiting:
+            connection = min(self._load, key=self._load.__getitem__)
+            if self._load[connection] == self._most:
+                return
             piece = [self._waiting.popitem(last=False) for _ in range(min(PIECE, len(self._waiting)))]
             self._making |= dict(piece)
             try:
-                self._idle[-1].send([(step, row, slot) for (step, row), slot in piece])
+                connection.send([(step, row, slot) for (step, row), slot in piece])
             except OSError:
-                self._dead(self._idle[-1])
-            self._idle.pop()
+                self._dead(connection)
+            self._load[connection] += 1
 
     def _receive(self) -> None:
         """Wait for a worker's answer, and take note of it."""
@@ -201,7 +206,7 @@ class PicturePool:
                     self._free.append(slot)
                 else:
                     self._ready[step, row] = slot
-            self._idle.append(connection)
+            self._load[connection] -= 1
 
     def _dead(self, connection: Connection) -> NoReturn:
         process = next(process for process, own in self._workers if own is connection)

@@ -141,13 +141,14 @@ def result(seconds: float, batch: int, flops: float, most: float, device: torch.
 
 def kernels(update: Callable[[], Any], device: torch.device) -> dict[str, Any]:
     """Of one update: how much of its time the GPU computes, and milliseconds of its forty longest kernels."""
-    activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CPU if device.type == "cpu" else activity.CUDA]) as seen:
+    activity, name = torch.profiler.ProfilerActivity.CUDA, "self_device_time_total"
+    if device.type == "cpu":
+        activity, name = torch.profiler.ProfilerActivity.CPU, "self_cpu_time_total"
+    with torch.profiler.profile(activities=[activity]) as seen:
         began = time.perf_counter()
         update()
         wait(device)
         seconds = time.perf_counter() - began
-    name = f"self_{device.type}_time_total" if device.type == "cpu" else "self_device_time_total"
     spent = sorted(((getattr(each, name) / 1e3, each) for each in seen.key_averages()), key=lambda x: -x[0])
     longest = {f"{each.key[:90]} x{each.count}": round(took, 2) for took, each in spent[:40]}
     busy = sum(took for took, _ in spent) / 1e3 / seconds

@@ -20,7 +20,7 @@ def programs(monkeypatch):
 def test_it_prints_both_ways_and_the_device():
     command = [sys.executable, "step_time.py", "--tiny", "--steps", "1", "--batch", "4", "--micro-batch", "2"]
     done = subprocess.run(
-        [*command, "qwen2.5-vl-3b"], cwd=BENCHMARKS, capture_output=True, text=True, timeout=850
+        [*command, "--kernels", "qwen2.5-vl-3b"], cwd=BENCHMARKS, capture_output=True, text=True, timeout=850
     )
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
@@ -32,6 +32,10 @@ def test_it_prints_both_ways_and_the_device():
         used = rate * flops / record["peak_tflops"] / 1e12
         assert found[way]["model_flops_utilisation"] == pytest.approx(used, rel=0.1, abs=2e-4)
     assert found["ours"]["attention"] == "flash_attention_2"
+    seen = found["ours"]["kernels"]
+    longest = list(seen["milliseconds"].values())
+    assert longest == sorted(longest, reverse=True) and any("mm" in name for name in seen["milliseconds"])
+    assert sum(longest) / 1e3 <= 1.05 * seen["busy"] * seen["seconds"]
     rates = [found[way]["samples_per_second"] for way in ("ours", "plain")]
     assert found["times_as_fast"] == pytest.approx(rates[0] / rates[1], rel=0.01)
 

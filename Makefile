@@ -72,7 +72,7 @@ $(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workfl
 	@touch $@
 
 test-libero: $(LIBERO)/ready
-	$(LIBERO)/bin/pytest tests/simulators/libero
+	$(LIBERO)/bin/pytest tests/evaluation/simulators/libero
 
 test-slurm: $(CLUSTER)
 	tests/slurm/install.sh

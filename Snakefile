@@ -1,10 +1,11 @@
 # The study, from nothing to its tables. Configuration: config.yaml, and layers given with --configfile.
 from snakemake.utils import min_version
 
-from vlm4vla.expected_times import expect_jobs
-from vlm4vla.needs import Needs, scaled
-from vlm4vla.scheduling import choose_when_a_job_ends
-from vlm4vla.workflow import begin
+from vlm4vla.workflow.estimate.expected_times import expect_jobs
+from vlm4vla.workflow.resources import Needs, scaled
+from vlm4vla.workflow.scheduling import choose_when_a_job_ends
+from vlm4vla.workflow.report_entries import entry_of
+from vlm4vla.workflow.snakefile import begin
 
 min_version("9.27")
 

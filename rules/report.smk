@@ -3,7 +3,7 @@ rule films:
     input:
         STUDY.film_episodes(),
     output:
-        [report(path, **STUDY.entry(path)) for path in STUDY.film_files()],
+        [report(path, **entry_of(STUDY, path)) for path in STUDY.film_files()],
     log:
         f"{STUDY.root}/logs/report/films.log",
     benchmark:
@@ -29,7 +29,7 @@ rule summary:
     input:
         STUDY.analyses(),
     output:
-        [report(path, **STUDY.entry(path)) for path in STUDY.summary_files()],
+        [report(path, **entry_of(STUDY, path)) for path in STUDY.summary_files()],
     log:
         f"{STUDY.root}/logs/report/summary.log",
     benchmark:
@@ -50,7 +50,7 @@ rule summary:
 
 rule study_config:
     output:
-        [report(path, **STUDY.entry(path)) for path in STUDY.config_files()],
+        [report(path, **entry_of(STUDY, path)) for path in STUDY.config_files()],
     log:
         f"{STUDY.root}/logs/report/study_config.log",
     benchmark:

@@ -13,7 +13,7 @@ for TABLE in STUDY.tables():
             published=STUDY.published(TABLE),
             beside=STUDY.published_beside(TABLE),
         output:
-            [report(path, **STUDY.entry(path)) for path in STUDY.shown_files(TABLE)],
+            [report(path, **entry_of(STUDY, path)) for path in STUDY.shown_files(TABLE)],
             STUDY.table_words(TABLE),
         log:
             f"{STUDY.root}/logs/tables/{TABLE}.log",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vlm4vla.artefacts import write_json
-from vlm4vla.config import load_config
-from vlm4vla.study import Study
+from vlm4vla.config.config import load_config
+from vlm4vla.core.artefacts import write_json
+from vlm4vla.study.study import Study
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 
@@ -37,5 +37,5 @@ def stage(monkeypatch):
         write_json(output / "provenance.json", record)
 
     module = types.SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "vlm4vla.simulation.questions_stage", module)
+    monkeypatch.setitem(sys.modules, "vlm4vla.stages.questions", module)
     return calls

@@ -10,7 +10,7 @@ import types
 from stage_command import command
 
 from vlm4vla import cli
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 
 def test_stage_gets_typed_settings_and_paths(stage, tmp_path):
@@ -61,7 +61,7 @@ def test_fault_of_a_stage_is_one_line(monkeypatch, tmp_path, capsys):
     def run(settings, *, output):
         raise UserError("disk: full: free some room")
 
-    monkeypatch.setitem(sys.modules, "vlm4vla.simulation.questions_stage", types.SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "vlm4vla.stages.questions", types.SimpleNamespace(run=run))
     assert cli.main(command(tmp_path / "q")) == 1
     assert capsys.readouterr().err == "error: disk: full: free some room\n"
 

@@ -13,19 +13,20 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from vlm4vla import extensions
-from vlm4vla.artefacts import UserError
-from vlm4vla.auxiliary import get_task
-from vlm4vla.config import load_config
-from vlm4vla.data.questions import TRAIN, read_questions
-from vlm4vla.preflight import open_study
-from vlm4vla.runs import Run
-from vlm4vla.study import Study
+from vlm4vla.auxiliary.lookup import get_task
+from vlm4vla.config.config import load_config
+from vlm4vla.core import registry
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.questions.dataset import TRAIN
+from vlm4vla.data.questions.reading import read_questions
+from vlm4vla.study.runs import Run
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.preflight import open_study
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "docs" / "examples"
 TASK = """
-from vlm4vla.auxiliary.task import Task
+from vlm4vla.auxiliary.tasks.base import Task
 from vlm4vla.extensions import auxiliary_task
 
 @auxiliary_task
@@ -36,9 +37,9 @@ class Mine(Task):
         return iter(())
 """
 BENCHMARK = """
-from vlm4vla.actions.conventions import Gripper
+from vlm4vla.conventions.actions import Gripper
 from vlm4vla.extensions import benchmark
-from vlm4vla.simulation.tasks import Benchmark
+from vlm4vla.benchmarks.base import Benchmark
 
 @benchmark
 class Mine(Benchmark):
@@ -60,8 +61,8 @@ class Mine(Benchmark):
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch):
     """What a test makes known ends with it."""
-    monkeypatch.setattr(extensions, "_active", None)
-    monkeypatch.setenv(extensions.VARIABLE, "")
+    monkeypatch.setattr(registry, "_active", None)
+    monkeypatch.setenv(registry.VARIABLE, "")
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def write(tmp_path: Path, text: str, name: str = "mine.py") -> str:
 
 def refused(path: str) -> str:
     with pytest.raises(UserError) as error:
-        extensions.activate([path])
+        registry.activate([path])
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -123,36 +124,36 @@ def test_the_nearest_name_may_be_a_users_own(own):
 
 def test_one_file_may_have_several_classes(tmp_path):
     more = TASK.replace("class Mine", "class Other").replace('"mine"', '"other"')
-    extensions.activate([write(tmp_path, TASK + more)])
-    assert extensions.names("auxiliary task") == ["mine", "other"]
-    assert extensions.hash_of("auxiliary task", "mine") == extensions.hash_of("auxiliary task", "other")
+    registry.activate([write(tmp_path, TASK + more)])
+    assert registry.names("auxiliary task") == ["mine", "other"]
+    assert registry.hash_of("auxiliary task", "mine") == registry.hash_of("auxiliary task", "other")
 
 
 def test_kinds_have_names_of_their_own(tmp_path):
-    extensions.activate([write(tmp_path, TASK), write(tmp_path, BENCHMARK, "scene.py")])
-    assert extensions.find("auxiliary task", "mine") is not extensions.find("benchmark", "mine")
-    assert extensions.find("family", "mine") is None
+    registry.activate([write(tmp_path, TASK), write(tmp_path, BENCHMARK, "scene.py")])
+    assert registry.find("auxiliary task", "mine") is not registry.find("benchmark", "mine")
+    assert registry.find("family", "mine") is None
 
 
 def test_what_was_hashed_is_what_runs(tmp_path):
     """A file that is written anew in the same second, at the same length, is another file."""
     path = write(tmp_path, TASK)
-    extensions.activate([path])
+    registry.activate([path])
     times = os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns
     write(tmp_path, TASK.replace('"mine"', '"nine"'))
     os.utime(path, ns=times)
-    extensions.activate([path])
-    assert extensions.names("auxiliary task") == ["nine"]
-    assert extensions.hash_of("auxiliary task", "nine") == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    registry.activate([path])
+    assert registry.names("auxiliary task") == ["nine"]
+    assert registry.hash_of("auxiliary task", "nine") == hashlib.sha256(Path(path).read_bytes()).hexdigest()
     assert not list(tmp_path.rglob("*.pyc"))
 
 
 def test_gripper_of_a_users_benchmark(tmp_path):
-    from vlm4vla.actions.conventions import gripper
+    from vlm4vla.conventions.benchmarks import gripper
 
     with pytest.raises(KeyError, match="known: calvin, bridge, libero-10"):
         gripper("mine")
-    extensions.activate([write(tmp_path, BENCHMARK)])
+    registry.activate([write(tmp_path, BENCHMARK)])
     assert (gripper("mine").open, gripper("mine").close) == (0.0, 1.0)
     assert gripper("bridge").open == 1.0
 
@@ -217,8 +218,8 @@ def stage(output: Path, digest: str | None, files: str | None) -> subprocess.Com
     given = {"task": "leftmost", "train_pictures": 4, "held_out_pictures": 2, "image_size": 64, "seed": 0}
     given |= {"extension": digest} if digest else {}
     command = [sys.executable, "-m", "vlm4vla.cli", "auxiliary-data", "--settings", json.dumps(given)]
-    environment = {name: value for name, value in os.environ.items() if name != extensions.VARIABLE}
-    environment |= {extensions.VARIABLE: files} if files else {}
+    environment = {name: value for name, value in os.environ.items() if name != registry.VARIABLE}
+    environment |= {registry.VARIABLE: files} if files else {}
     return subprocess.run(
         [*command, "--output", str(output)], env=environment, capture_output=True, text=True, timeout=300
     )
@@ -226,10 +227,10 @@ def stage(output: Path, digest: str | None, files: str | None) -> subprocess.Com
 
 def test_a_job_runs_the_files_that_the_workflow_tells_it(own, tmp_path):
     open_study(own)
-    extensions.share()
-    told = os.environ[extensions.VARIABLE]
+    registry.share()
+    told = os.environ[registry.VARIABLE]
     assert told.split(os.pathsep) == own["extensions"]
-    done = stage(tmp_path / "data", extensions.hash_of("auxiliary task", "leftmost"), told)
+    done = stage(tmp_path / "data", registry.hash_of("auxiliary task", "leftmost"), told)
     assert done.returncode == 0, done.stderr
     statements = read_questions(tmp_path / "data", TRAIN).statements
     assert {statement.set for statement in statements} == {"leftmost"}
@@ -238,8 +239,8 @@ def test_a_job_runs_the_files_that_the_workflow_tells_it(own, tmp_path):
         record["settings"]["extension"] == hashlib.sha256((EXAMPLES / "leftmost.py").read_bytes()).hexdigest()
     )
     load_config(_plain(own))
-    extensions.share()
-    assert extensions.VARIABLE not in os.environ
+    registry.share()
+    assert registry.VARIABLE not in os.environ
 
 
 def _plain(own: dict) -> dict:
@@ -265,7 +266,7 @@ def test_a_job_refuses_a_file_that_changed_meanwhile(tmp_path):
 def test_a_job_without_the_file_says_what_it_lacks(tmp_path, digest):
     done = stage(tmp_path / "data", digest, None)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    told = f"{extensions.VARIABLE} names no file" if digest else "auxiliary: unknown task 'leftmost'"
+    told = f"{registry.VARIABLE} names no file" if digest else "auxiliary: unknown task 'leftmost'"
     assert told in done.stderr
 
 
@@ -302,7 +303,7 @@ def test_a_file_named_twice(raw, tmp_path):
 def test_a_name_in_two_files(tmp_path):
     first, second = write(tmp_path, TASK), write(tmp_path, TASK + "\n", "again.py")
     with pytest.raises(UserError) as error:
-        extensions.activate([first, second])
+        registry.activate([first, second])
     assert str(error.value).startswith(f"{second}: the auxiliary task 'mine' is in {first} already: ")
 
 

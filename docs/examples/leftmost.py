@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm4vla.auxiliary.scenes import scenes, things
-from vlm4vla.auxiliary.task import Task
+from vlm4vla.auxiliary.tasks.base import Task
+from vlm4vla.auxiliary.tasks.scenes import scenes, things
+from vlm4vla.data.questions.statements import Picture
 from vlm4vla.extensions import auxiliary_task
-from vlm4vla.simulation.questions import Picture
 
 APART = 0.05  # of the picture's width: where the first two are nearer than this, nothing is asked
 

@@ -1,7 +1,7 @@
 """Push button: a lamp is lit or put out by a button between blocks. A benchmark in one file.
 
 The table, the hand, the things and the skills are those of the embedded benchmarks: props and their names in
-vlm4vla.simulation.props, fixtures in .scene, what an expert can do with them in .skills.
+vlm4vla.benchmarks.props, fixtures in .scene, what an expert can do with them in .skills.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from vlm4vla.actions.conventions import Gripper
+from vlm4vla.benchmarks.base import Benchmark, Episode, Task, scatter
+from vlm4vla.benchmarks.looks import Camera, Look, jitter_camera
+from vlm4vla.benchmarks.scene import Layout
+from vlm4vla.benchmarks.skills import Press
+from vlm4vla.conventions.actions import Gripper
+from vlm4vla.core.seeding import rng_for
 from vlm4vla.extensions import benchmark
-from vlm4vla.simulation.looks import Camera, Look, jitter_camera
-from vlm4vla.simulation.scene import Layout
-from vlm4vla.simulation.skills import Press
-from vlm4vla.simulation.tasks import Benchmark, Episode, Task, rng_for, scatter
 
 # task: (whether the lamp is then lit, wordings; the first is the one of the evaluation)
 TASKS: dict[str, tuple[bool, tuple[str, ...]]] = {

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers import PreTrainedModel, SmolVLMConfig
 
-from vlm4vla.backbone_settings import TinySize
 from vlm4vla.backbones.adapter import INSTRUCTION, PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
 from vlm4vla.backbones.tiny_tokenizer import BOS
+from vlm4vla.config.backbones import TinySize
 from vlm4vla.extensions import family
 
 IMAGE, AROUND, END = "<image>", "<fake_token_around_image>", "<end_of_utterance>"

@@ -1,4 +1,4 @@
-"""Snakemake finds loggers by their package's name: this one is `--logger study`, see `vlm4vla.run_log`."""
+"""The logger plugin that Snakemake finds as `--logger study`; `vlm4vla.workflow.run_log` writes its lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from logging import WARNING, LogRecord
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from vlm4vla.run_log import RunLog
+from vlm4vla.workflow.run_log import RunLog
 
 SHOWN = ("Nothing to be done", "Complete log", "Exiting because")  # of what has no event
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlm4vla.artefacts import UserError
-from vlm4vla.stages import OPTIONAL, STAGES, run_stage
-from vlm4vla.tools import COMMANDS
-from vlm4vla.training import launch
-from vlm4vla.training.processes import TOLD
+from vlm4vla.commands import COMMANDS
+from vlm4vla.core.errors import UserError
+from vlm4vla.stages.running import OPTIONAL, STAGES, run_stage
+from vlm4vla.training.distributed import launch
+from vlm4vla.training.distributed.processes import TOLD
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from scipy.fft import dct, idct
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from vlm4vla.actions.fast import FastTokenizer, load_universal
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 
 def smooth(count: int, length: int, seed: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 
 def stats(low, high):

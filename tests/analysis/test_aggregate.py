@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlm4vla.analysis.aggregate import (
+from vlm4vla.analysis.rliable import (
     interquartile_mean,
     performance_profile,
     probability_of_improvement,

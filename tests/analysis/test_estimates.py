@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlm4vla.analysis.estimates import METRICS, estimate, score_metric
+from vlm4vla.analysis.estimates import estimate
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
+from vlm4vla.conventions.benchmarks import METRICS, score_metric
 
 
 def run(solved, seed=0, whole=5):

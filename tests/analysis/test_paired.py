@@ -9,7 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.paired import compare, mcnemar, sign_flip
 from vlm4vla.analysis.power import episodes_needed
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 
 def cell(outcomes, benchmark="bridge", seed=0, **changes):

@@ -2,8 +2,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from vlm4vla.analysis.records import COLUMNS, outcome, read_episodes, run_of
-from vlm4vla.artefacts import UserError
+from vlm4vla.analysis.records import outcome, read_episodes, run_of
+from vlm4vla.conventions.episodes import COLUMNS
+from vlm4vla.core.errors import UserError
 
 
 def frame(benchmark="bridge", solved=(1, 0, 1), **changes):
@@ -49,7 +50,8 @@ def test_files_are_joined_in_an_order_of_their_own(tmp_path):
 
 
 def test_the_rollout_stage_writes_what_is_read(tmp_path):
-    from vlm4vla.rollout.records import SCHEMA, write
+    from vlm4vla.conventions.episodes import SCHEMA
+    from vlm4vla.evaluation.records import write
 
     assert SCHEMA.names == list(COLUMNS)
     path = tmp_path / "episodes.parquet"

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlm4vla.analysis.aggregate import probability_of_improvement
-from vlm4vla.analysis.standing import Grid, improvements, stand
+from vlm4vla.analysis.rankings import Grid, improvements, stand
+from vlm4vla.analysis.rliable import probability_of_improvement
 
 
 def cell(rate, benchmark="bridge", seed=0, count=24, luck=0):

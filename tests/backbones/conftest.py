@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_backbones import make
 
-from vlm4vla.backbones import FAMILIES
+from vlm4vla.core.registry import FAMILIES
 
 
 @pytest.fixture(scope="session", autouse=True)

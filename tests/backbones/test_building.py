@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny_backbones import SIZE, WORDS
 
-from vlm4vla.artefacts import UserError
-from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build
-from vlm4vla.backbones.registry import adapter_class, adapter_class_of
+from vlm4vla.backbones.lookup import adapter_class, adapter_class_of
+from vlm4vla.config.backbones import Backbone, TinySize
+from vlm4vla.core.errors import UserError
 
 CLASSES = {
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.backbones import load
+from vlm4vla.core.errors import UserError
 
 
 @pytest.fixture(scope="module")

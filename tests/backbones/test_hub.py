@@ -12,7 +12,7 @@ from fake_hub import COMMIT, NAME, FakeHub
 from safetensors.numpy import save
 
 from vlm4vla.backbones import hub as downloads
-from vlm4vla.backbones.placing import place
+from vlm4vla.backbones.installing import place
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 KEY = "backbones.real"
@@ -23,9 +23,9 @@ from pathlib import Path
 pause = time.sleep
 time.sleep = lambda seconds: pause(min(seconds, 0.01))  # between attempts, the client's own too
 from huggingface_hub import constants
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 from vlm4vla.backbones import hub
-from vlm4vla.backbones.placing import place
+from vlm4vla.backbones.installing import place
 constants.DOWNLOAD_CHUNK_SIZE = 1000
 name, revision, output = sys.argv[1:]
 try:

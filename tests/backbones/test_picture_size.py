@@ -5,7 +5,7 @@ import pytest
 from shrunk_backbones import image_processor
 
 from vlm4vla.backbones.picture_size import processed_side
-from vlm4vla.backbones.published_configs import published_configs
+from vlm4vla.workflow.estimate.published_configs import published_configs
 
 
 @pytest.mark.parametrize("hub", published_configs())

@@ -5,9 +5,10 @@ import pytest
 import torch
 from tiny_backbones import WORDS, make
 
-from vlm4vla.backbones import FAMILIES, NOT_READ
+from vlm4vla.backbones.known_families import NOT_READ
 from vlm4vla.backbones.logits import hidden_states
-from vlm4vla.backbones.reading import Reading
+from vlm4vla.backbones.prompt_cache import Reading
+from vlm4vla.core.registry import FAMILIES
 
 READ = [family for family in FAMILIES if family not in NOT_READ]
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vlm4vla.backbones import build
-from vlm4vla.config import load_config
+from vlm4vla.config.config import load_config
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 

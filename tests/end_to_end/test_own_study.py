@@ -14,7 +14,7 @@ import yaml
 from smoke_study import LAYER, REPOSITORY, merge, snakemake
 from transformers import AutoConfig
 
-from vlm4vla.artefacts import file_hash
+from vlm4vla.core.artefacts import file_hash
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 DOCUMENT = REPOSITORY / "docs" / "your-own-study.md"

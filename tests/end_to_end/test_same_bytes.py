@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vlm4vla.artefacts import canonical_json
-from vlm4vla.runs import Run
+from vlm4vla.core.artefacts import canonical_json
+from vlm4vla.study.runs import Run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 RUN = Run("paligemma-1", "none", "full", "bridge", 0)
@@ -83,7 +83,7 @@ def test_rollout_killed_between_shards(smoke, tmp_path):
         *("--vla", Path(smoke.study.vla_path(RUN)).parent, "--output"),
     )
     small = "module.SHARD = 4"
-    parts = {"module": "vlm4vla.rollout.stage", "setup": small, "target": "module.run_batch"}
+    parts = {"module": "vlm4vla.stages.rollout", "setup": small, "target": "module.run_batch"}
     whole = command(*arguments, tmp_path / "whole", code=KILLED.format(**parts, at=0))
     assert whole.returncode == 0, whole.stderr
     killed = command(*arguments, tmp_path / "killed", code=KILLED.format(**parts, at=2))

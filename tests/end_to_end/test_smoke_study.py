@@ -13,9 +13,9 @@ from PIL import Image
 from safetensors import safe_open
 from smoke_study import snakemake
 
-from vlm4vla.analysis.records import COLUMNS
-from vlm4vla.data.lerobot import read
-from vlm4vla.runs import Run
+from vlm4vla.conventions.episodes import COLUMNS
+from vlm4vla.data.lerobot.reader import read
+from vlm4vla.study.runs import Run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 

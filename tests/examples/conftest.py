@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from vlm4vla import extensions
+from vlm4vla.core import registry
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))  # the tests of the built-in families
+BACKBONES = Path(__file__).parents[1] / "backbones"  # its tests run again on the example families
+sys.path[:0] = [str(BACKBONES / folder) for folder in (".", "families", "kernels")]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def own_files():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extensions, "_active", None)
-        extensions.activate([str(path) for path in sorted(EXAMPLES.glob("*.py"))])
+        patch.setattr(registry, "_active", None)
+        registry.activate([str(path) for path in sorted(EXAMPLES.glob("*.py"))])
         yield

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlm4vla.auxiliary import get_task
+from vlm4vla.auxiliary.lookup import get_task
 
 
 def test_answers_are_what_lies_farthest_to_the_side():

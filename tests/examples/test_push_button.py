@@ -4,14 +4,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from vlm4vla.artefacts import UserError
-from vlm4vla.rollout import stage as rollout
-from vlm4vla.rollout.actors import Expert, Random
-from vlm4vla.rollout.runner import Stage, run_batch
-from vlm4vla.settings import RolloutSettings
-from vlm4vla.simulation.arena import Arena
-from vlm4vla.simulation.tasks import Task, get_benchmark
-from vlm4vla.simulation.world import World
+from vlm4vla.benchmarks.arena import Arena
+from vlm4vla.benchmarks.base import Task, get_benchmark
+from vlm4vla.benchmarks.world import World
+from vlm4vla.config.stages import RolloutSettings
+from vlm4vla.core.errors import UserError
+from vlm4vla.evaluation.rollouts.actors import Expert, Random
+from vlm4vla.evaluation.rollouts.runner import Stage, run_batch
+from vlm4vla.stages import rollout
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ from test_reading import (  # noqa: F401, what expert heads need
 from tiny_backbones import make
 
 from vlm4vla.backbones import load
-from vlm4vla.backbones.placing import check_family
-from vlm4vla.backbones.registry import adapter_class, adapter_class_of
+from vlm4vla.backbones.installing import check_family
+from vlm4vla.backbones.lookup import adapter_class, adapter_class_of
 from vlm4vla.backbones.vocabulary import add_words
 
 FAMILY = "smolvlm"

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from vlm4vla import cli, extensions
-from vlm4vla.provenance.results_folder import Results
+from vlm4vla import cli
+from vlm4vla.core import registry
 from vlm4vla.provenance.trace import trace
+from vlm4vla.study.results_folder import Results
 
 REPOSITORY = Path(__file__).parents[2]
-TASK = """from vlm4vla.auxiliary.task import Task
+TASK = """from vlm4vla.auxiliary.tasks.base import Task
 from vlm4vla.extensions import auxiliary_task
 
 @auxiliary_task
@@ -116,7 +117,7 @@ def test_same_bytes_every_time(packed, traced):
 
 
 def test_a_users_own_files_are_packed(packed, traced, tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(extensions, "_active", None)
+    monkeypatch.setattr(registry, "_active", None)
     outside = tmp_path_factory.mktemp("elsewhere") / "theirs.py"
     Path("mine").mkdir()
     for path, name in ((Path("mine/task.py"), "mine"), (outside, "theirs")):

@@ -12,10 +12,10 @@ import traced_study
 from traced_study import write_traced
 
 from vlm4vla import cli
-from vlm4vla.artefacts import UserError
-from vlm4vla.provenance.results_folder import Results
+from vlm4vla.core.errors import UserError
 from vlm4vla.provenance.trace import trace
-from vlm4vla.published_study import stage
+from vlm4vla.stages import published as stage
+from vlm4vla.study.results_folder import Results
 
 PUBLISHED = Path(__file__).parents[2] / "workflow" / "published"
 

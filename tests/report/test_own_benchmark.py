@@ -7,9 +7,10 @@ import pytest
 import synthetic_study as made
 from table_checks import check_whole, only, read_rows
 
-from vlm4vla.report import names, summary
-from vlm4vla.report.entries import entry
-from vlm4vla.report.stage import run
+from vlm4vla.report import names
+from vlm4vla.report.pages import summary
+from vlm4vla.stages.table import run
+from vlm4vla.workflow.report_entries import entry
 
 OWN, BESIDE = "push-button", ["calvin", "bridge", "libero-10"]
 MODELS, THREE = made.TEN, made.THREE

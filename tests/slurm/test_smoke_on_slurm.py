@@ -9,8 +9,8 @@ import pytest
 import yaml
 from cluster_project import LAYER, ClusterProject, wait_until
 
-from vlm4vla.config import load_config
-from vlm4vla.study import Study
+from vlm4vla.config.config import load_config
+from vlm4vla.study.study import Study
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(5400)]
 

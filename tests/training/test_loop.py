@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.config.training import Optimiser, Training
+from vlm4vla.core.errors import UserError
+from vlm4vla.training.components.optimisers import rate_factor
 from vlm4vla.training.loop import train
-from vlm4vla.training.schedule import rate_factor
-from vlm4vla.training_settings import Optimiser, Training
 
 
 class Regression(nn.Module):

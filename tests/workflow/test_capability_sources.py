@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vlm4vla.report.capability_scores import OVERALL, read_capability
+from vlm4vla.report.rows.capability_scores import OVERALL, read_capability
 
 pytestmark = pytest.mark.workflow
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from vlm4vla.estimate.jobs import plan
-from vlm4vla.layers import read_layers
-from vlm4vla.runs import Run
-from vlm4vla.study import Study
+from vlm4vla.config.layers import read_layers
+from vlm4vla.study.runs import Run
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.jobs import plan
 
 REPOSITORY = Path(__file__).parents[2]
 PAPER = "workflow/scales/paper.yaml"

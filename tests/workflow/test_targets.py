@@ -152,7 +152,7 @@ def test_any_artefact_by_its_path(project, path, expected):
 
 def test_no_torch_while_the_workflow_is_read():
     code = (
-        "import sys, yaml; from vlm4vla.preflight import open_study;"
+        "import sys, yaml; from vlm4vla.workflow.preflight import open_study;"
         "open_study(yaml.safe_load(open('config.yaml')) | {'results': sys.argv[1]});"
         "print([name for name in ('torch', 'transformers', 'mujoco', 'datasets') if name in sys.modules])"
     )

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.fft import dct, idct
 from tokenizers import Tokenizer, models, trainers
 
-from vlm4vla.artefacts import UserError, write_json
+from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.errors import UserError
 
 FORMAT = 2
 UNIVERSAL_FILES = (

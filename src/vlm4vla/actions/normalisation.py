@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.actions.conventions import ACTION_SIZE, POSE_SIZE, Gripper, gripper
-from vlm4vla.artefacts import UserError
+from vlm4vla.conventions.actions import ACTION_SIZE, POSE_SIZE, Gripper
+from vlm4vla.conventions.benchmarks import gripper
+from vlm4vla.core.errors import UserError
 
 KEYS = {"range": ("min", "max"), "quantile": ("q01", "q99")}
 STILL = 1e-6  # a dimension narrower than this (environment units) does not move

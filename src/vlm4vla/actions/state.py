@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 STILL = 1e-6  # a number whose deviation is smaller does not move: it is only centred
 

@@ -11,6 +11,7 @@ import pandas as pd
 from vlm4vla.analysis.estimates import estimate
 from vlm4vla.analysis.multiplicity import benjamini_hochberg
 from vlm4vla.analysis.paired import sign_flip
+from vlm4vla.conventions.episodes import SEPARATOR
 
 METRIC = "success_rate"
 
@@ -73,3 +74,23 @@ def _shared(cells: Mapping[str, pd.DataFrame]) -> np.ndarray:
         by_state = by_state[by_state["count"] == seeds]["sum"]
         sums.append(by_state.astype("int64") * (whole // seeds))
     return pd.concat(sums, axis=1, join="inner").to_numpy().T if sums else np.zeros((0, 0))
+
+
+def by_task(records: pd.DataFrame) -> pd.DataFrame:
+    """Columns model, variant, task, tried, solved of one benchmark's records, all training seeds together.
+
+    A chain tries its instructions in order until one fails: the i-th (from 0) was tried when i of them were
+    solved before it, and solved when more than i were. What a chain never came to is not tried.
+    """
+    columns = ["model", "variant", "task", "tried", "solved"]
+    if records.empty:
+        return pd.DataFrame(columns=columns)
+    chains = records[["model", "variant", "solved"]].assign(
+        task=records["task"].str.split(SEPARATOR, regex=False)
+    )
+    steps = chains.reset_index(drop=True).explode("task")
+    steps["place"] = steps.groupby(level=0).cumcount()
+    steps = steps[steps["place"] <= steps["solved"]]
+    steps["right"] = steps["place"] < steps["solved"]
+    grouped = steps.groupby(["model", "variant", "task"])["right"].agg(tried="size", solved="sum")
+    return grouped.reset_index()[columns].astype({"tried": "int64", "solved": "int64"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from vlm4vla.analysis.intervals import LEVEL
-from vlm4vla.analysis.records import INSTRUCTIONS_IN_A_CHAIN
+from vlm4vla.conventions.benchmarks import INSTRUCTIONS_IN_A_CHAIN
 
 
 @dataclass(frozen=True)

@@ -10,29 +10,7 @@ import pandas as pd
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
 from vlm4vla.analysis.records import outcome
-
-
-class _Metrics(dict[str, tuple[str, ...]]):
-    """By benchmark. One that is not named, a user's own, has one instruction an episode and so a rate."""
-
-    def __missing__(self, benchmark: str) -> tuple[str, ...]:
-        return ("success_rate",)
-
-
-METRICS = _Metrics(
-    {
-        "calvin": ("average_length", *(f"success_at_{count}" for count in range(1, 6))),
-        "bridge": ("success_rate",),
-        "libero-10": ("success_rate",),
-    }
-)
-MAXIMUM = {"average_length": 5.0, "success_rate": 1.0}
-
-
-def score_metric(benchmark: str) -> str:
-    """The one metric that stands for a benchmark: average length on chains, success rate elsewhere."""
-    return METRICS[benchmark][0]
-
+from vlm4vla.conventions.benchmarks import MAXIMUM
 
 WILSON, CHAINS, TWO_LEVEL = "Wilson", "bootstrap over chains", "two-level bootstrap"
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vlm4vla.analysis.estimates import MAXIMUM
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean
 from vlm4vla.analysis.power import episodes_needed
 from vlm4vla.analysis.records import outcome
-from vlm4vla.artefacts import UserError
+from vlm4vla.conventions.benchmarks import MAXIMUM
+from vlm4vla.core.errors import UserError
 
 
 @dataclass(frozen=True)

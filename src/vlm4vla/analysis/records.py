@@ -9,31 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.conventions.benchmarks import INSTRUCTIONS_IN_A_CHAIN
+from vlm4vla.conventions.episodes import COLUMNS
+from vlm4vla.core.errors import UserError
 
-COLUMNS = {
-    "study": "string",
-    "scale": "string",
-    "benchmark": "string",
-    "model": "string",
-    "auxiliary": "string",
-    "variant": "string",
-    "seed": "integer",
-    "episode": "integer",
-    "task": "string",
-    "instruction": "string",
-    "initial_state": "integer",
-    "rollout_seed": "integer",
-    "checkpoint": "string",
-    "execution_horizon": "integer",
-    "max_steps": "integer",
-    "steps": "integer",
-    "success": "boolean",
-    "solved": "integer",
-    "protocol": "string",
-}
 RUN = ["model", "auxiliary", "variant", "benchmark", "seed"]
-INSTRUCTIONS_IN_A_CHAIN = 5  # CALVIN's long-horizon protocol
 _IS = {
     "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
     "integer": pa.types.is_integer,

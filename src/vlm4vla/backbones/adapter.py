@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from vlm4vla.backbone_settings import TinySize
-from vlm4vla.backbones.padding_free import is_padding_free, packed
+from vlm4vla.backbones.kernels.padding_free import is_padding_free, packed
+from vlm4vla.config.backbones import TinySize
 
 INSTRUCTION = "What action should the robotic arm take to"  # the study's prompt for chat families
 PATCH = 16  # pixels a side of a tiny backbone's patch: 64x64 pictures give 16 image tokens
@@ -167,7 +167,7 @@ class Adapter(ABC):
     def prepare_training(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
         """Set `forward` on modules that have one of the same numbers for the accelerator at hand.
 
-        training/model_options.py takes it off again.
+        training/distributed/model_options.py takes it off again.
         """
 
     # Tiny backbones -----------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from transformers import AutoModelForImageTextToText
 
-from vlm4vla.artefacts import UserError
-from vlm4vla.backbone_settings import Backbone
 from vlm4vla.backbones.adapter import PATCH
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.backbones.registry import adapter_class
+from vlm4vla.backbones.lookup import adapter_class
 from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
+from vlm4vla.config.backbones import Backbone
+from vlm4vla.core.errors import UserError
 
 
 def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:

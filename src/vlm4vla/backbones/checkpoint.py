@@ -7,11 +7,11 @@ from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.backbones.lookup import adapter_class_of
 from vlm4vla.backbones.picture_size import processed_side
-from vlm4vla.backbones.registry import adapter_class_of
 from vlm4vla.backbones.weights import weight_files
+from vlm4vla.core.errors import UserError
 
 
 def load_folder(folder: Path, *, image_size: int | None = None) -> LoadedBackbone:

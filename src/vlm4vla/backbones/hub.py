@@ -7,7 +7,6 @@ fetches what is missing. What is in the cache needs no network, and with HF_HUB_
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.backbones.weights import weight_files
-from vlm4vla.progress import Progress
+from vlm4vla.core.disk import check_room
+from vlm4vla.core.errors import UserError
+from vlm4vla.core.progress import Progress
 
 COMMIT = re.compile("[0-9a-f]{40}")
 ATTEMPTS = 5  # at a connection that breaks
@@ -77,22 +77,6 @@ def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
     check_room(_cache(), wanted, f"{key}.checkpoint: {name!r}", "set HF_HOME to a folder on a larger one")
     with _Told(name, wanted):
         return Path(_again(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns)))
-
-
-def check_room(folder: Path, wanted: float, what: str, otherwise: str) -> None:
-    """Refuse to put `wanted` bytes below `folder` where the disk has less.
-
-    `what` needs them; `otherwise` is what else to do than to free some room.
-    """
-    there = folder
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
-    if free < wanted:
-        raise UserError(
-            f"{what} needs {wanted / 1e9:.1f} GB, and the disk of {folder} has {free / 1e9:.1f} GB free: "
-            f"free some room, or {otherwise}"
-        )
 
 
 def _cached(name: str, revision: str, patterns: list[str]) -> Path | None:

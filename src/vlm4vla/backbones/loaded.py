@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
-from vlm4vla.backbones.last_position import last_position_only
-from vlm4vla.backbones.padding_free import is_padding_free
-from vlm4vla.backbones.patch_embedding import use_matrix_products
+from vlm4vla.backbones.kernels.last_position import last_position_only
+from vlm4vla.backbones.kernels.padding_free import is_padding_free
+from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
 
 logging.disable_progress_bar()  # a stage prints its own progress
 

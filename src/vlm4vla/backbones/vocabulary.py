@@ -16,8 +16,8 @@ from tokenizers import AddedToken
 from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from vlm4vla.artefacts import write_json
 from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.core.artefacts import write_json
 
 BEFORE = "tokenizer_before"  # subfolder: the tokenizer without words that a policy does not keep
 

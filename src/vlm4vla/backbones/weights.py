@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 
 def family_of(folder: Path) -> str:

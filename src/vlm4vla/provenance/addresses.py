@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
 
 ROW_KEYS = ("model", "auxiliary", "variant", "benchmark")

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 

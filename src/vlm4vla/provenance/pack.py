@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
-from vlm4vla.artefacts import UserError, atomic_path
-from vlm4vla.config import Config
-from vlm4vla.layers import read_layers
+from vlm4vla.config.config import Config
+from vlm4vla.config.layers import read_layers
+from vlm4vla.core.artefacts import atomic_path
+from vlm4vla.core.errors import UserError
 from vlm4vla.provenance import crate
-from vlm4vla.provenance.results_folder import Results, read_json
 from vlm4vla.provenance.selection import kept_files
+from vlm4vla.study.results_folder import Results, read_json
 
 SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can say

@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from vlm4vla.analysis.correlation import correlate
-from vlm4vla.analysis.estimates import METRICS, estimate, score_metric
+from vlm4vla.analysis.estimates import estimate
 from vlm4vla.analysis.paired import compare
 from vlm4vla.analysis.records import read_episodes, run_of
-from vlm4vla.artefacts import UserError
-from vlm4vla.provenance.results_folder import Results
-from vlm4vla.report.auxiliary_scores import read_own_scores
-from vlm4vla.report.capability_scores import OVERALL, read_capability
-from vlm4vla.report.published import read_published
+from vlm4vla.conventions.benchmarks import METRICS, score_metric
+from vlm4vla.core.errors import UserError
+from vlm4vla.report.rows.auxiliary_scores import read_own_scores
+from vlm4vla.report.rows.capability_scores import OVERALL, read_capability
+from vlm4vla.report.rows.paper_numbers import read_published
+from vlm4vla.study.results_folder import Results
 
 REFERENCES = ("random", "expert")  # their rollouts have the one seed 0
 PUBLISHED = Path("workflow/published")

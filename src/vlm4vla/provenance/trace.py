@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vlm4vla.artefacts import UserError, canonical_json, checkpoint_hash, file_hash
+from vlm4vla.core.artefacts import canonical_json, checkpoint_hash, file_hash
+from vlm4vla.core.errors import UserError
 from vlm4vla.provenance.addresses import COLUMN_KEYS, ROW_KEYS, find_number
-from vlm4vla.provenance.chain import FINE, Chain
-from vlm4vla.provenance.results_folder import Results
 from vlm4vla.provenance.sources import Cell, find_source
+from vlm4vla.study.artefact_chain import FINE, Chain
+from vlm4vla.study.results_folder import Results
 
 _SAME = 1e-9  # relative: JSON holds every digit of a float
 

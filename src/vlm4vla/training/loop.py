@@ -6,44 +6,30 @@ augmentation, rate), so a run that was killed goes on from its last checkpoint a
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from vlm4vla.artefacts import settings_hash
-from vlm4vla.progress import Progress
-from vlm4vla.training.averaging import WeightAverage
-from vlm4vla.training.checkpoints import Checkpoints, pack, unpack
-from vlm4vla.training.devices import seed_torch, to_device
-from vlm4vla.training.flat import FlatParameters
-from vlm4vla.training.loss_window import LossWindow
-from vlm4vla.training.optimisers import build_optimisers, set_rate, split_parameters
-from vlm4vla.training.schedule import rate_factor
-from vlm4vla.training.train_log import TrainLog
-from vlm4vla.training_settings import Training
-
-
-class Samples(Protocol):
-    """Where batches come from; asked once an update."""
-
-    def ids(self, step: int) -> np.ndarray:
-        """Ids (batch,) of the samples of update `step` (0-based): a pure function of step."""
-        ...
-
-    def batch(self, ids: np.ndarray, random: np.random.Generator) -> Any:
-        """The argument of the objective for these samples; `random` is fresh at each update."""
-        ...
-
-
-def set_threads() -> None:
-    """One thread a process unless OMP_NUM_THREADS says otherwise: many processes beat many threads here."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+from vlm4vla.config.training import Training
+from vlm4vla.core.artefacts import settings_hash
+from vlm4vla.core.progress import Progress
+from vlm4vla.training.components.checkpoints import Checkpoints, pack, unpack
+from vlm4vla.training.components.devices import seed_torch, set_threads, to_device
+from vlm4vla.training.components.flat_parameters import FlatParameters
+from vlm4vla.training.components.log import LossWindow, TrainLog
+from vlm4vla.training.components.optimisers import (
+    WeightAverage,
+    build_optimisers,
+    rate_factor,
+    set_rate,
+    split_parameters,
+)
+from vlm4vla.training.components.samples import Samples
 
 
 def train(
@@ -63,11 +49,11 @@ def train(
     line of progress. Raises UserError when the loss or the gradient becomes NaN or infinite: it names the
     update and the batch's ids, and the last good checkpoint stays.
 
-    With `training.execution` it runs as training/distributed.py says, on one or several processes; then only
-    the main process has the trained weights at the end.
+    With `training.execution` distributed/loop.py runs it, on one or several processes; then only the main
+    process has the trained weights at the end.
     """
     if training.execution is not None:
-        from vlm4vla.training.distributed import train_distributed
+        from vlm4vla.training.distributed.loop import train_distributed
 
         train_distributed(
             objective, samples, training=training, seed=seed, folder=folder, identity=identity, title=title

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames, direction, moves
 from vlm4vla.auxiliary.public.sample import Fault
-from vlm4vla.data.lerobot_writer import LeRobotWriter
-from vlm4vla.data.picture_files import decode
-from vlm4vla.public_set_settings import MixedSet
+from vlm4vla.config.public_sets import MixedSet
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.lerobot.writer import LeRobotWriter
+from vlm4vla.data.pictures.files import decode
 
 FPS = 5
 LENGTHS = (12, 3, 9)

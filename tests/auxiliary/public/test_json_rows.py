@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public import json_rows
 from vlm4vla.auxiliary.public.json_rows import JsonRows, records
+from vlm4vla.core.errors import UserError
 
 WORDS = 'braces } ] , and "quotes" \\ ü '
 ROWS = [{"id": n, "text": WORDS * (n % 5), "deep": [[n], {"a": [n]}]} for n in range(200)]

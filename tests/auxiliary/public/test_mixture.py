@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public.json_rows import JsonRows
 from vlm4vla.auxiliary.public.mixture import Mixture
+from vlm4vla.core.errors import UserError
 
 
 @pytest.fixture

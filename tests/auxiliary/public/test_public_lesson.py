@@ -9,17 +9,22 @@ import public_sets
 import pytest
 import torch
 
-from vlm4vla.artefacts import UserError, write_json
-from vlm4vla.auxiliary import data_stage, get_task, stage
-from vlm4vla.auxiliary.answers import as_asked, check_context
+from vlm4vla.auxiliary.fine_tuning.answers import as_asked, check_context
+from vlm4vla.auxiliary.lookup import get_task
 from vlm4vla.auxiliary.public.task import PublicTask
-from vlm4vla.backbone_settings import Backbone, TinySize
 from vlm4vla.backbones import build, load
-from vlm4vla.data.questions import HELD_OUT, TRAIN, Statement, read_questions
-from vlm4vla.settings import AuxiliarySettings
-from vlm4vla.simulation.questions_stage import vocabulary
-from vlm4vla.training.question_batches import QuestionBatches
-from vlm4vla.training_settings import Optimiser, Training
+from vlm4vla.config.backbones import Backbone, TinySize
+from vlm4vla.config.stages import AuxiliarySettings
+from vlm4vla.config.training import Optimiser, Training
+from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
+from vlm4vla.data.questions.reading import read_questions
+from vlm4vla.data.questions.statements import Statement
+from vlm4vla.stages import auxiliary as stage
+from vlm4vla.stages import auxiliary_data as data_stage
+from vlm4vla.stages.questions import vocabulary
+from vlm4vla.training.batches.questions import QuestionBatches
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,14 @@ import public_sets
 import pytest
 from PIL import Image
 
-from vlm4vla.artefacts import UserError, file_hash
-from vlm4vla.auxiliary import data_stage
 from vlm4vla.auxiliary.public.sample import is_held_out
-from vlm4vla.data.picture_questions import PictureQuestions
-from vlm4vla.data.questions import HELD_OUT, TRAIN, read_questions
-from vlm4vla.public_set_settings import MixedSet, PublicSource
+from vlm4vla.config.public_sets import MixedSet, PublicSource
+from vlm4vla.core.artefacts import file_hash
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
+from vlm4vla.data.questions.encoded_dataset import PictureQuestions
+from vlm4vla.data.questions.reading import read_questions
+from vlm4vla.stages import auxiliary_data as data_stage
 
 SPLITS = (TRAIN, HELD_OUT)
 
@@ -139,7 +141,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from vlm4vla.auxiliary.public import writer
-from vlm4vla.settings import AuxiliaryDataSettings
+from vlm4vla.config.stages import AuxiliaryDataSettings
 tell = writer._Writer._tell
 def killed(self):
     tell(self)
@@ -274,7 +276,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from vlm4vla.auxiliary.public import writer
-from vlm4vla.settings import AuxiliaryDataSettings
+from vlm4vla.config.stages import AuxiliaryDataSettings
 settings = AuxiliaryDataSettings.model_validate_json(Path(sys.argv[1]).read_text())
 writer.run(settings, output=Path(sys.argv[2]))
 status = Path("/proc/self/status").read_text()

@@ -8,7 +8,7 @@ from vlm4vla.auxiliary.public.conversations import Conversations, pairs
 from vlm4vla.auxiliary.public.points import place_fault, read_places
 from vlm4vla.auxiliary.public.sample import Fault, Sample, is_held_out
 from vlm4vla.auxiliary.public.tables import Tables, read_choices, right_letter
-from vlm4vla.public_set_settings import ROLES
+from vlm4vla.config.public_sets import ROLES
 
 TURNS = [{"from": "human", "value": "<image>\nWhere?"}, {"from": "gpt", "value": "[(0.1, 0.2)]"}]
 

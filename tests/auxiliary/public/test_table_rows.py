@@ -8,8 +8,8 @@ import datasets
 import public_sets
 import pytest
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public.table_rows import HubRows, ParquetRows
+from vlm4vla.core.errors import UserError
 
 COLUMNS = ["id", "image", "question", "choices", "correct_answer"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlm4vla.auxiliary.public.sample import Fault, Rows, Sample, picture_group
-from vlm4vla.data.picture_files import PictureFile
+from vlm4vla.data.pictures.files import PictureFile
 
 HUMAN, MODEL = ("human", "user"), ("gpt", "assistant")
 # what stands in the text where the picture goes, which the backbone's own prompt says

@@ -17,9 +17,9 @@ from vlm4vla.auxiliary.public.lerobot_layout import LeRobotLayout
 from vlm4vla.auxiliary.public.sample import Fault, Sample
 from vlm4vla.auxiliary.public.table_rows import ParquetRows, check_columns
 from vlm4vla.auxiliary.public.tables import picture_of
-from vlm4vla.data.lerobot import GRIPPER_POINT
-from vlm4vla.data.picture_files import PictureFile
-from vlm4vla.public_set_settings import SetSettings
+from vlm4vla.config.public_sets import SetSettings
+from vlm4vla.data.lerobot.reader import GRIPPER_POINT
+from vlm4vla.data.pictures.files import PictureFile
 
 STILL = 0.01  # metres: below it no direction is named
 OPPOSITE = {

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 PIECE = 2**20  # characters
 LONGEST = 2**26  # characters of one row

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm4vla.artefacts import UserError
-from vlm4vla.data.lerobot_meta import read_metadata
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.lerobot.metadata import read_metadata
 
 
 class LeRobotLayout:

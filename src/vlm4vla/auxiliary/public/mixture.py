@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public.sample import Fault, Sample, Samples
+from vlm4vla.core.errors import UserError
 
 
 class Mixture:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm4vla.artefacts import UserError
 from vlm4vla.auxiliary.public.conversations import Conversations
 from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames
 from vlm4vla.auxiliary.public.json_rows import JsonRows
 from vlm4vla.auxiliary.public.sample import Samples
 from vlm4vla.auxiliary.public.table_rows import HubRows, ParquetRows
 from vlm4vla.auxiliary.public.tables import Tables
-from vlm4vla.public_set_settings import SetSettings
+from vlm4vla.config.public_sets import SetSettings
+from vlm4vla.core.errors import UserError
 
 DEMONSTRATION_FILES = ["meta/*", "meta/**", "data/**", "videos/**"]
 

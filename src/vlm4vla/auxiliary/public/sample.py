@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vlm4vla.data.picture_files import PictureFile
+from vlm4vla.data.pictures.files import PictureFile
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlm4vla.artefacts import UserError
+from vlm4vla.core.errors import UserError
 
 AT_ONCE = 64  # rows in memory
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlm4vla.auxiliary.public.sample import Fault, Rows, Sample, picture_group
-from vlm4vla.data.picture_files import PictureFile
+from vlm4vla.data.pictures.files import PictureFile
 
 LETTERS = string.ascii_uppercase
 

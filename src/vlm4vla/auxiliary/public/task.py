@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vlm4vla.auxiliary.points import f1
 from vlm4vla.auxiliary.public.points import is_places, place_fault, read_places
-from vlm4vla.auxiliary.task import Task
-from vlm4vla.data.picture_questions import INFO
-from vlm4vla.simulation.questions import Picture
+from vlm4vla.auxiliary.tasks.base import Task
+from vlm4vla.auxiliary.tasks.points import f1
+from vlm4vla.data.questions.encoded_dataset import INFO
+from vlm4vla.data.questions.statements import Picture
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _CHOICE = re.compile(r"^([A-Z])\. ", re.MULTILINE)

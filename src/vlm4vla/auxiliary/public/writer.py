@@ -20,17 +20,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vlm4vla.artefacts import Provenance, UserError, atomic_path, file_hash, settings_hash, write_json
 from vlm4vla.auxiliary.public.mixture import Mixture
 from vlm4vla.auxiliary.public.opening import open_set
 from vlm4vla.auxiliary.public.points import place_fault
 from vlm4vla.auxiliary.public.sample import Fault, Sample, is_held_out
-from vlm4vla.data.picture_files import check
-from vlm4vla.data.picture_questions import INFO, SCHEMA, row_of
-from vlm4vla.data.questions import HELD_OUT, TRAIN
-from vlm4vla.progress import SECONDS_BETWEEN_LINES
-from vlm4vla.public_set_settings import PublicSource
-from vlm4vla.settings import AuxiliaryDataSettings
+from vlm4vla.config.public_sets import PublicSource
+from vlm4vla.config.stages import AuxiliaryDataSettings
+from vlm4vla.core.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_json
+from vlm4vla.core.errors import UserError
+from vlm4vla.core.progress import SECONDS_BETWEEN_LINES
+from vlm4vla.data.pictures.files import check
+from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
+from vlm4vla.data.questions.encoded_dataset import INFO, SCHEMA, row_of
 
 PROGRESS = "progress.json"  # of a run that has not ended
 SPLITS = (TRAIN, HELD_OUT)

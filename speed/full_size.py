@@ -1,0 +1,153 @@
+"""Backbones at their published widths with random weights, for programs that measure speed.
+
+The widths are those of the checkpoints' own configurations: Qwen/Qwen2.5-VL-3B-Instruct,
+google/paligemma-3b-pt-224, microsoft/kosmos-2-patch14-224. Words are split by a small tokenizer: how long a
+prompt is stays near the truth, and the vocabulary's size is the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    Kosmos2Config,
+    PaliGemmaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    Qwen2_5_VLConfig,
+)
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from vlm4vla.backbones import build
+from vlm4vla.backbones.adapter import Adapter
+from vlm4vla.backbones.families.qwen import Qwen
+from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.backbones.lookup import adapter_class
+from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, tiny_tokenizer
+from vlm4vla.config.backbones import Backbone, TinySize
+
+SIDE = 224  # pixels
+
+
+def qwen(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrainedConfig:
+    return Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": 151936,
+            "hidden_size": 2048,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 128000,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.convert_tokens_to_ids(family.end),
+        },
+        vision_config={
+            "depth": 32,
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "num_heads": 16,
+            "out_hidden_size": 2048,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "window_size": 112,
+            "fullatt_block_indexes": [7, 15, 23, 31],
+        },
+        tie_word_embeddings=True,
+        **Qwen.token_ids(tokenizer),
+    )
+
+
+def paligemma(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrainedConfig:
+    return PaliGemmaConfig(
+        text_config={
+            "model_type": "gemma",
+            "vocab_size": 257216,
+            "hidden_size": 2048,
+            "intermediate_size": 16384,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+            "num_image_tokens": 256,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.convert_tokens_to_ids(BOS),
+            "eos_token_id": tokenizer.convert_tokens_to_ids(EOS),
+        },
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": 1152,
+            "intermediate_size": 4304,
+            "num_hidden_layers": 27,
+            "num_attention_heads": 16,
+            "image_size": SIDE,
+            "patch_size": 14,
+            "vision_use_head": False,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vocab_size=257216,
+        projection_dim=2048,
+        hidden_size=2048,
+        tie_word_embeddings=True,
+    )
+
+
+def kosmos(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrainedConfig:
+    return Kosmos2Config(
+        text_config={
+            "vocab_size": 65037,
+            "embed_dim": 2048,
+            "ffn_dim": 8192,
+            "layers": 24,
+            "attention_heads": 32,
+            "max_position_embeddings": 2048,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.convert_tokens_to_ids(BOS),
+            "eos_token_id": tokenizer.convert_tokens_to_ids(EOS),
+        },
+        vision_config={
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "image_size": SIDE,
+            "patch_size": 14,
+        },
+        latent_query_num=64,
+    )
+
+
+FULL: dict[str, tuple[str, Callable[..., PreTrainedConfig]]] = {
+    "qwen2.5-vl-3b": ("qwen2_5_vl", qwen),
+    "paligemma-1": ("paligemma", paligemma),
+    "kosmos-2": ("kosmos-2", kosmos),
+}
+
+
+def full(name: str, words: list[str], device: torch.device) -> LoadedBackbone:
+    """A backbone of `FULL` in float32, made on `device`."""
+    family_name, config_of = FULL[name]
+    family = adapter_class(family_name)
+    tokenizer = tiny_tokenizer(words, family.phrases)
+    with torch.device(device):
+        model = AutoModelForImageTextToText.from_config(
+            config_of(tokenizer, family), attn_implementation=family.attention, dtype=torch.float32
+        )
+    processor: Any = family.tiny_image_processor(SIDE)
+    if family_name == "qwen2_5_vl":
+        area = SIDE**2
+        processor = Qwen2VLImageProcessorPil(size={"shortest_edge": area, "longest_edge": area})
+    return LoadedBackbone(model, tokenizer, processor, family(model.config, tokenizer, SIDE))
+
+
+def tiny(name: str, words: list[str]) -> LoadedBackbone:
+    """The same family, some hundred thousand weights and 64 pixels, to try out a program."""
+    family, _ = FULL[name]
+    settings = Backbone(family=family, parameters_b=1, tiny=TinySize(), pretraining="none")
+    return build(settings, name, words, 64, 0)

@@ -1,0 +1,236 @@
+"""How often each 95 % interval of the analysis holds the true value, simulated at the study's sizes.
+
+Initial states differ in difficulty (logit-normal), training seeds in skill, and a policy has luck on a state;
+chains stop at the first failure. An interval without seeds is judged against these states' population, a
+two-level one against that of seeds and states. Also: how often the exact tests call a difference that is not
+there. Prints JSON.
+
+    python speed/interval_coverage.py --runs 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from vlm4vla.analysis.correlation import bootstrap_pearson
+from vlm4vla.analysis.hierarchical import two_level_bootstrap
+from vlm4vla.analysis.intervals import bootstrap_mean, wilson
+from vlm4vla.analysis.paired import mcnemar, sign_flip
+from vlm4vla.analysis.sensitivity import by_family
+from vlm4vla.analysis.two_proportions import newcombe
+
+QUICK = 1_000  # resamples of a bootstrap within a simulation
+BETWEEN_STATES = 1.0  # deviation of states' difficulty, in logits
+SEEDS = (0.15, 0.4)  # of training seeds' skill: about 3 and 8 points of success at a rate of 50 %
+RATES = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def success(shift: float, seeds: int, states: int, spread: float, random: np.random.Generator) -> np.ndarray:
+    """Outcomes (seeds, states) of one policy."""
+    skill = random.normal(0, spread, size=(seeds, 1)) if spread else 0.0
+    hard = random.normal(0, BETWEEN_STATES, size=(1, states))
+    return (random.uniform(size=(seeds, states)) < expit(shift + skill + hard)).astype(float)
+
+
+def chains(shift: float, seeds: int, states: int, spread: float, random: np.random.Generator) -> np.ndarray:
+    """Chain lengths (seeds, states), 0 to 5."""
+    skill = random.normal(0, spread, size=(seeds, 1, 1)) if spread else 0.0
+    hard = random.normal(0, BETWEEN_STATES, size=(1, states, 5))
+    solved = random.uniform(size=(seeds, states, 5)) < expit(shift + skill + hard)
+    return np.cumprod(solved, axis=2).sum(axis=2).astype(float)
+
+
+def expit(x: np.ndarray | float) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def mean_rate(shift: float, spread: float) -> float:
+    """Mean success over states and seeds (Gauss-Hermite)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    deviation = np.hypot(BETWEEN_STATES, spread)
+    return float((weights * expit(shift + deviation * nodes)).sum() / weights.sum())
+
+
+def mean_length(shift: float, spread: float) -> float:
+    """Mean chain length: within a seed the five instructions are alike and independent."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    inner = (weights * expit(shift + spread * nodes[:, None] + BETWEEN_STATES * nodes)).sum(axis=1)
+    rate = inner / weights.sum()
+    lengths = sum(rate**count for count in range(1, 6))
+    return float((weights * lengths).sum() / weights.sum())
+
+
+def shift_of(rate: float) -> float:
+    """The logit at which states of the study's spread are solved at `rate`."""
+    low, high = -8.0, 8.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mean_rate(middle, 0.0) < rate else (low, middle)
+    return low
+
+
+def coverage(
+    draw: Callable[[np.random.Generator], Any],
+    interval: Callable[[Any, int], tuple[float, float]],
+    truth: float,
+    runs: int,
+) -> dict[str, float]:
+    """Share of `runs` in which the interval holds `truth`, the shares that miss it, and the mean width."""
+    random = np.random.default_rng(7)
+    bounds = np.array([interval(draw(random), run) for run in range(runs)])
+    held = (bounds[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= bounds[:, 1])
+    return {
+        "coverage": round(float(held.mean()), 4),
+        "too_high": round(float((bounds[:, 0] > truth + 1e-12).mean()), 4),
+        "too_low": round(float((bounds[:, 1] < truth - 1e-12).mean()), 4),
+        "width": round(float((bounds[:, 1] - bounds[:, 0]).mean()), 4),
+    }
+
+
+def one_seed(runs: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for rate in RATES:
+        shift = shift_of(rate)
+        for states in (96, 100, 500):
+            found[f"Wilson, {states} states, rate {rate}"] = coverage(
+                lambda random, n=states, s=shift: success(s, 1, n, 0, random).sum(),
+                lambda wins, run, n=states: wilson(wins, n),
+                mean_rate(shift, 0.0),
+                runs,
+            )
+        for count in (100, 1000):
+            found[f"bootstrap over {count} chains, rate {rate}"] = coverage(
+                lambda random, n=count, s=shift: chains(s, 1, n, 0, random)[0],
+                lambda values, run: bootstrap_mean(values, resamples=QUICK, seed=run),
+                mean_length(shift, 0.0),
+                runs,
+            )
+    return found
+
+
+def paired_difference(runs: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for first, second in ((0.5, 0.5), (0.7, 0.5), (0.9, 0.8), (0.3, 0.1)):
+        shifts = shift_of(first), shift_of(second)
+
+        def pair(random: np.random.Generator, n: int, shifts: tuple[float, float] = shifts) -> np.ndarray:
+            hard = random.normal(0, BETWEEN_STATES, size=n)
+            one, two = (random.uniform(size=n) < expit(shift + hard) for shift in shifts)
+            return one.astype(float) - two
+
+        for states in (96, 100):
+            found[f"paired difference, {states} states, rates {first} and {second}"] = coverage(
+                lambda random, n=states, draw=pair: draw(random, n),
+                lambda values, run: bootstrap_mean(values, resamples=QUICK, seed=run),
+                first - second,
+                runs,
+            )
+        found[f"Newcombe, 96 and 96 states, rates {first} and {second}"] = coverage(
+            lambda random, rates=(first, second): tuple(random.binomial(96, rates).tolist()),
+            lambda wins, run: newcombe(wins[0], 96, wins[1], 96),
+            first - second,
+            runs,
+        )
+    return found
+
+
+def several_seeds(runs: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for seeds in (2, 3, 5):
+        for spread in SEEDS:
+            for rate in (0.3, 0.7):
+                shift = shift_of(rate)
+                for states in (96, 100):
+                    tasks = np.arange(states) * (4 if states == 96 else 10) // states
+                    found[f"two-level, {seeds} seeds (spread {spread}), {states} states, rate {rate}"] = (
+                        coverage(
+                            lambda random, n=states, k=seeds, s=shift, v=spread: success(s, k, n, v, random),
+                            lambda values, run, t=tasks: two_level_bootstrap(values, t, resamples=QUICK),
+                            mean_rate(shift, spread),
+                            runs,
+                        )
+                    )
+                found[f"two-level, {seeds} seeds (spread {spread}), 1000 chains, rate {rate}"] = coverage(
+                    lambda random, k=seeds, s=shift, v=spread: chains(s, k, 1000, v, random),
+                    lambda values, run: two_level_bootstrap(values, bounds=(0, 5), resamples=QUICK),
+                    mean_length(shift, spread),
+                    runs,
+                )
+    return found
+
+
+def correlations(runs: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    families = np.array([0, 0, 1, 1, 1, 2, 3, 4, 5, 6])
+    for points in (9, 10):
+        for r in (0.0, 0.5, 0.8):
+
+            def draw(random: np.random.Generator, n: int = points, r: float = r) -> np.ndarray:
+                return random.multivariate_normal([0, 0], [[1, r], [r, 1]], size=n).T
+
+            found[f"Pearson, {points} backbones, r {r}"] = coverage(
+                draw,
+                lambda scores, run: bootstrap_pearson(*scores, resamples=QUICK, seed=run),
+                r,
+                runs,
+            )
+        found[f"Pearson by family, {points} independent backbones, r 0.5"] = coverage(
+            lambda random, n=points: random.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], size=n).T,
+            lambda scores, run, n=points: by_family(*scores, families[:n], resamples=QUICK, seed=run).ci,
+            0.5,
+            min(runs, 200),  # each also leaves every family out
+        )
+    return found
+
+
+def false_calls(runs: int) -> dict[str, float]:
+    """Share of equal policies that a test calls different at the 5 % level."""
+    random, shift = np.random.default_rng(11), shift_of(0.5)
+    found = {}
+    for states in (96, 100):
+        calls = 0
+        for _ in range(runs):
+            hard = random.normal(0, BETWEEN_STATES, size=states)
+            one, two = (random.uniform(size=states) < expit(shift + hard) for _ in range(2))
+            calls += mcnemar(int((one & ~two).sum()), int((two & ~one).sum())) < 0.05
+        found[f"McNemar, {states} states"] = calls / runs
+    calls = 0
+    for _ in range(runs):
+        pair = chains(shift, 2, 100, 0.0, random)
+        calls += sign_flip((pair[0] - pair[1]).astype(int)) < 0.05
+    found["sign-flip, 100 chains"] = calls / runs
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=2000, help="simulated studies for each number")
+    runs = parser.parse_args().runs
+    intervals = one_seed(runs) | paired_difference(runs) | several_seeds(runs) | correlations(runs)
+    low, high = stats.binom.interval(0.99, runs, 0.95)
+    outside = {
+        name: each["coverage"] for name, each in intervals.items() if not 0.93 <= each["coverage"] <= 0.97
+    }
+    print(
+        json.dumps(
+            {
+                "runs": runs,
+                "nominal": 0.95,
+                "by_chance": [low / runs, high / runs],  # where a perfect interval's share lies, 99 %
+                "outside_93_to_97": outside,
+                "intervals": intervals,
+                "false_calls_at_5_percent": false_calls(runs),
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Rates of a study that has run, for `vlm4vla estimate`: core seconds and bytes by stage and kind.
+
+Reads every finished job's CPU seconds (Snakemake's benchmarks/**.tsv or the stage's provenance, the larger:
+each misses a part) and takes off what a process needs to start, measured here. Writes speed/rates.json.
+Rates of GPUs that the file holds already stay; --gpu adds one.
+
+    python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
+    python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct SAMPLES_A_SECOND
+
+Run it in the folder that the studies were run in. What the first did not measure, the next may tell, and
+after it the output of training_rate.py and rollout_rate.py (--training-rate, --rollout-rate: files).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.config.layers import read_layers
+from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.errors import UserError
+from vlm4vla.core.imports import MODULES
+from vlm4vla.report.pages.cost import read_cost
+from vlm4vla.stages.running import STAGES
+from vlm4vla.study.runs import REFERENCES
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.estimate.cluster import GPUS
+from vlm4vla.workflow.estimate.rates import CPU, FILE, Rate, rates_json, read_rates
+from vlm4vla.workflow.estimate.units import units_of
+from vlm4vla.workflow.jobs import Job, plan
+
+
+def start_seconds(stage: str, plain: bool) -> float:
+    """CPU seconds of a stage's process before it works; `plain`: without what only policies need."""
+    command = stage.replace("_", "-")
+    if command not in STAGES:
+        return 0.0
+    modules = ["vlm4vla.cli", STAGES[command][0], *(() if plain else MODULES.get(stage, ()))]
+    code = f"from vlm4vla.core.imports import load; load(*{modules})"
+    spent = []
+    for _ in range(2):  # the second goes without reading from disk
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return spent[-1]
+
+
+def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
+    """Every finished job of `all_tables`, its CPU seconds, and the bytes that it left."""
+    root = study.root
+    for job in plan(study).values():
+        path = Path(job.output)
+        if not path.exists():
+            continue
+        several = job.stage in ("table", "report")
+        folder = path.parent if path.name in ("provenance.json", "episodes.parquet") else path
+        size = 0 if several else sum(each.stat().st_size for each in _files(folder))
+        record = _recorded(path)
+        seconds = max(read_cost(root, _timed(job)).cpu, float(record.get("cpu_seconds", 0.0)))
+        if seconds:  # what was done counts, whatever the configuration says now
+            yield replace(job, settings=record.get("settings", job.settings)), seconds, size
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
+def _timed(job: Job) -> str:
+    """The job's name below the study's benchmarks/, as its rule has it."""
+    folder = {"backbone": "backbones", "rollout": "rollouts", "table": "tables", "cell": "cells"}
+    name = "/".join((folder.get(job.stage, job.stage), *job.key))
+    return name.replace("study-config", "study_config")
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """A stage's provenance; empty where there is none."""
+    file = path if path.suffix == ".json" else path.with_name("provenance.json")
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found.get("provenance", found)
+
+
+def measure(study: Study) -> list[Rate]:
+    """The rate of each stage and kind, in the mean over its jobs by their units."""
+    starts: dict[tuple[str, bool], float] = {}
+    sums: dict[tuple[str, str, str], list[tuple[float, float, float, int]]] = defaultdict(list)
+    for job, seconds, size in finished(study):
+        plain = job.stage == "rollout" and job.key[0] in REFERENCES
+        if (job.stage, plain) not in starts:
+            starts[job.stage, plain] = start_seconds(job.stage, plain)
+        units = units_of(job, study.config)
+        if units.count:
+            start = min(starts[job.stage, plain], seconds)
+            sums[job.stage, units.kind, units.unit].append((seconds - start, units.count, start, size))
+    rates = []
+    for (stage, kind, unit), jobs in sums.items():
+        seconds, units, start, size = (sum(column) for column in zip(*jobs, strict=True))
+        count = len(jobs)
+        rates.append(
+            Rate(
+                stage,
+                kind,
+                unit,
+                seconds=float(f"{seconds / units:.4g}"),
+                start=round(start / count, 2),
+                megabytes=round(size / count / 1e6, 3),
+                jobs=count,
+            )
+        )
+    return sorted(rates, key=lambda rate: (rate.stage, rate.kind))
+
+
+def open_study(results: Path, config: list[Path] | None) -> Study:
+    """The study whose folder is `results`. Raises UserError where the configuration is of another."""
+    study = Study(read_layers(config or [results / "config.yaml"]))
+    if study.root.resolve() != results.resolve():
+        raise UserError(f"{results}: the configuration is of {study.root}: write that, or --config")
+    return study
+
+
+def program_rates(training: Path | None, rollout: Path | None) -> list[Rate]:
+    """Rates from what training_rate.py and rollout_rate.py have printed, with the families of config.yaml."""
+    rates = []
+    if training is not None:
+        seconds = defaultdict(list)
+        for found in json.loads(training.read_text())["backbones"].values():
+            seconds[found["family"]].append(1 / found["samples_per_cpu_second"])
+        for family, each in seconds.items():
+            mean = float(f"{sum(each) / len(each):.4g}")
+            rates.append(Rate("vla", f"{family}/mlp/none", "sample", mean, jobs=len(each)))
+    if rollout is not None:
+        record = json.loads(rollout.read_text())
+        name = record["vla"].split()[-1]  # `untrained NAME`, or a trained policy's folder
+        known = read_layers([Path("config.yaml")]).backbones
+        policies = {"random": "random", "expert": "expert"}
+        if name in known:
+            policies["vla"] = f"mlp/{known[name].family}"
+        for benchmark, each in record["benchmarks"].items():
+            for policy, kind in policies.items():
+                mean = float(f"{1 / each[policy]['episodes_per_cpu_second']:.4g}")
+                rates.append(Rate("rollout", f"{benchmark}/{kind}", "episode", mean))
+    return rates
+
+
+def machine() -> str:
+    """The processor, in its maker's words."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = "unknown processor"
+    return f"{os.cpu_count()} cores of {name}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, nargs="*", help="folders of studies, such as results/embedded")
+    parser.add_argument(
+        "--config", type=Path, nargs="+", help="config.yaml and layers (default: each study's own copy)"
+    )
+    parser.add_argument("--output", type=Path, default=FILE)
+    parser.add_argument(
+        "--gpu",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("MODEL", "CHECKPOINT", "SAMPLES"),
+        help="a training rate that another program measured: samples a second on one GPU of this model",
+    )
+    parser.add_argument("--training-rate", type=Path, help="what training_rate.py has printed here")
+    parser.add_argument("--rollout-rate", type=Path, help="what rollout_rate.py has printed here")
+    arguments = parser.parse_args()
+    try:
+        old = read_rates(arguments.output)
+        rates = [rate for rate in old.rates if rate.device != CPU or not arguments.results]
+        about = {"machine": machine() if arguments.results else old.machine}
+        sources = [measure(open_study(results, arguments.config)) for results in arguments.results]
+        sources.append(program_rates(arguments.training_rate, arguments.rollout_rate))
+        for found in sources:
+            known = {(rate.stage, rate.kind, rate.device) for rate in rates}
+            rates += [rate for rate in found if (rate.stage, rate.kind, rate.device) not in known]
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for model, checkpoint, samples in arguments.gpu:
+        if model not in GPUS:
+            sys.exit(f"error: --gpu: unknown model {model!r}: write one of {', '.join(GPUS)}")
+        one = Rate("vla", checkpoint, "sample", seconds=1 / float(samples), device=model)
+        rates = [rate for rate in rates if (rate.stage, rate.kind, rate.device) != ("vla", checkpoint, model)]
+        rates.append(replace(one, seconds=float(f"{one.seconds:.4g}")))
+    write_json(arguments.output, rates_json(rates, **about))
+    print(f"{arguments.output}: {len(rates)} rates")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""VLA training on one GPU: step time, samples a second, memory, model-FLOPs utilisation, beside a plain way.
+
+Full-size backbones with random weights at 224x224 (full_size.py). `ours` is the package's own update
+(micro-batches made ahead, sharding, padding-free attention where the family allows it, AdamW); `plain` is
+plain_step.py: logits for every token, every sample prepared alone inside the step. Both in one run, on the
+same pictures and prompts. Prints JSON, which names the device.
+
+Utilisation: the operations of one sample's forward pass without padding and without logits, times three for
+the backward pass, times samples a second, over the device's dense bfloat16 peak. What is computed twice or
+for padding does not count. On a device whose peak is not listed it is that of a timed matrix product.
+
+    python speed/step_time.py [--batch 32] [--micro-batch 8] [--steps 10] [BACKBONE ...]
+    python speed/step_time.py --tiny      # the same on a CPU in a minute, to try it out
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from full_size import FULL, full, tiny
+from plain_step import PlainStep
+from torch.utils.flop_counter import FlopCounterMode
+
+from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.config.execution import Execution
+from vlm4vla.config.heads import MlpHeadSettings
+from vlm4vla.config.training import Optimiser, Training
+from vlm4vla.policies.policy import Policy
+from vlm4vla.training.batches.actions import ActionObjective
+from vlm4vla.training.batches.augmentation import random_shift
+from vlm4vla.training.components.devices import to_device
+from vlm4vla.training.distributed.loop import accumulate_gradients, strategy_of
+from vlm4vla.training.distributed.micro_batches import Ahead, MicroBatches
+from vlm4vla.training.distributed.model_options import model_options
+from vlm4vla.training.distributed.processes import Group
+
+TASKS = [
+    "take the red block and rotate it to the right",
+    "push the sliding door to the left side",
+    "put the white mug on the plate and put the chocolate pudding to the right of the plate",
+    "open the drawer",
+    "turn on the light bulb",
+    "put both moka pots on the stove",
+]
+CHUNK = 10
+PICTURES = 64  # different ones
+# Dense bfloat16 peaks in FLOP/s, by a part of the device's name (NVIDIA's data sheets).
+PEAKS = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+
+
+class Pictures:
+    """Random pictures and prompts in memory; the loading is what the package's loop does."""
+
+    def __init__(self, policy: Policy, side: int, batch: int):
+        random = np.random.default_rng(0)
+        self.backbone, self.batch_size = policy.backbone, batch
+        self.images = random.integers(0, 256, (PICTURES, side, side, 3), dtype=np.uint8)
+        self.pose = torch.from_numpy(random.uniform(-1, 1, (PICTURES, CHUNK, 6)).astype(np.float32))
+
+    def ids(self, step: int) -> np.ndarray:
+        return (np.arange(self.batch_size) + step * self.batch_size) % PICTURES
+
+    def tasks(self, ids: np.ndarray) -> list[str]:
+        return [TASKS[number % len(TASKS)] for number in ids]
+
+    def targets(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
+        ones = torch.ones(len(ids), CHUNK)
+        return {"pose": self.pose[torch.from_numpy(ids)], "gripper": ones, "mask": ones}
+
+    def batch(self, ids: np.ndarray, random: np.random.Generator) -> Any:
+        prompts = [self.backbone.prompt_ids(task) for task in self.tasks(ids)]
+        return self.backbone.batch(prompts, random_shift(self.images[ids], 10, random)), self.targets(ids)
+
+
+def policy_of(backbone: LoadedBackbone, device: torch.device, small: bool) -> Policy:
+    """The study's policy on `backbone`: head of its widths, one query."""
+    widths = {"features": 16, "hidden": [16]} if small else {"features": 1024, "hidden": [1024, 512, 256]}
+    bounds = np.full(6, -1, np.float32), np.full(6, 1, np.float32)
+    with torch.device(device):
+        head = MlpHeadSettings(**widths, gripper_loss_weight=0.01)
+        return Policy.create(backbone, head, CHUNK, "calvin", Statistics("range", "calvin", *bounds), 0)
+
+
+def flops_a_sample(policy: Policy, samples: Pictures, device: torch.device) -> float:
+    """Of forward and backward pass, a mean over prompts, each alone and so without padding."""
+    policy.to(device)
+    counts = []
+    for number in range(len(TASKS)):
+        inputs, targets = samples.batch(np.array([number]), np.random.default_rng(0))
+        counter = FlopCounterMode(display=False)
+        with counter:  # not under no_grad: it follows weights that are themselves a module's input
+            policy.loss(to_device(inputs, device), to_device(targets, device))
+        counts.append(3 * counter.get_total_flops())
+    return float(np.mean(counts))
+
+
+def peak(device: torch.device, name: str) -> tuple[float, str]:
+    """FLOP/s at bfloat16, and where the number is from."""
+    for part, value in PEAKS.items():
+        if part in name:
+            return value, "data sheet"
+    side = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    seconds = timed(lambda: a @ b, 3, device)
+    return 2 * side**3 / seconds, "a timed matrix product"
+
+
+def timed(work: Callable[[], Any], times: int, device: torch.device) -> float:
+    """Seconds of one `work`, after one that is not counted."""
+    work()
+    wait(device)
+    began = time.perf_counter()
+    for _ in range(times):
+        work()
+    wait(device)
+    return (time.perf_counter() - began) / times
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def result(seconds: float, batch: int, flops: float, most: float, device: torch.device) -> dict[str, Any]:
+    memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+    return {
+        "seconds_a_step": round(seconds, 4),
+        "samples_per_second": round(batch / seconds, 4),
+        "peak_memory_gib": memory and round(memory, 2),
+        "model_flops_utilisation": round(flops * batch / seconds / most, 5),
+    }
+
+
+def kernels(update: Callable[[], Any], device: torch.device) -> dict[str, Any]:
+    """Of one update: how much of its time the GPU computes, and milliseconds of its forty longest kernels."""
+    activity, name = torch.profiler.ProfilerActivity.CUDA, "self_device_time_total"
+    if device.type == "cpu":
+        activity, name = torch.profiler.ProfilerActivity.CPU, "self_cpu_time_total"
+    with torch.profiler.profile(activities=[activity]) as seen:
+        began = time.perf_counter()
+        update()
+        wait(device)
+        seconds = time.perf_counter() - began
+    spent = sorted(((getattr(each, name) / 1e3, each) for each in seen.key_averages()), key=lambda x: -x[0])
+    longest = {f"{each.key[:90]} x{each.count}": round(took, 2) for took, each in spent[:40]}
+    busy = sum(took for took, _ in spent) / 1e3 / seconds
+    return {"seconds": round(seconds, 4), "busy": round(busy, 4), "milliseconds": longest}
+
+
+def ours(
+    policy: Policy, samples: Pictures, training: Training, steps: int, seen: dict[str, Any] | None = None
+) -> tuple[float, float]:
+    """(seconds a step, last loss) of the package's update; what `kernels` says of one more goes to `seen`."""
+    objective, execution = ActionObjective(policy), training.execution
+    group = Group(execution)
+    size = execution.micro_batch
+    batches = MicroBatches(samples, objective, seed=0, size=size, group=group)
+    with model_options(objective, execution):
+        strategy = strategy_of(execution, group)(
+            objective, training, group, lambda model: model(to_device(batches.first(), group.device)).float()
+        )
+        done = 0
+        with Ahead(batches.of, 0, steps + 3) as ahead:
+
+            def update() -> None:
+                nonlocal done, loss
+                loss = accumulate_gradients(strategy, ahead.take(done).blocks, group)
+                strategy.gradient_norm()
+                strategy.step(done + 1, 1.0)
+                done += 1
+
+            loss = torch.zeros(())
+            update()  # compiled for one length of text; in the next for any
+            seconds = timed(update, steps, group.device)
+            if seen is not None:
+                seen |= kernels(update, group.device)
+    return seconds, float(loss)
+
+
+def plain(
+    policy: Policy, samples: Pictures, training: Training, size: int, steps: int, device: torch.device
+) -> tuple[float, float]:
+    """(seconds a step, last loss) of the plain way, which accumulates micro-batches of `size`."""
+    optimiser = training.optimiser
+    step = PlainStep(policy, device, optimiser.learning_rate, optimiser.clip, bf16=True)
+    done, loss = 0, torch.zeros(())
+
+    def update() -> None:
+        nonlocal done, loss
+        whole = samples.ids(done)
+        for ids in np.split(whole, len(whole) // size):
+            given = samples.images[ids], samples.tasks(ids), samples.targets(ids)
+            loss = step.accumulate(*given, len(ids) / len(whole))
+        step.finish()
+        done += 1
+
+    return timed(update, steps, device), float(loss)
+
+
+def measure(name: str, options: argparse.Namespace, device: torch.device, most: float) -> dict[str, Any]:
+    """Both ways on one backbone."""
+    words = sorted({word for task in TASKS for word in task.split()})
+    found: dict[str, Any] = {}
+    for way in ("ours", "plain"):
+        backbone = tiny(name, words) if options.tiny else full(name, words, device)
+        backbone.model.to(device)
+        attention = "flash_attention_2" if backbone.adapter.plainly_causal else "sdpa"
+        execution = Execution(
+            strategy="fsdp2",
+            micro_batch=options.micro_batch,
+            precision="bf16",
+            attention=attention,
+            gradient_checkpointing=options.gradient_checkpointing,
+            compile=not options.no_compile,
+        )
+        training = Training(
+            steps=options.steps,
+            batch=options.batch,
+            optimiser=Optimiser(learning_rate=2e-5),
+            execution=execution,
+        )
+        policy = policy_of(backbone, device, options.tiny)
+        samples = Pictures(policy, backbone.image_size, options.batch)
+        if way == "ours":
+            found["family"] = backbone.adapter.family
+            found["parameters"] = sum(parameter.numel() for parameter in policy.parameters())
+            found["image_size"] = backbone.image_size
+            flops = flops_a_sample(policy, samples, device)
+            found["gflop_a_sample"] = round(flops / 1e9, 3)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        steps = options.steps if way == "ours" else max(1, options.steps // 2)
+        try:
+            if way == "ours":
+                seen: dict[str, Any] | None = {} if options.kernels else None
+                seconds, loss = ours(policy, samples, training, steps, seen)
+                how = {"attention": attention, "strategy": execution.strategy, "compile": execution.compile}
+                how |= {"kernels": seen} if seen else {}
+            else:
+                seconds, loss = plain(policy, samples, training, options.plain_micro_batch, steps, device)
+                how = {"logits": "of every token", "micro_batch": options.plain_micro_batch}
+            found[way] = result(seconds, options.batch, flops, most, device) | {"loss": loss} | how
+        except torch.cuda.OutOfMemoryError:
+            found[way] = {"error": "out of memory: lower --micro-batch, or --gradient-checkpointing"}
+        del policy, samples, backbone
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    if all("samples_per_second" in found[way] for way in ("ours", "plain")):
+        rates = found["ours"]["samples_per_second"], found["plain"]["samples_per_second"]
+        found["times_as_fast"] = round(rates[0] / rates[1], 3)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("backbones", nargs="*", choices=[[], *FULL], help="by default all of full_size.py")
+    parser.add_argument("--batch", type=int, default=32, help="samples of an update")
+    parser.add_argument("--micro-batch", type=int, default=8, help="samples computed at once")
+    parser.add_argument("--plain-micro-batch", type=int, help="of the plain way, which needs more memory")
+    parser.add_argument("--steps", type=int, default=10, help="updates of ours that are timed")
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--no-compile", action="store_true", help="ours without torch.compile")
+    parser.add_argument("--kernels", action="store_true", help="say what takes our update's time")
+    parser.add_argument("--tiny", action="store_true", help="tiny backbones, on a CPU too")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    options.plain_micro_batch = options.plain_micro_batch or options.micro_batch
+    for option in ("micro_batch", "plain_micro_batch"):
+        if options.batch % (size := getattr(options, option)):
+            parser.error(f"--batch {options.batch} is no multiple of --{option.replace('_', '-')} {size}")
+    if device.type == "cpu" and not options.tiny:
+        parser.error("full-size backbones need a GPU: write --tiny to try the program out on this CPU")
+    most, source = peak(device, name)
+    record = {
+        "device": name,
+        "peak_tflops": round(most / 1e12, 6),
+        "peak_is": source,
+        "torch": torch.__version__,
+        "tiny": options.tiny,
+        "batch": options.batch,
+        "micro_batch": options.micro_batch,
+        "steps": options.steps,
+        "backbones": {each: measure(each, options, device, most) for each in options.backbones or FULL},
+    }
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""InternVL3.5: InternViT pictures in a Qwen3 language model, ChatML with its own image tags.
+
+Not obvious:
+- The tiny config does not shuffle pixels (`downsample_ratio` 1), so 16 patches stay 16 tokens.
+- The released 4B and larger sizes have Qwen3 text; text positions are one-dimensional.
+- `freeze: vision` freezes `vision_tower`, not the projector, as for the other families that keep the two
+  apart.
+- With mean pooling the vision encoder has no last norm, so no weight is out of reach.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers import InternVLConfig, PreTrainedModel
+
+from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD
+from vlm4vla.backbones.families.chatml import ChatML
+from vlm4vla.config.backbones import TinySize
+
+
+class InternVL(ChatML):
+    family = model_type = "internvl"
+    image_open, image_token, image_close = "<img>", "<IMG_CONTEXT>", "</img>\n"
+
+    def placeholders(self) -> list[int]:
+        vision = self.config.vision_config
+        side = int(vision.image_size[0] // vision.patch_size[0] * self.config.downsample_ratio)
+        return [self.config.image_token_id] * side**2
+
+    def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
+        return [model.model.vision_tower]
+
+    @classmethod
+    def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> InternVLConfig:
+        return InternVLConfig(
+            text_config={
+                "model_type": "qwen3",
+                "vocab_size": len(tokenizer),
+                "hidden_size": size.hidden,
+                "intermediate_size": size.intermediate,
+                "num_hidden_layers": size.layers,
+                "num_attention_heads": size.heads,
+                "num_key_value_heads": size.key_value_heads,
+                "head_dim": size.hidden // size.heads,
+                "max_position_embeddings": TINY_POSITIONS,
+                "pad_token_id": tokenizer.pad_token_id,
+                "bos_token_id": None,
+                "eos_token_id": tokenizer.convert_tokens_to_ids(cls.end),
+                "tie_word_embeddings": True,
+            },
+            vision_config={
+                "hidden_size": size.vision_hidden,
+                "intermediate_size": size.vision_intermediate,
+                "num_hidden_layers": size.vision_layers,
+                "num_attention_heads": size.vision_heads,
+                "attention_bias": True,
+                "image_size": [image_size, image_size],
+                "patch_size": [PATCH, PATCH],
+            },
+            image_token_id=tokenizer.convert_tokens_to_ids(cls.image_token),
+            image_seq_length=(image_size // PATCH) ** 2,
+            downsample_ratio=1.0,
+            tie_word_embeddings=True,
+        )
+
+    @classmethod
+    def tiny_image_processor(cls, image_size: int) -> Any:
+        from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+        return GotOcr2ImageProcessorPil(
+            size={"height": image_size, "width": image_size},
+            crop_to_patches=False,
+            image_mean=TINY_MEAN,
+            image_std=TINY_STD,
+        )

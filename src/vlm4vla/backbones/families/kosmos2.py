@@ -1,0 +1,142 @@
+"""Kosmos-2: CLIP pictures resampled by latent queries, sinusoidal positions, grounding phrases.
+
+Not obvious:
+- Placeholders are the ids after the unknown token's (the family's processor writes them so); a mask, not
+  their value, says where the picture goes.
+- Positions start after the padding id and padding keeps it, so they are always passed.
+- The model has no inner `.model` with a picture input: `last_hidden` joins the parts as `forward` does.
+- The tiny config has no dropout (the real one has 0.1 in the text model): the same seed must give the same
+  bytes after a resumed run, and so small a model is not over-fitted.
+- The picture's features are L2-normalised, hence small beside latent queries of unit variance and beside
+  sinusoidal positions; the tiny model starts with a projection eight times transformers' own.
+- `freeze: vision` freezes the CLIP tower, not the latent-query projection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Kosmos2Config, PreTrainedModel
+
+from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
+from vlm4vla.backbones.kernels.padding_free import is_padding_free, packed
+from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
+from vlm4vla.config.backbones import TinySize
+
+PROJECTION_SCALE = 8.0
+
+
+@contextlib.contextmanager
+def _no_mask(text: PreTrainedModel) -> Iterator[None]:
+    """Within, `text` makes no causal mask, N x N for a row of N tokens, for attention that takes none."""
+    text._prepare_decoder_attention_mask = lambda *_: None
+    try:
+        yield
+    finally:
+        del text._prepare_decoder_attention_mask
+
+
+class Kosmos2(Adapter):
+    family = model_type = "kosmos-2"
+    plainly_causal = True
+    end = EOS
+    before_image = f"{BOS}<image>"
+    # The first ids after the unknown token's stand for the picture in any text, so no word gets them.
+    phrases = (*(f"<image{index}>" for index in range(64)), "<image>", "</image>", "<p>", "\n</p>")
+
+    def placeholders(self) -> list[int]:
+        first = self.tokenizer.unk_token_id + 1
+        return list(range(first, first + self.config.latent_query_num))
+
+    def instruction(self, instruction: str) -> str:
+        return instruction
+
+    def after_image(self, text: str) -> str:
+        return f"</image><p>{text}\n</p>"
+
+    def next_turn(self, text: str) -> str:
+        return f"<p>{text}\n</p>"
+
+    def positions(self, length: int) -> Tensor:
+        return torch.arange(length) + self.config.text_config.pad_token_id + 1
+
+    def extras(self, is_image: Tensor, real: Tensor) -> dict[str, Tensor]:
+        return {"image_embeds_position_mask": is_image.long()}
+
+    def extend(self, batch: dict[str, Any], count: int = 1) -> dict[str, Any]:
+        mask = nn.functional.pad(batch["image_embeds_position_mask"], (0, count))
+        return super().extend(batch, count) | {"image_embeds_position_mask": mask}
+
+    def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
+        return [model.vision_model]
+
+    @staticmethod
+    def _picture(model: PreTrainedModel, pixel_values: Tensor) -> Tensor:
+        vision = model.vision_model.model
+        features = vision.post_layernorm(vision(pixel_values).last_hidden_state)
+        picture, _ = model.image_to_text_projection(nn.functional.normalize(features, dim=-1))
+        return picture
+
+    def projector(self, model: PreTrainedModel) -> nn.Module:
+        return model.image_to_text_projection
+
+    def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
+        self._picture(model, **inputs)
+
+    def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
+        text = model.text_model.model
+        return [text.layers[-1].self_attn.out_proj, text.layers[-1].ffn, text.layer_norm]
+
+    def last_hidden(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> Tensor:
+        inputs = dict(inputs)
+        picture = self._picture(model, inputs.pop("pixel_values"))
+        text = model.text_model.model
+        inputs["image_embeds"] = picture
+        if is_padding_free(model):
+            with _no_mask(text):
+                return packed(text, embeddings, inputs, per_token=["image_embeds_position_mask"])
+        return text(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
+
+    @classmethod
+    def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> Kosmos2Config:
+        return Kosmos2Config(
+            text_config={
+                "vocab_size": len(tokenizer),
+                "embed_dim": size.hidden,
+                "ffn_dim": size.intermediate,
+                "layers": size.layers,
+                "attention_heads": size.heads,
+                "max_position_embeddings": TINY_POSITIONS,
+                "dropout": 0.0,
+                "attention_dropout": 0.0,
+                "pad_token_id": tokenizer.pad_token_id,
+                "bos_token_id": tokenizer.convert_tokens_to_ids(BOS),
+                "eos_token_id": tokenizer.convert_tokens_to_ids(EOS),
+            },
+            vision_config={
+                "hidden_size": size.vision_hidden,
+                "intermediate_size": size.vision_intermediate,
+                "num_hidden_layers": size.vision_layers,
+                "num_attention_heads": size.vision_heads,
+                "image_size": image_size,
+                "patch_size": PATCH,
+            },
+            latent_query_num=(image_size // PATCH) ** 2,
+            tie_word_embeddings=True,
+        )
+
+    @classmethod
+    def tiny_image_processor(cls, image_size: int) -> Any:
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+        side = {"height": image_size, "width": image_size}
+        return CLIPImageProcessorPil(size=side, crop_size=side, image_mean=TINY_MEAN, image_std=TINY_STD)
+
+    @classmethod
+    def tiny_initialise(cls, model: PreTrainedModel) -> None:
+        with torch.no_grad():
+            model.image_to_text_projection.dense.weight.mul_(PROJECTION_SCALE)

@@ -1,0 +1,108 @@
+"""Draws scenes: a compiled model with its drawing context, and the looks that it takes on."""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+import mujoco
+import numpy as np
+
+from vlm4vla.benchmarks.camera import camera_pose
+from vlm4vla.benchmarks.looks import MATERIALS, Look
+from vlm4vla.benchmarks.scene import Layout, mjcf
+from vlm4vla.core.errors import UserError
+
+
+class Arena:
+    """A compiled layout with its drawing context. Worlds made from it share its textures.
+
+    Not thread-safe: one arena belongs to one process, because a GL context does.
+    """
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        self.model = mujoco.MjModel.from_xml_string(mjcf(layout))
+        self._context = None
+        # Geoms whose colour the look decides, by the key of Look: `group:name` is how they are named.
+        self.groups: dict[str, list[int]] = {}
+        for index in range(self.model.ngeom):
+            self.groups.setdefault(self.model.geom(index).name.partition(":")[0], []).append(index)
+        self.materials = {name: self.model.material(name).id for name in MATERIALS}
+
+    def _open(self) -> None:
+        size = self.layout.image_size
+        self._gl = _drawing_context(size)
+        weakref.finalize(self, self._gl.free)  # at the latest before the interpreter takes EGL apart
+        self._gl.make_current()
+        self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene = mujoco.MjvScene(self.model, maxgeom=400)
+        self._option = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = 0
+        self._rect = mujoco.MjrRect(0, 0, size, size)
+
+    def render(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+        """Picture of one world: (size, size, 3) uint8. `model` may differ from the arena's in looks only."""
+        if self._context is None:
+            self._open()
+        self._gl.make_current()
+        mujoco.mjv_updateScene(
+            model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        size = self.layout.image_size
+        picture = np.empty((size, size, 3), np.uint8)
+        mujoco.mjr_readPixels(picture, None, self._rect, self._context)
+        return picture[::-1]
+
+    def render_depth(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray]:
+        """What a picture's pixels show: depth (size, size) float32, metres along the camera's axis from its
+        plane, and the geom's id (size, size) int32, -1 where there is none."""
+        self.render(model, data)  # puts the geoms of this state into the scene
+        flags, size = self._scene.flags, self.layout.image_size
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            flags[flag] = 1  # every geom in a colour of its own, its number in the scene
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        colours, window = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.float32)
+        mujoco.mjr_readPixels(colours, window, self._rect, self._context)
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            flags[flag] = 0
+        near, far = (v * model.stat.extent for v in (model.vis.map.znear, model.vis.map.zfar))
+        depth = near / (1 - window.astype(np.float64) * (1 - near / far))  # OpenGL's perspective, inverted
+        numbers = colours.astype(np.int32) @ [1, 1 << 8, 1 << 16]
+        geoms = np.full(self._scene.ngeom + 1, -1, np.int32)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                geoms[geom.segid + 1] = geom.objid
+        return depth[::-1].astype(np.float32), geoms[numbers][::-1]
+
+
+def apply_look(arena: Arena, model: mujoco.MjModel, look: Look) -> None:
+    """Set the colours, materials, light and camera of `model`, a copy of the arena's own."""
+    position, rotation = camera_pose(look)
+    model.cam_pos[0] = position
+    mujoco.mju_mat2Quat(model.cam_quat[0], rotation.flatten())
+    model.cam_fovy[0] = look.camera.field_of_view
+    model.light_pos[0] = look.light_at
+    model.light_diffuse[0] = look.light
+    rgb = np.clip(arena.model.geom_rgba[:, :3] * look.shade + np.asarray(look.tint), 0, 1)
+    for group in ("table", "floor", "fixture", "handle", "hand"):
+        rgb[arena.groups.get(group, [])] = getattr(look, group)
+    rgb[arena.groups["shadow"]] = np.asarray(look.table) * 0.45
+    model.geom_rgba[:, :3] = rgb
+    for name in ("table", "floor"):
+        model.geom_matid[arena.groups[name][0]] = arena.materials[getattr(look, f"{name}_material")]
+
+
+def _drawing_context(size: int) -> mujoco.GLContext:
+    """A headless OpenGL context of size by size pixels. Raises UserError when there is none."""
+    try:
+        return mujoco.GLContext(size, size)
+    except Exception as error:  # each backend raises its own type
+        raise UserError(
+            f"no headless OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): install libegl1 and "
+            f"libgl1-mesa-dri, or libosmesa6 and set MUJOCO_GL=osmesa ({type(error).__name__})"
+        ) from None

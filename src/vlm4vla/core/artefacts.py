@@ -1,0 +1,132 @@
+"""Artefacts on disk: atomic writes, hashes and provenance.
+
+An artefact folder counts as made when it holds `provenance.json`, which is written last and
+atomically; everything before that may be resumed or thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.core import imports
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "diffusers",
+    "mujoco",
+    "numpy",
+    "pyarrow",
+    "scipy",
+)
+
+
+def canonical_json(value: Any) -> str:
+    """`value` as JSON with sorted keys and no spaces, the form that is hashed and compared."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings in canonical form (hex)."""
+    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes (hex)."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def checkpoint_hash(vla: Path) -> str:
+    """SHA-256 over the hashes of all weights of a VLA folder (hex)."""
+    hashes = [
+        file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts
+    ]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path` in one step, on failure it goes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically; NaN and infinity are refused (ValueError)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _commit() -> str | None:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+class Provenance:
+    """Collects what a stage was made from; `write` ends the artefact.
+
+    Usage: create it when the stage starts, call `write(folder / "provenance.json")` last.
+    """
+
+    def __init__(self, stage: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], seed: int | None):
+        self._start = time.time()
+        self._cpu = time.process_time()
+        self._loading = imports.seconds()
+        self._record = {
+            "stage": stage,
+            "settings": dict(settings),
+            "inputs": {name: {"path": str(path), "sha256": file_hash(path)} for name, path in inputs.items()},
+            "seed": seed,
+        }
+
+    def record(self, **extra: Any) -> dict[str, Any]:
+        """The record so far, with times; `extra` (JSON values) is added, for example output hashes."""
+        return {
+            **self._record,
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+            "python": platform.python_version(),
+            "commit": _commit(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
+            "wall_seconds": round(time.time() - self._start, 2),
+            "cpu_seconds": round(time.process_time() - self._cpu, 2),
+            "start_up_seconds": round(imports.seconds() - self._loading, 2),  # the part of it for imports
+            **extra,
+        }
+
+    def write(self, path: Path, **extra: Any) -> None:
+        """Write `record(**extra)` to `path`."""
+        write_json(path, self.record(**extra))

@@ -1,0 +1,171 @@
+"""The numbers of a data set's frames, table by table, into mapped arrays; what is wrong with them is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm4vla.conventions.actions import ACTION_SIZE
+from vlm4vla.core.errors import UserError
+from vlm4vla.core.progress import Progress
+from vlm4vla.data.demonstrations.matching import Choice
+from vlm4vla.data.lerobot.metadata import Metadata
+
+ROWS_AT_ONCE = 1 << 16
+NEEDED = ("episode_index", "frame_index", "task_index")
+TIME = "timestamp"
+_AGAIN = "download or write the data set again"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature of the tables: `name`, which of its numbers, and the array that takes them."""
+
+    name: str
+    places: list[int] | None  # None: all
+    array: np.ndarray
+
+
+def write_rows(metadata: Metadata, choice: Choice, files: list[Path], folder: Path) -> dict[str, np.ndarray]:
+    """Write actions, states, gripper points, tasks and episodes of every frame to `folder`/*.npy.
+
+    Returns the arrays, mapped and still writable: actions (N, 7) as the data set has them, episode (N,)
+    places in `metadata.episodes`. Raises UserError for a missing column, another width, NaN, a task without
+    instruction, frames that the episodes in meta/ do not have, and times that are not multiples of 1 / fps.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    episodes = metadata.episodes
+    total = int(episodes.length.sum())
+    first = np.cumsum(episodes.length) - episodes.length
+    columns = {
+        "actions": Column(
+            choice.action, choice.action_columns, _array(folder, "actions", (total, ACTION_SIZE))
+        )
+    }
+    for key, name in (("states", choice.state), ("gripper_points", choice.gripper_point)):
+        if name is not None:
+            width = int(np.prod(metadata.features[name].get("shape") or [1]))
+            columns[key] = Column(name, None, _array(folder, key, (total, width)))
+    tasks = _array(folder, "task_index", (total,), np.int64)
+    episode = _array(folder, "episode", (total,), np.int64)
+    progress = Progress(f"frames of {metadata.folder.name}", total)
+    done = 0
+    for file in files:
+        for batch in _batches(file, [*NEEDED, *(column.name for column in columns.values())]):
+            rows = slice(done, done + batch.num_rows)
+            if rows.stop > total:
+                break
+            expected = np.searchsorted(first, np.arange(rows.start, rows.stop), side="right") - 1
+            _check_place(batch, expected, np.arange(rows.start, rows.stop) - first[expected], metadata, file)
+            episode[rows] = expected
+            for column in columns.values():
+                column.array[rows] = _numbers(batch, column, expected, file)
+            tasks[rows] = _tasks(batch, len(metadata.tasks), file)
+            done = rows.stop
+            progress.update(done)
+        else:
+            continue
+        done += batch.num_rows
+        break
+    if done != total:
+        found = "more" if done > total else str(done)
+        raise UserError(
+            f"{metadata.folder}/data: holds {found} frames, the episodes in meta/ have {total}: {_AGAIN}"
+        )
+    arrays = {key: column.array for key, column in columns.items()}
+    return arrays | {"task_index": tasks, "episode": episode}
+
+
+def _array(folder: Path, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
+    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+
+def _batches(file: Path, names: list[str]):
+    """Record batches of the columns, and of the time where there is one. UserError when one is missing."""
+    try:
+        table = pq.ParquetFile(file)
+        present = table.schema_arrow.names
+        for name in names:
+            if name not in present:
+                raise UserError(f"{file}: column {name!r} is missing: write it (found: {', '.join(present)})")
+        wanted = list(dict.fromkeys([*names, *([TIME] if TIME in present else [])]))
+        yield from table.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted)
+    except (OSError, pa.ArrowInvalid):
+        raise UserError(f"{file}: not a whole parquet file: {_AGAIN}") from None
+
+
+def _plain(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    """A column of single numbers; lists of one are such."""
+    column = batch.column(name)
+    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        column = column.flatten()
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _check_place(
+    batch: pa.RecordBatch, expected: np.ndarray, frames: np.ndarray, metadata: Metadata, file: Path
+) -> None:
+    """Refuse rows that are not frames `frames` of episodes `expected` (places), in this order."""
+    episodes, own = metadata.episodes.index[expected], _plain(batch, "episode_index")
+    wrong = (own != episodes) | (_plain(batch, "frame_index") != frames)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(
+            f"{file}: has episode {own[row]}, frame {_plain(batch, 'frame_index')[row]} where meta/ says "
+            f"episode {episodes[row]}, frame {frames[row]}: {_AGAIN}"
+        )
+    if TIME in batch.schema.names:
+        away = np.abs(_plain(batch, TIME) * metadata.fps - frames)
+        if (away > 0.25).any():
+            row = int(np.argmax(away))
+            raise UserError(
+                f"{file}: frame {frames[row]} of episode {own[row]} has the time "
+                f"{_plain(batch, TIME)[row]:g} s, at {metadata.fps:g} Hz it is "
+                f"{frames[row] / metadata.fps:g} s: resample the data set"
+            )
+
+
+def _numbers(batch: pa.RecordBatch, column: Column, episode: np.ndarray, file: Path) -> np.ndarray:
+    """(n, D) float32 of a list column."""
+    values, width = batch.column(column.name), column.array.shape[1]
+    kind = values.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        lengths = values.value_lengths().unique().to_pylist()
+        found = lengths[0] if len(lengths) == 1 else None
+        values = values.flatten()
+    elif pa.types.is_fixed_size_list(kind):
+        found = None if values.null_count else kind.list_size
+        values = values.flatten()
+    else:
+        found = 1 if pa.types.is_floating(kind) or pa.types.is_integer(kind) else None
+    least = width if column.places is None else max(column.places) + 1
+    if found is None or found < least or (column.places is None and found > least):
+        has = "lists of several lengths, or no numbers" if found is None else f"{found} numbers"
+        more = "" if column.places is None else " or more"
+        raise UserError(
+            f"{file}: column {column.name!r} has {has} where info.json says {least}{more}: {_AGAIN}"
+        )
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, found)
+    numbers = numbers if column.places is None else numbers[:, column.places]
+    bad = ~np.isfinite(numbers).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise UserError(
+            f"{file}: {column.name} of row {row} (episode {episode[row]} of the data set, counted from 0) "
+            f"holds NaN or infinity: {numbers[row].tolist()}: mend or drop that episode"
+        )
+    return numbers
+
+
+def _tasks(batch: pa.RecordBatch, known: int, file: Path) -> np.ndarray:
+    numbers = _plain(batch, "task_index").astype(np.int64)
+    if numbers.min() < 0 or numbers.max() >= known:
+        raise UserError(
+            f"{file}: a frame has task_index {numbers.max()}, meta/ has {known} instructions: add the "
+            "missing one"
+        )
+    return numbers

@@ -1,0 +1,110 @@
+"""What a LeRobot v3.0 data set says of its columns and files: schema, info.json, tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from vlm4vla.data.lerobot.reader import IMAGE, VERSION
+from vlm4vla.data.pictures.video_writer import CODEC, PIXELS
+
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+FILES_A_CHUNK = 1000
+PLACES = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # of every frame
+
+
+def place_of(number: int) -> dict[str, int]:
+    """What the paths of file `number` hold."""
+    chunk, file = divmod(number, FILES_A_CHUNK)
+    return {"chunk_index": chunk, "file_index": file}
+
+
+def arrow_schema(names: Mapping[str, Sequence[str]], video: bool) -> pa.Schema:
+    """Columns, with the description by which `datasets` decodes images and lists.
+
+    `names`: of the numbers in each list column. Pictures are a column unless they are a `video`.
+    """
+    arrow: dict[str, pa.DataType] = {}
+    described: dict[str, Any] = {}
+    if not video:
+        arrow[IMAGE] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        described[IMAGE] = {"_type": "Image"}
+    for name, own in names.items():
+        arrow[name] = pa.list_(pa.float32(), len(own))
+        inner = {"dtype": "float32", "_type": "Value"}
+        described[name] = {"feature": inner, "length": len(own), "_type": "List"}
+    for name in PLACES:
+        kind = _kind(name)
+        arrow[name] = pa.type_for_alias(kind)
+        described[name] = {"dtype": kind, "_type": "Value"}
+    return pa.schema(arrow, metadata={"huggingface": json.dumps({"info": {"features": described}})})
+
+
+def tasks_table(tasks: Mapping[str, int]) -> pa.Table:
+    """Instruction to number, the instruction being the index column as pandas marks it."""
+    pandas = {
+        "index_columns": ["task"],
+        "column_indexes": [],
+        "columns": [
+            {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": dtype, "metadata": None}
+            for name, kind, dtype in (("task_index", "int64", "int64"), ("task", "unicode", "object"))
+        ],
+    }
+    table = pa.table({"task_index": pa.array(tasks.values(), pa.int64()), "task": list(tasks)})
+    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
+
+
+def info_record(
+    names: Mapping[str, Sequence[str]],
+    *,
+    video: bool,
+    size: int,
+    fps: float,
+    robot_type: str,
+    counts: Mapping[str, int],
+) -> dict[str, Any]:
+    """info.json. `counts`: of episodes, frames, tasks. `size`: pictures' side in pixels."""
+    picture: dict[str, Any] = {
+        "dtype": "video" if video else "image",
+        "shape": [size, size, 3],
+        "names": ["height", "width", "channels"],
+    }
+    if video:
+        picture["info"] = {
+            "video.height": size,
+            "video.width": size,
+            "video.channels": 3,
+            "video.codec": CODEC,
+            "video.pix_fmt": PIXELS,
+            "video.fps": fps,
+            "video.is_depth_map": False,
+            "has_audio": False,
+        }
+    features: dict[str, Any] = {IMAGE: picture}
+    for name, own in names.items():
+        features[name] = {"dtype": "float32", "shape": [len(own)], "names": list(own)}
+    for name in PLACES:
+        features[name] = {"dtype": _kind(name), "shape": [1], "names": None}
+    return {
+        "codebase_version": VERSION,
+        "robot_type": robot_type,
+        "total_episodes": counts["episodes"],
+        "total_frames": counts["frames"],
+        "total_tasks": counts["tasks"],
+        "chunks_size": FILES_A_CHUNK,
+        "data_files_size_in_mb": 100,
+        "video_files_size_in_mb": 500,
+        "fps": fps,
+        "splits": {"train": f"0:{counts['episodes']}"},
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH if video else None,
+        "features": features,
+    }
+
+
+def _kind(name: str) -> str:
+    return "float32" if name == "timestamp" else "int64"

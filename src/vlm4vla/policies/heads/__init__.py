@@ -1,0 +1,23 @@
+"""Action heads by kind."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlm4vla.policies.heads.base import ActionHead
+
+# kind in the settings -> module and class
+KINDS = {
+    "mlp": "vlm4vla.policies.heads.query:QueryHead",
+    "tokens": "vlm4vla.policies.heads.tokens:TokensHead",
+    "flow": "vlm4vla.policies.heads.layerwise_flow:LayerwiseFlowHead",
+    "planned-flow": "vlm4vla.policies.heads.planned_flow:PlannedFlowHead",
+}
+
+
+def head_class(settings: Any) -> type[ActionHead]:
+    """The class that serves a head's settings."""
+    module, name = KINDS[settings.kind].split(":")
+    return getattr(importlib.import_module(module), name)

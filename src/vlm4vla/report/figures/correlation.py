@@ -1,0 +1,160 @@
+"""Question score against policy score: scatter plots with labels, and r of every question set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.report import names
+from vlm4vla.report.figures import style
+from vlm4vla.report.figures.label_places import place_labels
+from vlm4vla.report.rows.capability_scores import OVERALL, Score
+from vlm4vla.report.rows.cells import Row, pick
+
+
+def draw_scatter(
+    policies: Sequence[Row],
+    scores: Mapping[str, Mapping[str, Score]],
+    models: Sequence[str],
+    benchmarks: Sequence[str],
+    correlations: Sequence[Row],
+    scale: str,
+    stem: Path,
+) -> None:
+    """Write `stem`.{pdf,png}: one panel a benchmark, one labelled point with 95 % intervals a backbone,
+    and the least-squares line."""
+    with style.panels(len(benchmarks), 4.6, 4.4) as (figure, axes):
+        named = []
+        for axis, benchmark in zip(axes, benchmarks, strict=True):
+            metric = score_metric(benchmark)
+            points = []
+            for model in models:
+                row = pick(policies, model, "full", benchmark, metric)
+                if row["value"] is not None and OVERALL in scores.get(model, {}):
+                    points.append((names.model(model), scores[model][OVERALL], row))
+            r = next(
+                row
+                for row in correlations
+                if (row["benchmark"], row["question_set"], row["metric"]) == (benchmark, OVERALL, "pearson_r")
+            )
+            title = names.benchmark(benchmark, scale)
+            if r["value"] is not None:
+                title += f": r = {r['value']:.2f}, {names.p_value(r['p_value'])}"
+            axis.set_title(title)
+            axis.set_xlabel("questions answered rightly, %")
+            axis.set_ylabel(names.unit(metric))
+            if points:
+                x, y = _scatter(axis, points, 1 if metric == "average_length" else 100)
+                named.append((axis, [name for name, _, _ in points], x, y))
+            else:
+                style.empty(axis)
+        figure.canvas.draw()
+        for each in named:
+            _label(*each)
+        style.save(figure, stem)
+
+
+def _scatter(
+    axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points, intervals and the least-squares line; x and y with their intervals, each (n, 3)."""
+    x = 100 * np.array([[score.value, *score.interval] for _, score, _ in points])
+    y = factor * np.array([[row["value"], row["ci_low"], row["ci_high"]] for _, _, row in points])
+    axis.errorbar(
+        x[:, 0],
+        y[:, 0],
+        xerr=np.abs(x[:, 1:] - x[:, :1]).T,
+        yerr=np.abs(y[:, 1:] - y[:, :1]).T,
+        fmt="o",
+        markersize=5,
+        color=style.BLUE,
+        ecolor="#9FC3DD",
+        elinewidth=1,
+    )
+    axis.margins(0.12)
+    if len(points) > 2 and np.ptp(x[:, 0]) > 0:
+        slope, start = np.polyfit(x[:, 0], y[:, 0], 1)
+        ends = np.array([x[:, 0].min(), x[:, 0].max()])
+        axis.plot(ends, slope * ends + start, "--", color=style.GREY, linewidth=1, zorder=1)
+    return x, y
+
+
+def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
+    """Name every point, x and y (n, 3) with their intervals; the figure must have been drawn, so that the
+    panel has its final size."""
+    texts = [axis.text(0, 0, label, fontsize=7) for label in labels]
+    boxes = [text.get_window_extent() for text in texts]
+    for text in texts:
+        text.remove()
+    frame = axis.get_window_extent()
+    low, high = (
+        np.vstack([np.column_stack([x[:, i], y[:, 0]]), np.column_stack([x[:, 0], y[:, i]])]) for i in (1, 2)
+    )
+    ends = np.hstack([axis.transData.transform(low), axis.transData.transform(high)])
+    centres = place_labels(
+        axis.transData.transform(np.column_stack([x[:, 0], y[:, 0]])),
+        np.array([(box.width + 4, box.height + 3) for box in boxes]),
+        (frame.x0 + 2, frame.y0 + 2, frame.x1 - 2, frame.y1 - 2),
+        [tuple(each) for each in ends],
+    )
+    for label, point, centre in zip(
+        labels, zip(x[:, 0], y[:, 0], strict=True), axis.transData.inverted().transform(centres), strict=True
+    ):
+        note = axis.annotate(
+            label,
+            point,
+            xytext=tuple(centre),
+            ha="center",
+            va="center",
+            fontsize=7,
+            arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            # over intervals, which may pass behind a name
+            bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0},
+        )
+        note.set_in_layout(False)
+
+
+def draw_sets(
+    correlations: Sequence[Row], benchmarks: Sequence[str], sets: Sequence[str], scale: str, stem: Path
+) -> None:
+    """Write `stem`.{pdf,png}: Pearson's r of each question set with its interval, one panel a benchmark."""
+    with style.panels(len(benchmarks), 3.3, 1.2 + 0.3 * len(sets), sharey=True) as (figure, axes):
+        for axis, benchmark in zip(axes, benchmarks, strict=True):
+            for place, name in enumerate(sets):
+                row = next(
+                    row
+                    for row in correlations
+                    if (row["benchmark"], row["question_set"], row["metric"])
+                    == (benchmark, name, "pearson_r")
+                )
+                if row["value"] is None:
+                    axis.text(0, place, "not defined", ha="center", va="center", color=style.GREY, fontsize=7)
+                    continue
+                clear = row["p_value"] < 0.05
+                if row["ci_low"] is not None:
+                    axis.hlines(place, row["ci_low"], row["ci_high"], color=style.BLUE, linewidth=1.4)
+                axis.plot(
+                    row["value"],
+                    place,
+                    "o",
+                    color=style.BLUE,
+                    markerfacecolor=style.BLUE if clear else "white",
+                    label="p < 0.05" if clear else "p at least 0.05",
+                )
+            axis.axvline(0, color=style.GREY, linewidth=0.8)
+            axis.set_xlim(-1.05, 1.05)
+            axis.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
+            axis.set_xlabel("Pearson r, 95 % interval")
+            axis.set_title(names.benchmark(benchmark, scale))
+        axes[0].set_yticks(range(len(sets)), list(sets))
+        axes[0].set_ylim(len(sets) - 0.4, -0.6)
+        handles: dict[str, Any] = {}
+        for axis in axes:
+            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        if handles:
+            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+        style.save(figure, stem)

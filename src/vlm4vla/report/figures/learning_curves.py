@@ -1,0 +1,81 @@
+"""Training loss of every VLA of the main table, from its train.jsonl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from vlm4vla.core.errors import UserError
+from vlm4vla.report import names
+from vlm4vla.report.figures import style
+
+_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE)
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses (n,) at training steps (n,) of one VLA."""
+
+    model: str
+    variant: str
+    benchmark: str
+    seed: int
+    steps: list[int]
+    losses: list[float]
+
+
+def read_curves(paths: Sequence[Path]) -> list[Curve]:
+    """One curve for each VLA folder (or the provenance.json in it), sorted. Raises UserError."""
+    curves = []
+    for path in map(Path, paths):
+        folder = path if path.is_dir() else path.parent
+        try:
+            settings = json.loads((folder / "provenance.json").read_text())["settings"]
+            rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+            by_step = {int(row["step"]): float(row["loss"]) for row in rows if "loss" in row}
+            key = (settings["backbone"], settings["variant"], settings["benchmark"], int(settings["seed"]))
+        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder}: not a trained VLA ({error!r}): delete the folder and train again"
+            ) from None
+        steps = sorted(by_step)
+        curves.append(Curve(*key, steps, [by_step[step] for step in steps]))
+    return sorted(curves, key=lambda curve: (curve.benchmark, curve.model, curve.variant, curve.seed))
+
+
+def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> None:
+    """Write `stem`.{pdf,png}: one panel a benchmark, one line a model (training seeds share its look)."""
+    benchmarks = names.in_order(curve.benchmark for curve in curves)
+    labels = list(dict.fromkeys(curve.model for curve in curves))
+    looks = {
+        model: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}
+        for i, model in enumerate(labels)
+    }
+    with style.panels(max(1, len(benchmarks)), 3.8, 3.6) as (figure, axes):
+        if not benchmarks:
+            style.empty(axes[0], "no training record")
+        for axis, benchmark in zip(axes, benchmarks, strict=False):
+            for curve in curves:
+                if curve.benchmark == benchmark:
+                    label = names.model(curve.model)
+                    axis.plot(curve.steps, curve.losses, linewidth=1.2, label=label, **looks[curve.model])
+            losses = [loss for curve in curves if curve.benchmark == benchmark for loss in curve.losses]
+            if losses and min(losses) > 0:
+                axis.set_yscale("log")
+                axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+                for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+                    which(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_xlabel("training step")
+            axis.set_ylabel("training loss")
+            axis.set_title(names.benchmark(benchmark, scale))
+        handles: dict[str, object] = {}
+        for axis in axes:
+            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        if handles:
+            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
+        style.save(figure, stem)

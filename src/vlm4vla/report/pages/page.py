@@ -1,0 +1,111 @@
+"""Pages of one HTML file each, which need nothing from outside: they open inside Snakemake's report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from vlm4vla.report.rows.table import GAP, Table
+
+STYLE = """
+body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; color: #111; margin: 1.2em; max-width: 100em; }
+h1 { font-size: 1.35em; } h2 { font-size: 1.1em; margin-top: 1.6em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25em .7em; text-align: right; border-bottom: 1px solid #ddd; }
+th { cursor: pointer; border-bottom: 2px solid #111; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
+th[aria-sort=ascending]::after { content: " \\25B4"; } th[aria-sort=descending]::after { content: " \\25BE"; }
+tr.rule td { border-top: 2px solid #888; } tbody tr:hover { background: #eef4fa; }
+.scroll { overflow-x: auto; } .words { max-width: 60em; color: #333; }
+input { font: inherit; padding: .2em .5em; width: 22em; }
+figure { display: inline-block; margin: .5em; vertical-align: top; width: 216px; font-size: .85em; }
+figure img { width: 192px; image-rendering: pixelated; border: 3px solid #D55E00; }
+figure.solved img { border-color: #0072B2; }
+pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
+details pre { white-space: pre-wrap; overflow-wrap: anywhere; } summary { cursor: pointer; }
+"""
+# A click on a header sorts its table by the first number of each cell, else by its text; a word filters rows.
+SCRIPT = r"""
+const number = text => { const m = text.replace(/^[^\d+-]*p [<=] /, '').match(/[-+]?\d+(\.\d+)?/);
+  return m ? parseFloat(m[0]) : NaN; };
+document.querySelectorAll('th').forEach(head => head.addEventListener('click', () => {
+  const table = head.closest('table'), body = table.tBodies[0], at = head.cellIndex;
+  const up = head.getAttribute('aria-sort') === 'descending';
+  table.querySelectorAll('th').forEach(other => other.removeAttribute('aria-sort'));
+  head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+  const rows = [...body.rows], text = row => row.cells[at].textContent;
+  const words = at === 0 || rows.every(row => isNaN(number(text(row))));
+  rows.sort((a, b) => {
+    if (words) return (up ? 1 : -1) * text(b).localeCompare(text(a));
+    const [x, y] = [number(text(a)), number(text(b))];
+    if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y);
+    return (up ? 1 : -1) * (x - y);
+  });
+  rows.forEach(row => { row.classList.remove('rule'); body.append(row); });
+}));
+document.querySelectorAll('input').forEach(field => field.addEventListener('input', () =>
+  document.querySelectorAll('tbody tr').forEach(row =>
+    row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase()))));
+// a frame of Snakemake's report has no address of its own that a fragment could follow
+document.querySelectorAll('a[href^="#"]').forEach(link => link.addEventListener('click', event => {
+  const goal = document.getElementById(link.getAttribute('href').slice(1));
+  event.preventDefault();
+  goal.open = true;
+  goal.scrollIntoView();
+}));
+"""
+
+
+def page(title: str, body: str, script: str = "") -> str:
+    """A whole document; `body` is HTML."""
+    code = f"<script>{script}</script>\n" if script else ""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        f"<style>{STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n{code}</body>\n</html>\n"
+    )
+
+
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]], rules: Sequence[int] = ()) -> str:
+    """A sortable table as HTML; `rules`: rows before which a line is drawn."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    lines = []
+    for index, row in enumerate(rows):
+        mark = ' class="rule"' if index in rules else ""
+        lines.append(f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
+    inside = "\n".join(lines)
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{inside}\n</tbody></table></div>"
+    )
+
+
+def table_page(table: Table, records: str = "") -> str:
+    """The table as a page: verdicts, sortable grids with a filter, gaps, caption; then `records`, HTML that
+    says where the numbers come from."""
+    parts = []
+    if table.verdicts:
+        parts.append("<ul>" + "\n".join(f"<li>{escape(each)}</li>" for each in table.verdicts) + "</ul>")
+    parts.append('<p><input placeholder="show only rows with …" aria-label="filter rows"></p>')
+    for block in table.blocks:
+        parts += [f"<h2>{escape(block.title)}</h2>", grid(block.header, block.rows, block.rules)]
+    if table.gaps:
+        parts.append(f"<p>Not measured: {escape('; '.join(table.gaps))}.</p>")
+    parts.append(f'<p class="words">{escape(table.caption)} A click on a header sorts; {GAP} is a gap.</p>')
+    return page(table.title, "\n".join([*parts, records]), SCRIPT)
+
+
+def restructured(text: str) -> str:
+    """`text` with what reStructuredText (and Jinja, which reads it first) takes for markup escaped."""
+    escaped = re.sub(r"([\\*`|_])", r"\\\1", text)
+    return escaped.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
+
+
+def words(table: Table) -> str:
+    """Verdicts, gaps and caption of a table in reStructuredText, for the captions of Snakemake's report."""
+    parts = (
+        ["\n".join(f"* {restructured(sentence)}" for sentence in table.verdicts)] if table.verdicts else []
+    )
+    parts += [restructured(f"Not measured: {'; '.join(table.gaps)}.")] if table.gaps else []
+    parts.append(restructured(table.caption))
+    return "\n\n".join(parts) + "\n"

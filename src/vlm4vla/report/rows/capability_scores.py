@@ -1,0 +1,88 @@
+"""Question scores of the backbones, read from the capability stage's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlm4vla.analysis.intervals import wilson
+from vlm4vla.core.errors import UserError
+
+OVERALL = "overall"
+Z = 1.96  # of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Score:
+    """`value` is in [0, 1] over `questions`.
+
+    The interval is Wilson's where answers are right or wrong, and normal where a `standard_error` is given; a
+    published score that says neither has none, and `questions` may be unknown. What is unknown is None.
+    """
+
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    questions: int | None
+    standard_error: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval's ends; where there is none, the value itself twice, as a figure draws it."""
+        if self.ci_low is None or self.ci_high is None:
+            return self.value, self.value
+        return self.ci_low, self.ci_high
+
+    @property
+    def percent(self) -> str:
+        """`81.2 [77.0, 84.8]`, or `81.2` without an interval."""
+        shown = f"{100 * self.value:.1f}"
+        if self.ci_low is None or self.ci_high is None:
+            return shown
+        return f"{shown} [{100 * self.ci_low:.1f}, {100 * self.ci_high:.1f}]"
+
+    def redrawn(self, random: np.random.Generator, draws: int) -> np.ndarray:
+        """(draws,) what other questions of the kind might have given: normal with the standard error, a
+        binomial over the questions, or the value itself where neither is known."""
+        if self.standard_error is not None:
+            return np.clip(random.normal(self.value, self.standard_error, size=draws), 0.0, 1.0)
+        if self.questions:
+            return random.binomial(self.questions, self.value, size=draws) / self.questions
+        return np.full(draws, self.value)
+
+
+def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Score]]:
+    """{(model, auxiliary): {question set or "overall": Score}} of .../{model}/{auxiliary}.json files.
+
+    Raises UserError with one line for a file that is missing or does not hold scores.
+    """
+    found = {}
+    for path in map(Path, paths):
+        try:
+            content = json.loads(path.read_text())
+            sets = {**content["sets"], OVERALL: content["overall"]}
+            scores = {name: _score(entry) for name, entry in sets.items()}
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file: run the capability stage that writes it") from None
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: not a capability score ({error!r}): delete it and score again"
+            ) from None
+        found[path.parent.name, path.stem] = scores
+    return found
+
+
+def _score(entry: Mapping[str, Any]) -> Score:
+    value, questions, error = float(entry["score"]), entry["questions"], entry.get("standard_error")
+    if "correct" in entry:
+        return Score(value, *wilson(entry["correct"], questions), int(questions))
+    if error is not None:
+        low, high = (min(1.0, max(0.0, value + side * Z * error)) for side in (-1, 1))
+        return Score(value, low, high, questions, float(error))
+    low, high = wilson(value * questions, questions) if questions else (None, None)
+    return Score(value, low, high, questions)

@@ -1,0 +1,99 @@
+"""Films that rollouts kept beside their records, and how their episodes ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from vlm4vla.conventions.episodes import SEPARATOR
+from vlm4vla.core.errors import UserError
+
+_NAME = re.compile(r"episode(\d+)\.gif")
+_COLUMNS = [
+    "model",
+    "auxiliary",
+    "variant",
+    "benchmark",
+    "seed",
+    "episode",
+    "instruction",
+    "success",
+    "solved",
+]
+
+
+@dataclass(frozen=True)
+class Film:
+    """One filmed episode; `instructions`: one, or those of a chain; `solved` of them in a row."""
+
+    path: Path
+    model: str
+    auxiliary: str
+    variant: str
+    benchmark: str
+    seed: int
+    episode: int
+    instructions: tuple[str, ...]
+    success: bool
+    solved: int
+
+    @property
+    def failed_at(self) -> str:
+        """The instruction that was not solved; of a success the last one."""
+        return self.instructions[min(self.solved, len(self.instructions) - 1)]
+
+
+def read_films(episodes: Iterable[Path]) -> list[Film]:
+    """The films beside each episodes.parquet of `episodes`, in that order, episode by episode.
+
+    A rollout without films adds none. Raises UserError for records that cannot be read and for a film whose
+    episode they do not hold.
+    """
+    films = []
+    for path in map(Path, episodes):
+        kept = {
+            int(match[1]): film
+            for film in sorted((path.parent / "videos").glob("episode*.gif"))
+            if (match := _NAME.fullmatch(film.name))
+        }
+        if not kept:
+            continue
+        try:
+            rows = {row["episode"]: row for row in pq.read_table(path, columns=_COLUMNS).to_pylist()}
+        except (OSError, pa.ArrowInvalid) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: unreadable ({reason}): delete it and roll out again") from None
+        for number, film in sorted(kept.items()):
+            if number not in rows:
+                raise UserError(f"{film}: {path.name} has no episode {number}: delete the film")
+            row = rows[number]
+            instructions = tuple(row.pop("instruction").split(SEPARATOR))
+            films.append(Film(path=film, instructions=instructions, **row))
+    return films
+
+
+def frames_of(path: Path, count: int) -> list[tuple[float, np.ndarray]]:
+    """`count` frames of a film evenly over its time, the first and the last among them: (second at which the
+    frame appears, (H, W, 3) uint8). Fewer when the film has fewer. Raises UserError.
+    """
+    starts, pictures, clock = [], [], 0.0
+    try:
+        with Image.open(path) as film:
+            for index in range(getattr(film, "n_frames", 1)):
+                film.seek(index)
+                starts.append(clock)
+                pictures.append(np.asarray(film.convert("RGB")))
+                # equal neighbours are one frame that lasts longer
+                clock += film.info.get("duration", 0) / 1000
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{path}: not a film ({error}): delete the rollout and run it again") from None
+    wanted = np.linspace(0, starts[-1], count)
+    chosen = sorted(set(np.searchsorted(starts, wanted + 1e-9, side="right") - 1))
+    return [(starts[index], pictures[index]) for index in chosen]

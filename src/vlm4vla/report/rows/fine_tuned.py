@@ -1,0 +1,147 @@
+"""What fine-tuning did to a VLM itself: its task's own score and its capability, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.report import names
+from vlm4vla.report.rows.auxiliary_scores import OwnScore, read_own_scores
+from vlm4vla.report.rows.capability_scores import OVERALL, Score, read_capability
+from vlm4vla.report.rows.cells import Row
+from vlm4vla.report.rows.contrasts import NONE
+from vlm4vla.report.rows.table import GAP, Block
+
+CAPTION = (
+    "A task's own score: mean over held-out questions, 0 to 100, with Wilson's interval where answers are "
+    "right or wrong and a normal one where they are graded (omni-generation: 0 is the training pictures' "
+    "mean). It clearly rose where the interval after fine-tuning lies above the one before and above what "
+    "answers that know nothing of the picture score. Capability: share of held-out general questions that "
+    "the VLM answers right, all sets together (Wilson), before fine-tuning and after."
+)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """One VLM of a table; None where it was not measured. `base`: capability without the task."""
+
+    model: str
+    auxiliary: str
+    own: OwnScore | None
+    base: Score | None
+    capability: Score | None
+
+    @property
+    def rose(self) -> bool:
+        """Whether the task's own score clearly rose."""
+        return self.own is not None and self.own.rose
+
+    @property
+    def label(self) -> str:
+        """`Kosmos-2 after RoboPoint`."""
+        return f"{names.model(self.model)} after {names.auxiliary(self.auxiliary)}"
+
+
+def read_fine_tuned(
+    cells: Mapping[str, Any], capability: Sequence[Path], auxiliary: Sequence[Path]
+) -> list[FineTuned]:
+    """Every VLM of `cells`, in their order, the ones without an auxiliary task too."""
+    own = read_own_scores(auxiliary)
+    scores = {vlm: sets[OVERALL] for vlm, sets in read_capability(capability).items()}
+    return [
+        FineTuned(model, task, own.get((model, task)), scores.get((model, NONE)), scores.get((model, task)))
+        for model in cells["backbones"]
+        for task in cells["auxiliaries"][model]
+    ]
+
+
+def tuned_rows(vlms: Sequence[FineTuned]) -> list[Row]:
+    """Tidy rows: `auxiliary_score_before` and `_after`, and `capability_overall` with its change."""
+    rows = []
+    for vlm in vlms:
+        if vlm.own is not None:
+            for when, score in (("before", vlm.own.before), ("after", vlm.own.after)):
+                rows.append(_row(vlm, "task", f"auxiliary_score_{when}", score))
+        if vlm.capability is not None:
+            row = _row(vlm, "questions", "capability_overall", vlm.capability)
+            if vlm.auxiliary != NONE and vlm.base is not None:
+                row |= {"compared_with": NONE, "difference": vlm.capability.value - vlm.base.value}
+            rows.append(row)
+    return rows
+
+
+def _row(vlm: FineTuned, benchmark: str, metric: str, score: Score) -> Row:
+    return {
+        "model": vlm.model,
+        "variant": "backbone",
+        "benchmark": benchmark,
+        "auxiliary": vlm.auxiliary,
+        "metric": metric,
+        "value": score.value,
+        "ci_low": score.ci_low,
+        "ci_high": score.ci_high,
+        "episodes": score.questions,
+    }
+
+
+def tuned_gaps(vlms: Sequence[FineTuned]) -> list[str]:
+    """Scores that the study has not."""
+    gaps = [f"own score of {vlm.label}" for vlm in vlms if vlm.auxiliary != NONE and vlm.own is None]
+    return gaps + [f"capability of {vlm.label}" for vlm in vlms if vlm.capability is None]
+
+
+def tuned_block(vlms: Sequence[FineTuned]) -> Block:
+    """A grid of own scores and capability; a line between backbones."""
+    grid, rules, last = [], [], None
+    for vlm in vlms:
+        if vlm.model != last:
+            rules.append(len(grid))
+            last = vlm.model
+        tuned = vlm.auxiliary != NONE
+        change = GAP
+        if tuned and None not in (vlm.base, vlm.capability):
+            change = f"{100 * (vlm.capability.value - vlm.base.value):+.1f}"
+        grid.append(
+            [
+                vlm.label if tuned else f"{names.model(vlm.model)}, {names.auxiliary(NONE)}",
+                printed_score(vlm.own and vlm.own.before),
+                printed_score(vlm.own and vlm.own.after),
+                GAP if vlm.own is None else "yes" if vlm.rose else "no",
+                printed_score(vlm.base),
+                printed_score(vlm.capability) if tuned else GAP,
+                change,
+            ]
+        )
+    header = ["VLM", "own score before, %", "after, %", "clearly rose"]
+    header += ["capability before, %", "after, %", "change, points"]
+    return Block("The VLM before and after fine-tuning", header, grid, rules[1:])
+
+
+def printed_score(score: Score | None) -> str:
+    """`81.2 [77.0, 84.8]`, percent."""
+    return GAP if score is None else score.percent
+
+
+def own_clause(vlm: FineTuned) -> str:
+    """What the task's own score did, as a clause."""
+    if vlm.own is None:
+        return "its own score was not measured"
+    before, after = f"{100 * vlm.own.before.value:.1f} %", f"{100 * vlm.own.after.value:.1f} %"
+    if vlm.own.chance:
+        after += f" (guessing: {100 * vlm.own.chance:.1f} %)"
+    if vlm.rose:
+        return f"its own score rose from {before} to {after}"
+    return f"its own score did not clearly rise ({before} before, {after} after)"
+
+
+def unlearnt_sentence(vlms: Sequence[FineTuned]) -> str:
+    """Which tasks' own scores did not clearly rise; empty when each did."""
+    flat = [vlm.label for vlm in vlms if vlm.own is not None and not vlm.rose]
+    if not flat:
+        return ""
+    return (
+        f"The task's own score did not clearly rise for {names.joined(flat)}: these rows do not show what "
+        "learning the task does to control."
+    )

@@ -1,0 +1,153 @@
+"""The main table's tests: every pair of backbones on the same initial states, and the standing over all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from vlm4vla.analysis import rankings as standing
+from vlm4vla.analysis.by_task import success_by_task
+from vlm4vla.analysis.multiplicity import holm
+from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.records import run_of
+from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.report import names
+from vlm4vla.report.rows.contrasts import LEVEL, printed_needed
+from vlm4vla.report.rows.table import GAP, Block
+
+Policy = tuple[str, str]  # model, variant
+
+
+def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str) -> list[dict[str, Any]]:
+    """Paired tests of all pairs of `policies` that were measured, with Holm's p over the pairs.
+
+    `decided`: p adjusted is below 5 % and, with several training seeds, the interval over them leaves out 0.
+    """
+    metric, tests = score_metric(benchmark), []
+    cells = {policy: run_of(records, *policy, benchmark) for policy in policies}
+    for first, second in itertools.combinations(policies, 2):
+        found = compare(cells[first], cells[second], metric)
+        if found is not None:
+            key = {"benchmark": benchmark, "metric": metric, "first": first[0], "second": second[0]}
+            tests.append(key | {"first_variant": first[1], "second_variant": second[1]} | vars(found))
+    for test, p in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
+        outside = test["ci_low"] > 0 or test["ci_high"] < 0
+        test |= {"p_adjusted": p, "decided": p < LEVEL and (test["seeds"] < 2 or outside)}
+    return tests
+
+
+def pair_block(
+    tests: Sequence[dict[str, Any]], policies: Sequence[Policy], labels: Sequence[str], title: str
+) -> Block:
+    """Row against column: `+` better, `-` worse, a number for an undecided pair: the states that it needs."""
+    cells = {}
+    for test in tests:
+        pair = (test["first"], test["first_variant"]), (test["second"], test["second_variant"])
+        up = test["difference"] > 0
+        for key, better in ((pair, up), (pair[::-1], not up)):
+            cells[key] = ("+" if better else "-") if test["decided"] else printed_needed(test["needed"])
+    grid = [
+        [f"{number} {label}", *("" if one == other else cells.get((one, other), GAP) for other in policies)]
+        for number, (label, one) in enumerate(zip(labels, policies, strict=True), 1)
+    ]
+    return Block(title, ["pairs", *(str(number + 1) for number in range(len(policies)))], grid)
+
+
+PAIRS = (
+    "Pairs of backbones: exact paired tests, + (better) and - (worse) after Holm's correction over the "
+    "pairs of a benchmark; a number stands for an undecided pair and says how many paired initial states "
+    "the same test, unadjusted, would need for 80 % power if the difference seen were the true one "
+    f"({GAP}: more than a million, no difference, or not measured)."
+)
+
+
+def pair_sentence(tests: Sequence[dict[str, Any]], benchmark: str, scale: str) -> str:
+    """How many pairs differ after Holm's correction; empty without pairs."""
+    if not tests:
+        return ""
+    decided = sum(test["decided"] for test in tests)
+    raw = sum(test["p_value"] < LEVEL for test in tests)
+    return (
+        f"{names.benchmark(benchmark, scale)}: of {len(tests)} pairs of backbones {decided or 'none'} "
+        f"{'differs' if decided in (0, 1) else 'differ'} at the 5 % level after Holm's correction "
+        f"(without it {raw})."
+    )
+
+
+def stand_over_all(
+    records: pd.DataFrame, policies: Sequence[Policy], benchmarks: Sequence[str]
+) -> tuple[list[Policy], list[standing.Standing], dict[str, Any]]:
+    """The policies that were measured on every benchmark, how they stand, and the same for JSON."""
+    whole = [
+        policy
+        for policy in policies
+        if all(not run_of(records, *policy, benchmark).empty for benchmark in benchmarks)
+    ]
+    grids = {}
+    for benchmark in benchmarks if whole else ():
+        grid = standing.Grid.of([run_of(records, *policy, benchmark) for policy in whole], benchmark)
+        if grid is None:
+            return [], [], {}
+        grids[benchmark] = grid
+    found = standing.stand(grids)
+    if not found:
+        return [], [], {}
+    details = {
+        "policies": [
+            {"model": model, "variant": variant} | vars(each)
+            for (model, variant), each in zip(whole, found, strict=True)
+        ],
+        "thresholds": standing.THRESHOLDS.tolist(),
+        "improvement": standing.improvements(grids).tolist(),
+        "benchmarks": list(benchmarks),
+    }
+    return whole, found, details
+
+
+def standing_block(labels: Sequence[str], found: Sequence[standing.Standing]) -> Block:
+    """Backbones by mean rank."""
+    grid = []
+    for label, each in sorted(zip(labels, found, strict=True), key=lambda pair: pair[1].rank):
+        better = GAP
+        if each.improvement is not None:
+            better = _span(each.improvement, each.improvement_ci, 100, 1)
+        grid.append(
+            [
+                label,
+                _span(each.rank, each.rank_ci, 1, 1),
+                f"{100 * each.best:.0f}",
+                _span(each.iqm, each.iqm_ci, 100, 1),
+                better,
+            ]
+        )
+    header = ["all benchmarks together", "mean rank", "first in resamples, %"]
+    return Block("Standing", [*header, "interquartile mean, %", "better than another, %"], grid)
+
+
+STANDING = (
+    "Standing (after rliable, arXiv 2108.13264), with 95 % bootstrap intervals over initial states and, "
+    "where there are several, training seeds: mean over benchmarks of the rank by score (1 is best); how "
+    "often no other has a better mean rank; interquartile mean of the scores by task (of chains, by "
+    "instructions in a row); probability that an episode does better than one of another backbone, ties "
+    "half."
+)
+
+
+def _span(value: float, interval: tuple[float, float], factor: int, digits: int) -> str:
+    low, high = interval
+    return f"{factor * value:.{digits}f} [{factor * low:.{digits}f}, {factor * high:.{digits}f}]"
+
+
+def task_grid(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str) -> list[dict[str, Any]]:
+    """Success by task with false-discovery control; empty on chains, whose later tasks few policies meet."""
+    if benchmark == "calvin":
+        return []
+    several = len({variant for _, variant in policies}) > 1
+    cells = {
+        f"{model} {variant}" if several else model: run_of(records, model, variant, benchmark)
+        for model, variant in policies
+    }
+    return [{"benchmark": benchmark} | row for row in success_by_task(cells)]

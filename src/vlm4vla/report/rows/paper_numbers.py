@@ -1,0 +1,106 @@
+"""The paper's numbers, read from CSV: facts that tables print beside what was measured."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlm4vla.core.errors import UserError
+
+# column of the CSV -> benchmark, metric, what turns the printed number into the table's unit
+COLUMNS = {
+    "calvin_abcd_avg_len": ("calvin", "average_length", 1.0),
+    "simpler_bridge_success": ("bridge", "success_rate", 0.01),
+    "libero_10_success": ("libero-10", "success_rate", 0.01),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Numbers by (model, variant, benchmark, metric, auxiliary) in the table's units, and notes by model."""
+
+    values: dict[tuple[str, str, str, str, str], float]
+    notes: dict[str, str]
+
+    def value(
+        self, model: str, variant: str, benchmark: str, metric: str, auxiliary: str = "none"
+    ) -> float | None:
+        return self.values.get((model, variant, benchmark, metric, auxiliary))
+
+
+@dataclass(frozen=True)
+class PublishedCorrelation:
+    """`pearson` is None where the paper gives no number; `note` says what it gives then."""
+
+    backbones: int
+    pearson: float | None
+    note: str
+
+
+def read_rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file as they are printed. Raises UserError when it or one of `columns` is missing."""
+    try:
+        with path.open(newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: the paper's numbers belong there") from None
+    for name in sorted(columns - set(rows[0] if rows else {})):
+        raise UserError(f"{path}: column {name!r} is missing: write it in the first line")
+    return rows
+
+
+def read_published(folder: Path, table: str) -> Published:
+    """`folder`/{main,freeze}.csv. A row without `variant` is a full VLA. Raises UserError."""
+    rows = read_rows(folder / f"{table}.csv", {"model"})
+    values, notes = {}, {}
+    for row in rows:
+        if row.get("note"):
+            notes[row["model"]] = row["note"]
+        for column, (benchmark, metric, scale) in COLUMNS.items():
+            if row.get(column):
+                key = (row["model"], row.get("variant") or "full", benchmark, metric, "none")
+                # percentages have at most two decimals; rounding hides what 0.01 cannot represent
+                values[key] = round(float(row[column]) * scale, 6)
+    return Published(values, notes)
+
+
+def read_published_auxiliary(folder: Path) -> Published:
+    """`folder`/auxiliary_calvin.csv: success at 1 to 5 as fractions, and their mean. Raises UserError."""
+    path = folder / "auxiliary_calvin.csv"
+    columns = {f"task{count}": f"success_at_{count}" for count in range(1, 6)}
+    values = {}
+    for row in read_rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}):
+        found = {metric: float(row[column]) for column, metric in columns.items()}
+        found["average_length"] = round(len(columns) * float(row["avg_len_over_5"]), 6)
+        for metric, value in found.items():
+            values[row["base"], "full", "calvin", metric, row["auxiliary"]] = value
+    return Published(values, {})
+
+
+def read_published_fast(folder: Path) -> Published:
+    """`folder`/fast_injection.csv: success in percent by what the VLM was fine-tuned on, and by whether the
+    VLA's vision encoder was frozen or trained. Raises UserError."""
+    path = folder / "fast_injection.csv"
+    variants = {"frozen": "freeze-vision", "trained": "full"}
+    values = {}
+    for row in read_rows(path, {"model", "vlm_finetune", "vla_vision_encoder", "simpler_bridge_success"}):
+        if row["vla_vision_encoder"] not in variants:
+            raise UserError(
+                f"{path}: vla_vision_encoder {row['vla_vision_encoder']!r}: write {' or '.join(variants)}"
+            )
+        key = (row["model"], variants[row["vla_vision_encoder"]], "bridge", "success_rate")
+        values[*key, row["vlm_finetune"]] = round(float(row["simpler_bridge_success"]) / 100, 6)
+    return Published(values, {})
+
+
+def read_published_correlation(folder: Path) -> dict[tuple[str, str], PublishedCorrelation]:
+    """`folder`/correlation.csv by (benchmark, question set). Raises UserError."""
+    path = folder / "correlation.csv"
+    rows = read_rows(path, {"benchmark", "question_set", "backbones", "pearson_r", "note"})
+    return {
+        (row["benchmark"], row["question_set"]): PublishedCorrelation(
+            int(row["backbones"]), float(row["pearson_r"]) if row["pearson_r"] else None, row["note"]
+        )
+        for row in rows
+    }

@@ -1,0 +1,162 @@
+"""A table in three forms: tidy CSV for programs, Markdown for reading, LaTeX (booktabs) for a paper."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.core.artefacts import atomic_path, write_text
+
+TIDY = (
+    "model",
+    "variant",
+    "benchmark",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "episodes",
+    "seeds",
+    "published",
+)
+GAP = "\N{EN DASH}"
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    GAP: "--",
+}
+
+
+def tex(text: str) -> str:
+    """`text` with LaTeX's special characters escaped, ASCII only in what the tables use."""
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One grid of printed cells under a title; the first column names the row."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    rules: list[int] = field(default_factory=list)  # rows before which LaTeX draws a line
+
+
+@dataclass(frozen=True)
+class Table:
+    """`records` are tidy rows (dicts of TIDY plus `extra` columns); `blocks` are for readers.
+
+    `caption` says what was measured and how; each of `verdicts` is a sentence on what the numbers show;
+    each of `gaps` names a cell that the study has no records of.
+    """
+
+    name: str
+    title: str
+    caption: str
+    records: list[dict[str, Any]]
+    blocks: list[Block]
+    verdicts: list[str]
+    gaps: list[str]
+    extra: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path, name: str, latex: bool = True) -> None:
+        """Write {name}.csv, {name}.md and, with `latex`, {name}.tex into `folder`, each atomically."""
+        with atomic_path(folder / f"{name}.csv") as path, path.open("w", newline="") as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            columns = (*TIDY, *self.extra)
+            writer.writerow(columns)
+            writer.writerows([_plain(record.get(column)) for column in columns] for record in self.records)
+        write_text(folder / f"{name}.md", self.markdown())
+        if latex:
+            write_text(folder / f"{name}.tex", self.latex())
+
+    def analysis(self, settings: Any) -> dict[str, Any]:
+        """The table as JSON values: settings, tidy records, verdicts, gaps and details."""
+        return {
+            "table": self.name,
+            "settings": dict(settings),
+            "caption": self.caption,
+            "verdicts": self.verdicts,
+            "gaps": self.gaps,
+            "records": self.records,
+            **self.details,
+        }
+
+    def markdown(self) -> str:
+        """Title, verdicts, grids, gaps, caption."""
+        parts = [f"# {self.title}"]
+        parts += ["\n".join(f"- {sentence}" for sentence in self.verdicts)] if self.verdicts else []
+        for block in self.blocks:
+            grid = [block.header, *block.rows]
+            # a rule of fewer than two signs is no table to a Markdown reader
+            widths = [max(2, *(len(row[column]) for row in grid)) for column in range(len(block.header))]
+            # names to the left, numbers to the right
+            rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+            lines = [_line(block.header, widths), "| " + " | ".join(rule) + " |"]
+            lines += [_line(row, widths) for row in block.rows]
+            parts += [f"## {block.title}", "\n".join(lines)]
+        parts += ["Not measured: " + "; ".join(self.gaps) + "."] if self.gaps else []
+        parts.append(self.caption)
+        return "\n\n".join(parts) + "\n"
+
+    def latex(self) -> str:
+        """A float for each grid, to \\input; it needs booktabs and graphicx.
+
+        What the numbers show is the text's to say: verdicts stand in the other forms. What the caption says
+        beyond the title is a note under the first grid, since LaTeX measures a caption in one line.
+        """
+        missing = [f"Not measured: {'; '.join(self.gaps)}."] if self.gaps else []
+        note = tex(" ".join([*missing, self.caption]))
+        lines = [r"% \usepackage{booktabs,graphicx} in the preamble"]
+        for number, block in enumerate(self.blocks):
+            lines += [
+                r"\begin{table}[p]",
+                r"  \centering",
+                f"  \\caption{{{tex(self.title)}: {tex(block.title)}.}}",
+                f"  \\label{{tab:{self.name}{number or ''}}}",
+                r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+                f"  \\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}",
+                r"    \toprule",
+                f"    {' & '.join(map(tex, block.header))} \\\\",
+                r"    \midrule",
+            ]
+            for index, row in enumerate(block.rows):
+                if index in block.rules:
+                    lines.append(r"    \midrule")
+                lines.append(f"    {' & '.join(map(tex, row))} \\\\")
+            lines += [r"    \bottomrule", r"  \end{tabular}}"]
+            if not number:
+                lines += [
+                    r"  \par\smallskip",
+                    f"  \\begin{{minipage}}{{\\linewidth}}\\scriptsize {note}\\end{{minipage}}",
+                ]
+            lines.append(r"\end{table}")
+        return "\n".join(lines) + "\n"
+
+
+def _line(row: list[str], widths: list[int]) -> str:
+    cells = [
+        row[0].ljust(widths[0]),
+        *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(value: Any) -> Any:
+    """A CSV cell: empty for a gap, six significant digits for a number."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value

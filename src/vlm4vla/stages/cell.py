@@ -1,0 +1,73 @@
+"""One cell of the study as a small table: any backbone, auxiliary task, variant and benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlm4vla.analysis.records import read_episodes
+from vlm4vla.config.stages import CellSettings
+from vlm4vla.conventions.benchmarks import METRICS
+from vlm4vla.report import captions, names
+from vlm4vla.report.rows import fine_tuned
+from vlm4vla.report.rows.cells import Cell, measure, printed
+from vlm4vla.report.rows.contrasts import NONE
+from vlm4vla.report.rows.paper_numbers import Published
+from vlm4vla.report.rows.table import Block, Table
+
+
+def run(
+    settings: CellSettings,
+    *,
+    episodes: Sequence[Path],
+    capability: Sequence[Path],
+    auxiliary: Sequence[Path],
+    output: Path,
+) -> None:
+    """Write the cell's tidy rows to `output` (.csv), and the same for readers to .md and .tex beside it.
+
+    `episodes`: one episodes.parquet a training seed. `capability`: of the base and of the fine-tuned VLM,
+    `auxiliary`: the fine-tuned VLM's folder, or its provenance.json; both empty without an auxiliary task.
+    Raises UserError for files that cannot be read or belong to another study.
+    """
+    cell = Cell(settings.model, settings.variant, settings.benchmark, settings.auxiliary)
+    records = read_episodes(episodes, study=settings.study, scale=settings.scale)
+    rows, gaps = measure(records, [cell], METRICS, Published({}, {}), settings.scale, settings.seeds)
+    blocks = [
+        Block(
+            "Policy",
+            ["metric", "measured"],
+            [
+                [f"{names.METRICS[row['metric']]}{'' if _length(row) else ', %'}", printed(row)]
+                for row in rows
+            ],
+        )
+    ]
+    if settings.auxiliary != NONE and auxiliary:
+        vlms = fine_tuned.read_fine_tuned(
+            {"backbones": [cell.model], "auxiliaries": {cell.model: [cell.auxiliary]}}, capability, auxiliary
+        )
+        rows += fine_tuned.tuned_rows(vlms)
+        blocks.append(fine_tuned.tuned_block(vlms))
+    caption = [
+        captions.scale_sentence(settings.scale, settings.departures),
+        captions.episodes_sentence(rows, settings.scale),
+        captions.seeds_sentence(settings.seeds),
+        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
+        fine_tuned.CAPTION if len(blocks) > 1 else "",
+    ]
+    table = Table(
+        name=f"{'-'.join(cell)}",
+        title=cell.label(settings.scale),
+        caption=" ".join(part for part in caption if part),
+        records=rows,
+        blocks=blocks,
+        verdicts=[],
+        gaps=gaps,
+        extra=("auxiliary", "seed_sd"),
+    )
+    table.write(output.parent, output.stem)
+
+
+def _length(row: dict) -> bool:
+    return row["metric"] == "average_length"

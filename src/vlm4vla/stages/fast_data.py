@@ -1,0 +1,90 @@
+"""The stage fast-data: demonstrations as pictures, instructions and FAST tokens, with their tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vlm4vla.actions.chunks import indexed_chunks
+from vlm4vla.actions.fast import UNIVERSAL_FILES, FastTokenizer, check_universal, load_universal
+from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.auxiliary.tasks.fast_injection import SET, TOKENIZER, write_tokens
+from vlm4vla.config.stages import FastDataSettings
+from vlm4vla.core.artefacts import Provenance, write_json
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.demonstrations.frame_index import FrameIndex, FramePictures
+from vlm4vla.data.demonstrations.opening import open_demonstrations
+from vlm4vla.data.lerobot.reader import Demonstrations
+from vlm4vla.data.questions.statements import Picture, Statement
+from vlm4vla.data.questions.writer import write_split
+
+HELD_OUT_EPISODES = 10  # one in so many
+
+
+def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> None:
+    """Make `train/`, `held_out/` (whole episodes each), `fast.json` and `report.json` in `output`."""
+    fast = settings.fast
+    inputs = {"demonstrations": demonstrations / "provenance.json"}
+    if fast.tokenizer is not None:
+        universal = Path(fast.tokenizer).expanduser()
+        check_universal(universal)
+        inputs |= {name: universal / name for name in UNIVERSAL_FILES}
+    provenance = Provenance("fast-data", settings.model_dump(mode="json"), inputs, fast.seed)
+    frames = open_demonstrations(demonstrations)
+    statistics = Statistics.from_stats(frames.stats, settings.normalisation, fast.benchmark)
+    chunks = normalised_chunks(frames, statistics, settings.chunk)
+    held_out = frames.episode_index % HELD_OUT_EPISODES == HELD_OUT_EPISODES - 1
+    if not held_out.any():
+        raise UserError(
+            f"{demonstrations}: {len(set(frames.episode_index.tolist()))} episodes: FAST injection holds out "
+            f"one in {HELD_OUT_EPISODES}: record more"
+        )
+    if fast.tokenizer is not None:
+        tokenizer = load_universal(universal, chunk=settings.chunk, dimensions=chunks.shape[2])
+    else:
+        tokenizer = FastTokenizer.fit(chunks[~held_out], vocabulary=fast.vocabulary, scale=fast.scale)
+    output.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(output / TOKENIZER)
+    ids = tokenizer.encode(chunks)
+    write_json(output / "report.json", report(tokenizer, chunks[held_out], ids, held_out))
+    hashes = {}
+    random = np.random.default_rng(fast.seed)
+    for split, chosen in (("train", ~held_out), ("held_out", held_out)):
+        numbers = random.permutation(np.nonzero(chosen)[0])[: fast.pictures]
+        pictures = _pictures(frames, ids, numbers)
+        hashes[split] = write_split(output, split, pictures, len(numbers), f"fast {split}")
+    provenance.write(output / "provenance.json", files=hashes)
+
+
+def normalised_chunks(frames: Demonstrations | FrameIndex, statistics: Statistics, chunk: int) -> np.ndarray:
+    """(N, chunk, 7) in [-1, 1]: pose, and the gripper as -1 or 1; an episode's last action is repeated."""
+    actions, _ = indexed_chunks(frames.actions, frames.episode_index, chunk)
+    pose, gripper = statistics.normalise(actions)
+    return np.concatenate([pose, 2 * gripper[..., None] - 1], axis=-1)
+
+
+def report(
+    tokenizer: FastTokenizer, chunks: np.ndarray, ids: list[list[int]], held_out: np.ndarray
+) -> dict[str, float | int]:
+    """Round-trip error, tokens a chunk and vocabulary, on held-out chunks (N, T, D)."""
+    said = [numbers for numbers, out in zip(ids, held_out, strict=True) if out]
+    errors = [np.abs(tokenizer.decode(n)[0] - chunk) for n, chunk in zip(said, chunks, strict=True)]
+    return {
+        "round_trip_error": float(np.mean(errors)),
+        "largest_error": float(np.max(errors)),
+        "error_bound": tokenizer.error_bound,
+        "tokens_a_chunk": float(np.mean([len(numbers) for numbers in said])),
+        "vocabulary": tokenizer.size,
+        "chunks": len(said),
+    }
+
+
+def _pictures(
+    frames: Demonstrations | FrameIndex, ids: list[list[int]], numbers: np.ndarray
+) -> Iterator[Picture]:
+    picture = FramePictures(frames).picture if isinstance(frames, FrameIndex) else frames.images.__getitem__
+    for number in map(int, numbers):
+        instruction = frames.tasks[frames.task_index[number]]
+        yield Picture(picture(number), {}, [Statement(SET, instruction, write_tokens(ids[number]))])

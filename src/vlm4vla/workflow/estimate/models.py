@@ -1,0 +1,94 @@
+"""The shape of a configured backbone: of its published config, of its folder's, or of its tiny widths."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlm4vla.config.backbones import Backbone
+from vlm4vla.workflow.estimate.published_configs import published_configs
+from vlm4vla.workflow.estimate.shapes import shape_of
+from vlm4vla.workflow.estimate.sizes import Shape, Stack
+
+TINY_PATCH = 16  # pixels a side
+WORDS = 400  # of a tiny backbone's vocabulary
+
+
+@dataclass(frozen=True)
+class Model:
+    """`shape`, and by what its FLOPs and parameters are multiplied: not 1 only where another model of the
+    family stands for one whose config is not known (`told` says which)."""
+
+    shape: Shape
+    scale: float
+    told: str
+
+    @property
+    def parameters(self) -> float:
+        return self.shape.parameters * self.scale
+
+
+def model_of(backbone: Backbone, image_size: int) -> Model:
+    """The shape of `backbone` for the study's pictures of `image_size` pixels a side."""
+    if backbone.tiny is not None:
+        return Model(_tiny(backbone, image_size), 1.0, "its widths")
+    published = published_configs().get(backbone.checkpoint or "")
+    if published is not None:
+        return Model(shape_of(published.config, published.processor), 1.0, published.hub)
+    folder = Path(backbone.checkpoint or "").expanduser()
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        processor = json.loads((folder / "preprocessor_config.json").read_text())
+        return Model(shape_of(config, processor["size"]), 1.0, str(folder))
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or fields at transformers' defaults
+        return _nearest(backbone)
+
+
+def _nearest(backbone: Backbone) -> Model:
+    """The published model that is nearest in size, of the family where there is one."""
+    size = backbone.parameters_b * 1e9
+    known = list(published_configs().values())
+    model_type = "paligemma" if backbone.family == "paligemma2" else backbone.family
+    family = [each for each in known if each.config["model_type"] == model_type] or known
+    shapes = {each.hub: shape_of(each.config, each.processor) for each in family}
+    hub = min(shapes, key=lambda name: abs(shapes[name].parameters - size))
+    return Model(shapes[hub], size / shapes[hub].parameters, f"{hub}, scaled to {backbone.parameters_b:g} B")
+
+
+def _tiny(backbone: Backbone, image_size: int) -> Shape:
+    """A tiny backbone without its norms and biases: one patch is one token in every family."""
+    size, family = backbone.tiny, backbone.family
+    patches = (image_size // TINY_PATCH) ** 2
+    kosmos = family == "kosmos-2"
+    text = Stack(
+        layers=size.layers,
+        width=size.hidden,
+        heads=size.heads,
+        key_value_heads=size.heads if kosmos else size.key_value_heads,
+        head_size=size.hidden // size.heads,
+        mlp=size.intermediate,
+        gated=not kosmos,
+        experts=size.experts,
+        active=size.experts_per_token,
+    )
+    vision = Stack(
+        layers=size.vision_layers,
+        width=size.vision_hidden,
+        heads=size.vision_heads,
+        key_value_heads=size.vision_heads,
+        head_size=size.vision_hidden // size.vision_heads,
+        mlp=size.vision_intermediate,
+        gated=family == "qwen2_5_vl",
+    )
+    return Shape(
+        text=text,
+        vision=vision,
+        vocabulary=WORDS,
+        tied=True,
+        patches=patches,
+        keys=patches,
+        patch_weights=3 * TINY_PATCH**2 * size.vision_hidden,
+        picture_tokens=patches,
+        bridge=((size.vision_hidden * size.hidden, patches),),
+    )

@@ -1,0 +1,121 @@
+"""Where demonstrations come from: what is accepted, what is told, and what reruns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from vlm4vla.config.config import load_config
+from vlm4vla.core.errors import UserError
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.preflight import open_study
+
+CONFIG = Path(__file__).parents[2] / "config.yaml"
+OLD_KEYS = {"episodes", "noise", "seed"}
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+
+
+def wildcards(benchmark="bridge"):
+    return SimpleNamespace(vlm="kosmos-2", auxiliary="none", variant="full", benchmark=benchmark, seed=0)
+
+
+def test_recorded_demonstrations_have_no_new_keys(raw):
+    """Otherwise every study that was made before would be made again."""
+    study = Study(load_config(raw))
+    stage = json.loads(study.demonstrations_settings(wildcards()))
+    assert set(stage["demonstrations"]) == OLD_KEYS and stage["max_steps"] == 40
+    assert "augmentation" not in json.loads(study.vla_settings(wildcards()))
+    assert "augmentation" not in json.loads(study.config_json())["benchmarks"]["bridge"]
+
+
+def with_dataset(raw, **changes):
+    """As a layer over config.yaml leaves it: the recorded ones' keys are still there."""
+    benchmark = raw["benchmarks"]["bridge"]
+    benchmark["demonstrations"] |= {
+        "dataset": "lab/bridge",
+        "revision": "0123abc",
+        "camera": "front",
+    } | changes
+    benchmark["colour_jitter"] = 0
+    return raw
+
+
+def test_with_a_data_set_the_experts_keys_rerun_nothing(raw):
+    raw = with_dataset(raw)
+    before = Study(load_config(raw)).demonstrations_settings(wildcards())
+    raw["benchmarks"]["bridge"]["demonstrations"] |= {"episodes": 3, "noise": 0.5, "seed": 9}
+    raw["benchmarks"]["bridge"]["evaluation"]["max_steps"] = 99
+    assert Study(load_config(raw)).demonstrations_settings(wildcards()) == before
+    assert json.loads(before)["demonstrations"]["camera"] == "front"
+    raw["benchmarks"]["bridge"]["demonstrations"]["revision"] = "4567def"
+    assert Study(load_config(raw)).demonstrations_settings(wildcards()) != before
+
+
+def test_augmentation_reruns_training_alone(raw):
+    raw = with_dataset(raw)
+    before = Study(load_config(raw))
+    raw["benchmarks"]["bridge"]["augmentation"] = {"crop": 0.9, "hue": 0.05}
+    after = Study(load_config(raw))
+    assert after.demonstrations_settings(wildcards()) == before.demonstrations_settings(wildcards())
+    augmentation = json.loads(after.vla_settings(wildcards()))["augmentation"]
+    assert augmentation == {"crop": 0.9, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"demonstrations": {"noise": 0}},
+            "episodes is missing: write it, or `dataset: <folder>`",
+        ),
+        ({"demonstrations": {"episodes": 2}}, "demonstrations: noise is missing"),
+        ({"demonstrations": {"episodes": 2, "noise": 0, "camera": "x"}}, "camera belongs to a `dataset`"),
+        ({"demonstrations": {"dataset": "x", "bounds": [1, -1]}}, "bounds [1.0, -1.0]: write the lower one"),
+        (
+            {"demonstrations": {"dataset": "x", "gripper": {"open": 1, "close": 1}}},
+            "and close are both 1",
+        ),
+        ({"demonstrations": {"dataset": "x", "camra": "y"}}, "camra: unknown key: did you mean 'camera'?"),
+        ({"demonstrations": {"dataset": "x", "statistics": "dta"}}, "'dta': did you mean 'data'?"),
+        ({"augmentation": {"crop": 0.9}}, "augmentation belongs to demonstrations.dataset"),
+        ({"demonstrations": {"dataset": "x"}, "colour_jitter": 0.1}, "colour_jitter: pictures of a data set"),
+        (
+            {"demonstrations": {"dataset": "x"}, "augmentation": {"crop": 0}},
+            "crop: 0 is not above",
+        ),
+    ],
+)
+def test_faults_are_one_line(raw, changes, line):
+    raw["benchmarks"]["bridge"] |= {"colour_jitter": 0} | changes
+    with pytest.raises(UserError) as told:
+        load_config(raw)
+    text = str(told.value)
+    assert text.startswith("config.yaml: benchmarks.bridge") and line in text and "\n" not in text
+
+
+def test_a_local_set_is_looked_at_before_any_job(raw, tmp_path):
+    raw = with_dataset(raw, dataset=str(tmp_path / "none"), revision=None)
+    with pytest.raises(UserError, match=r"bridge\.demonstrations\.dataset: folder .* does not exist"):
+        open_study(raw)
+    (tmp_path / "none/meta").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"meta/info\.json: not found"):
+        open_study(raw)
+
+
+@pytest.mark.parametrize("folder", ["/data/bridge", "~/bridge", "./bridge"])
+def test_a_folder_has_no_revision(raw, folder):
+    """A layer over paper.yaml inherits one."""
+    with pytest.raises(UserError, match=r"demonstrations\.revision: '.*bridge' is a folder: write .*null"):
+        open_study(with_dataset(raw, dataset=folder))
+
+
+def test_a_hubs_set_is_not_looked_for_before_its_job(raw):
+    assert open_study(with_dataset(raw))

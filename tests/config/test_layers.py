@@ -1,0 +1,39 @@
+"""Configuration layers, as Snakemake merges them."""
+
+from pathlib import Path
+
+import pytest
+from snakemake.utils import update_config
+
+from vlm4vla.config.config import load_config
+from vlm4vla.config.layers import read_layers
+from vlm4vla.core.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_as_snakemake_merges():
+    import yaml
+
+    paths = [REPOSITORY / "config.yaml", REPOSITORY / "workflow" / "scales" / "smoke.yaml"]
+    merged = yaml.safe_load(paths[0].read_text())
+    update_config(merged, yaml.safe_load(paths[1].read_text()))
+    assert read_layers(paths) == load_config(merged)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "not YAML"),
+        ("- a", "no mapping of keys"),
+        ("vla: {stpes: 1}", "unknown key"),
+        (None, "no file"),
+    ],
+)
+def test_faults(tmp_path, text, told):
+    path = tmp_path / "layer.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=told) as fault:
+        read_layers([REPOSITORY / "config.yaml", path])
+    assert "\n" not in str(fault.value)

@@ -1,0 +1,128 @@
+"""Keys of evaluations on simulators: defaults that say nothing, faults in one line, the stated protocol."""
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from simulator_examples import LIBERO, protocol
+
+from vlm4vla.config.benchmarks import Protocol
+from vlm4vla.config.config import load_config
+from vlm4vla.core.errors import UserError
+from vlm4vla.evaluation.simulators.protocol import protocol_text
+from vlm4vla.study.runs import Run
+from vlm4vla.study.study import Study
+
+EVALUATION = {"episodes": 2, "max_steps": 40, "execution_horizon": 2}
+
+
+@pytest.fixture
+def raw(request):
+    return yaml.safe_load((request.config.rootpath / "config.yaml").read_text())
+
+
+def with_libero(raw, **changes):
+    raw["benchmarks"]["libero-10"]["evaluation"]["simulator"] = LIBERO | changes
+    return raw
+
+
+def test_embedded_is_the_default_and_is_not_mentioned():
+    plain, named = Protocol(**EVALUATION), Protocol(**EVALUATION, simulator="embedded")
+    assert plain == named and "simulator" not in plain.model_dump()
+
+
+def test_settings_of_embedded_rollouts_are_what_they_were(raw):
+    study = Study(load_config(raw))
+    run = Run("kosmos-2", "none", "full", "bridge", 0)
+    assert '"simulator"' not in study.rollout_settings(run) and '"shard"' not in study.rollout_settings(run)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "changes", "told"),
+    [
+        ("libero-10", {"gripper": {"open": 1, "close": -1}}, "libero opens at -1 and closes at +1"),
+        ("calvin", {"gripper": {"open": -1, "close": 1}}, "calvin opens at +1 and closes at -1"),
+        ("libero-10", {"gripper": {"open": 1, "close": 1}}, "open and close are both 1"),
+        ("libero-10", {"success": "last-step"}, "write any-step"),
+        ("bridge", {"tasks": None}, "write each environment with its steps"),
+        ("bridge", {"idle_steps": 3}, "idle_steps: simplerenv has none"),
+        ("libero-10", {"tasks": [0, 10]}, "10 is not below 10"),
+        ("libero-10", {"tasks": [1, 1]}, "write each task once"),
+        ("calvin", {"tasks": [0]}, "leave it out"),
+        ("libero-10", {"adapter": "other"}, "adapter"),
+        ("libero-10", {"runs": {"environment": "a", "container": "b"}}, "either `environment` or"),
+    ],
+)
+def test_faults_of_the_simulators_keys(benchmark, changes, told):
+    with pytest.raises(ValidationError) as caught:
+        protocol(benchmark, changes)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"unnormalisation": "range"}, "unnormalisation: range, but benchmarks.libero-10.normalisation is"),
+        (
+            {"adapter": "calvin", "gripper": {"open": 1, "close": -1}, "idle_steps": 0},
+            "calvin is calvin's, whose actions are not those of libero-10",
+        ),
+        (
+            {"policies": {"pi9": {"command": ["x", "{host}", "{port}"], "checkpoint": "c",
+                                  "unnormalisation": "q", "execution_horizon": 5}}},
+            "no expert VLA of that name",
+        ),
+    ],
+)  # fmt: skip
+def test_faults_against_the_rest_of_the_configuration(raw, changes, told):
+    with pytest.raises(UserError, match=r"evaluation\.simulator") as caught:
+        load_config(with_libero(raw, **changes))
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_remote_code_must_be_allowed(raw):
+    served = {
+        "command": ["vla-eval", "serve", "-c", "openvla/libero_10.yaml", "--address", "{host}:{port}"],
+        "checkpoint": "openvla/openvla-7b-finetuned-libero-10",
+        "unnormalisation": "quantile",
+        "execution_horizon": 1,
+    }
+    with pytest.raises(UserError, match="remote_code: true"):
+        load_config(with_libero(raw, policies={"openvla": served}))
+    study = Study(load_config(with_libero(raw, policies={"openvla": served | {"remote_code": True}})))
+    theirs, ours = (Run(name, "none", "full", "libero-10", 0) for name in ("openvla", "pi0"))
+    assert study.served_vla(theirs) == [] and study.served_vla(ours) == [study.vla_path(ours)]
+    assert study.vla_path(theirs) not in study.declared() and study.vla_path(ours) in study.declared()
+
+
+def test_a_word_that_is_no_simulator(raw):
+    raw["benchmarks"]["bridge"]["evaluation"]["simulator"] = "embeded"
+    with pytest.raises(UserError, match="write `embedded`, or a mapping"):
+        load_config(raw)
+
+
+def test_floor_without_ceiling_on_a_simulator(raw):
+    study = Study(load_config(with_libero(raw, runs={"shards": 3})))
+    assert [run.vlm for run in study.references("main") if run.benchmark == "libero-10"] == ["random"]
+    run = Run("kosmos-2", "none", "full", "libero-10", 0)
+    assert [path.split("/")[-2] for path in study.shard_paths(run)] == ["0", "1", "2"]
+    assert study.served_options(run) == ["--vla", str(study.root / "vla" / run.key)]
+    floor = study.references("main")[-1]
+    assert study.served_options(floor) == ["--demonstrations", str(study.root / "demonstrations/libero-10")]
+
+
+def test_the_protocol_is_stated():
+    text = protocol_text("bridge", protocol("bridge", execution_horizon=2, seed=5))
+    for words in (
+        "success at the last step",
+        "widowx_put_eggplant_in_basket 120",
+        "2 steps of a chunk executed",
+        "gripper +1 opens and -1 closes",
+        "+1 only after two such predictions in a row",
+        "un-normalised by quantile",
+        "seeds 5 of the episodes and 0 of the environment",
+    ):
+        assert words in text
+    libero = protocol_text("libero-10", protocol("libero-10"))
+    assert "success at any step" in libero and "at most 520 steps an episode" in libero
+    assert "after 10 idle steps" in libero and "gripper -1 opens and +1 closes" in libero
+    assert "at most 360 steps an instruction" in protocol_text("calvin", protocol("calvin"))

@@ -1,0 +1,153 @@
+"""Plain values are read as pickle itself would read them, and nothing else is, and nothing is run."""
+
+import io
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.converters.plain_pickle import NotPlain, plain, read_object_npy
+
+ARRAY = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+VALUES = {
+    "language": {"ann": ["open the drawer", "schiebe den Würfel"], "task": ["open_drawer", "push"]},
+    "info": {"episodes": [], "indx": [(0, 3), (7, 2**40)]},
+    "numbers": [0, -1, 255, 256, -(2**31), 2**63, 1.5, -0.0, True, False, None],
+    "bytes": b"\x00\xff",
+    "nested": ((), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)),
+    "scalar": [np.int64(5), np.float32(0.5), np.bool_(True)],
+    3: "a whole number as key",
+}
+ARRAYS = [
+    ARRAY,
+    np.asfortranarray(ARRAY[0]),
+    ARRAY.astype(">i4"),
+    np.array([True, False]),
+    np.zeros((0, 3)),
+    np.array([1, 2], dtype=np.uint8),
+]
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_plain_values_are_those_of_pickle(protocol):
+    found = plain(pickle.dumps(VALUES, protocol))
+    assert found == VALUES
+    assert [type(value) for value in found["numbers"]] == [type(value) for value in VALUES["numbers"]]
+    assert type(found["nested"][3]) is tuple
+
+
+@pytest.mark.parametrize("protocol", range(2, 5))
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype.str}{array.shape}")
+def test_arrays_are_those_of_pickle(protocol, array):
+    found = plain(pickle.dumps({"emb": array, "again": [array, array]}, protocol))
+    for copy in (found["emb"], *found["again"]):
+        np.testing.assert_array_equal(copy, array)
+        assert copy.dtype == array.dtype and copy.shape == array.shape
+
+
+def test_an_object_in_a_npy_file(tmp_path):
+    path = tmp_path / "ann.npy"
+    np.save(path, VALUES | {"emb": ARRAY}, allow_pickle=True)
+    found = read_object_npy(path)
+    np.testing.assert_array_equal(found.pop("emb"), ARRAY)
+    assert found == VALUES
+
+
+class Attack:
+    def __init__(self, called, *arguments):
+        self.called, self.arguments = called, arguments
+
+    def __reduce__(self):
+        return self.called, self.arguments
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+@pytest.mark.parametrize("called", [os.system, eval, exec, getattr, np.load, np.frombuffer])
+def test_a_call_is_refused_and_not_made(tmp_path, protocol, called):
+    mark = tmp_path / "run"
+    data = pickle.dumps([1, Attack(called, f"touch {mark}")], protocol)
+    with pytest.raises(NotPlain, match="the name"):
+        plain(data)
+    assert not mark.exists()
+
+
+def stream(*parts):
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+HUGE = stream(
+    *(b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy\nndarray\n", b"K\x00\x85", b"C\x01b", b"\x87R"),
+    *(
+        b"(K\x01",
+        b"J\xff\xff\xff\x7f\x85",
+        b"cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R",
+        b"\x89",
+        b"C\x00",
+        b"tb",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps(VALUES)[:-5],  # cut off
+        b"",
+        b"no pickle",
+        pickle.dumps({(1, 2): 3}),  # a tuple as key
+        pickle.dumps({1, 2}),  # a set
+        pickle.dumps(bytearray(b"a")),
+        pickle.dumps(np.array(["a"])),  # text in an array
+        pickle.dumps(np.array([VALUES], dtype=object).astype("O"))[:-2] + b"0.",
+        stream(b"cnumpy\ndtype\n"),  # a name alone
+        stream(b"h\x07"),  # a reference to nothing
+        stream(b"K\x01a"),  # an item of a number
+        stream(b"t"),  # no mark
+        stream(b"0"),
+        stream(b"]q\x00h\x00a"),  # a list that holds itself
+        HUGE,
+        stream(b"B" + struct.pack("<i", 2**30) + b"x"),
+    ],
+)
+def test_what_is_not_plain_is_refused(data):
+    with pytest.raises(ValueError):
+        plain(data)
+
+
+def test_a_value_that_is_named_a_million_times_is_made_once():
+    """Thirty lists, each of the one before twice: written out, a billion items."""
+    parts = [b"]q\x00K\x01a"] + [b"]q%c(h%ch%ce" % (n + 1, n, n) for n in range(30)]
+    found = plain(stream(*parts[:1], *parts[1:]))
+    for _ in range(30):
+        assert found[0] is found[1]
+        found = found[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", "array"])
+def test_a_file_that_is_none_is_one_line(tmp_path, content):
+    path = tmp_path / "ann.npy"
+    if content == "array":
+        np.save(path, np.arange(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"ann\.npy: holds no plain values \(.*\): take the published file"
+    ) as told:
+        read_object_npy(path)
+    assert "\n" not in str(told.value)
+    with pytest.raises(UserError, match=r"gone\.npy: not found"):
+        read_object_npy(tmp_path / "gone.npy")
+
+
+def test_a_file_that_would_run_code_is_one_line(tmp_path):
+    path, mark = tmp_path / "ann.npy", tmp_path / "run"
+    value = np.empty((), dtype=object)
+    value[()] = Attack(os.system, f"touch {mark}")
+    np.save(path, value, allow_pickle=True)
+    with pytest.raises(UserError, match=r"the name posix\.system"):
+        read_object_npy(path)
+    assert not mark.exists()
+    assert io.BytesIO(path.read_bytes()).read(6) == b"\x93NUMPY"

@@ -1,0 +1,52 @@
+"""The PNG codec against Pillow, both ways."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm4vla.data.pictures.png import decode, encode
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+
+
+def by_pillow(image, form="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def test_pillow_reads_what_is_written(picture):
+    with Image.open(io.BytesIO(encode(picture))) as image:
+        image.verify()  # checksums of all chunks
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode(picture)))), picture)
+
+
+def test_round_trip(picture):
+    np.testing.assert_array_equal(decode(encode(picture)), picture)
+
+
+@pytest.mark.parametrize("level", [0, 6])
+def test_pillows_pictures_are_read(picture, level):
+    smooth = np.sort(picture, axis=1)  # Pillow filters this one
+    for image in (picture, smooth):
+        np.testing.assert_array_equal(decode(by_pillow(Image.fromarray(image), compress_level=level)), image)
+
+
+def test_other_kinds_become_rgb(picture):
+    image = Image.fromarray(picture)
+    for other in (image.convert("RGBA"), image.convert("L"), image.convert("P")):
+        np.testing.assert_array_equal(decode(by_pillow(other)), np.asarray(other.convert("RGB")))
+    assert decode(by_pillow(image, "JPEG")).shape == picture.shape
+
+
+def test_broken_pictures_are_refused(picture):
+    data = bytearray(encode(picture))
+    data[60:64] = b"\xff\xff\xff\xff"
+    for broken in (b"no picture", encode(picture)[:200], bytes(data)):
+        with pytest.raises(OSError):
+            decode(broken)

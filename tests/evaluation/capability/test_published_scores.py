@@ -1,0 +1,93 @@
+"""A CSV of published question scores."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vlm4vla.config.capability import PublishedScores
+from vlm4vla.config.stages import ScoresSettings
+from vlm4vla.core.errors import UserError
+from vlm4vla.evaluation.capability.published_scores import read_published
+from vlm4vla.report.rows.capability_scores import OVERALL, read_capability
+from vlm4vla.stages.capability_scores import run
+
+MODELS, TASKS = ["kosmos-2", "paligemma-1"], ["none", "robopoint"]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text, out_of=100.0):
+        path = tmp_path / "scores.csv"
+        path.write_text(text)
+        return read_published(PublishedScores(file=str(path), out_of=out_of), MODELS, TASKS)
+
+    return read
+
+
+def test_one_score_a_model(read):
+    found = read("model,score\nkosmos-2,50.5\npaligemma-1,70\n")
+    assert {vlm: own[OVERALL].score for vlm, own in found.items()} == {
+        ("kosmos-2", "none"): 0.505,
+        ("paligemma-1", "none"): 0.7,
+    }
+
+
+def test_sets_with_questions_and_standard_errors(read):
+    found = read(
+        "model,set,score,questions,standard_error,auxiliary\n"
+        "kosmos-2,mmmu,0.4,900,0.016,\n"
+        "kosmos-2,pope,0.8,9000,0.004,none\n"
+        "kosmos-2,pope,0.7,9000,,robopoint\n",
+        out_of=1,
+    )
+    own = found["kosmos-2", "none"]
+    assert list(own) == ["mmmu", "pope", OVERALL]
+    assert own[OVERALL].score == pytest.approx(0.6) and own[OVERALL].questions == 9900
+    assert own[OVERALL].standard_error == pytest.approx((0.016**2 + 0.004**2) ** 0.5 / 2)
+    assert found["kosmos-2", "robopoint"][OVERALL].standard_error is None
+
+
+def test_a_stated_overall_score_is_no_mean(read):
+    assert read("model,set,score\nkosmos-2,a,10\nkosmos-2,,90\n")["kosmos-2", "none"][OVERALL].score == 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("model\nkosmos-2\n", "column 'score' is missing"),
+        ("model,score,stderr\nkosmos-2,1,1\n", "unknown column 'stderr'"),
+        ("model,score\n", "holds no score"),
+        ("model,score\nkosmos2,1\n", "line 2: unknown model 'kosmos2': did you mean 'kosmos-2'"),
+        ("model,score,auxiliary\nkosmos-2,1,robopont\n", "unknown auxiliary task 'robopont'"),
+        ("model,score\nkosmos-2,1\nkosmos-2,2\n", "line 3: 'kosmos-2' has a second score of 'overall'"),
+        ("model,score\nkosmos-2,high\n", "score 'high' is no number"),
+        ("model,score\nkosmos-2,101\n", "score '101' is not from 0 to 100"),
+        ("model,score,questions\nkosmos-2,1,2.5\n", "questions '2.5' is no whole number"),
+        ("model,score,standard_error\nkosmos-2,1,-1\n", "standard_error '-1' is below 0"),
+    ],
+)
+def test_bad_lines_are_refused_in_one_line(read, text, line):
+    with pytest.raises(UserError) as error:
+        read(text)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"capability\.scores\.file: no file"):
+        read_published(PublishedScores(file=str(tmp_path / "none.csv")), MODELS, TASKS)
+
+
+def test_what_the_stage_writes_is_read_as_scores(tmp_path, read):
+    found = read("model,set,score\nkosmos-2,mmmu,40\nkosmos-2,pope,80\n")["kosmos-2", "none"]
+    sets = dict(found)
+    overall = sets.pop(OVERALL)
+    settings = ScoresSettings(
+        name="kosmos-2", auxiliary="none", file=str(tmp_path / "scores.csv"), sets=sets, overall=overall
+    )
+    output = tmp_path / "kosmos-2" / "none.json"
+    run(settings, output=output)
+    scores = read_capability([output])["kosmos-2", "none"]
+    assert scores["pope"].value == 0.8 and scores["pope"].ci_low is None and scores["pope"].percent == "80.0"
+    assert json.loads(output.read_text())["provenance"]["stage"] == "capability-scores"

@@ -1,0 +1,342 @@
+"""The policy server, vla-eval and its simulators as processes: what is played, what is kept, what is told."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from simulator_examples import rollout
+
+from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.lerobot.writer import LeRobotWriter
+from vlm4vla.evaluation.simulators import outcomes
+from vlm4vla.evaluation.simulators.served import INITIAL_STATE, Asked
+from vlm4vla.evaluation.simulators.server import PolicyServer, policy_of
+from vlm4vla.stages import rollout as stage
+
+HERE = Path(__file__).parent
+POINT = {
+    "adapter": "still_world:Point",
+    "gripper": {"open": -1, "close": 1},
+    "unnormalisation": "range",
+    "success": "any-step",
+    "idle_steps": 0,
+    "tasks": [0, 2],
+}
+STEPS = 6  # recorded ones, which solve every task
+
+
+@pytest.fixture(autouse=True)
+def found(monkeypatch):
+    """Simulator processes find `still_world` as they would a user's class."""
+    from vlm4vla.evaluation.simulators import harness
+
+    own = harness.simulator_environment
+    path = f"{harness.INSIDE}{os.pathsep}{HERE}"
+    monkeypatch.setattr(harness, "simulator_environment", lambda folder: own(folder) | {"PYTHONPATH": path})
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Demonstrations of tasks 0 and 2 from initial states 0 to 2: go along x, fingers closed at the end."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with LeRobotWriter(
+        folder, fps=10, robot_type="point", image_size=32, more={INITIAL_STATE: ("i",)}
+    ) as writer:
+        for task in (0, 2):
+            for state in range(3):
+                actions = np.zeros((STEPS, 7), dtype=np.float32)
+                actions[:, 0] = 1
+                actions[:, 1] = np.linspace(-0.3, 0.2, STEPS)
+                actions[:, 6] = [-1] * (STEPS - 1) + [1]
+                pictures = np.zeros((STEPS, 32, 32, 3), dtype=np.uint8)
+                starts = {INITIAL_STATE: np.full((STEPS, 1), state, dtype=np.float32)}
+                writer.add_episode(pictures, np.zeros((STEPS, 8)), actions, f"go to place {task}", starts)
+    write_json(folder / "provenance.json", {"stage": "demonstrations"})
+    return folder
+
+
+def settings(policy="expert", params=None, runs=None, **changes):
+    simulator = POINT | {"params": params or {}, "runs": {"answer_s": 300} | (runs or {})}
+    changes = {"episodes": 3, "max_steps": 12, "execution_horizon": 2} | changes
+    return rollout("libero-10", policy=policy, model=policy, simulator=simulator, size=32, **changes)
+
+
+def test_recorded_actions_solve_every_episode_through_the_server(tmp_path, recorded):
+    stage.run(settings(runs={"processes": 2}), demonstrations=recorded, output=tmp_path)
+    rows = pq.read_table(tmp_path / "episodes.parquet")
+    assert rows["success"].to_pylist() == [True] * 6
+    assert rows["steps"].to_pylist() == [STEPS] * 6  # not one more: an episode ends where it succeeds
+    assert rows["initial_state"].to_pylist() == [0, 1, 2] * 2
+    assert rows["instruction"].to_pylist() == ["go to place 0"] * 3 + ["go to place 2"] * 3
+    assert "gripper -1 opens and +1 closes" in rows["protocol"][0].as_py()
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["episodes"] == 6 and provenance["mean_solved"] == 1
+
+
+def test_steps_executed_of_a_chunk_are_those_of_the_protocol(tmp_path, recorded):
+    """With three steps of a plan executed, the hand-out asks again every third step, and nothing is lost."""
+    stage.run(settings(execution_horizon=3), demonstrations=recorded, output=tmp_path)
+    assert pq.read_table(tmp_path / "episodes.parquet")["steps"].to_pylist() == [STEPS] * 6
+
+
+def test_an_episode_ends_at_its_steps(tmp_path, recorded):
+    stage.run(settings(max_steps=4), demonstrations=recorded, output=tmp_path)
+    rows = pq.read_table(tmp_path / "episodes.parquet")
+    assert rows["success"].to_pylist() == [False] * 6 and rows["steps"].to_pylist() == [4] * 6
+
+
+def test_parts_are_joined_and_what_is_there_is_not_played_again(tmp_path, recorded):
+    cut = settings(runs={"shards": 2})
+    part = cut.model_copy(update={"shard": 1})
+    stage.run(part, demonstrations=recorded, output=tmp_path / "shards" / "1")
+    kept = (tmp_path / "shards/1/episodes.parquet").stat().st_mtime_ns
+    stage.run(cut, demonstrations=recorded, output=tmp_path)
+    assert (tmp_path / "shards/1/episodes.parquet").stat().st_mtime_ns == kept
+    assert pq.read_table(tmp_path / "episodes.parquet")["episode"].to_pylist() == list(range(6))
+    whole = (tmp_path / "episodes.parquet").read_bytes()
+    (tmp_path / "episodes.parquet").unlink()
+    wider = settings(runs={"shards": 2, "processes": 3})
+    stage.run(wider, demonstrations=recorded, output=tmp_path)
+    assert (tmp_path / "episodes.parquet").read_bytes() == whole  # where it runs is no part of it
+
+
+def test_random_actions_play_too_and_are_the_same_again(tmp_path, recorded):
+    for name in ("one", "two"):
+        stage.run(settings("random"), demonstrations=recorded, output=tmp_path / name)
+    one, two = (pq.read_table(tmp_path / name / "episodes.parquet") for name in ("one", "two"))
+    assert one.equals(two) and set(one["model"].to_pylist()) == {"random"}
+
+
+# Faults -------------------------------------------------------------------------------------------
+
+
+def children(name):
+    """Process numbers of this process's children whose command line holds `name`."""
+    import psutil
+
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if any(name in word for word in child.cmdline()):
+                found.append(child.pid)
+    return found
+
+
+def when(condition, then, seconds=600):
+    """A thread that waits for `condition` and does `then` with what it gave."""
+
+    def run():
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = condition()
+            if found:
+                then(found)
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def played(folder):
+    return outcomes.played([folder / "shards/0/played"])
+
+
+def test_a_server_that_dies_in_an_episode_loses_nothing_that_was_played(tmp_path, recorded):
+    slow = settings(params={"pause": 0.4})
+    killer = when(
+        lambda: children("vlm4vla.evaluation.simulators.server") if len(played(tmp_path)) >= 2 else [],
+        lambda found: os.kill(found[0], signal.SIGKILL),
+    )
+    with pytest.raises(UserError, match=r"evaluation\.simulator: the policy server died") as caught:
+        stage.run(slow, demonstrations=recorded, output=tmp_path)
+    killer.join()
+    assert "\n" not in str(caught.value)
+    done = {n for n, each in played(tmp_path).items() if each.failure is None}
+    assert 2 <= len(done) < 6
+    assert f"{len(done)} of 6 episodes are played and kept" in str(caught.value)
+    assert not children("vla_eval")
+    stage.run(slow, demonstrations=recorded, output=tmp_path)
+    rows = pq.read_table(tmp_path / "episodes.parquet")
+    assert rows["success"].to_pylist() == [True] * 6
+    runs = sorted(p for p in (tmp_path / "shards/0/played").iterdir() if p.is_dir())
+    asked = json.loads((runs[1] / "simulator0/vla-eval.yaml").read_text())
+    again = {each["number"] for each in asked["benchmarks"][0]["params"]["episodes"]}
+    assert len(runs) == 2 and again == set(range(6)) - done  # no episode was played twice
+
+
+def test_a_server_that_does_not_answer_in_an_episode(tmp_path, recorded):
+    stopped = when(
+        lambda: children("vlm4vla.evaluation.simulators.server") if len(played(tmp_path)) >= 1 else [],
+        lambda found: os.kill(found[0], signal.SIGSTOP),
+    )
+    slow = settings(params={"pause": 0.4}, runs={"answer_s": 10})
+    with pytest.raises(UserError, match="the policy server did not answer in time") as caught:
+        stage.run(slow, demonstrations=recorded, output=tmp_path)
+    stopped.join()
+    assert "episodes are played and kept" in str(caught.value)
+    assert not children("vlm4vla.evaluation.simulators.server")  # a stopped one is ended too
+
+
+def test_a_server_that_never_answers_is_told_with_its_own_words(tmp_path):
+    with pytest.raises(UserError, match="the policy server ended with status 1") as caught:
+        stage.run(settings(), demonstrations=None, output=tmp_path)
+    assert "needs the folder of a data set" in str(caught.value)
+
+
+def test_a_simulator_process_that_dies(tmp_path, recorded):
+    mark = tmp_path / "mark"
+    slow = settings(params={"pause": 0.4, "mark": str(mark)})
+    killer = when(
+        lambda: mark.exists() and len(played(tmp_path)) >= 1 and mark.read_text(),
+        lambda found: os.kill(int(found), signal.SIGKILL),
+    )
+    with pytest.raises(UserError, match="the simulator ended with status -9"):
+        stage.run(slow, demonstrations=recorded, output=tmp_path)
+    killer.join()
+    assert not children("vlm4vla.evaluation.simulators.server")
+    stage.run(slow, demonstrations=recorded, output=tmp_path)
+    assert pq.read_table(tmp_path / "episodes.parquet")["success"].to_pylist() == [True] * 6
+
+
+def test_an_action_space_that_differs_from_the_policys_plays_nothing(tmp_path, recorded):
+    with pytest.raises(UserError, match="gripper binary_close_negative") as caught:
+        stage.run(settings(params={"opens": True}), demonstrations=recorded, output=tmp_path)
+    assert "the policy sends gripper binary_close_positive" in str(caught.value)
+    assert played(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"adapter": "no_such_world:Point"}, "'no_such_world' is not installed"),
+        ({"runs": {"environment": "/nowhere"}}, "'/nowhere' is no virtual environment"),
+        (
+            {"adapter": "libero", "tasks": [0], "runs": {"environment": "EMPTY"}},
+            "'vla_eval' is not installed in",
+        ),
+    ],
+)
+def test_a_simulator_that_is_not_installed(tmp_path, recorded, changes, told):
+    if changes.get("runs", {}).get("environment") == "EMPTY":
+        (tmp_path / "venv/bin").mkdir(parents=True)
+        (tmp_path / "venv/bin/python").touch()
+        changes = changes | {"runs": {"environment": str(tmp_path / "venv")}}
+    asked = rollout(
+        "libero-10",
+        policy="expert",
+        model="expert",
+        simulator=POINT | changes,
+        episodes=1,
+        execution_horizon=2,
+    )
+    with pytest.raises(UserError, match=r"benchmarks\.libero-10\.evaluation\.simulator") as caught:
+        stage.run(asked, demonstrations=recorded, output=tmp_path / "out")
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+# The server itself --------------------------------------------------------------------------------
+
+
+class Recorded:
+    """A policy that notes what it was asked."""
+
+    reads_state = False
+
+    def __init__(self):
+        self.begun, self.asked = [], []
+
+    def begin(self, session, task):
+        self.begun.append((session, task))
+
+    def plan(self, asked):
+        self.asked.append(asked)
+        return [np.tile(np.arange(7.0) / 10, (4, 1)) for _ in asked]
+
+
+class Session:
+    step = 0
+
+    def __init__(self, session_id="s"):
+        self.session_id = session_id
+        self.sent = []
+
+    async def send_action(self, action):
+        self.sent.append(action["actions"])
+
+
+def observation(**more):
+    return {"images": {"front": np.zeros((50, 40, 3), np.uint8)}, "task_description": "go", **more}
+
+
+def test_a_plan_is_dropped_when_the_next_instruction_of_a_chain_begins():
+    import anyio
+
+    policy, session = Recorded(), Session()
+    server = PolicyServer(policy, settings(execution_horizon=3))
+
+    async def play():
+        await server.on_episode_start({"task": {"number": 4}}, session)
+        for step in range(5):
+            await server.on_observation(
+                observation(**({"episode_restart": True} if step == 2 else {})), session
+            )
+
+    anyio.run(play)
+    assert len(policy.asked) == 2  # at the start, and at the restart: three steps of that plan follow
+    assert policy.begun == [("s", {"number": 4})] and len(session.sent) == 5
+    assert policy.asked[0][0].picture.shape == (32, 32, 3)
+
+
+def test_sessions_that_ask_together_are_answered_together():
+    policy = Recorded()
+    server = PolicyServer(policy, settings(runs={"processes": 8}))
+    answers = server.predict_batch([observation()] * 3, [Session(str(n)) for n in range(3)])
+    assert [each.session for each in policy.asked[0]] == ["0", "1", "2"]
+    assert [answer["actions"].shape for answer in answers] == [(2, 7)] * 3
+
+
+def test_an_old_picture_is_refused():
+    server = PolicyServer(Recorded(), settings())
+    with pytest.raises(ValueError, match="1 steps old"):
+        server.predict_batch([observation(picture_age=1)], [Session()])
+
+
+def test_random_actions_stay_within_the_demonstrations(recorded):
+    wanted = settings("random", execution_horizon=5)
+    policy = policy_of(wanted, None, recorded)
+    policy.begin("s", {"number": 3})
+    chunk = policy.plan([Asked("s", np.zeros((32, 32, 3), np.uint8), "go")])[0]
+    stats = json.loads((recorded / "meta/stats.json").read_text())
+    bounds = Statistics.from_stats(stats, "range", "libero-10")
+    assert chunk.shape == (5, 7) and (chunk[:, :6] <= bounds.high + 1e-6).all()
+    assert (chunk[:, :6] >= bounds.low - 1e-6).all() and set(chunk[:, 6]) <= {-1.0, 1.0}
+
+
+def test_the_server_listens_on_loopback_only(tmp_path, recorded, monkeypatch):
+    import psutil
+
+    seen = []
+
+    def listening():
+        found = children("vlm4vla.evaluation.simulators.server")
+        return found and [
+            c.laddr.ip for c in psutil.Process(found[0]).net_connections() if c.status == "LISTEN"
+        ]
+
+    watcher = when(listening, seen.extend)
+    stage.run(settings(params={"pause": 0.1}), demonstrations=recorded, output=tmp_path)
+    watcher.join()
+    assert set(seen) == {"127.0.0.1"}

@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+import synthetic_study as made
+
+from vlm4vla.analysis.intervals import wilson
+from vlm4vla.core.errors import UserError
+from vlm4vla.report.rows.capability_scores import OVERALL, read_capability
+
+
+def test_scores_by_model_and_set(tmp_path):
+    found = read_capability(made.write_capability(tmp_path, ["kosmos-2"]))
+    scores = found["kosmos-2", "none"]
+    assert list(scores) == [*made.SETS, OVERALL]
+    where = scores["where"]
+    assert where.questions == 100
+    assert (where.ci_low, where.ci_high) == wilson(where.value * 100, 100)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", json.dumps({"sets": {}, "overall": {"score": 1}})])
+def test_what_is_not_a_score_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "none.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="not a capability score") as fault:
+        read_capability([path])
+    assert "\n" not in str(fault.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_capability([tmp_path / "none.json"])
+
+
+def write(path, **entry):
+    path.write_text(json.dumps({"sets": {}, "overall": entry}))
+    return read_capability([path])[path.parent.name, path.stem][OVERALL]
+
+
+def test_a_standard_error_makes_a_normal_interval(tmp_path):
+    score = write(tmp_path / "none.json", score=0.99, questions=100, standard_error=0.01)
+    assert (score.ci_low, score.ci_high) == (pytest.approx(0.9704), 1.0)
+    draws = score.redrawn(np.random.default_rng(0), 20_000)
+    assert draws.std() < 0.011 and draws.max() <= 1
+    half = write(tmp_path / "none.json", score=0.5, questions=None, standard_error=0.02)
+    assert half.redrawn(np.random.default_rng(0), 20_000).std() == pytest.approx(0.02, rel=0.05)
+
+
+def test_questions_alone_make_wilsons_interval(tmp_path):
+    score = write(tmp_path / "none.json", score=0.25, questions=200, standard_error=None)
+    assert (score.ci_low, score.ci_high) == wilson(50, 200)
+    draws = score.redrawn(np.random.default_rng(0), 20_000)
+    assert draws.std() == pytest.approx((0.25 * 0.75 / 200) ** 0.5, rel=0.05)
+
+
+def test_a_score_alone_is_taken_as_exact(tmp_path):
+    score = write(tmp_path / "none.json", score=0.25, questions=None, standard_error=None)
+    assert score.interval == (0.25, 0.25) and score.ci_low is None and score.percent == "25.0"
+    assert set(score.redrawn(np.random.default_rng(0), 10)) == {0.25}
+
+
+def test_counted_answers_are_redrawn_as_a_binomial(tmp_path):
+    score = write(tmp_path / "none.json", score=0.25, questions=200, correct=50)
+    wanted = np.random.default_rng(7).binomial(200, 0.25, size=50) / 200
+    np.testing.assert_array_equal(score.redrawn(np.random.default_rng(7), 50), wanted)

@@ -1,0 +1,384 @@
+import csv
+import json
+import re
+import shutil
+import zlib
+
+import matplotlib.image
+import numpy as np
+import pytest
+import synthetic_study as made
+from statsmodels.stats.multitest import multipletests
+
+from vlm4vla.core.errors import UserError
+from vlm4vla.report.rows.table import GAP, TIDY
+from vlm4vla.stages.table import run
+from vlm4vla.study.outputs import outputs
+
+TABLES = made.BACKBONE_TABLES  # the two of fine-tuned backbones have test files of their own
+
+
+def make(table, study, output, **changes):
+    _root, episodes, capability, curves = study
+    inputs = {
+        "episodes": episodes,
+        "capability": capability if table == "correlation" else [],
+        "curves": curves if table == "main" else [],
+        "published": made.PUBLISHED,
+    }
+    run(table, made.settings(table), output=output, **inputs | changes)
+    return output
+
+
+@pytest.fixture(scope="module")
+def tables(study, tmp_path_factory):
+    """All four tables of the made-up study."""
+    output = tmp_path_factory.mktemp("tables")
+    for table in TABLES:
+        make(table, study, output)
+    return output
+
+
+def rows(output, table):
+    with (output / "tables" / f"{table}.csv").open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def only(found, **wanted):
+    chosen = [row for row in found if all(row[key] == value for key, value in wanted.items())]
+    assert len(chosen) == 1
+    return chosen[0]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_declared_file_is_there_and_no_other(tables, table):
+    for name in outputs(table):
+        assert (tables / name).stat().st_size > 500, name
+    declared = {name for each in TABLES for name in outputs(each)}
+    assert {str(path.relative_to(tables)) for path in tables.rglob("*") if path.is_file()} == declared
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_csv_is_tidy(tables, table):
+    found = rows(tables, table)
+    assert tuple(found[0])[: len(TIDY)] == TIDY
+    for row in found:
+        low, value, high = (float(row[key] or "nan") for key in ("ci_low", "value", "ci_high"))
+        assert not value < low and not value > high
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_benchmarks_never_bear_the_real_name_alone(tables, table):
+    for suffix in ("md", "tex"):
+        text = (tables / "tables" / f"{table}.{suffix}").read_text()
+        text = text.replace("CALVIN ABC-D", "").replace("SimplerEnv Bridge", "")
+        # the paper's own findings name the real LIBERO-10, always as the paper's
+        text = re.sub(r"the paper's finding on LIBERO-10", "", text)
+        assert "CALVIN (embedded)" in text
+        assert not re.findall(r"(?:CALVIN|Bridge|LIBERO-10)(?! \(embedded\))", text)
+        for promised in ("Scale: embedded", "96 chains of five instructions", "variance", "not measured"):
+            assert promised in text
+        assert "Wilson" in text and "bootstrap" in text
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_latex_is_ascii_with_balanced_braces_and_even_rows(tables, table):
+    text = (tables / "tables" / f"{table}.tex").read_text()
+    assert text.isascii()
+    bare = text.replace("\\{", "").replace("\\}", "")
+    assert bare.count("{") == bare.count("}")
+    assert not re.search(r"(?<!\\)[%#_](?! \\usepackage)", bare.replace("{!}{%\n", "").replace("tab:", ""))
+    for columns, body in re.findall(r"\\begin{tabular}{(\w+)}(.*?)\\end{tabular}", text, flags=re.S):
+        lines = [line for line in body.splitlines() if line.endswith("\\\\")]
+        assert lines
+        assert all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 for line in lines)
+
+
+def test_markdown_has_a_row_for_each_model(tables):
+    text = (tables / "tables" / "main.md").read_text()
+    scores = text.split("## ")[1].splitlines()
+    lines = [line for line in scores if line.startswith("| ")][2:]
+    assert len(lines) == 12
+    assert lines[-2].startswith("| random actions (floor)")
+    assert lines[-1].startswith("| scripted expert (ceiling)")
+    assert "| 3.856 |" in re.sub(" +", " ", lines[0])
+
+
+def test_main_values_are_the_records(tables):
+    found = rows(tables, "main")
+    assert len(found) == 12 * (6 + 1 + 1)
+    records = made.episodes("qwen3-vl-2b", "full", "calvin", 0.63)
+    row = only(found, model="qwen3-vl-2b", benchmark="calvin", metric="average_length")
+    assert float(row["value"]) == pytest.approx(records["solved"].mean(), abs=1e-5)
+    assert (row["episodes"], row["seeds"], row["published"]) == ("96", "1", "4.142")
+    bridge = only(found, model="internvl3.5-4b", benchmark="bridge")
+    assert bridge["published"] == "0.573"
+    assert only(found, model="random", benchmark="bridge")["published"] == ""
+    assert "hidden row of the authors' project page" in (tables / "tables" / "main.md").read_text()
+
+
+def test_freeze_pairs_with_the_full_policy(tables):
+    found = rows(tables, "freeze")
+    assert len(found) == 3 * 3 * 2
+    row = only(found, model="paligemma-1", variant="freeze-vision", benchmark="calvin")
+    full = only(found, model="paligemma-1", variant="full", benchmark="calvin")
+    assert float(row["difference"]) == pytest.approx(float(row["value"]) - float(full["value"]), abs=1e-4)
+    assert (row["published"], row["test"], row["compared_with"]) == ("0.495", "sign-flip", "full")
+    assert float(row["p_value"]) < 0.001
+    assert full["difference"] == ""
+    verdicts = json.loads((tables / "analysis" / "freeze.json").read_text())["verdicts"]
+    assert any("hurts every backbone shows here" in sentence for sentence in verdicts)
+
+
+def test_scratch_counts_its_nine_cells(tables):
+    found = rows(tables, "scratch")
+    assert sum(bool(row["p_value"]) for row in found) == 9
+    text = (tables / "tables" / "scratch.md").read_text()
+    assert "beats the one from random weights in 9 of 9 cells" in text
+    assert "2000 VLA training steps" in text
+    assert "McNemar p" in text and "sign-flip p" in text
+
+
+def test_correlation_stands_beside_the_published_one(tables):
+    found = rows(tables, "correlation")
+    subset = only(
+        found,
+        model="the paper's backbones",
+        benchmark="calvin",
+        metric="pearson_r",
+    )
+    assert (subset["published"], subset["backbones"]) == ("0.839", "9")
+    everyone = only(
+        found, model="all backbones", benchmark="bridge", metric="pearson_r", question_set="overall"
+    )
+    assert (everyone["backbones"], everyone["published"]) == ("10", "")
+    points = json.loads((tables / "analysis" / "correlation.json").read_text())["policies"]
+    x = [
+        float(row["value"])
+        for row in found
+        if (row["metric"], row["question_set"]) == ("question_score", "overall")
+    ]
+    y = [point["value"] for point in points if point["benchmark"] == "bridge"]
+    assert float(everyone["value"]) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-5)
+
+
+def test_pairs_and_standing_stand_behind_the_main_table(tables):
+    analysis = json.loads((tables / "analysis" / "main.json").read_text())
+    assert len(analysis["pairs"]) == 3 * 45
+    assert len(analysis["standing"]["policies"]) == 10
+    assert {row["benchmark"] for row in analysis["by_task"]} == {"bridge", "libero-10"}
+    text = (tables / "tables" / "main.md").read_text()
+    assert "## Bridge (embedded): pairs of backbones" in text and "## Standing" in text
+    assert "of 45 pairs of backbones" in text
+    assert {row["agreement"] for row in rows(tables, "main")} == {"", "not comparable (embedded)"}
+
+
+def test_adjusted_p_stands_beside_the_raw_one(tables):
+    for table, tests in (("freeze", 12), ("scratch", 9)):
+        tested = [row for row in rows(tables, table) if row["p_value"]]
+        assert len(tested) == tests
+        assert {row["adjustment"] for row in tested} == {"Holm"}
+        expected = multipletests([float(row["p_value"]) for row in tested], method="holm")[1]
+        assert [float(row["p_adjusted"]) for row in tested] == pytest.approx(expected, rel=1e-4)
+        text = (tables / "tables" / f"{table}.md").read_text()
+        assert "Holm p" in text and f"Holm's correction for the table's {tests} tests" in text
+    undecided = [
+        row for row in rows(tables, "freeze") if row["p_adjusted"] and float(row["p_adjusted"]) > 0.05
+    ]
+    assert undecided
+    freeze = (tables / "tables" / "freeze.md").read_text()
+    assert all(f"(n {row['needed'] or GAP})" in freeze for row in undecided)
+
+
+def test_correlation_says_what_it_hangs_on(tables):
+    analysis = json.loads((tables / "analysis" / "correlation.json").read_text())
+    assert [check["benchmark"] for check in analysis["sensitivity"]] == made.BENCHMARKS
+    for check in analysis["sensitivity"]:
+        assert check["leave_one_out"]["low"] <= check["leave_one_out"]["high"]
+        assert check["rollouts_ci"][0] < check["rollouts_ci"][1]
+        assert check["families"] is None  # these settings name none
+        assert check["verdict"].split(",")[0] in ("positive", "negative", "no evidence")
+    found = [row for row in rows(tables, "correlation") if row["p_value"]]
+    assert {row["metric"] for row in found} == {"pearson_r", "spearman_rho", "kendall_tau"}
+    sets = [
+        row
+        for row in found
+        if (row["metric"], row["model"]) == ("kendall_tau", "all backbones")
+        and row["question_set"] != "overall"
+    ]
+    expected = multipletests([float(row["p_value"]) for row in sets], method="holm")[1]
+    assert [float(row["p_adjusted"]) for row in sets] == pytest.approx(expected, rel=1e-4)
+
+
+def test_families_of_the_settings_are_used(study, tmp_path):
+    families = {model: model.split("-")[0] for model in made.TEN}
+    _root, episodes, capability, _curves = study
+    settings = made.settings("correlation", families=families)
+    inputs = {"episodes": episodes, "capability": capability, "published": made.PUBLISHED}
+    run("correlation", settings, output=tmp_path, **inputs)
+    analysis = json.loads((tmp_path / "analysis" / "correlation.json").read_text())
+    assert [check["families"]["families"] for check in analysis["sensitivity"]] == [5, 5, 5]
+
+
+def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
+    frame = made.episodes("kosmos-2", "full", "bridge", 0.6, scale="paper")
+    cells = {"backbones": ["kosmos-2"], "variants": ["full"], "benchmarks": ["bridge"]}
+    run(
+        "main",
+        made.settings("main", cells=cells, scale="paper"),
+        episodes=[made.write_episodes(tmp_path, frame)],
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    text = (tmp_path / "tables" / "main.md").read_text()
+    row = only(rows(tmp_path, "main"), model="kosmos-2", metric="success_rate")
+    assert row["agreement"] in ("within its interval", "within five points", "off")
+    assert row["agreement"] in text and "| agreement |" in text.replace("  ", "")
+
+
+def test_findings_that_do_not_show_are_said_so(tmp_path):
+    episodes = made.write_study(tmp_path, skills={"freeze-vision": 1.0, "scratch": 1.0})
+    study = (tmp_path, episodes, made.write_capability(tmp_path), [])
+    for table in ("freeze", "scratch"):
+        make(table, study, tmp_path)
+    freeze, scratch = ((tmp_path / "tables" / f"{table}.md").read_text() for table in ("freeze", "scratch"))
+    assert "hurts every backbone does not show at this scale" in freeze
+    assert "falls behind does not show at this scale" in scratch
+
+
+def test_missing_cells_are_named(study, tmp_path):
+    _root, episodes, capability, _curves = study
+    kept = [path for path in episodes if "kosmos-2" not in str(path) and "random" not in str(path)]
+    make("main", study, tmp_path, episodes=kept)
+    make("correlation", study, tmp_path, episodes=kept, capability=capability[1:])
+    main = (tmp_path / "tables" / "main.md").read_text()
+    assert "Not measured: Kosmos-2 all trained on CALVIN (embedded)" in main
+    assert "the floor was not measured" in main
+    assert only(rows(tmp_path, "main"), model="kosmos-2", benchmark="bridge")["value"] == ""
+    correlation = (tmp_path / "tables" / "correlation.md").read_text()
+    assert "question score of Qwen2.5-VL-3B" in correlation
+    overall = only(
+        rows(tmp_path, "correlation"),
+        model="all backbones",
+        benchmark="calvin",
+        metric="pearson_r",
+        question_set="overall",
+    )
+    assert overall["backbones"] == "8"
+
+
+def test_a_study_without_any_record_still_makes_its_tables(tmp_path):
+    empty = (tmp_path, [], [], [])
+    for table in TABLES:
+        make(table, empty, tmp_path)
+        assert all((tmp_path / name).exists() for name in outputs(table))
+        assert "Not measured" in (tmp_path / "tables" / f"{table}.md").read_text()
+
+
+def test_two_seeds_are_said_and_spread(tmp_path):
+    study = (tmp_path, made.write_study(tmp_path, seeds=(0, 1)), [], [])
+    root, episodes, _, _ = study
+    run(
+        "main",
+        made.settings("main", seeds=[0, 1]),
+        episodes=episodes,
+        published=made.PUBLISHED,
+        output=root,
+    )
+    row = only(rows(root, "main"), model="paligemma-2", benchmark="bridge")
+    assert (row["seeds"], row["episodes"]) == ("2", "96")
+    assert float(row["seed_sd"]) >= 0
+    assert "Training seeds 0, 1" in (root / "tables" / "main.md").read_text()
+
+
+def test_a_missing_seed_is_named(tmp_path):
+    paths = made.write_study(tmp_path, seeds=(0, 1, 2))
+    gone = [f"kosmos-2/none/full/bridge/seed{seed}/episodes.parquet" for seed in (1, 2)]
+    kept = [path for path in paths if not str(path).endswith((gone[0], gone[1]))]
+    assert len(kept) == len(paths) - 2
+    run(
+        "main",
+        made.settings("main", seeds=[0, 1, 2]),
+        episodes=kept,
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    text = (tmp_path / "tables/main.md").read_text()
+    assert "Not measured: Kosmos-2 all trained on Bridge (embedded), seeds 1 and 2.\n" in text
+
+
+def test_expert_vlas_are_rows_and_not_in_the_means(study, tables, tmp_path):
+    _root, episodes, _, _ = study
+    own = {"execution_horizon": 1, "protocol": "its own"}
+    frame = made.episodes("openvla", "full", "bridge", 0.9, **own)
+    cells = made.settings("main")["cells"] | {"experts": ["openvla", "thinkact"]}
+    summary = {"backbone": "qwen2.5-vl-7b", "steps": 3600, "executed": "1 of 1 predicted actions"}
+    settings = made.settings("main", cells=cells, experts={"openvla": summary, "thinkact": summary})
+    run(
+        "main",
+        settings,
+        episodes=[*episodes, made.write_episodes(tmp_path, frame)],
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    row = only(rows(tmp_path, "main"), model="openvla", benchmark="bridge")
+    assert float(row["value"]) == pytest.approx(frame["success"].mean(), abs=1e-5)
+    assert row["published"] == "0.042"
+    text = (tmp_path / "tables" / "main.md").read_text()
+    assert "OpenVLA (expert) on Qwen2.5-VL-7B, 3600 training steps" in text
+    assert "ThinkAct (expert) all trained on Bridge (embedded)" in text.split("Not measured")[1]
+    bridge = [line for line in text.splitlines() if line.startswith("- Bridge")]
+    assert bridge == [
+        line
+        for line in (tables / "tables" / "main.md").read_text().splitlines()
+        if line.startswith("- Bridge")
+    ]
+    order = [row["model"] for row in rows(tmp_path, "main") if row["metric"] == "average_length"]
+    assert order[-4:] == ["openvla", "thinkact", "random", "expert"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_same_records_give_the_same_bytes(study, tables, tmp_path, table):
+    _root, episodes, _capability, _curves = study
+    make(table, study, tmp_path, episodes=episodes[::-1])
+    for name in outputs(table):
+        assert (tmp_path / name).read_bytes() == (tables / name).read_bytes(), name
+
+
+def test_figures_are_pictures(tables):
+    for path in sorted((tables / "figures").glob("*.png")):
+        picture = matplotlib.image.imread(path)
+        assert picture.shape[0] > 400 and picture.shape[1] > 900
+        assert picture[..., :3].std() > 0.05
+    for path in sorted((tables / "figures").glob("*.pdf")):
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF") and b"%%EOF" in content[-10:]
+        assert b"CreationDate" not in content
+        assert any(_inflates(part) for part in content.split(b"stream\n")[1:])
+
+
+def _inflates(part):
+    try:
+        return len(zlib.decompressobj().decompress(part)) > 100
+    except zlib.error:
+        return False
+
+
+def test_an_overwritten_table_leaves_no_temporary_files(study, tmp_path):
+    make("freeze", study, tmp_path)
+    make("freeze", study, tmp_path)
+    assert not [path for path in tmp_path.rglob(".*")]
+
+
+def test_unknown_table(tmp_path):
+    with pytest.raises(UserError, match="unknown table 'mian': write one of main"):
+        run("mian", {}, episodes=[], published=made.PUBLISHED, output=tmp_path)
+
+
+def test_published_may_be_a_file_and_must_be_there(study, tmp_path):
+    _root, _episodes, _, _ = study
+    make("freeze", study, tmp_path, published=made.PUBLISHED / "freeze.csv")
+    shutil.copytree(made.PUBLISHED, tmp_path / "published")
+    (tmp_path / "published" / "freeze.csv").unlink()
+    with pytest.raises(UserError, match=r"freeze\.csv: no such file"):
+        make("freeze", study, tmp_path, published=tmp_path / "published" / "freeze.csv")

@@ -1,0 +1,98 @@
+"""The stage backbone: pre-training that resumes, and checkpoints that are put in place."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from small_inputs import log_without_times
+
+from vlm4vla.backbones import load
+from vlm4vla.config.backbones import Backbone
+from vlm4vla.config.stages import BackboneSettings
+from vlm4vla.core.artefacts import file_hash
+from vlm4vla.core.errors import UserError
+from vlm4vla.stages.backbone import run
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from vlm4vla.stages.backbone import run
+    from vlm4vla.config.stages import BackboneSettings
+    from vlm4vla.training.batches.questions import QuestionBatches
+    ids = QuestionBatches.ids
+    def killing(self, step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ids(self, step)
+    QuestionBatches.ids = killing
+    settings = BackboneSettings.model_validate_json({settings!r})
+    run(settings, questions=Path({questions!r}), output=Path({output!r}))
+"""
+
+
+def test_the_folder_loads_and_says_what_it_is_made_of(backbone, questions, backbone_settings):
+    assert load(backbone).image_size == 64
+    record = json.loads((backbone / "provenance.json").read_text())
+    assert record["settings"] == backbone_settings.model_dump(mode="json")
+    assert record["inputs"]["questions"]["sha256"] == file_hash(questions / "provenance.json")
+    assert record["outputs"] == {"model.safetensors": file_hash(backbone / "model.safetensors")}
+    assert [line["step"] for line in log_without_times(backbone)] == [2, 4]
+    assert [line["step"] for line in log_without_times(backbone / "alignment")] == [2, 4]
+    assert not list(backbone.rglob("checkpoints"))
+
+
+def test_killed_pretraining_ends_with_the_same_bytes(tmp_path, backbone, questions, backbone_settings):
+    script = KILLED.format(
+        settings=backbone_settings.model_dump_json(), questions=str(questions), output=str(tmp_path)
+    )
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, timeout=300, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert (tmp_path / "checkpoints" / "step-000002.json").exists()
+    assert not (tmp_path / "provenance.json").exists()
+    run(backbone_settings, questions=questions, output=tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == (backbone / "model.safetensors").read_bytes()
+    assert log_without_times(tmp_path) == log_without_times(backbone)
+
+
+def of_checkpoint(folder, family="paligemma", **keys):
+    backbone = Backbone(family=family, parameters_b=3, checkpoint=str(folder), **keys)
+    return BackboneSettings(name="real", backbone=backbone, recipe=None, image_size=64, seed=0)
+
+
+def test_a_local_checkpoint_is_put_in_place(tmp_path, backbone, questions):
+    run(of_checkpoint(backbone), questions=questions, output=tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == (backbone / "model.safetensors").read_bytes()
+    assert load(tmp_path).adapter.family == "paligemma"
+    assert json.loads((tmp_path / "provenance.json").read_text())["settings"]["name"] == "real"
+    assert json.loads((backbone / "provenance.json").read_text())["settings"]["name"] == "tiny"
+
+
+@pytest.mark.parametrize("fault", ["missing", "truncated"])
+def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path, backbone, questions, fault):
+    shutil.copytree(backbone, tmp_path / "source")
+    weights = tmp_path / "source" / "model.safetensors"
+    if fault == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        run(of_checkpoint(tmp_path / "source"), questions=questions, output=tmp_path / "out")
+    assert not (tmp_path / "out" / "provenance.json").exists()
+
+
+def test_another_family_is_refused(tmp_path, backbone, questions):
+    with pytest.raises(UserError, match=r"real\.family: 'kosmos-2', but .* is a 'paligemma'"):
+        run(of_checkpoint(backbone, "kosmos-2"), questions=questions, output=tmp_path)
+
+
+def test_a_hub_name_needs_its_revision(tmp_path, questions):
+    with pytest.raises(UserError, match="needs its commit: write `revision`"):
+        run(of_checkpoint(Path("someone/some-model")), questions=questions, output=tmp_path)

@@ -1,0 +1,74 @@
+"""Demonstrations: replaying the recorded actions of an undisturbed expert solves the task again."""
+
+import numpy as np
+import pytest
+
+from vlm4vla.benchmarks import recording as demonstrations_stage
+from vlm4vla.benchmarks.arena import Arena
+from vlm4vla.benchmarks.base import get_benchmark
+from vlm4vla.benchmarks.recording import record, recordings
+from vlm4vla.benchmarks.world import World
+from vlm4vla.config.stages import DemonstrationsSettings
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.lerobot.reader import read
+
+
+@pytest.mark.parametrize("name", ["calvin", "bridge", "libero-10"])
+def test_replaying_recorded_actions_solves_the_task_again(name):
+    benchmark = get_benchmark(name)
+    episode = benchmark.demonstration(0, 0)
+    world = World(Arena(episode.layout))
+    task = episode.tasks[0]
+    episode.start(world)
+    recording = record(benchmark, world, task, np.random.default_rng(0), 0.0, 100)
+    episode.start(world)
+    task.begin(world)
+    for action in recording.actions:
+        assert not task.done(world)
+        benchmark.apply(world, action)
+    assert task.done(world)
+
+
+def test_gripper_points_are_where_mujocos_camera_sees_the_hand():
+    """By the camera's pose in MuJoCo's own data and a pinhole; and pixels there change with the hand."""
+    benchmark = get_benchmark("bridge")
+    episode = benchmark.demonstration(1, 0)
+    world = World(Arena(episode.layout))
+    episode.start(world)
+    hand, picture = world.hand.copy(), world.render().astype(int)
+    x, y, z = world.data.cam_xmat[0].reshape(3, 3).T @ (hand - world.data.cam_xpos[0])
+    width = 2 * np.tan(np.deg2rad(world.model.cam_fovy[0]) / 2)
+    point = record(benchmark, world, episode.tasks[0], np.random.default_rng(0), 0.0, 100).points[0]
+    np.testing.assert_allclose(point, [0.5 - x / z / width, 0.5 + y / z / width], atol=1e-6)
+    episode.start(world)
+    world.hand = np.array([0.25, 0.2, 0.2])  # in a corner
+    world._place()
+    column, row = (point * 64).astype(int)
+    assert np.abs(picture - world.render())[row - 2 : row + 3, column - 2 : column + 3].max() > 30
+
+
+def test_noise_leaves_labels_clean_and_tasks_solvable():
+    benchmark = get_benchmark("bridge")
+    quiet, noisy = (list(recordings(benchmark, 12, noise, 0, 100, 64)) for noise in (0.0, 0.3))
+    limit = benchmark.speed + 1e-6
+    assert all(np.linalg.norm(r.actions[:, :3], axis=1).max() <= limit for r in noisy)
+    assert sum(len(r.actions) for r in noisy) > sum(len(r.actions) for r in quiet)
+
+
+def test_the_stage_writes_a_data_set_that_reads_back(tmp_path):
+    settings = DemonstrationsSettings(
+        benchmark="calvin", demonstrations={"episodes": 6, "noise": 0.2}, image_size=64, max_steps=60
+    )
+    demonstrations_stage.run(settings, output=tmp_path / "a")
+    demonstrations_stage.run(settings, output=tmp_path / "b")
+    data = read(tmp_path / "a")
+    assert len(set(data.episode_index.tolist())) == 6 and data.images.shape[1:] == (64, 64, 3)
+    assert set(np.unique(data.actions[:, 6])) <= {-1.0, 1.0}
+    assert np.abs(data.actions[:, :6]).max() <= 0.65
+    name = "data/chunk-000/file-000.parquet"
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_an_expert_that_cannot_work_is_reported():
+    with pytest.raises(UserError, match="demonstrations"):
+        list(recordings(get_benchmark("bridge"), 50, 0.0, 0, 2, 64))

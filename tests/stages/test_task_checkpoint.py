@@ -1,0 +1,196 @@
+"""A checkpoint in place of an auxiliary task's training: scored, taken, refused where it does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from vlm4vla.backbones import build, hub, load
+from vlm4vla.backbones.vocabulary import has_word_tokens
+from vlm4vla.config.backbones import Backbone, TinySize
+from vlm4vla.config.config import load_config
+from vlm4vla.config.stages import AuxiliaryDataSettings, AuxiliarySettings
+from vlm4vla.config.training import Optimiser, Training
+from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.errors import UserError
+from vlm4vla.stages import auxiliary as stage
+from vlm4vla.stages import auxiliary_data as data_stage
+from vlm4vla.stages.questions import vocabulary
+from vlm4vla.study.runs import Run
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.preflight import open_study
+
+CONFIG = Path(__file__).parents[2] / "config.yaml"
+TASK = "robo2vlm"
+
+
+def saved(folder: Path, family: str, hidden: int = 32) -> Path:
+    torch.set_num_threads(1)
+    size = TinySize(hidden=hidden, intermediate=48, layers=2, vision_hidden=32, vision_intermediate=32)
+    backbone = Backbone(family=family, parameters_b=1, tiny=size, pretraining="r")
+    build(backbone, "tiny", vocabulary(), 64, hidden).save(folder)
+    write_json(folder / "provenance.json", {"stage": "backbone"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    settings = AuxiliaryDataSettings(
+        task=TASK, train_pictures=200, held_out_pictures=60, image_size=64, seed=0
+    )
+    data_stage.run(settings, output=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("base"), "paligemma")
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory, data):
+    """A wider backbone of the same family that has learnt the task."""
+    wider = saved(tmp_path_factory.mktemp("wider"), "paligemma", 64)
+    folder = tmp_path_factory.mktemp("taught")
+    optimiser = Optimiser(name="muon", learning_rate=4e-3)
+    training = Training(steps=80, batch=16, optimiser=optimiser)
+    settings = AuxiliarySettings(name="w", task=TASK, training=training, questions=60, image_size=64, seed=0)
+    stage.run(settings, backbone=wider, data=data, output=folder)
+    return folder
+
+
+def settings(checkpoint, **changes):
+    given = {"checkpoint": str(checkpoint), "training": None} | changes
+    return AuxiliarySettings(name="tiny", task=TASK, questions=60, image_size=64, seed=0, **given)
+
+
+def test_the_checkpoint_is_scored_and_taken_as_it_is(tmp_path, base, taught, data):
+    stage.run(settings(taught), backbone=base, data=data, output=tmp_path)
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        assert (tmp_path / name).read_bytes() == (taught / name).read_bytes()
+    scores, own = (json.loads((folder / "score.json").read_text()) for folder in (tmp_path, taught))
+    assert scores["after"] == own["after"] and scores["before"]["ci_high"] < scores["after"]["ci_low"]
+    assert load(tmp_path).hidden_size == 64 and load(base).hidden_size == 32
+    record = json.loads((tmp_path / "provenance.json").read_text())
+    assert record["settings"]["checkpoint"] == str(taught) and record["stage"] == "auxiliary"
+    assert not (tmp_path / "train.jsonl").exists() and not (tmp_path / "checkpoints").exists()
+
+
+def test_what_the_task_learnt_before_goes(tmp_path, base, taught, data):
+    (tmp_path / "train.jsonl").write_text("{}")
+    stage.run(settings(taught), backbone=base, data=data, output=tmp_path)
+    assert not (tmp_path / "train.jsonl").exists()
+
+
+def test_another_family_is_refused_before_work(tmp_path, taught, data):
+    other = saved(tmp_path / "other", "paligemma2")
+    assert has_word_tokens(load(other))
+    with pytest.raises(
+        UserError, match=r"robo2vlm\.checkpoint: .* is a 'paligemma', but backbone 'tiny' is a "
+    ):
+        stage.run(settings(taught), backbone=other, data=data, output=tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_a_hub_name_is_fetched_at_its_revision(tmp_path, base, taught, data, monkeypatch):
+    asked = []
+
+    def fetch(name, revision, patterns, key):
+        asked.append((name, revision))
+        return taught
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    stage.run(settings("lab/taught", revision="0123abc"), backbone=base, data=data, output=tmp_path)
+    assert asked == [("lab/taught", "0123abc")]
+    assert (tmp_path / "model.safetensors").read_bytes() == (taught / "model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+
+
+def test_only_a_backbone_that_asks_for_it_needs_its_family(raw, taught):
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(taught)}
+    root = f"{raw['results']}/embedded"
+    for stage_and_rest in (
+        "auxiliary/{}/robobrain2/provenance.json",
+        "capability/{}/robobrain2.json",
+        "vla/{}/robobrain2/full/bridge/seed0/provenance.json",
+        "rollouts/{}/robobrain2/full/bridge/seed0/episodes.parquet",
+    ):
+        path = f"{root}/{stage_and_rest}"
+        assert open_study(raw, [path.format("paligemma-1")])
+        line = r"robobrain2\.checkpoint: .* is a 'paligemma', but backbone 'kosmos-2' is a 'kosmos-2'"
+        with pytest.raises(UserError, match=line):
+            open_study(raw, [path.format("kosmos-2")])
+    assert open_study(raw, [f"{root}/auxiliary/kosmos-2/robopoint/provenance.json"])
+
+
+def test_a_cell_of_a_table_needs_its_family(raw, taught, monkeypatch):
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(taught)}
+    run = Run("qwen2.5-vl-7b", "robobrain2", "full", "calvin", 0)
+    monkeypatch.setattr(Study, "cells", lambda self, table: [run])
+    with pytest.raises(UserError, match=r"but backbone 'qwen2\.5-vl-7b' is a 'qwen2_5_vl'"):
+        open_study(raw)
+
+
+@pytest.mark.parametrize("fault", ["no weights", "no folder", "truncated"])
+def test_a_checkpoint_that_is_not_whole_is_refused_before_any_job(raw, tmp_path, taught, fault):
+    folder = tmp_path / "copy"
+    if fault != "no folder":
+        shutil.copytree(taught, folder)
+    weights = folder / "model.safetensors"
+    if fault == "no weights":
+        weights.unlink()
+    elif fault == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(folder)}
+    with pytest.raises(UserError, match=r"auxiliary\.tasks\.robobrain2\.checkpoint: ") as error:
+        open_study(raw)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_of_a_checkpoint_hold_no_training(raw, taught):
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": "lab/taught", "revision": "0123abc"}
+    study = open_study(raw)
+    made = json.loads(study.auxiliary_settings(_Wildcards("paligemma-1", "robobrain2")))
+    assert made["training"] is None and (made["checkpoint"], made["revision"]) == ("lab/taught", "0123abc")
+    other = json.loads(study.auxiliary_settings(_Wildcards("paligemma-1", "robopoint")))
+    assert other["training"]["steps"] == raw["auxiliary"]["training"]["steps"] and other["checkpoint"] is None
+
+
+class _Wildcards:
+    def __init__(self, vlm, task):
+        self.vlm, self.task = vlm, task
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "line"),
+    [
+        ("robobrain2", {"checkpoint": "a", "training": "given"}, "is trained already: leave out `training`"),
+        ("robobrain2", {"revision": "a"}, "`revision` belongs to a `checkpoint`: write that too"),
+        ("robobrain2", {"decoder": "given"}, "decoder: this task draws nothing: leave it out"),
+        ("omni-generation", {}, "decoder: missing: write its widths"),
+        (
+            "omni-generation",
+            {"decoder": "given", "checkpoint": "a"},
+            "which no checkpoint holds: leave it out",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(raw, task, keys, line):
+    given = {
+        "training": raw["auxiliary"]["training"],
+        "decoder": raw["auxiliary"]["tasks"]["omni-generation"]["decoder"],
+    }
+    raw["auxiliary"]["tasks"][task] = {k: given[k] if v == "given" else v for k, v in keys.items()}
+    with pytest.raises(UserError, match=line) as error:
+        load_config(raw)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,143 @@
+"""What a job costs, against figures that are worked out here in another way."""
+
+import dataclasses
+
+import pytest
+
+from vlm4vla.config.config import load_config
+from vlm4vla.study.runs import Run
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.estimate import assumptions as assumed
+from vlm4vla.workflow.estimate.cluster import Cluster
+from vlm4vla.workflow.estimate.models import model_of
+from vlm4vla.workflow.estimate.rates import Rate, Rates
+from vlm4vla.workflow.estimate.work import ASSUMED, FLOPS, MEASURED, MEASURED_MEAN, Estimator
+from vlm4vla.workflow.jobs import plan
+
+QWEN = "Qwen/Qwen2.5-VL-3B-Instruct"
+FULL = Run("qwen2.5-vl-3b", "none", "full", "calvin", 0)
+EIGHT = Cluster(128, 8, "h100")
+
+
+def work_of(study, path, cluster=EIGHT, rates=(), **how):
+    return Estimator(study.config, cluster, Rates(list(rates)), **how).work(plan(study)[path])
+
+
+def test_training_is_six_flops_a_weight_and_token(paper):
+    """30k steps of 128 samples; 64 picture tokens after merging, 256 patches, 40 tokens of text.
+
+    The language model's matrices have 2.77 billion weights and the encoder's 0.63 (of 0.31 in the embedding
+    and 0.04 in the merger nothing is multiplied, or less often); attention is below two per cent.
+    """
+    work = work_of(paper, paper.vla_path(FULL))
+    tokens = 64 + 40
+    flops = 6 * (2.774e9 * tokens + 0.629e9 * 256 + 0.037e9 * 64) * 30000 * 128
+    assert work.source == FLOPS and work.gpus == 8
+    assert work.seconds == pytest.approx(assumed.START + flops / (8 * 989e12 * 0.4), rel=0.03)
+    assert work.kept == pytest.approx(2 * 3.7546e9, rel=1e-3)
+
+
+def test_gpu_hours_do_not_depend_on_how_many(paper):
+    one, eight = (work_of(paper, paper.vla_path(FULL), Cluster(16 * n, n, "a100")) for n in (1, 8))
+    assert one.seconds - assumed.START == pytest.approx(8 * (eight.seconds - assumed.START))
+
+
+def test_utilisation_is_what_is_asked_for(paper):
+    slow, fast = (work_of(paper, paper.vla_path(FULL), mfu=mfu) for mfu in (0.2, 0.6))
+    assert slow.seconds - assumed.START == pytest.approx(3 * (fast.seconds - assumed.START))
+
+
+def test_a_frozen_encoder_is_cheaper_by_its_backward_pass(paper):
+    full, frozen = (
+        work_of(paper, paper.vla_path(Run("qwen2.5-vl-3b", "none", variant, "calvin", 0)))
+        for variant in ("full", "freeze-vision")
+    )
+    shape = model_of(paper.config.backbones["qwen2.5-vl-3b"], 224).shape
+    spared = (2 * shape.vision_forward() - 2 * shape.patch_weights * 256) * 30000 * 128 / (8 * 989e12 * 0.4)
+    assert full.seconds - frozen.seconds == pytest.approx(spared)
+
+
+def test_a_measured_gpu_rate_is_preferred(paper):
+    rates = [Rate("vla", QWEN, "sample", 0.01, device="h100")]
+    work = work_of(paper, paper.vla_path(FULL), rates=rates)
+    assert work.source == MEASURED
+    assert work.seconds == pytest.approx(assumed.START + 30000 * 128 * 0.01 / 8)
+    assert work_of(paper, paper.vla_path(FULL), Cluster(8, 8, "a100"), rates).source == FLOPS
+
+
+def test_a_download_is_its_bytes(paper):
+    work = work_of(paper, paper.backbone_path("qwen2.5-vl-3b"))
+    assert work.source == ASSUMED and work.gpus == 0
+    assert work.seconds == pytest.approx(2 * 3.7546e9 / assumed.DOWNLOAD, rel=1e-3)
+
+
+def test_without_gpus_cores_train(paper):
+    work = work_of(paper, paper.vla_path(FULL), Cluster(64))
+    assert (work.gpus, work.cores) == (0, 64) and "mfu" not in work.assumes
+
+
+def test_a_tiny_study_from_measured_rates(study):
+    run = Run("kosmos-2", "none", "full", "bridge", 0)
+    rates = [
+        Rate("vla", "kosmos-2/mlp/none", "sample", 0.002, start=5, megabytes=3),
+        Rate("rollout", "bridge/mlp/kosmos-2", "episode", 0.5, start=4),
+        Rate("demonstrations", "bridge", "episode", 0.01),
+    ]
+    trained = work_of(study, study.vla_path(run), Cluster(2), rates)
+    assert (trained.source, trained.gpus, trained.cores) == (MEASURED, 0, 1)
+    assert trained.seconds == pytest.approx(5 + 0.002 * study.config.vla.steps * study.config.vla.batch)
+    assert trained.kept == 3e6
+    rolled = work_of(study, study.episodes_path(run), Cluster(2), rates)
+    assert rolled.seconds == pytest.approx(4 + 0.5 * 4 * 24)  # four tasks of 24 initial states
+    other = work_of(study, study.demonstrations_path("calvin"), Cluster(2), rates)
+    assert other.source == MEASURED_MEAN
+
+
+def test_a_tiny_study_without_rates(study):
+    run = Run("kosmos-2", "none", "full", "bridge", 0)
+    trained = work_of(study, study.vla_path(run), Cluster(2))
+    assert trained.source == FLOPS and 10 < trained.seconds < 1000
+
+
+def test_every_job_has_a_cost(study, paper):
+    for each, cluster in ((study, Cluster(2)), (paper, EIGHT), (paper, Cluster(2))):
+        estimator = Estimator(each.config, cluster, Rates([]))
+        for job in plan(each).values():
+            work = estimator.work(job)
+            assert work.seconds >= 0 and work.cores >= 1, job.output
+
+
+def test_an_unknown_checkpoint_is_like_its_family(raw):
+    raw["backbones"]["kosmos-2"] = {
+        "family": "qwen3_vl",
+        "parameters_b": 32.0,
+        "checkpoint": "lab/unknown",
+        "revision": "0" * 40,
+    }
+    study = Study(load_config(raw))
+    model = model_of(study.config.backbones["kosmos-2"], 224)
+    assert model.parameters == pytest.approx(32e9) and "Qwen3-VL-8B" in model.told
+    run = Run("kosmos-2", "none", "full", "bridge", 0)
+    assert "shape" in work_of(study, study.vla_path(run)).assumes
+
+
+def test_a_folder_tells_its_own_shape(paper, tmp_path):
+    import json
+
+    from vlm4vla.workflow.estimate.published_configs import published_configs
+
+    published = published_configs()["google/paligemma-3b-pt-224"]
+    (tmp_path / "config.json").write_text(json.dumps(published.config))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": published.processor}))
+    backbone = paper.config.backbones["qwen2.5-vl-3b"].model_copy(
+        update={"checkpoint": str(tmp_path), "revision": None, "family": "paligemma"}
+    )
+    model = model_of(backbone, 224)
+    assert model.parameters == published.parameters and model.told == str(tmp_path)
+
+
+def test_more_processes_are_asked_for_in_the_settings(paper):
+    job = plan(paper)[paper.vla_path(FULL)]
+    training = job.settings["training"] | {"execution": {"processes": 4}}
+    job = dataclasses.replace(job, settings=job.settings | {"training": training})
+    assert Estimator(paper.config, EIGHT, Rates([])).work(job).gpus == 4

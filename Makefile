@@ -1,4 +1,4 @@
-# `make all_tables` makes the study, `make test` runs the tests; both make the environment when it is missing.
+# `make all_tables` makes the study and `make test` runs the tests. Both make the environment first if it is missing.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -23,18 +23,21 @@ LIBERO_LOCK := envs/libero/requirements.lock
 .PHONY: help env env-libero env-lmms-eval cluster test test-libero test-slurm lint schema report $(TARGETS)
 
 help:
-	@echo "make all_tables     every table and figure, below results/ (SCALE=smoke: in minutes, without learning)"
-	@echo "make table_main     one table; also table_freeze, table_scratch, table_auxiliary,"
+	@echo "make all_tables     make every table and figure, in results/ (SCALE=smoke: in minutes, without learning;"
+	@echo "                    PROFILE=slurm, generic or kubernetes: on a cluster, see docs/cluster.md)"
+	@echo "make table_main     make one table; also table_freeze, table_scratch, table_auxiliary,"
 	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
-	@echo "                    (PROFILE=slurm: on a cluster, see docs/cluster.md; also generic, kubernetes)"
-	@echo "make published      the same analysis of the paper's numbers alone, in seconds"
-	@echo "make report         results/$(SCALE)/report.html, one page to open in a browser, after all_tables"
-	@echo "make test, lint     the tests; the linters"
-	@echo "make test-libero    tests on the real LIBERO simulator, in $(LIBERO), from envs/libero"
-	@echo "make env            the environment in $(VENV), from requirements.lock"
-	@echo "make env-lmms-eval  another one in $(VENV)-lmms-eval, for capability scores by lmms-eval"
-	@echo "make test-slurm     the cluster profiles on a Slurm of one node, started for the tests"
-	@echo "make cluster        what Snakemake needs for clusters, into the same (docs/cluster.md)"
+	@echo "make published      apply the same analysis to the paper's own numbers, in seconds"
+	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
+	@echo "make test           run the tests"
+	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
+	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
+	@echo "make lint           run the linters"
+	@echo "make schema         write workflow/schemas/config.schema.json"
+	@echo "make env            make the environment $(VENV) from requirements.lock"
+	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
+	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
+	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
 $(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
 	$(BIN)/snakemake $@ $(OPTIONS)

@@ -1,11 +1,13 @@
-# The study, from nothing to its tables. Configuration: config.yaml, and layers given with --configfile.
+# The whole study, up to its tables. The configuration is config.yaml, overridden by the layers of --configfile.
 from snakemake.utils import min_version
 
+from vlm4vla.study.layout import WILDCARDS
+from vlm4vla.study.runs import REFERENCES
 from vlm4vla.workflow.estimate.expected_times import expect_jobs
-from vlm4vla.workflow.resources import Needs, scaled
-from vlm4vla.workflow.scheduling import choose_when_a_job_ends
-from vlm4vla.workflow.report_entries import entry_of
-from vlm4vla.workflow.snakefile import begin
+from vlm4vla.workflow.resources import JobResources, scaled
+from vlm4vla.workflow.report_entries import study_entry
+from vlm4vla.workflow.snakefile import any_of, begin
+from vlm4vla.workflow.snakemake_workarounds import lift_default_job_limit
 
 min_version("9.27")
 
@@ -14,11 +16,12 @@ configfile: "config.yaml"
 
 
 STUDY = begin(config)
-NEEDS = Needs(STUDY)
+LAYOUT = STUDY.layout
+RESOURCES = JobResources(STUDY)
 
 
 onstart:
-    choose_when_a_job_ends(workflow.scheduler)
+    lift_default_job_limit(workflow.scheduler)
     expect_jobs(STUDY, workflow.dag)
 
 

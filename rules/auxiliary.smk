@@ -1,11 +1,12 @@
-# A backbone fine-tuned on an auxiliary task, again a Hugging Face folder, and the pictures and questions for it.
+# The images and questions of the auxiliary tasks, and each backbone after fine-tuning on a task (a Hugging Face
+# folder again).
 rule auxiliary_data:
     output:
-        f"{STUDY.root}/auxiliary_data/{{task}}/provenance.json",
+        LAYOUT.output("auxiliary_data"),
     log:
-        f"{STUDY.root}/logs/auxiliary_data/{{task}}.log",
+        LAYOUT.log("auxiliary_data"),
     benchmark:
-        f"{STUDY.root}/benchmarks/auxiliary_data/{{task}}.tsv"
+        LAYOUT.benchmark("auxiliary_data")
     priority: 80
     conda:
         "../envs/vlm4vla.yaml"
@@ -26,11 +27,11 @@ rule fast_data:
     input:
         demonstrations=STUDY.fast_demonstrations_path,
     output:
-        f"{STUDY.root}/auxiliary_data/fast/provenance.json",
+        LAYOUT.output("fast_data"),
     log:
-        f"{STUDY.root}/logs/auxiliary_data/fast.log",
+        LAYOUT.log("fast_data"),
     benchmark:
-        f"{STUDY.root}/benchmarks/auxiliary_data/fast.tsv"
+        LAYOUT.benchmark("fast_data")
     priority: 80
     conda:
         "../envs/vlm4vla.yaml"
@@ -54,11 +55,11 @@ rule auxiliary:
         backbone=rules.backbone.output[0],
         data=STUDY.task_data_path,
     output:
-        f"{STUDY.root}/auxiliary/{{vlm}}/{{task}}/provenance.json",
+        LAYOUT.output("auxiliary"),
     log:
-        f"{STUDY.root}/logs/auxiliary/{{vlm}}/{{task}}.log",
+        LAYOUT.log("auxiliary"),
     benchmark:
-        f"{STUDY.root}/benchmarks/auxiliary/{{vlm}}/{{task}}.tsv"
+        LAYOUT.benchmark("auxiliary")
     priority: 70
     conda:
         "../envs/vlm4vla.yaml"
@@ -66,11 +67,11 @@ rule auxiliary:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(120),
-        gpu=NEEDS.of_auxiliary("gpu"),
-        nodes=NEEDS.of_auxiliary("nodes"),
-        mpi=NEEDS.of_auxiliary("mpi"),
-        tasks=NEEDS.of_auxiliary("tasks"),
-        tasks_per_gpu=NEEDS.of_auxiliary("tasks_per_gpu"),
+        gpu=RESOURCES.for_auxiliary("gpu"),
+        nodes=RESOURCES.for_auxiliary("nodes"),
+        mpi=RESOURCES.for_auxiliary("mpi"),
+        tasks=RESOURCES.for_auxiliary("tasks"),
+        tasks_per_gpu=RESOURCES.for_auxiliary("tasks_per_gpu"),
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

@@ -1,13 +1,13 @@
-# A vision-language model as a Hugging Face folder: pre-trained from a tiny config, or a checkpoint.
+# A vision-language model as a Hugging Face folder: a tiny model that is pre-trained here, or a checkpoint.
 rule backbone:
     input:
         questions=STUDY.backbone_questions,
     output:
-        f"{STUDY.root}/backbones/{{vlm}}/provenance.json",
+        LAYOUT.output("backbone"),
     log:
-        f"{STUDY.root}/logs/backbones/{{vlm}}.log",
+        LAYOUT.log("backbone"),
     benchmark:
-        f"{STUDY.root}/benchmarks/backbones/{{vlm}}.tsv"
+        LAYOUT.benchmark("backbone")
     priority: 90
     conda:
         "../envs/vlm4vla.yaml"

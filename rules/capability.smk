@@ -1,21 +1,21 @@
-# How well a backbone answers held-out questions.
+# A backbone's score on held-out questions.
 rule capability:
     input:
         backbone=STUDY.vlm_path,
         questions=rules.questions.output[0],
     output:
-        f"{STUDY.root}/capability/{{vlm}}/{{auxiliary}}.json",
+        LAYOUT.output("capability"),
     log:
-        f"{STUDY.root}/logs/capability/{{vlm}}/{{auxiliary}}.log",
+        LAYOUT.log("capability"),
     benchmark:
-        f"{STUDY.root}/benchmarks/capability/{{vlm}}/{{auxiliary}}.tsv"
+        LAYOUT.benchmark("capability")
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(60),
-        gpu=NEEDS.of_inference("gpu"),
+        gpu=RESOURCES.for_inference("gpu"),
     params:
         backbone=subpath(input.backbone, parent=True),
         questions=subpath(input.questions, parent=True),

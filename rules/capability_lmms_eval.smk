@@ -1,14 +1,14 @@
-# How well a backbone does lmms-eval's tasks: run in its own environment, or read from a result file.
+# A backbone's score on tasks of lmms-eval, which runs in its own environment, or from a result file of lmms-eval.
 rule capability:
     input:
         backbone=STUDY.vlm_path,
         results=STUDY.lmms_eval_results,
     output:
-        f"{STUDY.root}/capability/{{vlm}}/{{auxiliary}}.json",
+        LAYOUT.output("capability"),
     log:
-        f"{STUDY.root}/logs/capability/{{vlm}}/{{auxiliary}}.log",
+        LAYOUT.log("capability"),
     benchmark:
-        f"{STUDY.root}/benchmarks/capability/{{vlm}}/{{auxiliary}}.tsv"
+        LAYOUT.benchmark("capability")
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1

@@ -1,11 +1,11 @@
-# Question scores that others have published; the lines of their table stand in the settings.
+# A published question score of a backbone. The settings hold the backbone's lines of the user's CSV.
 rule capability:
     output:
-        f"{STUDY.root}/capability/{{vlm}}/{{auxiliary}}.json",
+        LAYOUT.output("capability"),
     log:
-        f"{STUDY.root}/logs/capability/{{vlm}}/{{auxiliary}}.log",
+        LAYOUT.log("capability"),
     benchmark:
-        f"{STUDY.root}/benchmarks/capability/{{vlm}}/{{auxiliary}}.tsv"
+        LAYOUT.benchmark("capability")
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1

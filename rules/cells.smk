@@ -1,19 +1,19 @@
-# One cell as a small table, whether or not a table of the study holds it.
+# One cell as a small table of its own. The cell need not be part of another table.
 rule cell:
     input:
         episodes=STUDY.cell_episodes,
         capability=STUDY.cell_capability,
         auxiliary=STUDY.cell_auxiliary,
     output:
-        csv=f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.csv",
-        md=f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.md",
-        tex=f"{STUDY.root}/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.tex",
+        csv=LAYOUT.output("cell", format="csv"),
+        md=LAYOUT.output("cell", format="md"),
+        tex=LAYOUT.output("cell", format="tex"),
     log:
-        f"{STUDY.root}/logs/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.log",
+        LAYOUT.log("cell"),
     benchmark:
-        f"{STUDY.root}/benchmarks/cells/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}.tsv"
+        LAYOUT.benchmark("cell")
     wildcard_constraints:
-        vlm="|".join(map(re.escape, STUDY.policies())),
+        vlm=any_of(STUDY.policies()),
     priority: 30
     conda:
         "../envs/vlm4vla.yaml"

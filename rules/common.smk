@@ -1,10 +1,9 @@
-# Names that a path may hold.
+# The values that the wildcards of paths may have.
 wildcard_constraints:
-    vlm="|".join(map(re.escape, STUDY.config.backbones)),
-    auxiliary="|".join(map(re.escape, STUDY.auxiliaries())),
-    task="|".join(map(re.escape, STUDY.auxiliaries()[1:])) or "none",
-    variant="|".join(map(re.escape, STUDY.config.variants)),
-    benchmark="|".join(map(re.escape, STUDY.config.benchmarks)),
-    policy="random|expert",
-    seed="[0-9]+",
-    executed="(-executed[0-9]+)?",
+    **WILDCARDS,
+    vlm=any_of(STUDY.config.backbones),
+    auxiliary=any_of(STUDY.auxiliaries()),
+    task=any_of(STUDY.auxiliaries()[1:]),
+    variant=any_of(STUDY.config.variants),
+    benchmark=any_of(STUDY.config.benchmarks),
+    policy=any_of(REFERENCES),

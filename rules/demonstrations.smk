@@ -1,11 +1,11 @@
-# What the scripted experts do on a benchmark, as a LeRobot v3.0 data set.
+# The demonstrations of a benchmark as a LeRobot v3.0 dataset, recorded from a scripted expert or taken from a dataset.
 rule demonstrations:
     output:
-        f"{STUDY.root}/demonstrations/{{benchmark}}/provenance.json",
+        LAYOUT.output("demonstrations"),
     log:
-        f"{STUDY.root}/logs/demonstrations/{{benchmark}}.log",
+        LAYOUT.log("demonstrations"),
     benchmark:
-        f"{STUDY.root}/benchmarks/demonstrations/{{benchmark}}.tsv"
+        LAYOUT.benchmark("demonstrations")
     priority: 95
     conda:
         "../envs/vlm4vla.yaml"

@@ -1,4 +1,4 @@
-# The analysis of the paper's numbers alone: no training, no rollout.
+# The analysis of the paper's own numbers. It needs no training and no rollout.
 rule published:
     input:
         published=STUDY.published_sources(),
@@ -6,9 +6,9 @@ rule published:
     output:
         STUDY.published_study(),
     log:
-        f"{STUDY.published_root}/logs/published.log",
+        STUDY.published_layout.log("published"),
     benchmark:
-        f"{STUDY.published_root}/benchmarks/published.tsv"
+        STUDY.published_layout.benchmark("published")
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1

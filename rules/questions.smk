@@ -1,11 +1,11 @@
-# Generated pictures with questions and answers: for pre-training, and held out for capability.
+# Generated images with questions and answers, for pre-training and, held out, for capability scores.
 rule questions:
     output:
-        f"{STUDY.root}/questions/provenance.json",
+        LAYOUT.output("questions"),
     log:
-        f"{STUDY.root}/logs/questions.log",
+        LAYOUT.log("questions"),
     benchmark:
-        f"{STUDY.root}/benchmarks/questions.tsv"
+        LAYOUT.benchmark("questions")
     priority: 100
     conda:
         "../envs/vlm4vla.yaml"

@@ -1,13 +1,13 @@
-# What stands beside the tables in `snakemake --report`: films, a summary in words, the configuration.
+# What `snakemake --report` shows besides the tables: films, a summary in words, and the configuration.
 rule films:
     input:
         STUDY.film_episodes(),
     output:
-        [report(path, **entry_of(STUDY, path)) for path in STUDY.film_files()],
+        [report(path, **study_entry(STUDY, path)) for path in STUDY.film_files()],
     log:
-        f"{STUDY.root}/logs/report/films.log",
+        LAYOUT.log("films"),
     benchmark:
-        f"{STUDY.root}/benchmarks/report/films.tsv"
+        LAYOUT.benchmark("films")
     priority: 30
     conda:
         "../envs/vlm4vla.yaml"
@@ -29,11 +29,11 @@ rule summary:
     input:
         STUDY.analyses(),
     output:
-        [report(path, **entry_of(STUDY, path)) for path in STUDY.summary_files()],
+        [report(path, **study_entry(STUDY, path)) for path in STUDY.summary_files()],
     log:
-        f"{STUDY.root}/logs/report/summary.log",
+        LAYOUT.log("summary"),
     benchmark:
-        f"{STUDY.root}/benchmarks/report/summary.tsv"
+        LAYOUT.benchmark("summary")
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1
@@ -50,11 +50,11 @@ rule summary:
 
 rule study_config:
     output:
-        [report(path, **entry_of(STUDY, path)) for path in STUDY.config_files()],
+        [report(path, **study_entry(STUDY, path)) for path in STUDY.config_files()],
     log:
-        f"{STUDY.root}/logs/report/study_config.log",
+        LAYOUT.log("study_config"),
     benchmark:
-        f"{STUDY.root}/benchmarks/report/study_config.tsv"
+        LAYOUT.benchmark("study_config")
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1
@@ -63,7 +63,7 @@ rule study_config:
         runtime=scaled(10),
     params:
         folder=subpath(output[0], parent=True),
-        settings=STUDY.config_json,  # a function: commands in it hold {host}, which is no wildcard
+        settings=STUDY.config_json,  # a function: its text may contain {host}, which is not a wildcard
     message:
         "report: configuration"
     shell:

@@ -1,16 +1,16 @@
-# Episodes of a policy on a benchmark; and of random actions and the scripted expert, the floor and the ceiling.
+# Episodes of a VLA on a benchmark, and of the references: random actions (floor) and the scripted expert (ceiling).
 rule rollout:
     input:
         vla=rules.vla.output[0],
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/episodes.parquet",
+        LAYOUT.output("rollout"),
     log:
-        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.log",
+        LAYOUT.log("rollout"),
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.tsv"
+        LAYOUT.benchmark("rollout")
     wildcard_constraints:
-        vlm="|".join(map(re.escape, STUDY.policies())),
-        benchmark="|".join(map(re.escape, STUDY.embedded_benchmarks())) or "none",
+        vlm=any_of(STUDY.policies()),
+        benchmark=any_of(STUDY.embedded_benchmarks()),
     priority: 40
     conda:
         "../envs/vlm4vla.yaml"
@@ -18,7 +18,7 @@ rule rollout:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(60),
-        gpu=NEEDS.of_inference("gpu"),
+        gpu=RESOURCES.for_inference("gpu"),
     params:
         folder=subpath(output[0], parent=True),
         vla=subpath(input.vla, parent=True),
@@ -33,13 +33,13 @@ rule rollout:
 
 rule reference:
     output:
-        f"{STUDY.root}/rollouts/{{policy}}/none/full/{{benchmark}}/seed0/episodes.parquet",
+        LAYOUT.output("reference"),
     log:
-        f"{STUDY.root}/logs/rollouts/{{policy}}/none/full/{{benchmark}}/seed0.log",
+        LAYOUT.log("reference"),
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{policy}}/none/full/{{benchmark}}/seed0.tsv"
+        LAYOUT.benchmark("reference")
     wildcard_constraints:
-        benchmark="|".join(map(re.escape, STUDY.embedded_benchmarks())) or "none",
+        benchmark=any_of(STUDY.embedded_benchmarks()),
     conda:
         "../envs/vlm4vla.yaml"
     threads: 1
@@ -55,21 +55,20 @@ rule reference:
         "exec vlm4vla rollout --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
-# Episodes on a real simulator: in parts, each with a policy server of its own, and then all of them together.
+# Episodes on a real simulator. Each part has its own policy server; then one job joins all parts.
 rule shard:
     input:
         vla=STUDY.served_vla,
         demonstrations=STUDY.served_demonstrations,
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/shards/{{shard}}/episodes.parquet",
+        LAYOUT.output("shard"),
     log:
-        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/{{shard}}.log",
+        LAYOUT.log("shard"),
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/{{shard}}.tsv"
+        LAYOUT.benchmark("shard")
     wildcard_constraints:
-        vlm="|".join(map(re.escape, [*STUDY.policies(), "random"])),
-        benchmark="|".join(map(re.escape, STUDY.simulator_benchmarks())) or "none",
-        shard="[0-9]+",
+        vlm=any_of([*STUDY.policies(), "random"]),
+        benchmark=any_of(STUDY.simulator_benchmarks()),
     priority: 40
     conda:
         "../envs/vlm4vla.yaml"
@@ -94,14 +93,14 @@ rule simulator_rollout:
         demonstrations=STUDY.served_demonstrations,
         shards=STUDY.shard_paths,
     output:
-        f"{STUDY.root}/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}/episodes.parquet",
+        LAYOUT.output("rollout"),
     log:
-        f"{STUDY.root}/logs/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.log",
+        LAYOUT.log("rollout"),
     benchmark:
-        f"{STUDY.root}/benchmarks/rollouts/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}{{executed}}.tsv"
+        LAYOUT.benchmark("rollout")
     wildcard_constraints:
-        vlm="|".join(map(re.escape, [*STUDY.policies(), "random"])),
-        benchmark="|".join(map(re.escape, STUDY.simulator_benchmarks())) or "none",
+        vlm=any_of([*STUDY.policies(), "random"]),
+        benchmark=any_of(STUDY.simulator_benchmarks()),
     priority: 40
     conda:
         "../envs/vlm4vla.yaml"

@@ -1,4 +1,4 @@
-# One rule a table: its files, its figures and the numbers behind both, from episode records and scores.
+# One rule per table: its files, its figures and the numbers behind both, from episode records and scores.
 for TABLE in STUDY.tables():
 
     rule:
@@ -10,15 +10,15 @@ for TABLE in STUDY.tables():
             curves=STUDY.table_curves(TABLE),
             auxiliary=STUDY.table_auxiliary(TABLE),
             fast=STUDY.table_fast(TABLE),
-            published=STUDY.published(TABLE),
-            beside=STUDY.published_beside(TABLE),
+            published=STUDY.published_file(TABLE),
+            other_published=STUDY.other_published_files(TABLE),
         output:
-            [report(path, **entry_of(STUDY, path)) for path in STUDY.shown_files(TABLE)],
-            STUDY.table_words(TABLE),
+            [report(path, **study_entry(STUDY, path)) for path in STUDY.shown_files(TABLE)],
+            STUDY.table_caption(TABLE),
         log:
-            f"{STUDY.root}/logs/tables/{TABLE}.log",
+            LAYOUT.log("table", table=TABLE),
         benchmark:
-            f"{STUDY.root}/benchmarks/tables/{TABLE}.tsv"
+            LAYOUT.benchmark("table", table=TABLE)
         priority: 30
         conda:
             "../envs/vlm4vla.yaml"

@@ -1,16 +1,16 @@
-# A policy: a backbone with an action query and a head, trained on a benchmark's demonstrations.
+# A VLA: a backbone with an action query and a head, trained on the demonstrations of a benchmark.
 rule vla:
     input:
         backbone=STUDY.vlm_path,
         demonstrations=rules.demonstrations.output[0],
     output:
-        f"{STUDY.root}/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}/provenance.json",
+        LAYOUT.output("vla"),
     log:
-        f"{STUDY.root}/logs/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.log",
+        LAYOUT.log("vla"),
     benchmark:
-        f"{STUDY.root}/benchmarks/vla/{{vlm}}/{{auxiliary}}/{{variant}}/{{benchmark}}/seed{{seed}}.tsv"
+        LAYOUT.benchmark("vla")
     wildcard_constraints:
-        vlm="|".join(map(re.escape, STUDY.policies())),
+        vlm=any_of(STUDY.policies()),
     priority: 50
     conda:
         "../envs/vlm4vla.yaml"
@@ -18,11 +18,11 @@ rule vla:
     resources:
         mem_mb=scaled(2500),
         runtime=scaled(120),
-        gpu=NEEDS.of_vla("gpu"),
-        nodes=NEEDS.of_vla("nodes"),
-        mpi=NEEDS.of_vla("mpi"),
-        tasks=NEEDS.of_vla("tasks"),
-        tasks_per_gpu=NEEDS.of_vla("tasks_per_gpu"),
+        gpu=RESOURCES.for_vla("gpu"),
+        nodes=RESOURCES.for_vla("nodes"),
+        mpi=RESOURCES.for_vla("mpi"),
+        tasks=RESOURCES.for_vla("tasks"),
+        tasks_per_gpu=RESOURCES.for_vla("tasks_per_gpu"),
     params:
         folder=subpath(output[0], parent=True),
         backbone=subpath(input.backbone, parent=True),

@@ -1,8 +1,8 @@
 """Time and memory of the analysis at the paper's size: 10 backbones, 3 benchmarks, 5 seeds, 1000 chains.
 
-Made-up records (1000 chains; 4 tasks of 24 and 10 of 50 initial states) go through what the main and
-correlation tables compute: estimates, all pairs, standing, success by task, correlation. No figure is drawn.
-Prints JSON.
+The program makes random records: 1000 chains, 4 tasks with 24 initial states each, and 10 tasks with 50. On
+them it runs the analysis of the tables main and correlation: estimates, tests of all pairs, rankings, success
+by task, and correlations. It draws no figure. It prints JSON.
 
     python speed/analysis_speed.py
 """
@@ -19,24 +19,25 @@ import pandas as pd
 
 from vlm4vla.analysis.correlation import correlate
 from vlm4vla.analysis.estimates import estimate
-from vlm4vla.analysis.records import run_of
+from vlm4vla.analysis.records import cell_records
 from vlm4vla.analysis.sensitivity import by_family, leave_one_out
-from vlm4vla.conventions.benchmarks import METRICS
-from vlm4vla.report.rows.pairs import pair_tests, stand_over_all, task_grid
+from vlm4vla.conventions.benchmarks import metrics
+from vlm4vla.report.rows.pairs import pair_tests, rank_over_all, task_grid
 
-EPISODES = {"calvin": (1000, 1000), "bridge": (4, 24), "libero-10": (10, 50)}  # tasks, states of each
+# Number of tasks, and of initial states per task; on CALVIN, number of chains.
+EPISODES = {"calvin": (1000, 1000), "bridge": (4, 24), "libero-10": (10, 50)}
 
 
-def records(models: int, seeds: int) -> pd.DataFrame:
-    """Episode records of every cell, with the columns that the analysis reads."""
+def random_records(models: int, seeds: int) -> pd.DataFrame:
+    """Random episode records of every cell, with the columns that the analysis reads."""
     frames = []
-    for benchmark, (tasks, each) in EPISODES.items():
-        count = each if benchmark == "calvin" else tasks * each
-        hard = np.random.default_rng(1).normal(size=(count, 5))
+    for benchmark, (tasks, states) in EPISODES.items():
+        count = states if benchmark == "calvin" else tasks * states
+        difficulty = np.random.default_rng(1).normal(size=(count, 5))
         for model in range(models):
             for seed in range(seeds):
                 random = np.random.default_rng([model, seed])
-                solves = hard + random.normal(size=(count, 5)) < 0.2 * model - 0.5
+                solves = difficulty + random.normal(size=(count, 5)) < 0.2 * model - 0.5
                 chain = np.cumprod(solves, axis=1).sum(axis=1)
                 solved = chain if benchmark == "calvin" else solves[:, 0].astype(int)
                 task = np.arange(count) * tasks // count
@@ -63,17 +64,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=5)
-    given = parser.parse_args()
-    frame = records(given.models, given.seeds)
-    policies = [(f"model-{model}", "full") for model in range(given.models)]
+    arguments = parser.parse_args()
+    frame = random_records(arguments.models, arguments.seeds)
+    policies = [(f"model-{model}", "full") for model in range(arguments.models)]
     seconds, begin, cpu = {}, time.perf_counter(), time.process_time()
 
     def lap(name: str) -> None:
+        """Record the seconds since the previous lap."""
         seconds[name] = round(time.perf_counter() - begin - sum(seconds.values()), 2)
 
     scores = {
         (model, benchmark): [
-            estimate(run_of(frame, model, variant, benchmark), metric) for metric in METRICS[benchmark]
+            estimate(cell_records(frame, model, variant, benchmark), metric) for metric in metrics(benchmark)
         ]
         for model, variant in policies
         for benchmark in EPISODES
@@ -81,17 +83,18 @@ def main() -> None:
     lap("estimates")
     pairs = sum(len(pair_tests(frame, policies, benchmark)) for benchmark in EPISODES)
     lap("pairs")
-    stand_over_all(frame, policies, list(EPISODES))
-    lap("standing")
+    rank_over_all(frame, policies, list(EPISODES))
+    lap("rankings")
     rows = sum(len(task_grid(frame, policies, benchmark)) for benchmark in EPISODES)
     lap("success by task")
-    questions = np.random.default_rng(3).uniform(size=(8, given.models))  # seven sets and all together
+    # The scores of seven question sets, and of all sets together.
+    questions = np.random.default_rng(3).uniform(size=(8, arguments.models))
     for benchmark in EPISODES:
         values = np.array([scores[model, benchmark][0].value for model, _ in policies])
-        for each in questions:
-            correlate(each, values)
+        for scores_of_set in questions:
+            correlate(scores_of_set, values)
         leave_one_out(questions[0], values, [model for model, _ in policies])
-        by_family(questions[0], values, [place // 2 for place in range(given.models)])
+        by_family(questions[0], values, [model // 2 for model in range(arguments.models)])
     lap("correlation")
     print(
         json.dumps(

@@ -1,8 +1,8 @@
 """Backbones at their published widths with random weights, for programs that measure speed.
 
-The widths are those of the checkpoints' own configurations: Qwen/Qwen2.5-VL-3B-Instruct,
-google/paligemma-3b-pt-224, microsoft/kosmos-2-patch14-224. Words are split by a small tokenizer: how long a
-prompt is stays near the truth, and the vocabulary's size is the real one.
+The widths are those in the configurations of the checkpoints: Qwen/Qwen2.5-VL-3B-Instruct,
+google/paligemma-3b-pt-224 and microsoft/kosmos-2-patch14-224. A small tokenizer splits the words. So prompts
+have nearly the real length, and the vocabulary has the real size.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ FULL: dict[str, tuple[str, Callable[..., PreTrainedConfig]]] = {
 
 
 def full(name: str, words: list[str], device: torch.device) -> LoadedBackbone:
-    """A backbone of `FULL` in float32, made on `device`."""
+    """Build a backbone of `FULL` in float32 on `device`."""
     family_name, config_of = FULL[name]
     family = adapter_class(family_name)
     tokenizer = tiny_tokenizer(words, family.phrases)
@@ -147,7 +147,7 @@ def full(name: str, words: list[str], device: torch.device) -> LoadedBackbone:
 
 
 def tiny(name: str, words: list[str]) -> LoadedBackbone:
-    """The same family, some hundred thousand weights and 64 pixels, to try out a program."""
+    """Build a backbone of the same family with some hundred thousand weights and 64 pixels, for a trial."""
     family, _ = FULL[name]
     settings = Backbone(family=family, parameters_b=1, tiny=TinySize(), pretraining="none")
     return build(settings, name, words, 64, 0)

@@ -1,9 +1,9 @@
-"""How often each 95 % interval of the analysis holds the true value, simulated at the study's sizes.
+"""How often each 95 % interval of the analysis contains the true value, simulated at the study's sizes.
 
-Initial states differ in difficulty (logit-normal), training seeds in skill, and a policy has luck on a state;
-chains stop at the first failure. An interval without seeds is judged against these states' population, a
-two-level one against that of seeds and states. Also: how often the exact tests call a difference that is not
-there. Prints JSON.
+In the simulation, initial states differ in difficulty (logit-normal), training seeds differ in skill, and
+each outcome has luck. A chain stops at the first failure. The true value of an interval without seeds is the
+mean over the population of states, and that of a two-level interval the mean over seeds and states. The
+program also measures how often the exact tests find a difference that does not exist. It prints JSON.
 
     python speed/interval_coverage.py --runs 2000
 """
@@ -23,11 +23,12 @@ from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
 from vlm4vla.analysis.paired import mcnemar, sign_flip
 from vlm4vla.analysis.sensitivity import by_family
-from vlm4vla.analysis.two_proportions import newcombe
+from vlm4vla.analysis.unpaired import newcombe
 
 QUICK = 1_000  # resamples of a bootstrap within a simulation
-BETWEEN_STATES = 1.0  # deviation of states' difficulty, in logits
-SEEDS = (0.15, 0.4)  # of training seeds' skill: about 3 and 8 points of success at a rate of 50 %
+BETWEEN_STATES = 1.0  # standard deviation of the states' difficulty, in logits
+# Standard deviations of the seeds' skill, in logits: about 3 and 8 points of success at a rate of 50 %.
+SEEDS = (0.15, 0.4)
 RATES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -51,14 +52,14 @@ def expit(x: np.ndarray | float) -> np.ndarray:
 
 
 def mean_rate(shift: float, spread: float) -> float:
-    """Mean success over states and seeds (Gauss-Hermite)."""
+    """Mean success rate over states and seeds, by Gauss-Hermite quadrature."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     deviation = np.hypot(BETWEEN_STATES, spread)
     return float((weights * expit(shift + deviation * nodes)).sum() / weights.sum())
 
 
 def mean_length(shift: float, spread: float) -> float:
-    """Mean chain length: within a seed the five instructions are alike and independent."""
+    """Mean chain length. For one seed, the five instructions have equal rates and are independent."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     inner = (weights * expit(shift + spread * nodes[:, None] + BETWEEN_STATES * nodes)).sum(axis=1)
     rate = inner / weights.sum()
@@ -67,7 +68,7 @@ def mean_length(shift: float, spread: float) -> float:
 
 
 def shift_of(rate: float) -> float:
-    """The logit at which states of the study's spread are solved at `rate`."""
+    """The logit at which the mean success rate over the states is `rate`."""
     low, high = -8.0, 8.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -81,12 +82,12 @@ def coverage(
     truth: float,
     runs: int,
 ) -> dict[str, float]:
-    """Share of `runs` in which the interval holds `truth`, the shares that miss it, and the mean width."""
+    """The share of `runs` in which the interval contains `truth`, the shares of misses, the mean width."""
     random = np.random.default_rng(7)
     bounds = np.array([interval(draw(random), run) for run in range(runs)])
-    held = (bounds[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= bounds[:, 1])
+    contained = (bounds[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= bounds[:, 1])
     return {
-        "coverage": round(float(held.mean()), 4),
+        "coverage": round(float(contained.mean()), 4),
         "too_high": round(float((bounds[:, 0] > truth + 1e-12).mean()), 4),
         "too_low": round(float((bounds[:, 1] < truth - 1e-12).mean()), 4),
         "width": round(float((bounds[:, 1] - bounds[:, 0]).mean()), 4),
@@ -184,13 +185,13 @@ def correlations(runs: int) -> dict[str, Any]:
             lambda random, n=points: random.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], size=n).T,
             lambda scores, run, n=points: by_family(*scores, families[:n], resamples=QUICK, seed=run).ci,
             0.5,
-            min(runs, 200),  # each also leaves every family out
+            min(runs, 200),  # each run also leaves out every family in turn
         )
     return found
 
 
 def false_calls(runs: int) -> dict[str, float]:
-    """Share of equal policies that a test calls different at the 5 % level."""
+    """For each test, the share of equal policies that it calls different at the 5 % level."""
     random, shift = np.random.default_rng(11), shift_of(0.5)
     found = {}
     for states in (96, 100):
@@ -222,7 +223,7 @@ def main() -> None:
             {
                 "runs": runs,
                 "nominal": 0.95,
-                "by_chance": [low / runs, high / runs],  # where a perfect interval's share lies, 99 %
+                "by_chance": [low / runs, high / runs],  # 99 % range of the share of a perfect interval
                 "outside_93_to_97": outside,
                 "intervals": intervals,
                 "false_calls_at_5_percent": false_calls(runs),

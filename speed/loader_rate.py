@@ -1,10 +1,11 @@
-"""Samples a second of the loader of data sets on disk: alone, by number of workers, and beside training.
+"""Samples per second of the loader of datasets on disk, by number of workers: alone and during training.
 
-A data set of videos is made (or taken, with --index): smooth moving pictures, H.264 with a keyframe at every
-second frame, as the converters write them. The loader draws shuffled frames, decodes, resizes and augments
-them as on Bridge. Beside training: updates of a tiny backbone on the same samples, with the seconds that each
-update waited for its pictures; or, with --step-seconds, a step that only takes that long, as a large model on
-an accelerator does. Prints JSON.
+The program writes a dataset of videos, or uses an existing index (--index). The videos show smooth moving
+images, in H.264 with a keyframe at every second frame, as the converters write them. The loader shuffles the
+frames, and decodes, resizes and augments them as on Bridge. During training, updates of a tiny backbone use
+the same samples, and the program measures how long each update waits for its images. With --step-seconds, it
+also measures next to a step that only sleeps for that time, in place of a large model on an accelerator. The
+program prints JSON.
 
     python speed/loader_rate.py [--workers 0 1 2] [--updates 12] [--batch 64] [--step-seconds 0.5]
 """
@@ -29,20 +30,20 @@ from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.data.demonstrations.frame_index import open_index
 from vlm4vla.data.demonstrations.picture_pool import PictureMaker, PicturePool
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.stages.demonstrations_dataset import run as take
+from vlm4vla.stages.demonstrations_dataset import run as write_index
 from vlm4vla.training.components.samples import ShuffledIds
 
 AUGMENTATION = Augmentation(crop=0.9, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05)
-AHEAD = 2
+AHEAD = 2  # updates whose images are prepared ahead
 INSTRUCTION = "put the carrot on the plate"
 
 
-def write_set(folder: Path, side: int, episodes: int, length: int) -> Path:
-    """A data set of videos `side` pixels a side in which something moves."""
+def write_dataset(folder: Path, side: int, episodes: int, length: int) -> Path:
+    """Write a dataset of videos with `side` x `side` pixels in which something moves; return its folder."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[0:side, 0:side]
-    how = {"fps": 5, "robot_type": "none", "image_size": side, "pictures": "video", "episodes_per_file": 10}
-    with LeRobotWriter(folder, **how) as writer:
+    options = {"fps": 5, "robot_type": "none", "pictures": "video", "episodes_per_file": 10}
+    with LeRobotWriter(folder, image_size=side, **options) as writer:
         for _ in range(episodes):
             base = (np.stack([rows, columns, rows + columns], -1) * 120 // side).astype(np.uint8)
             images = np.repeat(base[None], length, axis=0)
@@ -54,17 +55,19 @@ def write_set(folder: Path, side: int, episodes: int, length: int) -> Path:
     return folder
 
 
-def index_set(dataset: Path, folder: Path, size: int) -> Path:
-    """The index of a data set, for pictures of `size` pixels a side."""
-    wanted = Demonstrations(dataset=str(dataset))
-    take(DemonstrationsSettings(benchmark="bridge", demonstrations=wanted, image_size=size), output=folder)
+def index_dataset(dataset: Path, folder: Path, size: int) -> Path:
+    """Write the index of a dataset, for images of `size` x `size` pixels, to `folder`; return `folder`."""
+    source = Demonstrations(dataset=str(dataset))
+    write_index(
+        DemonstrationsSettings(benchmark="bridge", demonstrations=source, image_size=size), output=folder
+    )
     return folder
 
 
 def measure(index: Path, workers: int, batch: int, updates: int, step_seconds: float) -> dict[str, float]:
-    """Rate over `updates` after the first, and what the loader's user waited for in each.
+    """The rate over `updates` after the first, and the mean time that an update waits for its images.
 
-    With `step_seconds`, something else than the loader takes that long between two batches.
+    Between two batches, the program sleeps for `step_seconds`.
     """
     frames = open_index(index)
     ids = ShuffledIds(len(frames), batch, 0)
@@ -75,10 +78,10 @@ def measure(index: Path, workers: int, batch: int, updates: int, step_seconds: f
             if step == 1:
                 began = time.perf_counter()
             begin = time.perf_counter()
-            pool.drop_before(step, step + AHEAD)
-            pool.take(step, ids.at(step))
+            pool.keep_updates(step, step + AHEAD)
+            pool.get(step, ids.at(step))
             for ahead in range(step + 1, step + 1 + AHEAD):
-                pool.want(ahead, ids.at(ahead))
+                pool.prefetch(ahead, ids.at(ahead))
             waited.append(time.perf_counter() - begin)
             time.sleep(step_seconds)
         seconds = time.perf_counter() - began
@@ -88,18 +91,17 @@ def measure(index: Path, workers: int, batch: int, updates: int, step_seconds: f
     }
 
 
-def beside_training(index: Path, workers: int, batch: int, updates: int) -> dict[str, float]:
-    """Rate of training a tiny backbone on the index, and the share of time in which it waits for pictures."""
+def during_training(index: Path, workers: int, batch: int, updates: int) -> dict[str, float]:
+    """The rate of training a tiny backbone on the index, and the share of time that it waits for images."""
     import torch
 
     from vlm4vla.actions.normalisation import Statistics
     from vlm4vla.backbones import build
     from vlm4vla.config.backbones import Backbone, TinySize
-    from vlm4vla.config.heads import MlpHeadSettings
+    from vlm4vla.config.policies import MlpHeadSettings
     from vlm4vla.config.training import Optimiser, Training
     from vlm4vla.policies.policy import Policy
-    from vlm4vla.training.batches.actions import ActionObjective
-    from vlm4vla.training.batches.streamed import StreamedBatches
+    from vlm4vla.training.batches.actions import ActionObjective, StreamedBatches
     from vlm4vla.training.loop import train
 
     torch.set_num_threads(1)
@@ -112,7 +114,7 @@ def beside_training(index: Path, workers: int, batch: int, updates: int) -> dict
     samples = StreamedBatches(
         policy, frames, shift=0, augmentation=AUGMENTATION, batch=batch, seed=0, workers=workers
     )
-    waited, begins, batch_of = [], [], samples._pool.take
+    waited, begins, batch_of = [], [], samples._pool.get
 
     def timed(step: int, rows: np.ndarray) -> np.ndarray:
         begins.append(time.perf_counter())
@@ -120,7 +122,7 @@ def beside_training(index: Path, workers: int, batch: int, updates: int) -> dict
         waited.append(time.perf_counter() - begins[-1])
         return pictures
 
-    samples._pool.take = timed
+    samples._pool.get = timed
     training = Training(
         steps=updates + 1,
         batch=batch,
@@ -139,7 +141,7 @@ def beside_training(index: Path, workers: int, batch: int, updates: int) -> dict
             title="loader rate",
         )
     samples.close()
-    # The first two batches are the trial run and the first update; the last update's end is not seen.
+    # The first two batches are the trial run and the first update. The last update's end is not seen.
     seconds = begins[-1] - begins[2]
     return {
         "samples_per_second": round(batch * (len(begins) - 3) / seconds, 1),
@@ -149,36 +151,37 @@ def beside_training(index: Path, workers: int, batch: int, updates: int) -> dict
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--index", type=Path, help="what the stage demonstrations made of a data set")
+    parser.add_argument("--index", type=Path, help="folder that the stage demonstrations made from a dataset")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--updates", type=int, default=12)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--side", type=int, default=256, help="pixels of the made pictures, before resizing")
-    parser.add_argument("--size", type=int, default=224, help="pixels that pictures are resized to")
+    parser.add_argument("--side", type=int, default=256, help="width of the written images in pixels")
+    parser.add_argument("--size", type=int, default=224, help="width of the resized images in pixels")
     parser.add_argument("--episodes", type=int, default=60)
     parser.add_argument("--length", type=int, default=40)
-    parser.add_argument("--step-seconds", type=float, default=0.0, help="of a step beside the loader")
-    parser.add_argument("--no-training", action="store_true", help="do not train a tiny backbone beside it")
-    wanted = parser.parse_args()
+    parser.add_argument("--step-seconds", type=float, default=0.0, help="duration of a simulated step")
+    parser.add_argument("--no-training", action="store_true", help="do not train a tiny backbone")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder, index = Path(name), wanted.index
+        folder, index = Path(name), arguments.index
         if index is None:
-            made = write_set(folder / "set", wanted.side, wanted.episodes, wanted.length)
-            index = index_set(made, folder / "index", wanted.size)
-        how = (wanted.batch, wanted.updates)
-        alone = {count: measure(index, count, *how, 0.0) for count in wanted.workers}
+            dataset = write_dataset(folder / "set", arguments.side, arguments.episodes, arguments.length)
+            index = index_dataset(dataset, folder / "index", arguments.size)
+        size = (arguments.batch, arguments.updates)
+        alone = {count: measure(index, count, *size, 0.0) for count in arguments.workers}
         report = {
             "cpus": len(os.sched_getaffinity(0)),
             "frames": len(open_index(index)),
-            "batch": wanted.batch,
+            "batch": arguments.batch,
             "alone": alone,
         }
-        if wanted.step_seconds:
-            steps = {count: measure(index, count, *how, wanted.step_seconds) for count in wanted.workers}
-            report |= {"step_seconds": wanted.step_seconds, "beside_a_step_of_that_length": steps}
-        if not wanted.no_training:
+        seconds = arguments.step_seconds
+        if seconds:
+            steps = {count: measure(index, count, *size, seconds) for count in arguments.workers}
+            report |= {"step_seconds": seconds, "beside_a_step_of_that_length": steps}
+        if not arguments.no_training:
             report["beside_tiny_training"] = {
-                count: beside_training(index, count, *how) for count in wanted.workers
+                count: during_training(index, count, *size) for count in arguments.workers
             }
     usage = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     report["largest_worker_mib"] = round(usage / 1024, 1)

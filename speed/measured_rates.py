@@ -1,14 +1,15 @@
-"""Rates of a study that has run, for `vlm4vla estimate`: core seconds and bytes by stage and kind.
+"""Rates of a finished study, for `vlm4vla estimate`: core seconds and bytes by stage and kind.
 
-Reads every finished job's CPU seconds (Snakemake's benchmarks/**.tsv or the stage's provenance, the larger:
-each misses a part) and takes off what a process needs to start, measured here. Writes speed/rates.json.
-Rates of GPUs that the file holds already stay; --gpu adds one.
+The program reads the CPU seconds of every finished job. Snakemake's benchmarks/**.tsv and the provenance of
+the stage each miss a part, so the larger number counts. The program measures how long a process of the stage
+needs to start, and subtracts that time. It writes speed/rates.json. Rates of GPUs in that file stay; --gpu
+adds one.
 
     python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
     python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct SAMPLES_A_SECOND
 
-Run it in the folder that the studies were run in. What the first did not measure, the next may tell, and
-after it the output of training_rate.py and rollout_rate.py (--training-rate, --rollout-rate: files).
+Run it in the folder where the studies ran. Each rate comes from the first study that has it, and otherwise
+from the output of training_rate.py or rollout_rate.py (the files --training-rate and --rollout-rate).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from vlm4vla.config.layers import read_layers
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import MODULES
-from vlm4vla.report.pages.cost import read_cost
+from vlm4vla.report.pages.cost import Cost, read_cost
 from vlm4vla.stages.running import STAGES
+from vlm4vla.study.layout import EPISODES, PROVENANCE
 from vlm4vla.study.runs import REFERENCES
 from vlm4vla.study.study import Study
 from vlm4vla.workflow.estimate.cluster import GPUS
@@ -40,14 +42,14 @@ from vlm4vla.workflow.jobs import Job, plan
 
 
 def start_seconds(stage: str, plain: bool) -> float:
-    """CPU seconds of a stage's process before it works; `plain`: without what only policies need."""
+    """CPU seconds that a process of `stage` needs to start; `plain`: without the imports for policies."""
     command = stage.replace("_", "-")
     if command not in STAGES:
         return 0.0
-    modules = ["vlm4vla.cli", STAGES[command][0], *(() if plain else MODULES.get(stage, ()))]
+    modules = ["vlm4vla.cli", STAGES[command].module, *(() if plain else MODULES.get(stage, ()))]
     code = f"from vlm4vla.core.imports import load; load(*{modules})"
     spent = []
-    for _ in range(2):  # the second goes without reading from disk
+    for _ in range(2):  # the second run does not read from disk
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", code], check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -56,18 +58,19 @@ def start_seconds(stage: str, plain: bool) -> float:
 
 
 def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
-    """Every finished job of `all_tables`, its CPU seconds, and the bytes that it left."""
-    root = study.root
+    """Every finished job of `all_tables`, with its CPU seconds and the size of its results in bytes."""
     for job in plan(study).values():
         path = Path(job.output)
         if not path.exists():
             continue
-        several = job.stage in ("table", "report")
-        folder = path.parent if path.name in ("provenance.json", "episodes.parquet") else path
-        size = 0 if several else sum(each.stat().st_size for each in _files(folder))
-        record = _recorded(path)
-        seconds = max(read_cost(root, _timed(job)).cpu, float(record.get("cpu_seconds", 0.0)))
-        if seconds:  # what was done counts, whatever the configuration says now
+        shares_folder = job.stage in ("table", "report")
+        folder = path.parent if path.name in (PROVENANCE, EPISODES) else path
+        size = 0 if shares_folder else sum(each.stat().st_size for each in _files(folder))
+        record = _provenance(path)
+        benchmark = study.layout.benchmark_of(job.output)
+        cost = read_cost(Path(benchmark)) if benchmark else Cost()
+        seconds = max(cost.cpu, float(record.get("cpu_seconds", 0.0)))
+        if seconds:  # the settings of the job count, even if the configuration has changed since
             yield replace(job, settings=record.get("settings", job.settings)), seconds, size
 
 
@@ -75,16 +78,9 @@ def _files(path: Path) -> Iterator[Path]:
     yield from (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
 
 
-def _timed(job: Job) -> str:
-    """The job's name below the study's benchmarks/, as its rule has it."""
-    folder = {"backbone": "backbones", "rollout": "rollouts", "table": "tables", "cell": "cells"}
-    name = "/".join((folder.get(job.stage, job.stage), *job.key))
-    return name.replace("study-config", "study_config")
-
-
-def _recorded(path: Path) -> dict[str, Any]:
-    """A stage's provenance; empty where there is none."""
-    file = path if path.suffix == ".json" else path.with_name("provenance.json")
+def _provenance(path: Path) -> dict[str, Any]:
+    """The provenance of a stage; empty if there is none."""
+    file = path if path.suffix == ".json" else path.with_name(PROVENANCE)
     if not file.is_file():
         return {}
     found: dict[str, Any] = json.loads(file.read_text())
@@ -92,7 +88,7 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def measure(study: Study) -> list[Rate]:
-    """The rate of each stage and kind, in the mean over its jobs by their units."""
+    """The rate of each stage and kind: the sum over its jobs, divided by the sum of their units."""
     starts: dict[tuple[str, bool], float] = {}
     sums: dict[tuple[str, str, str], list[tuple[float, float, float, int]]] = defaultdict(list)
     for job, seconds, size in finished(study):
@@ -122,15 +118,17 @@ def measure(study: Study) -> list[Rate]:
 
 
 def open_study(results: Path, config: list[Path] | None) -> Study:
-    """The study whose folder is `results`. Raises UserError where the configuration is of another."""
+    """The study in the folder `results`. Raises UserError if the configuration belongs to another study."""
     study = Study(read_layers(config or [results / "config.yaml"]))
     if study.root.resolve() != results.resolve():
-        raise UserError(f"{results}: the configuration is of {study.root}: write that, or --config")
+        raise UserError(
+            f"{results}: the configuration belongs to {study.root}: write that folder, or --config"
+        )
     return study
 
 
 def program_rates(training: Path | None, rollout: Path | None) -> list[Rate]:
-    """Rates from what training_rate.py and rollout_rate.py have printed, with the families of config.yaml."""
+    """Rates from the output of training_rate.py and rollout_rate.py, with the families of config.yaml."""
     rates = []
     if training is not None:
         seconds = defaultdict(list)
@@ -154,7 +152,7 @@ def program_rates(training: Path | None, rollout: Path | None) -> list[Rate]:
 
 
 def machine() -> str:
-    """The processor, in its maker's words."""
+    """The number of cores and the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -167,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, nargs="*", help="folders of studies, such as results/embedded")
     parser.add_argument(
-        "--config", type=Path, nargs="+", help="config.yaml and layers (default: each study's own copy)"
+        "--config", type=Path, nargs="+", help="config.yaml and its layers (default: the copy in each study)"
     )
     parser.add_argument("--output", type=Path, default=FILE)
     parser.add_argument(
@@ -176,10 +174,10 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("MODEL", "CHECKPOINT", "SAMPLES"),
-        help="a training rate that another program measured: samples a second on one GPU of this model",
+        help="a training rate that another program measured, in samples per second on one GPU of this model",
     )
-    parser.add_argument("--training-rate", type=Path, help="what training_rate.py has printed here")
-    parser.add_argument("--rollout-rate", type=Path, help="what rollout_rate.py has printed here")
+    parser.add_argument("--training-rate", type=Path, help="output file of training_rate.py on this machine")
+    parser.add_argument("--rollout-rate", type=Path, help="output file of rollout_rate.py on this machine")
     arguments = parser.parse_args()
     try:
         old = read_rates(arguments.output)

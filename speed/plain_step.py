@@ -1,8 +1,10 @@
-"""A training step as the study's released code does it, for comparison: written anew from its description.
+"""A plain training step, for comparison. It follows the description of the study's released code.
 
-Every picture and every text is prepared alone and inside the step; the model is called whole, so that it
-makes logits over the vocabulary for every token and keeps every layer's states; the vision encoder attends to
-one picture at a time; weights stay in float32 under autocast, and AdamW is not fused.
+- Each image and each text is prepared alone, inside the step.
+- The whole model is called, so it computes logits over the vocabulary for every token and keeps the states of
+  every layer.
+- The vision encoder attends to one image at a time.
+- Weights stay in float32 under autocast, and AdamW is not fused.
 """
 
 from __future__ import annotations
@@ -21,35 +23,35 @@ from vlm4vla.training.components.devices import to_device
 
 
 class PlainStep:
-    """`policy` trained on pictures (B, H, W, 3) uint8: `accumulate` for each micro-batch, then `finish`."""
+    """Trains `policy` on images (B, H, W, 3) uint8: call `accumulate` for each micro-batch, then `finish`."""
 
     def __init__(self, policy: Policy, device: torch.device, rate: float, clip: float, *, bf16: bool):
         self.policy, self.device, self.clip, self.bf16 = policy, device, clip, bf16
         policy.to(device).train()
         vision = getattr(policy.model.model, "visual", None) if hasattr(policy.model, "model") else None
         if vision is not None:
-            vision.config._attn_implementation = "sdpa"  # which goes from picture to picture
+            vision.config._attn_implementation = "sdpa"  # a loop over the images
         self.logits_shape: tuple[int, ...] = ()  # of the last step
         self.optimiser = torch.optim.AdamW(policy.parameters(), lr=rate, weight_decay=0.0, foreach=True)
 
     def accumulate(
         self, images: np.ndarray, instructions: Sequence[str], targets: Targets, share: float
     ) -> Tensor:
-        """Add the gradient of `share` of these samples' mean loss, which is returned."""
-        inputs = to_device(self.prepared(images, instructions), self.device)
+        """Add the gradient of `share` times the mean loss of these samples; return the mean loss."""
+        inputs = to_device(self.prepare(images, instructions), self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss = self.loss(inputs, to_device(targets, self.device))
         (share * loss).backward()
         return loss.detach()
 
     def finish(self) -> None:
-        """The update."""
+        """Update the weights."""
         nn.utils.clip_grad_norm_(self.policy.parameters(), self.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
 
-    def prepared(self, images: np.ndarray, instructions: Sequence[str]) -> dict[str, Any]:
-        """Model inputs, made sample by sample."""
+    def prepare(self, images: np.ndarray, instructions: Sequence[str]) -> dict[str, Any]:
+        """Prepare the inputs of the model, sample by sample."""
         backbone = self.policy.backbone
         adapter = backbone.adapter
         pixels, samples = [], []
@@ -57,8 +59,8 @@ class PlainStep:
             picture = Image.fromarray(image)
             pixels.append(backbone.image_processor(images=[picture], return_tensors="pt")["pixel_values"])
             ids = backbone.question_ids(adapter.instruction(instruction))
-            place = torch.arange(len(ids)) - adapter.image_start
-            samples.append((torch.tensor(ids), (place >= 0) & (place < adapter.image_tokens)))
+            offset = torch.arange(len(ids)) - adapter.image_start
+            samples.append((torch.tensor(ids), (offset >= 0) & (offset < adapter.image_tokens)))
         longest = max(len(ids) for ids, _ in samples)
         rows = []
         for ids, is_image in samples:
@@ -84,12 +86,12 @@ class PlainStep:
         return inputs if grids is None else inputs | {"image_grid_thw": grids}
 
     def loss(self, inputs: dict[str, Any], targets: Targets) -> Tensor:
-        """The study's loss on the query's last hidden state, of a whole forward pass with logits."""
+        """The study's loss on the last hidden state of the query, from a whole forward pass with logits."""
         policy, inputs = self.policy, dict(inputs)
         words = policy.backbone.word_embedding()(inputs.pop("input_ids"))
         query = policy.head.query.to(words.dtype).expand(len(words), 1, -1)
         more = policy.backbone.adapter.extend(inputs)
-        # What the last norm gives; families list their states differently.
+        # The output of the last norm, because families list their hidden states differently.
         states: list[Tensor] = []
         norm = policy.backbone.adapter.last_layer(policy.model)[-1]
         hook = norm.register_forward_hook(lambda _, before, after: states.append(after))

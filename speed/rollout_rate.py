@@ -1,7 +1,7 @@
-"""Rollout episodes a second on each embedded benchmark: random actions, the expert, and a VLA.
+"""Rollout episodes per second on each embedded benchmark: random actions, the expert, and a VLA.
 
-The VLA is freshly made and untrained unless --vla names a trained one's folder. An untrained policy fails, so
-that its episodes run to the step limit: the slowest case, as steps a second show. Prints JSON.
+The VLA is new and untrained unless --vla is the folder of a trained one. An untrained policy fails, so its
+episodes run to the step limit. This is the slowest case; compare steps per second. The program prints JSON.
 
     python speed/rollout_rate.py [--config config.yaml] [--backbone NAME] [--vla FOLDER] [--episodes 5]
 """
@@ -30,15 +30,15 @@ from vlm4vla.core.artefacts import write_json
 from vlm4vla.policies.policy import Policy
 from vlm4vla.stages import rollout as stage
 
-DEMONSTRATIONS = 1000  # whose instructions are the vocabulary of the untrained VLA
+DEMONSTRATIONS = 1000  # number of episodes whose instructions are the vocabulary of the untrained VLA
 
 
 def untrained(config: Config, backbone: str, benchmark: str, folder: Path) -> Path:
-    """The folder of a VLA as it is before its first training step."""
-    starts = get_benchmark(benchmark)
+    """Write a VLA before its first training step to `folder`; return `folder`."""
+    source = get_benchmark(benchmark)
     evaluation = config.benchmarks[benchmark].evaluation
-    episodes = [starts.demonstration(index, 0) for index in range(DEMONSTRATIONS)]
-    episodes += starts.evaluation(evaluation.episodes, evaluation.seed)
+    episodes = [source.demonstration(index, 0) for index in range(DEMONSTRATIONS)]
+    episodes += source.evaluation(evaluation.episodes, evaluation.seed)
     words = sorted({word for each in episodes for task in each.tasks for word in task.instruction.split()})
     loaded = build(config.backbones[backbone], backbone, words, config.image_size, 0)
     limits = np.full(7, 0.1)
@@ -53,7 +53,7 @@ def untrained(config: Config, backbone: str, benchmark: str, folder: Path) -> Pa
 def measure(
     config: Config, policy: str, benchmark: str, vla: Path | None, episodes: int, folder: Path
 ) -> dict:
-    """Time the rollout stage: in the CPU time of this process and by the clock."""
+    """Measure the wall time of the rollout stage, and the CPU time of this process."""
     evaluation = config.benchmarks[benchmark].evaluation.model_copy(
         update={"episodes": episodes, "videos": 0}
     )
@@ -86,10 +86,10 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=Path("config.yaml"))
-    parser.add_argument("--backbone", help="of the untrained VLA; by default the config's first")
-    parser.add_argument("--vla", type=Path, help="a trained VLA's folder; then only its own benchmark is run")
+    parser.add_argument("--backbone", help="backbone of the untrained VLA (default: the first of the config)")
+    parser.add_argument("--vla", type=Path, help="folder of a trained VLA; only its benchmark is then run")
     parser.add_argument(
-        "--episodes", type=int, default=5, help="chains on calvin, initial states a task elsewhere"
+        "--episodes", type=int, default=5, help="chains on calvin, initial states per task elsewhere"
     )
     arguments = parser.parse_args()
     config = load_config(yaml.safe_load(arguments.config.read_text()), str(arguments.config))

@@ -1,16 +1,17 @@
-"""VLA training on one GPU: step time, samples a second, memory, model-FLOPs utilisation, beside a plain way.
+"""VLA training on one GPU: step time, samples per second, memory, utilisation, and a plain step to compare.
 
-Full-size backbones with random weights at 224x224 (full_size.py). `ours` is the package's own update
-(micro-batches made ahead, sharding, padding-free attention where the family allows it, AdamW); `plain` is
-plain_step.py: logits for every token, every sample prepared alone inside the step. Both in one run, on the
-same pictures and prompts. Prints JSON, which names the device.
+The backbones have their full size, random weights and images of 224x224 (full_size.py). `ours` is the
+package's own update: micro-batches prepared ahead, sharding, padding-free attention if the family allows it,
+AdamW. `plain` is plain_step.py: logits for every token, every sample prepared alone inside the step. Both run
+in the same process, on the same images and prompts. The program prints JSON with the name of the device.
 
-Utilisation: the operations of one sample's forward pass without padding and without logits, times three for
-the backward pass, times samples a second, over the device's dense bfloat16 peak. What is computed twice or
-for padding does not count. On a device whose peak is not listed it is that of a timed matrix product.
+Utilisation is model FLOPs over the dense bfloat16 peak of the device. The model FLOPs are those of the
+forward pass of one sample without padding and without logits, times three for the backward pass, times
+samples per second. Repeated work and padding do not count. If the peak of the device is not listed, it is
+measured with a matrix product.
 
     python speed/step_time.py [--batch 32] [--micro-batch 8] [--steps 10] [BACKBONE ...]
-    python speed/step_time.py --tiny      # the same on a CPU in a minute, to try it out
+    python speed/step_time.py --tiny      # a trial on a CPU, in a minute
 """
 
 from __future__ import annotations
@@ -31,16 +32,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.config.execution import Execution
-from vlm4vla.config.heads import MlpHeadSettings
+from vlm4vla.config.policies import MlpHeadSettings
 from vlm4vla.config.training import Optimiser, Training
 from vlm4vla.policies.policy import Policy
-from vlm4vla.training.batches.actions import ActionObjective
-from vlm4vla.training.batches.augmentation import random_shift
+from vlm4vla.training.batches.actions import ActionObjective, random_shift
 from vlm4vla.training.components.devices import to_device
-from vlm4vla.training.distributed.loop import accumulate_gradients, strategy_of
-from vlm4vla.training.distributed.micro_batches import Ahead, MicroBatches
+from vlm4vla.training.distributed.loop import accumulate_gradients, strategy_class
+from vlm4vla.training.distributed.micro_batches import MicroBatches, Prefetcher
 from vlm4vla.training.distributed.model_options import model_options
-from vlm4vla.training.distributed.processes import Group
+from vlm4vla.training.distributed.processes import ProcessGroup
 
 TASKS = [
     "take the red block and rotate it to the right",
@@ -51,13 +51,13 @@ TASKS = [
     "put both moka pots on the stove",
 ]
 CHUNK = 10
-PICTURES = 64  # different ones
+PICTURES = 64  # number of different images
 # Dense bfloat16 peaks in FLOP/s, by a part of the device's name (NVIDIA's data sheets).
 PEAKS = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 
 
 class Pictures:
-    """Random pictures and prompts in memory; the loading is what the package's loop does."""
+    """Random images and prompts in memory, with the methods of the package's samples."""
 
     def __init__(self, policy: Policy, side: int, batch: int):
         random = np.random.default_rng(0)
@@ -81,7 +81,7 @@ class Pictures:
 
 
 def policy_of(backbone: LoadedBackbone, device: torch.device, small: bool) -> Policy:
-    """The study's policy on `backbone`: head of its widths, one query."""
+    """The study's policy on `backbone`: one query, and a head with the study's widths (or `small` ones)."""
     widths = {"features": 16, "hidden": [16]} if small else {"features": 1024, "hidden": [1024, 512, 256]}
     bounds = np.full(6, -1, np.float32), np.full(6, 1, np.float32)
     with torch.device(device):
@@ -90,20 +90,20 @@ def policy_of(backbone: LoadedBackbone, device: torch.device, small: bool) -> Po
 
 
 def flops_a_sample(policy: Policy, samples: Pictures, device: torch.device) -> float:
-    """Of forward and backward pass, a mean over prompts, each alone and so without padding."""
+    """FLOPs of a forward and a backward pass: the mean over prompts, each alone and so without padding."""
     policy.to(device)
     counts = []
     for number in range(len(TASKS)):
         inputs, targets = samples.batch(np.array([number]), np.random.default_rng(0))
         counter = FlopCounterMode(display=False)
-        with counter:  # not under no_grad: it follows weights that are themselves a module's input
+        with counter:  # not under no_grad: some weights are themselves the input of a module
             policy.loss(to_device(inputs, device), to_device(targets, device))
         counts.append(3 * counter.get_total_flops())
     return float(np.mean(counts))
 
 
 def peak(device: torch.device, name: str) -> tuple[float, str]:
-    """FLOP/s at bfloat16, and where the number is from."""
+    """The peak in bfloat16 in FLOP/s, and the source of the number."""
     for part, value in PEAKS.items():
         if part in name:
             return value, "data sheet"
@@ -114,7 +114,7 @@ def peak(device: torch.device, name: str) -> tuple[float, str]:
 
 
 def timed(work: Callable[[], Any], times: int, device: torch.device) -> float:
-    """Seconds of one `work`, after one that is not counted."""
+    """Mean seconds of one call of `work`, after a first call that is not counted."""
     work()
     wait(device)
     began = time.perf_counter()
@@ -129,66 +129,73 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def result(seconds: float, batch: int, flops: float, most: float, device: torch.device) -> dict[str, Any]:
+def result(
+    seconds: float, batch: int, flops: float, peak_flops: float, device: torch.device
+) -> dict[str, Any]:
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
     return {
         "seconds_a_step": round(seconds, 4),
         "samples_per_second": round(batch / seconds, 4),
         "peak_memory_gib": memory and round(memory, 2),
-        "model_flops_utilisation": round(flops * batch / seconds / most, 5),
+        "model_flops_utilisation": round(flops * batch / seconds / peak_flops, 5),
     }
 
 
 def kernels(update: Callable[[], Any], device: torch.device) -> dict[str, Any]:
-    """Of one update: how much of its time the GPU computes, and milliseconds of its forty longest kernels."""
+    """For one update, the share of time in which the GPU computes, and the forty longest kernels in ms."""
     activity, name = torch.profiler.ProfilerActivity.CUDA, "self_device_time_total"
     if device.type == "cpu":
         activity, name = torch.profiler.ProfilerActivity.CPU, "self_cpu_time_total"
-    with torch.profiler.profile(activities=[activity]) as seen:
+    with torch.profiler.profile(activities=[activity]) as profile:
         began = time.perf_counter()
         update()
         wait(device)
         seconds = time.perf_counter() - began
-    spent = sorted(((getattr(each, name) / 1e3, each) for each in seen.key_averages()), key=lambda x: -x[0])
+    spent = sorted(
+        ((getattr(each, name) / 1e3, each) for each in profile.key_averages()), key=lambda x: -x[0]
+    )
     longest = {f"{each.key[:90]} x{each.count}": round(took, 2) for took, each in spent[:40]}
     busy = sum(took for took, _ in spent) / 1e3 / seconds
     return {"seconds": round(seconds, 4), "busy": round(busy, 4), "milliseconds": longest}
 
 
 def ours(
-    policy: Policy, samples: Pictures, training: Training, steps: int, seen: dict[str, Any] | None = None
+    policy: Policy, samples: Pictures, training: Training, steps: int, profile: dict[str, Any] | None = None
 ) -> tuple[float, float]:
-    """(seconds a step, last loss) of the package's update; what `kernels` says of one more goes to `seen`."""
+    """(seconds per step, last loss) of the package's update. `profile` gets `kernels` of another update."""
     objective, execution = ActionObjective(policy), training.execution
-    group = Group(execution)
+    group = ProcessGroup(execution)
     size = execution.micro_batch
     batches = MicroBatches(samples, objective, seed=0, size=size, group=group)
     with model_options(objective, execution):
-        strategy = strategy_of(execution, group)(
-            objective, training, group, lambda model: model(to_device(batches.first(), group.device)).float()
+        strategy = strategy_class(execution, group)(
+            objective,
+            training,
+            group,
+            lambda model: model(to_device(batches.probe_batch(), group.device)).float(),
         )
         done = 0
-        with Ahead(batches.of, 0, steps + 3) as ahead:
+        with Prefetcher(batches.update, 0, steps + 3) as ahead:
 
             def update() -> None:
                 nonlocal done, loss
-                loss = accumulate_gradients(strategy, ahead.take(done).blocks, group)
+                loss = accumulate_gradients(strategy, ahead.get(done).micro_batches, group)
                 strategy.gradient_norm()
                 strategy.step(done + 1, 1.0)
                 done += 1
 
             loss = torch.zeros(())
-            update()  # compiled for one length of text; in the next for any
+            update()  # compiles for one length of text; the next update compiles for any length
             seconds = timed(update, steps, group.device)
-            if seen is not None:
-                seen |= kernels(update, group.device)
+            if profile is not None:
+                profile |= kernels(update, group.device)
     return seconds, float(loss)
 
 
 def plain(
     policy: Policy, samples: Pictures, training: Training, size: int, steps: int, device: torch.device
 ) -> tuple[float, float]:
-    """(seconds a step, last loss) of the plain way, which accumulates micro-batches of `size`."""
+    """(seconds per step, last loss) of the plain step, which accumulates micro-batches of `size` samples."""
     optimiser = training.optimiser
     step = PlainStep(policy, device, optimiser.learning_rate, optimiser.clip, bf16=True)
     done, loss = 0, torch.zeros(())
@@ -197,16 +204,18 @@ def plain(
         nonlocal done, loss
         whole = samples.ids(done)
         for ids in np.split(whole, len(whole) // size):
-            given = samples.images[ids], samples.tasks(ids), samples.targets(ids)
-            loss = step.accumulate(*given, len(ids) / len(whole))
+            micro_batch = samples.images[ids], samples.tasks(ids), samples.targets(ids)
+            loss = step.accumulate(*micro_batch, len(ids) / len(whole))
         step.finish()
         done += 1
 
     return timed(update, steps, device), float(loss)
 
 
-def measure(name: str, options: argparse.Namespace, device: torch.device, most: float) -> dict[str, Any]:
-    """Both ways on one backbone."""
+def measure(
+    name: str, options: argparse.Namespace, device: torch.device, peak_flops: float
+) -> dict[str, Any]:
+    """Measure both implementations on one backbone."""
     words = sorted({word for task in TASKS for word in task.split()})
     found: dict[str, Any] = {}
     for way in ("ours", "plain"):
@@ -240,16 +249,20 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, most: 
         steps = options.steps if way == "ours" else max(1, options.steps // 2)
         try:
             if way == "ours":
-                seen: dict[str, Any] | None = {} if options.kernels else None
-                seconds, loss = ours(policy, samples, training, steps, seen)
-                how = {"attention": attention, "strategy": execution.strategy, "compile": execution.compile}
-                how |= {"kernels": seen} if seen else {}
+                profile: dict[str, Any] | None = {} if options.kernels else None
+                seconds, loss = ours(policy, samples, training, steps, profile)
+                settings = {
+                    "attention": attention,
+                    "strategy": execution.strategy,
+                    "compile": execution.compile,
+                }
+                settings |= {"kernels": profile} if profile else {}
             else:
                 seconds, loss = plain(policy, samples, training, options.plain_micro_batch, steps, device)
-                how = {"logits": "of every token", "micro_batch": options.plain_micro_batch}
-            found[way] = result(seconds, options.batch, flops, most, device) | {"loss": loss} | how
+                settings = {"logits": "of every token", "micro_batch": options.plain_micro_batch}
+            found[way] = result(seconds, options.batch, flops, peak_flops, device) | {"loss": loss} | settings
         except torch.cuda.OutOfMemoryError:
-            found[way] = {"error": "out of memory: lower --micro-batch, or --gradient-checkpointing"}
+            found[way] = {"error": "out of memory: lower --micro-batch, or use --gradient-checkpointing"}
         del policy, samples, backbone
         gc.collect()
         if device.type == "cuda":
@@ -262,35 +275,39 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, most: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("backbones", nargs="*", choices=[[], *FULL], help="by default all of full_size.py")
-    parser.add_argument("--batch", type=int, default=32, help="samples of an update")
+    parser.add_argument("backbones", nargs="*", choices=[[], *FULL], help="default: all of full_size.py")
+    parser.add_argument("--batch", type=int, default=32, help="samples per update")
     parser.add_argument("--micro-batch", type=int, default=8, help="samples computed at once")
-    parser.add_argument("--plain-micro-batch", type=int, help="of the plain way, which needs more memory")
-    parser.add_argument("--steps", type=int, default=10, help="updates of ours that are timed")
+    parser.add_argument(
+        "--plain-micro-batch", type=int, help="micro-batch of the plain step, which needs more memory"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="number of timed updates of ours")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--no-compile", action="store_true", help="ours without torch.compile")
-    parser.add_argument("--kernels", action="store_true", help="say what takes our update's time")
-    parser.add_argument("--tiny", action="store_true", help="tiny backbones, on a CPU too")
+    parser.add_argument(
+        "--kernels", action="store_true", help="print the kernels that take most of the time of our update"
+    )
+    parser.add_argument("--tiny", action="store_true", help="tiny backbones, which also run on a CPU")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     options.plain_micro_batch = options.plain_micro_batch or options.micro_batch
     for option in ("micro_batch", "plain_micro_batch"):
         if options.batch % (size := getattr(options, option)):
-            parser.error(f"--batch {options.batch} is no multiple of --{option.replace('_', '-')} {size}")
+            parser.error(f"--batch {options.batch} is not a multiple of --{option.replace('_', '-')} {size}")
     if device.type == "cpu" and not options.tiny:
-        parser.error("full-size backbones need a GPU: write --tiny to try the program out on this CPU")
-    most, source = peak(device, name)
+        parser.error("full-size backbones need a GPU: write --tiny for a trial on this CPU")
+    peak_flops, source = peak(device, name)
     record = {
         "device": name,
-        "peak_tflops": round(most / 1e12, 6),
+        "peak_tflops": round(peak_flops / 1e12, 6),
         "peak_is": source,
         "torch": torch.__version__,
         "tiny": options.tiny,
         "batch": options.batch,
         "micro_batch": options.micro_batch,
         "steps": options.steps,
-        "backbones": {each: measure(each, options, device, most) for each in options.backbones or FULL},
+        "backbones": {each: measure(each, options, device, peak_flops) for each in options.backbones or FULL},
     }
     print(json.dumps(record, indent=2))
 

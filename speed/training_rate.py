@@ -1,9 +1,9 @@
-"""VLA training rate of each backbone in samples per CPU second, beside the floor of its matrix products.
+"""VLA training rate of each backbone in samples per CPU second, compared with its matrix products alone.
 
-The rate is that of the package's training loop (loading, augmentation, clipping and optimiser included), on
-random pictures with the widths of config.yaml. The floor takes the matrix products of one training step
-(forward and backward, attention included, each with its own shape) and times them as plain torch products:
-no training step made of them can be quicker. Prints JSON.
+The rate is that of the package's training loop, with loading, augmentation, clipping and optimiser, on random
+images with the widths of config.yaml. The program also collects the matrix products of one training step
+(forward and backward, with attention, each with its own shape) and times them as plain torch products. This
+is the floor: no training step with these products can be faster. The program prints JSON.
 
     python speed/training_rate.py [--config config.yaml] [--steps 40] [BACKBONE ...]
 """
@@ -30,7 +30,7 @@ from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones import build
 from vlm4vla.config.config import Config, load_config
 from vlm4vla.config.training import Training
-from vlm4vla.data.lerobot.reader import Demonstrations, read
+from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.policies.policy import Policy
 from vlm4vla.training.batches.actions import ActionBatches, ActionObjective
@@ -42,7 +42,7 @@ Shape = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class MatrixProducts(TorchDispatchMode):
-    """Counts the shapes of every matrix product that runs inside it."""
+    """Counts the matrix products that run inside the `with` statement, by their shapes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class MatrixProducts(TorchDispatchMode):
         elif name == "_scaled_dot_product_flash_attention_for_cpu_backward":
             self._attention(tensors[1:], products=5)  # scores again, and the four gradients
         elif name in ("convolution", "convolution_backward"):
-            raise NotImplementedError("a convolution: count it as the matrix product that it is")
+            raise NotImplementedError("a convolution is not counted: count it as a matrix product")
         return function(*arguments, **(keywords or {}))
 
     def _count(self, left: torch.Size, right: torch.Size) -> None:
@@ -74,11 +74,11 @@ class MatrixProducts(TorchDispatchMode):
         self.shapes[values] += products - products // 2
 
     def flops(self) -> int:
-        """Multiplications and additions of all products."""
+        """The number of multiplications and additions in all products."""
         return sum(2 * int(np.prod(left)) * right[-1] * count for (left, right), count in self.shapes.items())
 
     def seconds(self, repeats: int = 20) -> float:
-        """CPU seconds of the same products alone, operands at hand and results in memory that is kept."""
+        """CPU seconds of the same products alone; operands and results are already in memory."""
         runs = []
         for (left, right), count in self.shapes.items():
             a, b = torch.randn(left), torch.randn(right)
@@ -94,7 +94,7 @@ def _products(runs: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]]) 
 
 
 def best_of(work: Callable[[], None], repeats: int) -> float:
-    """Least CPU seconds of several goes: what other programs add is left out."""
+    """The smallest CPU seconds of several repeats, which other programs disturb least."""
     times = []
     for _ in range(repeats):
         begin = time.process_time()
@@ -103,8 +103,8 @@ def best_of(work: Callable[[], None], repeats: int) -> float:
     return min(times)
 
 
-def demonstrations(folder: Path, image_size: int, episodes: int = 40, length: int = 25) -> Demonstrations:
-    """Random pictures and actions, in the package's own format."""
+def demonstrations(folder: Path, image_size: int, episodes: int = 40, length: int = 25) -> DemonstrationSet:
+    """Write random images and actions in the package's own format, and read them."""
     random = np.random.default_rng(0)
     with LeRobotWriter(folder, fps=10, robot_type="none", image_size=image_size) as writer:
         for _ in range(episodes):
@@ -113,11 +113,11 @@ def demonstrations(folder: Path, image_size: int, episodes: int = 40, length: in
             actions = random.uniform(-1, 1, (length, 7)).astype(np.float32)
             actions[:, 6] = random.choice([-1.0, 1.0], length)
             writer.add_episode(images, states, actions, INSTRUCTION)
-    return read(folder)
+    return read_demonstrations(folder)
 
 
-def measure(config: Config, name: str, frames: Demonstrations, steps: int) -> dict[str, float | str | int]:
-    """Rate and floor of one backbone at the study's VLA training settings."""
+def measure(config: Config, name: str, frames: DemonstrationSet, steps: int) -> dict[str, float | str | int]:
+    """The rate and the floor of one backbone, with the study's settings of VLA training."""
     settings = config.benchmarks["calvin"]
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, "calvin")
     words = sorted(set(INSTRUCTION.split()))
@@ -146,8 +146,8 @@ def measure(config: Config, name: str, frames: Demonstrations, steps: int) -> di
             train(objective, batches, training=training, seed=0, folder=Path(folder), identity={}, title=name)
             return time.perf_counter() - wall, time.process_time() - cpu
 
-    seconds(1)  # first use of kernels
-    short, long = seconds(WARM_UP), seconds(WARM_UP + steps)  # the difference holds no start and no end
+    seconds(1)  # the first use of kernels is slow
+    short, long = seconds(WARM_UP), seconds(WARM_UP + steps)  # the difference has no start and no end
     wall, cpu = (after - before for after, before in zip(long, short, strict=True))
 
     objective, batches = fresh()
@@ -172,9 +172,9 @@ def measure(config: Config, name: str, frames: Demonstrations, steps: int) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("backbones", nargs="*", help="names in the config; by default all that are tiny")
+    parser.add_argument("backbones", nargs="*", help="names in the config (default: all tiny backbones)")
     parser.add_argument("--config", type=Path, default=Path("config.yaml"))
-    parser.add_argument("--steps", type=int, default=40, help="training steps that are timed")
+    parser.add_argument("--steps", type=int, default=40, help="number of timed training steps")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(yaml.safe_load(arguments.config.read_text()), str(arguments.config))

@@ -1,4 +1,4 @@
-"""The study of config.yaml, for tests of what it holds, and a stage that does nothing."""
+"""The study of config.yaml, and a stage that does nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def study(raw) -> Study:
 
 @pytest.fixture
 def stage(monkeypatch):
-    """A stage `questions` that notes its calls and writes its provenance."""
+    """Replaces the stage `questions` by one that records its calls and writes its provenance."""
     calls = []
 
     def run(settings, *, output: Path) -> None:

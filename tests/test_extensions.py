@@ -1,4 +1,4 @@
-"""A user's own files: what is known through them, who depends on them, and how their faults are told."""
+"""Extension files: the names that they register, the settings that depend on them, their error messages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from vlm4vla import extensions
 from vlm4vla.auxiliary.lookup import get_task
 from vlm4vla.config.config import load_config
 from vlm4vla.core import registry
@@ -26,20 +27,17 @@ from vlm4vla.workflow.preflight import open_study
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLES = REPOSITORY / "docs" / "examples"
 TASK = """
-from vlm4vla.auxiliary.tasks.base import Task
-from vlm4vla.extensions import auxiliary_task
+from vlm4vla.extensions import AuxiliaryTask, auxiliary_task
 
 @auxiliary_task
-class Mine(Task):
+class Mine(AuxiliaryTask):
     name = "mine"
 
     def pictures(self, split, count, seed, image_size):
         return iter(())
 """
 BENCHMARK = """
-from vlm4vla.conventions.actions import Gripper
-from vlm4vla.extensions import benchmark
-from vlm4vla.benchmarks.base import Benchmark
+from vlm4vla.extensions import Benchmark, Gripper, benchmark
 
 @benchmark
 class Mine(Benchmark):
@@ -59,8 +57,8 @@ class Mine(Benchmark):
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch):
-    """What a test makes known ends with it."""
+def empty_registry(monkeypatch):
+    """Names that a test registers are forgotten after the test."""
     monkeypatch.setattr(registry, "_active", None)
     monkeypatch.setenv(registry.VARIABLE, "")
 
@@ -73,7 +71,7 @@ def raw(tmp_path) -> dict:
 
 @pytest.fixture
 def own(raw) -> dict:
-    """The configuration with the three example files and what they add."""
+    """The configuration with the three example files and the names that they add."""
     raw["extensions"] = [str(EXAMPLES / name) for name in ("smolvlm.py", "push_button.py", "leftmost.py")]
     raw["backbones"]["small"] = raw["backbones"]["kosmos-2"] | {"family": "smolvlm"}
     raw["benchmarks"]["push-button"] = raw["benchmarks"]["bridge"]
@@ -94,10 +92,10 @@ def refused(path: str) -> str:
     return str(error.value)
 
 
-# What is known --------------------------------------------------------------------------------------
+# Registered names -----------------------------------------------------------------------------------
 
 
-def test_names_are_known_while_the_configuration_names_their_file(raw, tmp_path):
+def test_names_are_registered_while_the_configuration_lists_their_file(raw, tmp_path):
     raw["auxiliary"]["tasks"]["mine"] = {}
     with pytest.raises(UserError, match=r"^config.yaml: auxiliary.tasks.mine: unknown value 'mine': "):
         load_config(raw)
@@ -110,12 +108,13 @@ def test_names_are_known_while_the_configuration_names_their_file(raw, tmp_path)
         get_task("mine")
 
 
-def test_the_nearest_name_may_be_a_users_own(own):
+def test_a_suggestion_may_be_a_users_own_name(own):
     own["tables"]["main"]["benchmarks"].append("push-buton")
     with pytest.raises(UserError) as error:
         load_config(own)
-    told = "config.yaml: tables.main.benchmarks.3: unknown value 'push-buton': did you mean 'push-button'?"
-    assert str(error.value) == told
+    assert str(error.value) == (
+        "config.yaml: tables.main.benchmarks.3: unknown value 'push-buton': did you mean 'push-button'?"
+    )
     own["tables"]["main"]["benchmarks"].remove("push-buton")
     own["backbones"]["small"]["family"] = "smolvl"
     with pytest.raises(UserError, match=r"family: unknown family 'smolvl': did you mean 'smolvlm'\?$"):
@@ -129,14 +128,14 @@ def test_one_file_may_have_several_classes(tmp_path):
     assert registry.hash_of("auxiliary task", "mine") == registry.hash_of("auxiliary task", "other")
 
 
-def test_kinds_have_names_of_their_own(tmp_path):
+def test_two_kinds_may_use_the_same_name(tmp_path):
     registry.activate([write(tmp_path, TASK), write(tmp_path, BENCHMARK, "scene.py")])
     assert registry.find("auxiliary task", "mine") is not registry.find("benchmark", "mine")
     assert registry.find("family", "mine") is None
 
 
-def test_what_was_hashed_is_what_runs(tmp_path):
-    """A file that is written anew in the same second, at the same length, is another file."""
+def test_the_hashed_code_is_the_code_that_runs(tmp_path):
+    """A file that changes within the same second and keeps its length is read again."""
     path = write(tmp_path, TASK)
     registry.activate([path])
     times = os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns
@@ -158,11 +157,31 @@ def test_gripper_of_a_users_benchmark(tmp_path):
     assert gripper("bridge").open == 1.0
 
 
-# Who depends on a file ------------------------------------------------------------------------------
+def test_a_benchmark_of_chains_has_the_metrics_of_chains(tmp_path):
+    from vlm4vla.conventions.benchmarks import facts
+
+    chains = BENCHMARK.replace('"mine"', '"mine"; title = "Mine"; instructions_per_episode = 3')
+    registry.activate([write(tmp_path, chains)])
+    found = facts("mine")
+    assert found.is_chain and found.title == "Mine"
+    assert found.metrics == ("average_length", "success_at_1", "success_at_2", "success_at_3")
+    assert (found.maximum("average_length"), found.maximum("success_at_2")) == (3.0, 1.0)
+    registry.activate([])
+    assert facts("mine").metrics == ("success_rate",)
+
+
+@pytest.mark.parametrize("name", extensions.EXPORTS)
+def test_every_name_of_the_extensions_module_can_be_imported(name):
+    assert getattr(extensions, name) is not None
+    with pytest.raises(AttributeError, match=f"no attribute '{name}s'"):
+        getattr(extensions, f"{name}s")
+
+
+# Settings that depend on a file ---------------------------------------------------------------------
 
 
 def settings(study: Study) -> dict[str, dict]:
-    """The settings of every kind of job, by what they are of."""
+    """The settings of every kind of job, by kind and name."""
     found = {"questions": study.questions_settings(), "capability": study.capability_settings()}
     for vlm in study.config.backbones:
         found[f"backbone {vlm}"] = study.backbone_settings(SimpleNamespace(vlm=vlm))
@@ -182,7 +201,7 @@ def settings(study: Study) -> dict[str, dict]:
     return {name: json.loads(text) for name, text in found.items()}
 
 
-def test_only_what_runs_a_file_has_its_hash(own):
+def test_only_jobs_that_run_a_file_have_its_hash(own):
     found = settings(Study(load_config(own)))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in EXAMPLES.glob("*.py")}
     assert {name: each["extension"] for name, each in found.items() if "extension" in each} == {
@@ -194,8 +213,8 @@ def test_only_what_runs_a_file_has_its_hash(own):
     }
 
 
-def test_a_study_without_own_files_has_the_settings_it_always_had(raw):
-    """Byte for byte: `extension` and `extensions` stand nowhere, and empty is the same as not there."""
+def test_settings_without_extension_files_do_not_mention_extensions(raw):
+    """The keys `extension` and `extensions` are left out, also if the list is empty."""
     study = Study(load_config(raw))
     found = settings(study)
     assert not [name for name, each in found.items() if "extension" in each or "extensions" in each]
@@ -203,11 +222,11 @@ def test_a_study_without_own_files_has_the_settings_it_always_had(raw):
     assert settings(again) == found and again.config_json() == study.config_json()
 
 
-def test_built_in_names_keep_their_settings_beside_own_files(own):
+def test_extension_files_do_not_change_settings_of_built_in_names(own):
     before = settings(Study(load_config(yaml.safe_load((REPOSITORY / "config.yaml").read_text()))))
     after = settings(Study(load_config(own)))
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"config", "table main", "table correlation", "films"}  # all backbones: one more
+    assert changed == {"config", "table main", "table correlation", "films"}  # these list all backbones
 
 
 # Jobs -----------------------------------------------------------------------------------------------
@@ -225,12 +244,12 @@ def stage(output: Path, digest: str | None, files: str | None) -> subprocess.Com
     )
 
 
-def test_a_job_runs_the_files_that_the_workflow_tells_it(own, tmp_path):
+def test_a_job_runs_the_files_in_the_environment_variable(own, tmp_path):
     open_study(own)
     registry.share()
-    told = os.environ[registry.VARIABLE]
-    assert told.split(os.pathsep) == own["extensions"]
-    done = stage(tmp_path / "data", registry.hash_of("auxiliary task", "leftmost"), told)
+    files = os.environ[registry.VARIABLE]
+    assert files.split(os.pathsep) == own["extensions"]
+    done = stage(tmp_path / "data", registry.hash_of("auxiliary task", "leftmost"), files)
     assert done.returncode == 0, done.stderr
     statements = read_questions(tmp_path / "data", TRAIN).statements
     assert {statement.set for statement in statements} == {"leftmost"}
@@ -244,7 +263,7 @@ def test_a_job_runs_the_files_that_the_workflow_tells_it(own, tmp_path):
 
 
 def _plain(own: dict) -> dict:
-    """The configuration without what the example files add."""
+    """The configuration without the names that the example files add."""
     plain = {key: value for key, value in own.items() if key != "extensions"}
     plain["backbones"] = {name: each for name, each in own["backbones"].items() if name != "small"}
     plain["benchmarks"] = {name: each for name, each in own["benchmarks"].items() if name != "push-button"}
@@ -252,29 +271,29 @@ def _plain(own: dict) -> dict:
     return plain | {"auxiliary": own["auxiliary"] | {"tasks": tasks}}
 
 
-def test_a_job_refuses_a_file_that_changed_meanwhile(tmp_path):
+def test_a_job_refuses_a_file_that_changed_during_the_run(tmp_path):
     done = stage(tmp_path / "data", "0" * 64, str(EXAMPLES / "leftmost.py"))
     assert done.returncode == 1
     assert (
-        done.stderr.startswith("error: extensions: ") and "leftmost.py changed since the run" in done.stderr
+        done.stderr.startswith("error: extensions: ") and "leftmost.py changed after the run" in done.stderr
     )
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, None])
-def test_a_job_without_the_file_says_what_it_lacks(tmp_path, digest):
+def test_a_job_without_the_file_names_what_is_missing(tmp_path, digest):
     done = stage(tmp_path / "data", digest, None)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    told = f"{registry.VARIABLE} names no file" if digest else "auxiliary: unknown task 'leftmost'"
-    assert told in done.stderr
+    message = f"{registry.VARIABLE} is empty" if digest else "auxiliary: unknown task 'leftmost'"
+    assert message in done.stderr
 
 
-# Faults ---------------------------------------------------------------------------------------------
+# Error messages -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["nowhere.py", "config.yaml", "."])
-def test_no_python_file(raw, name):
+def test_not_a_python_file(raw, name):
     with pytest.raises(
         UserError, match=rf"^extensions: no Python file '{name}': write the path of a .py file"
     ):
@@ -282,19 +301,19 @@ def test_no_python_file(raw, name):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("docs/examples/leftmost.py", "config.yaml: extensions: Input should be a valid list"),
         ([3], "config.yaml: extensions.0: Input should be a valid string"),
     ],
 )
-def test_no_list_of_paths(raw, given, told):
+def test_not_a_list_of_paths(raw, given, message):
     with pytest.raises(UserError) as error:
         load_config(raw | {"extensions": given})
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
-def test_a_file_named_twice(raw, tmp_path):
+def test_a_repeated_file(raw, tmp_path):
     path = write(tmp_path, TASK)
     with pytest.raises(UserError, match=r"^config.yaml: extensions: .* repeats a file: write each once$"):
         load_config(raw | {"extensions": [path, path]})
@@ -304,11 +323,11 @@ def test_a_name_in_two_files(tmp_path):
     first, second = write(tmp_path, TASK), write(tmp_path, TASK + "\n", "again.py")
     with pytest.raises(UserError) as error:
         registry.activate([first, second])
-    assert str(error.value).startswith(f"{second}: the auxiliary task 'mine' is in {first} already: ")
+    assert str(error.value).startswith(f"{second}: {first} already registers the auxiliary task 'mine': ")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("x = 1\n\nclass\n", "line 3: invalid syntax"),
         (
@@ -320,29 +339,44 @@ def test_a_name_in_two_files(tmp_path):
         ("x = 1\n", "registers nothing: write @family, @benchmark or @auxiliary_task"),
         (
             TASK.replace("def pictures", "def picture"),
-            "Mine: no auxiliary task yet: write its pictures, as Task",
+            "Mine: the auxiliary task is incomplete: write its method pictures, which AuxiliaryTask",
         ),
-        (TASK.replace('"mine"', '"robopoint"'), "Mine: the auxiliary task 'robopoint' is there already"),
-        (TASK.replace('"mine"', '"fast-freeze-vision"'), "'fast-freeze-vision' is there already"),
-        (TASK.replace('"mine"', '"none"'), "the auxiliary task 'none' is there already"),
-        (TASK.replace('"mine"', '"Mine of 2"'), "Mine: 'Mine of 2' is no name: write small letters"),
-        (TASK.replace("(Task)", ""), "Mine: no auxiliary task: write `class Mine(Task)`"),
-        (TASK.replace('    name = "mine"\n', ""), "Mine.name: missing: write it, as Task says"),
-        (TASK + TASK, "Mine: the auxiliary task 'mine' is there already: write another name"),
-        (BENCHMARK.replace('"mine"', '"bridge"'), "Mine: the benchmark 'bridge' is there already"),
-        (BENCHMARK.replace(" = speed", ""), "Mine.speed: missing: write it, as Benchmark says"),
+        (TASK.replace('"mine"', '"robopoint"'), "Mine: the auxiliary task 'robopoint' already exists"),
+        (TASK.replace('"mine"', '"fast-freeze-vision"'), "'fast-freeze-vision' already exists"),
+        (TASK.replace('"mine"', '"none"'), "the auxiliary task 'none' already exists"),
+        (TASK.replace('"mine"', '"Mine of 2"'), "Mine: 'Mine of 2' is not a valid name: write lowercase"),
+        (
+            TASK.replace("(AuxiliaryTask)", ""),
+            "Mine: not a subclass of AuxiliaryTask: write `class Mine(AuxiliaryTask)`",
+        ),
+        (
+            TASK.replace('    name = "mine"\n', ""),
+            "Mine.name: missing: write this attribute, which AuxiliaryTask",
+        ),
+        (TASK + TASK, "Mine: the auxiliary task 'mine' already exists: write another name"),
+        (BENCHMARK.replace('"mine"', '"bridge"'), "Mine: the benchmark 'bridge' already exists"),
+        (BENCHMARK.replace(" = speed", ""), "Mine.speed: missing: write this attribute, which Benchmark"),
         (
             BENCHMARK.replace("    gripper = Gripper(open=0.0, close=1.0)\n", ""),
             "Mine.gripper: missing: write `gripper = Gripper(open=..., close=...)`",
         ),
+        (
+            BENCHMARK.replace('"mine"', '"mine"; instructions_per_episode = 0'),
+            "Mine.instructions_per_episode: 0: write how many tasks each episode has, 1 or more",
+        ),
+        (
+            "from vlm4vla.simulation.tasks import Benchmark\n",
+            "No module named 'vlm4vla.simulation': import what you need from vlm4vla.extensions: fix "
+            "the file",
+        ),
     ],
 )
-def test_a_fault_is_one_line_that_names_the_file(tmp_path, text, told):
+def test_an_error_is_one_line_that_names_the_file(tmp_path, text, expected):
     message = refused(write(tmp_path, text))
-    assert message.startswith(f"{tmp_path / 'mine.py'}: ") and told in message
+    assert message.startswith(f"{tmp_path / 'mine.py'}: ") and expected in message
 
 
-def test_a_family_is_a_model_type(tmp_path):
+def test_a_family_must_be_named_like_its_model_type(tmp_path):
     text = (EXAMPLES / "smolvlm.py").read_text()
     message = refused(
         write(
@@ -352,14 +386,14 @@ def test_a_family_is_a_model_type(tmp_path):
     )
     assert "SmolVLM.family: 'mine' is not the model_type 'smolvlm': write `family = model_type" in message
     message = refused(write(tmp_path, text.replace("def after_image", "def after"), "other.py"))
-    assert "SmolVLM: no family yet: write its after_image, as Adapter says" in message
+    assert "SmolVLM: the family is incomplete: write its method after_image, which Adapter" in message
 
 
-def test_snakemake_ends_with_the_line(tmp_path):
-    """Through the command that a user types: the line, no traceback, nothing made."""
-    fault = write(tmp_path, "x = nothing\n")
+def test_snakemake_prints_the_error(tmp_path):
+    """The command that a user types prints the line without a traceback, and makes nothing."""
+    path = write(tmp_path, "x = nothing\n")
     (tmp_path / "mine.yaml").write_text(
-        yaml.safe_dump({"extensions": [fault], "results": str(tmp_path / "r")})
+        yaml.safe_dump({"extensions": [path], "results": str(tmp_path / "r")})
     )
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", str(tmp_path / "mine.yaml")],
@@ -370,7 +404,7 @@ def test_snakemake_ends_with_the_line(tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == (
-        f"error: {fault}: line 1: NameError: name 'nothing' is not defined: mend it, or take it out of "
-        "`extensions`"
+        f"error: {path}: line 1: NameError: name 'nothing' is not defined: fix the file, or remove it "
+        "from `extensions`"
     )
     assert "Traceback" not in done.stderr and not (tmp_path / "r").exists()

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Make the environment in a folder from requirements.lock, and see that MuJoCo can draw without a screen.
-# Usage: workflow/environment.sh FOLDER; PYTHON names the interpreter.
+# Make the environment in a folder from requirements.lock, and check that MuJoCo can render without a screen.
+# Usage: workflow/environment.sh FOLDER. PYTHON is the interpreter (python3.11 by default).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1
@@ -11,19 +11,19 @@ fail() {
   exit 1
 }
 
-command -v "$python" >/dev/null || fail "$python is not installed: install Python 3.11, or write make PYTHON=/its/path"
+command -v "$python" >/dev/null || fail "$python is not installed: install Python 3.11, or run make PYTHON=/path/of/python3.11"
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
-  fail "$python is not Python 3.11: write make PYTHON=/path/of/python3.11"
-"$python" -c 'import ensurepip' 2>/dev/null || fail "$python has no venv: apt-get install python3.11-venv"
+  fail "$python is not Python 3.11: run make PYTHON=/path/of/python3.11"
+"$python" -c 'import ensurepip' 2>/dev/null || fail "$python has no venv: run sudo apt-get install python3.11-venv"
 
-echo "environment: packages of requirements.lock into $folder"
+echo "environment: installing requirements.lock into $folder"
 [[ -x "$folder/bin/python" ]] || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --no-compile --requirement requirements.lock
 "$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
-# A job is a process: without byte code each would compile torch and transformers anew.
-"$folder/bin/python" -m compileall -q -j 0 "$folder/lib" src >/dev/null || true # a file that does not compile is not ours
+# Each job is a process. Without byte code, every job would compile torch and transformers again.
+"$folder/bin/python" -m compileall -q -j 0 "$folder/lib" src >/dev/null || true # some files of other packages do not compile
 
-draws() {
+can_render() {
   MUJOCO_GL=$1 "$folder/bin/python" -c '
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size=\".1\"/></worldbody></mujoco>")
@@ -32,14 +32,14 @@ with mujoco.Renderer(model, 16, 16) as renderer:
 ' >/dev/null 2>&1
 }
 
-echo "environment: drawing without a screen"
-if ! draws egl && ! draws osmesa; then
+echo "environment: checking that MuJoCo can render without a screen"
+if ! can_render egl && ! can_render osmesa; then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     echo "environment: apt-get install libegl1 libgl1-mesa-dri"
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends libegl1 libgl1-mesa-dri; } >/dev/null ||
-      fail "libegl1 and libgl1-mesa-dri could not be installed: install them by hand, then run make env again"
+      fail "apt-get could not install libegl1 and libgl1-mesa-dri: install them yourself, then run make env again"
   fi
-  draws egl || draws osmesa ||
-    fail "MuJoCo cannot draw: sudo apt-get install libegl1 libgl1-mesa-dri, then run make env again"
+  can_render egl || can_render osmesa ||
+    fail "MuJoCo cannot render: run sudo apt-get install libegl1 libgl1-mesa-dri, then make env again"
 fi
 echo "environment: ready"

@@ -1,4 +1,4 @@
-"""Leftmost: which thing in a picture is farthest to one side. An auxiliary task in one file."""
+"""Leftmost: which object in a picture is farthest to one side. An auxiliary task in one file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm4vla.auxiliary.tasks.base import Task
-from vlm4vla.auxiliary.tasks.scenes import scenes, things
-from vlm4vla.data.questions.statements import Picture
-from vlm4vla.extensions import auxiliary_task
+from vlm4vla.extensions import AuxiliaryTask, Picture, auxiliary_task, scenes, things
 
-APART = 0.05  # of the picture's width: where the first two are nearer than this, nothing is asked
+APART = 0.05  # share of the picture's width; if the first two objects are closer, no question is asked
 
 
 @auxiliary_task
-class Leftmost(Task):
+class Leftmost(AuxiliaryTask):
     name = "leftmost"
     statements_a_picture = 2.0
 
@@ -24,7 +21,7 @@ class Leftmost(Task):
 
 
 def ask(rng: np.random.Generator, picture: Picture) -> list[tuple[str, str]]:
-    """Questions with their answers about one picture; none where there is no clear answer."""
+    """Return questions about one picture with their answers; only questions with a clear answer."""
     order = sorted(things(picture), key=lambda name: picture.places[name][0])
     said = []
     for side, names in (("leftmost", order), ("rightmost", order[::-1])):

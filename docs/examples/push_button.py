@@ -1,7 +1,8 @@
-"""Push button: a lamp is lit or put out by a button between blocks. A benchmark in one file.
+"""Push button: a button between blocks switches a lamp on and off. A benchmark in one file.
 
-The table, the hand, the things and the skills are those of the embedded benchmarks: props and their names in
-vlm4vla.benchmarks.props, fixtures in .scene, what an expert can do with them in .skills.
+The table, the hand, the objects and the skills are those of the embedded benchmarks. See
+vlm4vla.benchmarks.props for objects and their names, .scene for fixtures, and .skills for the skills of the
+scripted expert.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from vlm4vla.benchmarks.base import Benchmark, Episode, Task, scatter
-from vlm4vla.benchmarks.looks import Camera, Look, jitter_camera
-from vlm4vla.benchmarks.scene import Layout
-from vlm4vla.benchmarks.skills import Press
-from vlm4vla.conventions.actions import Gripper
-from vlm4vla.core.seeding import rng_for
-from vlm4vla.extensions import benchmark
+from vlm4vla.extensions import (
+    Benchmark,
+    Camera,
+    Episode,
+    Gripper,
+    Layout,
+    Look,
+    Press,
+    Task,
+    benchmark,
+    jitter_camera,
+    rng_for,
+    scatter,
+)
 
-# task: (whether the lamp is then lit, wordings; the first is the one of the evaluation)
+# task: (whether the lamp is on afterwards, wordings; evaluation uses the first wording)
 TASKS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "light_lamp": (True, ("push the knob to light the lamp", "light the lamp")),
     "put_out_lamp": (False, ("push the knob to put out the lamp", "put out the lamp")),

@@ -1,10 +1,10 @@
 """SmolVLM and SmolVLM2 as a family of the study: a new family in one file.
 
 Not obvious:
-- `pixel_values` have an axis more than in other families: samples, pictures of a sample, channels, rows,
-  columns. The model takes the first two apart again, so all pictures of a batch go in as those of one sample,
-  as its image processor returns them for a list.
-- The released processors cut a large picture into tiles; a policy's picture is shown whole (`image_options`).
+- `pixel_values` has one axis more than in other families: samples, images per sample, channels, rows,
+  columns. The model merges the first two axes. All images of a batch are therefore passed as images of one
+  sample, which is also what its image processor returns for a list.
+- The released processors cut a large image into tiles. A policy sees its image whole (`image_options`).
 - The tiny config does not shuffle pixels (`scale_factor` 1), so 16 patches stay 16 tokens.
 - `freeze: vision` freezes the vision encoder, not the connector.
 """
@@ -16,10 +16,17 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from transformers import PreTrainedModel, SmolVLMConfig
 
-from vlm4vla.backbones.adapter import INSTRUCTION, PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
-from vlm4vla.backbones.tiny_tokenizer import BOS
-from vlm4vla.config.backbones import TinySize
-from vlm4vla.extensions import family
+from vlm4vla.extensions import (
+    BOS,
+    INSTRUCTION,
+    PATCH,
+    TINY_MEAN,
+    TINY_POSITIONS,
+    TINY_STD,
+    Adapter,
+    TinySize,
+    family,
+)
 
 IMAGE, AROUND, END = "<image>", "<fake_token_around_image>", "<end_of_utterance>"
 ANSWER = f"{END}\nAssistant:"

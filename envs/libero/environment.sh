@@ -1,6 +1,6 @@
 #!/bin/bash
-# Make the environment of the real LIBERO simulator in a folder, and see that it can draw on the CPU.
-# Usage: envs/libero/environment.sh FOLDER; PYTHON names the interpreter.
+# Make the environment of the real LIBERO simulator in a folder, and check that it can render on the CPU.
+# Usage: envs/libero/environment.sh FOLDER. PYTHON is the interpreter (python3.11 by default).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$1
@@ -11,14 +11,14 @@ fail() {
   exit 1
 }
 
-command -v "$python" >/dev/null || fail "$python is not installed: install Python 3.11, or write make PYTHON=/its/path"
-echo "environment: packages of envs/libero/requirements.lock into $folder"
+command -v "$python" >/dev/null || fail "$python is not installed: install Python 3.11, or run make PYTHON=/path/of/python3.11"
+echo "environment: installing envs/libero/requirements.lock into $folder"
 [[ -x "$folder/bin/python" ]] || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --no-compile --no-deps --requirement envs/libero/requirements.lock
 "$folder/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 "$folder/bin/python" -m compileall -q -j 0 "$folder/lib" src >/dev/null || true
 
-draws() {
+can_render() {
   MUJOCO_GL=osmesa PYOPENGL_PLATFORM=osmesa "$folder/bin/python" -c '
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><geom size=\".1\"/></worldbody></mujoco>")
@@ -27,13 +27,13 @@ with mujoco.Renderer(model, 16, 16) as renderer:
 ' >/dev/null 2>&1
 }
 
-echo "environment: drawing on the CPU"
-if ! draws; then
+echo "environment: checking that MuJoCo can render on the CPU"
+if ! can_render; then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     echo "environment: apt-get install libosmesa6"
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends libosmesa6; } >/dev/null ||
-      fail "libosmesa6 could not be installed: install it by hand, then run make env-libero again"
+      fail "apt-get could not install libosmesa6: install it yourself, then run make env-libero again"
   fi
-  draws || fail "MuJoCo cannot draw on the CPU: sudo apt-get install libosmesa6, then run make env-libero again"
+  can_render || fail "MuJoCo cannot render on the CPU: run sudo apt-get install libosmesa6, then make env-libero again"
 fi
 echo "environment: ready"

@@ -1,4 +1,4 @@
-"""The logger plugin that Snakemake finds as `--logger study`; `vlm4vla.workflow.run_log` writes its lines."""
+"""Snakemake's logger plugin for `--logger study`. Its lines come from `vlm4vla.workflow.run_log`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from vlm4vla.workflow.run_log import RunLog
 
-SHOWN = ("Nothing to be done", "Complete log", "Exiting because")  # of what has no event
+# Messages without an event that are printed, by their beginning.
+SHOWN = ("Nothing to be done", "Complete log", "Exiting because")
 
 
 class LogHandler(LogHandlerBase):
-    """Prints the lines of RunLog, warnings and errors on standard error; Snakemake's own log file has all."""
+    """Prints the lines of RunLog, warnings and errors on standard error.
+
+    Snakemake's own log file has all messages.
+    """
 
     def __post_init__(self) -> None:
         self.run = RunLog()
@@ -25,7 +29,7 @@ class LogHandler(LogHandlerBase):
             print(line, file=sys.stderr, flush=True)
 
     def line(self, record: LogRecord) -> str | None:
-        """The line for one record of Snakemake, or None."""
+        """The line for a log record of Snakemake; None if nothing is printed."""
         fields = record.__dict__
         match fields.get("event"):
             case LogEvent.RUN_INFO:
@@ -38,7 +42,7 @@ class LogHandler(LogHandlerBase):
             case LogEvent.JOB_ERROR:
                 return self.run.failed(fields["jobid"], next(iter(fields["log"] or ()), None))
         text = record.getMessage()
-        if text.startswith("RuleException"):  # the line of JOB_ERROR says it shorter
+        if text.startswith("RuleException"):  # the line of JOB_ERROR is printed instead
             return None
         if record.levelno >= WARNING or text.startswith(SHOWN):
             return text

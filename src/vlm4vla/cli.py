@@ -1,4 +1,4 @@
-"""The command `vlm4vla`: one sub-command a stage, and the tools beside them."""
+"""The command `vlm4vla`: one sub-command per stage, and further commands (commands.py)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from pathlib import Path
 
 from vlm4vla.commands import COMMANDS
 from vlm4vla.core.errors import UserError
-from vlm4vla.stages.running import OPTIONAL, STAGES, run_stage
+from vlm4vla.stages.running import STAGES, run_stage
 from vlm4vla.training.distributed import launch
-from vlm4vla.training.distributed.processes import TOLD
+from vlm4vla.training.distributed.processes import USER_ERROR_STATUS
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
-    top = argparse.ArgumentParser(prog="vlm4vla", description="Stages of the VLM4VLA study, and its tools.")
+    """The parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="vlm4vla", description="The stages of the VLM4VLA study, and tools for its results."
+    )
     commands = top.add_subparsers(dest="command", required=True)
-    for stage, (_, _, inputs) in STAGES.items():
-        command = commands.add_parser(stage, help=f"run the stage {stage}")
-        command.add_argument("--settings", required=True, help="the stage's settings, as JSON")
-        for name in inputs:
-            command.add_argument(f"--{name}", type=Path, required=stage not in OPTIONAL, help="a folder")
+    for name, stage in STAGES.items():
+        command = commands.add_parser(name, help=f"run the stage {name}")
+        command.add_argument("--settings", required=True, help="settings of the stage, as JSON")
+        for folder in stage.inputs:
+            required = stage.inputs_required
+            command.add_argument(f"--{folder}", type=Path, required=required, help="a finished folder")
         command.add_argument("--output", type=Path, required=True)
     for name, tool in COMMANDS.items():
         command = commands.add_parser(name, help=tool.help)
-        for names, how in tool.arguments:
-            command.add_argument(*names, **how)
+        for names, keywords in tool.arguments:
+            command.add_argument(*names, **keywords)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; a user's mistake is one line on standard error and exit status 1."""
-    # Before torch or numpy load: one thread a job, the workflow runs as many jobs as there are cores.
+    """Run the command. A UserError is printed as one line on standard error and gives exit status 1."""
+    # Set before torch and numpy are loaded. One thread per job: the workflow runs one job per core.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tool.run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return TOLD if launch.is_worker() else 1
+        return USER_ERROR_STATUS if launch.is_worker() else 1
     if (tool is None and not launch.is_worker()) or (tool is not None and tool.timed):
         print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0

@@ -1,6 +1,6 @@
-"""Sub-commands beside the stages: what writes tables, and tools on what stages have made.
+"""Sub-commands that are not stages: they write tables and the report, or work with finished results.
 
-Heavy modules are imported by the command that runs.
+Each command imports its heavy modules when it runs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from vlm4vla.config import config
 from vlm4vla.config.stages import CellSettings, FilmsSettings, TableSettings, read_settings
+from vlm4vla.conventions.benchmarks import BENCHMARKS
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone
@@ -21,15 +22,18 @@ from vlm4vla.workflow.estimate.assumptions import MFU
 from vlm4vla.workflow.estimate.rates import FILE as RATES
 
 
-def option(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """An argument of a command, as `add_argument` takes it."""
-    return names, how
+def option(*names: str, **keywords: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The arguments of one `ArgumentParser.add_argument` call."""
+    return names, keywords
 
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command beside the stages. `run` takes the parsed arguments; `timed`: its end is told, with the
-    seconds it took, which would spoil an output that programs read."""
+    """A sub-command that is not a stage.
+
+    `run`: takes the parsed arguments. `arguments`: made by `option`. `timed`: print the time that the command
+    took, which is not wanted after output for programs.
+    """
 
     help: str
     run: Callable[[argparse.Namespace], None]
@@ -41,8 +45,7 @@ def run_table(arguments: argparse.Namespace) -> None:
     """Write one table."""
     settings = read_settings(arguments.settings, TableSettings)
     load("vlm4vla.stages.table")[0].run(
-        settings.table,
-        settings.model_dump(mode="json"),
+        settings,
         episodes=arguments.episodes,
         capability=arguments.capability,
         curves=arguments.curves,
@@ -70,13 +73,13 @@ def run_schema(arguments: argparse.Namespace) -> None:
 
 
 def run_published(arguments: argparse.Namespace) -> None:
-    """Analyse the paper's numbers alone."""
+    """Analyse the paper's numbers."""
     stage = importlib.import_module("vlm4vla.stages.published")
     stage.run(arguments.published, arguments.scores[0] if arguments.scores else None, arguments.output)
 
 
 def run_trace(arguments: argparse.Namespace) -> None:
-    """Print what one number of a table was made from."""
+    """Print the sources of one number of a table."""
     folder = importlib.import_module("vlm4vla.study.results_folder")
     results = folder.open_results(arguments.results, arguments.study)
     importlib.import_module("vlm4vla.provenance.trace").run(
@@ -103,7 +106,7 @@ def run_compare(arguments: argparse.Namespace) -> None:
 
 
 def run_estimate(arguments: argparse.Namespace) -> None:
-    """Say what targets will cost."""
+    """Estimate the cost of targets."""
     importlib.import_module("vlm4vla.workflow.estimate.stage").run(
         arguments.targets,
         arguments.configfile,
@@ -118,7 +121,7 @@ def run_estimate(arguments: argparse.Namespace) -> None:
 
 
 def run_films(arguments: argparse.Namespace) -> None:
-    """Write the films' share of the report."""
+    """Write the report's pages with films."""
     importlib.import_module("vlm4vla.stages.films").run(
         read_settings(arguments.settings, FilmsSettings),
         episodes=arguments.episodes,
@@ -127,19 +130,19 @@ def run_films(arguments: argparse.Namespace) -> None:
 
 
 def run_summary(arguments: argparse.Namespace) -> None:
-    """Write the summary."""
+    """Write the study's summary."""
     summary = importlib.import_module("vlm4vla.stages.summary")
     summary.run(analysis=arguments.analysis, output=arguments.output)
 
 
 def run_study_config(arguments: argparse.Namespace) -> None:
-    """Write the configuration."""
+    """Write the study's configuration."""
     settings = read_settings(arguments.settings, config.Config)
     importlib.import_module("vlm4vla.stages.study_config").run(settings, output=arguments.output)
 
 
 def run_convert(arguments: argparse.Namespace) -> None:
-    """Convert a raw data set."""
+    """Convert a raw dataset to LeRobot's format."""
     with alone(arguments.output):
         importlib.import_module("vlm4vla.data.converters.convert").convert(
             arguments.kind, arguments.source, arguments.output, pictures=arguments.pictures
@@ -148,7 +151,7 @@ def run_convert(arguments: argparse.Namespace) -> None:
 
 def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
     """Record scripted demonstrations on the real LIBERO simulator."""
-    solved = importlib.import_module("vlm4vla.evaluation.simulators.libero_demonstrations").collect(
+    solved = importlib.import_module("vlm4vla.evaluation.simulators.libero_demonstrations").record_dataset(
         arguments.output,
         tasks=arguments.tasks,
         states=arguments.states,
@@ -166,10 +169,10 @@ _OUTPUT = option("--output", type=Path, required=True)
 
 COMMANDS = {
     "table": Command(
-        "write a table, its figures and the numbers behind both",
+        "write a table, its figures and their numbers",
         run_table,
         (
-            option("--settings", required=True, help="the table's settings, as JSON"),
+            option("--settings", required=True, help="settings of the table, as JSON"),
             option("--episodes", type=Path, nargs="+", required=True),
             *(option(f"--{name}", **_FILES) for name in ("capability", "curves", "auxiliary", "fast")),
             option("--published", type=Path, required=True),
@@ -177,34 +180,41 @@ COMMANDS = {
         ),
     ),
     "cell": Command(
-        "write one cell as a small table",
+        "write the results of one cell",
         run_cell,
         (
-            option("--settings", required=True, help="the cell's settings, as JSON"),
+            option("--settings", required=True, help="settings of the cell, as JSON"),
             option("--episodes", type=Path, nargs="+", required=True),
             *(option(f"--{name}", **_FILES) for name in ("capability", "auxiliary")),
-            option("--output", type=Path, required=True, help="a .csv file; .md and .tex go beside it"),
+            option(
+                "--output",
+                type=Path,
+                required=True,
+                help="a .csv file; the .md and .tex files get the same name",
+            ),
         ),
     ),
     "films": Command(
-        "write the films' pages and the strips of failures",
+        "write the pages with films and the figure of failures",
         run_films,
         (
-            option("--settings", required=True, help="whose films, as JSON"),
+            option("--settings", required=True, help="settings of the films, as JSON"),
             option("--episodes", type=Path, nargs="+", required=True),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
     ),
     "summary": Command(
-        "write what was run and found, in words",
+        "write the summary of the study in words",
         run_summary,
         (
-            option("--analysis", type=Path, nargs="+", required=True, help="analysis/*.json of tables"),
+            option(
+                "--analysis", type=Path, nargs="+", required=True, help="the tables' analysis/*.json files"
+            ),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
     ),
     "study-config": Command(
-        "write the configuration with every default",
+        "write the configuration with all default values",
         run_study_config,
         (
             option("--settings", required=True, help="the configuration, as JSON"),
@@ -212,74 +222,93 @@ COMMANDS = {
         ),
     ),
     "published": Command(
-        "analyse the paper's numbers alone",
+        "analyse the paper's numbers, without any run of our own",
         run_published,
         (
-            option("--published", type=Path, required=True, help="the folder of the paper's numbers"),
-            option("--scores", type=Path, nargs="*", default=[], help="a CSV model,score of question scores"),
+            option("--published", type=Path, required=True, help="folder with the paper's numbers"),
+            option(
+                "--scores",
+                type=Path,
+                nargs="*",
+                default=[],
+                help="CSV file with question scores: model, score",
+            ),
             _OUTPUT,
         ),
     ),
     "trace": Command(
-        "follow one number of a table back to records, checkpoint, settings, commit and inputs",
+        "show where a number of a table comes from: its episodes, checkpoint, settings, commit and inputs",
         run_trace,
         (
-            option("table", help="such as main"),
+            option("table", help="name of the table, such as main"),
             option("row", help="model[/auxiliary][/variant][/benchmark]"),
             option(
                 "column",
-                help="metric or benchmark:metric; for another number than the value add :ci_low, "
-                "p_value, difference, ...",
+                help="metric or benchmark:metric; add :ci_low, :p_value, :difference, ... for another number "
+                "than the value",
             ),
             option("--results", type=Path, help="a study's folder, such as results/embedded"),
-            option("--study", help="a study below results/, in place of --results"),
-            option("--json", action="store_true", help="for programs"),
+            option("--study", help="a study in results/, instead of --results"),
+            option("--json", action="store_true", help="print JSON"),
         ),
         timed=False,
     ),
     "pack": Command(
-        "pack a study's results for publication, as a Workflow Run RO-Crate",
+        "pack the results of a study for publication, as a Workflow Run RO-Crate",
         run_pack,
         (
             option("results", type=Path, help="a study's folder, such as results/embedded"),
-            option("--output", type=Path, required=True, help="a .zip file"),
-            option("--weights", action="store_true", help="with the weights of backbones and policies"),
+            option("--output", type=Path, required=True, help="path of the .zip file"),
+            option("--weights", action="store_true", help="include the weights of backbones and policies"),
             option(
                 "--config",
                 type=Path,
                 nargs="+",
                 default=[],
-                help="config.yaml and layers over it, if the study was not made with those of its scale",
+                help="config.yaml and the files that override it, if not those of the study's scale",
             ),
-            option("--licence", default="Apache-2.0", help="SPDX identifier (default: %(default)s)"),
+            option(
+                "--licence",
+                default="Apache-2.0",
+                help="SPDX identifier of the licence (default: %(default)s)",
+            ),
         ),
         timed=False,
     ),
     "check": Command(
         "verify every file of a packed study",
         run_check,
-        (option("packed", type=Path, help="the zip file, or the folder it was unpacked to"),),
+        (option("packed", type=Path, help="the .zip file, or the folder with its contents"),),
         timed=False,
     ),
     "compare": Command(
-        "compare two studies' results cell by cell, with tests",
+        "compare the results of two studies cell by cell, with significance tests",
         run_compare,
         (
             option("first", type=Path, help="a study's folder, such as results/embedded"),
-            option("second", type=Path, help="another's"),
+            option("second", type=Path, help="the folder of another study"),
             option(
-                "--output", type=Path, help="a .md or .csv file; both are written. Without: Markdown here"
+                "--output", type=Path, help="a .md or .csv file; both are written (default: print Markdown)"
             ),
         ),
         timed=False,
     ),
     "convert": Command(
-        "write raw CALVIN or LIBERO demonstrations as a LeRobot v3.0 data set; goes on where it was stopped",
+        "convert raw CALVIN or LIBERO demonstrations to a LeRobot v3.0 dataset; resumes if interrupted",
         run_convert,
         (
-            option("kind", choices=("calvin", "libero")),
-            option("source", type=Path, help="CALVIN: a split's folder; LIBERO: .hdf5 files' folder, or one"),
-            option("--pictures", choices=("video", "png"), default="video", help="default: %(default)s"),
+            option("kind", choices=[each.raw_format for each in BENCHMARKS.values() if each.raw_format]),
+            option(
+                "source",
+                type=Path,
+                help="CALVIN: folder of a split; LIBERO: an .hdf5 file or a folder of them",
+            ),
+            option(
+                "--pictures",
+                choices=("video", "png"),
+                default="video",
+                help="format of the images (default: %(default)s)",
+            ),
             _OUTPUT,
         ),
     ),
@@ -287,38 +316,63 @@ COMMANDS = {
         "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",
         run_libero_demonstrations,
         (
-            option("--tasks", type=int, nargs="+", default=[0, 1, 7], help="of LIBERO-10: 0, 1 or 7"),
-            option("--states", type=int, nargs="+", default=[*range(50)], help="initial states, 0 to 49"),
-            option("--size", type=int, default=224, help="height and width of the pictures"),
+            option(
+                "--tasks",
+                type=int,
+                nargs="+",
+                default=[0, 1, 7],
+                help="numbers of LIBERO-10 tasks: 0, 1 or 7",
+            ),
+            option(
+                "--states",
+                type=int,
+                nargs="+",
+                default=[*range(50)],
+                help="numbers of initial states, 0 to 49",
+            ),
+            option("--size", type=int, default=224, help="height and width of the images, in pixels"),
             option("--render", choices=("cpu", "gpu"), default="cpu"),
             _OUTPUT,
         ),
     ),
     "estimate": Command(
-        "say what targets will cost, before it is spent: jobs, GPU-hours, disk, time on a cluster",
+        "estimate the cost of targets before a run: jobs, GPU-hours, disk space, time on a cluster",
         run_estimate,
         (
-            option("targets", nargs="*", metavar="TARGET", help="as Snakemake takes them; none: all_tables"),
+            option("targets", nargs="*", metavar="TARGET", help="targets of Snakemake (default: all_tables)"),
             option(
-                "--configfile", type=Path, nargs="+", default=[], help="layers over config.yaml, in order"
+                "--configfile",
+                type=Path,
+                nargs="+",
+                default=[],
+                help="files that override config.yaml, in order",
             ),
-            option("--cores", type=int, help="CPU cores (default: 16 a GPU; without GPUs, this machine's)"),
-            option("--gpus", type=int, default=0, help="GPUs (default: %(default)s)"),
-            option("--gpu-model", help="such as h100"),
+            option(
+                "--cores",
+                type=int,
+                help="CPU cores (default: 16 per GPU; without GPUs, those of this machine)",
+            ),
+            option("--gpus", type=int, default=0, help="number of GPUs (default: %(default)s)"),
+            option("--gpu-model", help="model of the GPUs, such as h100"),
             option(
                 "--gpus-a-job",
                 type=int,
                 default=8,
-                help="GPUs of a training whose settings state none (default: %(default)s)",
+                help="GPUs per training, if the settings of the training do not say (default: %(default)s)",
             ),
-            option("--mfu", type=float, default=MFU, help="share of the GPUs' peak that training uses"),
+            option(
+                "--mfu",
+                type=float,
+                default=MFU,
+                help="model FLOPs utilisation: fraction of the GPUs' peak that a training reaches",
+            ),
             option(
                 "--rates",
                 type=Path,
                 default=RATES,
-                help="measured rates (default: %(default)s)",
+                help="file with measured rates (default: %(default)s)",
             ),
-            option("--json", action="store_true", help="for programs"),
+            option("--json", action="store_true", help="print JSON"),
         ),
         timed=False,
     ),

@@ -1,4 +1,4 @@
-"""Chunks against a direct loop: padding repeats the last action and is masked."""
+"""Action chunks against a direct loop: padding repeats the last action and is masked."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scaling to [-1, 1] and back, bounds from statistics, the gripper's polarity."""
+"""Scaling of actions to [-1, 1] and back, bounds from statistics, and the gripper's polarity."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def quantile():
     return Statistics.from_stats(stats(LOW, HIGH), "quantile", "calvin")
 
 
-def test_bounds_map_to_one_and_the_outside_is_clipped(quantile):
+def test_bounds_map_to_one_and_values_outside_are_clipped(quantile):
     actions = np.array([[*LOW, -1.0], [*HIGH, 1.0], [value + 9 for value in HIGH] + [1.0]], dtype=np.float32)
     pose, _ = quantile.normalise(actions)
     np.testing.assert_allclose(
@@ -45,7 +45,7 @@ def test_round_trip(quantile):
         np.testing.assert_allclose(back, actions, atol=1e-5)
 
 
-def test_range_takes_minimum_and_maximum():
+def test_range_uses_minimum_and_maximum():
     found = Statistics.from_stats(stats(LOW, HIGH), "range", "calvin")
     np.testing.assert_allclose(found.low, np.array(LOW) - 1, rtol=1e-6)
     np.testing.assert_allclose(found.high, np.array(HIGH) + 1, rtol=1e-6)
@@ -54,7 +54,7 @@ def test_range_takes_minimum_and_maximum():
 @pytest.mark.parametrize(
     ("benchmark", "low", "high"), [("calvin", -1, 1), ("bridge", 0, 1), ("libero-10", -1, 1)]
 )
-def test_the_gripper_speaks_the_benchmarks_values(benchmark, low, high):
+def test_the_gripper_has_the_benchmarks_values(benchmark, low, high):
     statistics = Statistics.from_stats(stats(LOW, HIGH), "quantile", benchmark)
     actions = np.zeros((2, 7), dtype=np.float32)
     actions[:, 6] = [low, high]
@@ -62,7 +62,7 @@ def test_the_gripper_speaks_the_benchmarks_values(benchmark, low, high):
     assert statistics.denormalise(np.zeros((2, 6)), np.array([-0.1, 0.1]))[:, 6].tolist() == [low, high]
 
 
-def test_opening_is_up_but_in_libero():
+def test_opening_is_the_larger_value_except_in_libero():
     opened = {name: Statistics.from_stats(stats(LOW, HIGH), "range", name).gripper.open for name in
               ("calvin", "bridge", "libero-10")}  # fmt: skip
     assert opened == {"calvin": 1.0, "bridge": 1.0, "libero-10": -1.0}
@@ -75,7 +75,7 @@ def test_json_round_trip(quantile):
     assert (again.kind, again.benchmark) == ("quantile", "calvin")
 
 
-def test_faults_are_one_line(quantile):
+def test_errors_name_the_key(quantile):
     broken = stats(LOW, HIGH)
     broken["action"]["q01"] = [0.0] * 6
     with pytest.raises(UserError, match=r"action\.q01 must be 7 finite numbers"):

@@ -1,13 +1,13 @@
 import pytest
 
-from vlm4vla.analysis.agreement import agreement
+from vlm4vla.analysis.published_numbers import agreement
 
 
 @pytest.mark.parametrize(
     ("published", "expected"),
     [
         (0.50, "within its interval"),
-        (0.40, "within its interval"),  # the limits belong to it
+        (0.40, "within its interval"),  # the limits are included
         (0.60, "within its interval"),
         (0.39, "off"),
         (0.61, "off"),
@@ -30,6 +30,6 @@ def test_other_scales_are_not_compared(scale):
     assert agreement(0.5, (0.4, 0.6), 0.5, maximum=1, scale=scale) == f"not comparable ({scale})"
 
 
-def test_without_a_number_nothing_is_said():
+def test_without_a_number_there_is_no_verdict():
     assert agreement(None, (None, None), 0.5, maximum=1, scale="paper") is None
     assert agreement(0.5, (0.4, 0.6), None, maximum=1, scale="paper") is None

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_standing import cell
+from test_rankings import cell
 
 from vlm4vla.analysis.by_task import success_by_task
 from vlm4vla.analysis.intervals import wilson
@@ -34,7 +34,7 @@ def test_values_tests_and_correction_by_hand(case):
     assert [row["p_adjusted"] for row in rows] == pytest.approx(adjusted)
 
 
-def test_seeds_missing_cells_and_a_lonely_policy():
+def test_several_seeds_missing_cells_and_a_single_policy():
     two = pd.concat([cell(0.5, seed=k) for k in (0, 1)])
     rows = success_by_task({"a": two, "b": cell(0.5), "none": cell(0.5).iloc[:0]})
     assert {row["model"] for row in rows} == {"a", "b"}

@@ -1,4 +1,4 @@
-"""What a mean says of its uncertainty, against made-up chains."""
+"""The uncertainty of a mean, compared with simulated chains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_bounds_are_reached():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_p_lies_between_its_bounds(seed):
+def test_the_p_value_is_between_its_bounds(seed):
     first, second = chains(seed), chains(seed + 100)
     deviation = np.sqrt(first.var() / len(first) + second.var() / len(second))
     p = 2 * stats.norm.sf(abs(first.mean() - second.mean()) / deviation)
@@ -46,7 +46,7 @@ def test_p_lies_between_its_bounds(seed):
     assert found.ci_low < found.difference < found.ci_high
 
 
-def test_reading_error_widens():
+def test_a_reading_error_widens_the_interval():
     rates = [0.9, 0.8, 0.7, 0.6, 0.5]
     exact, read = from_rates(rates, 1000), from_rates(rates, 1000, error=0.002)
     assert read.interval()[0] == pytest.approx(exact.interval()[0] - 0.01)
@@ -57,6 +57,6 @@ def test_reading_error_widens():
 @pytest.mark.parametrize(
     "rates", [[0.5, 0.6, 0.1, 0, 0], [1.1, 0.5, 0, 0, 0], [0.5, 0.4], [0.5, 0.4, 0, 0, -1]]
 )
-def test_rates_that_are_none(rates):
+def test_impossible_rates(rates):
     with pytest.raises(ValueError):
         from_rates(rates, 10)

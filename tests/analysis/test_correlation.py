@@ -31,7 +31,7 @@ def test_coefficients_are_scipys(scores):
 
 
 @pytest.mark.parametrize("count", [3, 4, 7])
-def test_exact_p_counts_every_order(scores, count):
+def test_the_exact_p_value_counts_all_orders(scores, count):
     x, y = (values[:count] for values in scores)
     r = abs(stats.pearsonr(x, y).statistic)
     orders = [abs(np.corrcoef(x, y[list(order)])[0, 1]) for order in itertools.permutations(range(count))]
@@ -64,7 +64,7 @@ def test_more_than_ten_points_are_sampled():
     assert found.pearson_p == pytest.approx(found.pearson_p_normal, abs=0.02)
 
 
-def test_interval_holds_r_and_repeats(scores):
+def test_the_interval_contains_r_and_is_reproducible(scores):
     low, high = bootstrap_pearson(*scores)
     assert low < stats.pearsonr(*scores).statistic < high
     assert (low, high) == bootstrap_pearson(*scores)
@@ -118,7 +118,7 @@ def test_intervals_are_those_of_plain_resampling(case):
         assert found == pytest.approx(np.nanquantile(expected, [0.025, 0.975]))
 
 
-def test_redrawn_scores_without_spread_have_no_interval():
+def test_constant_resampled_scores_have_no_interval():
     assert interval_of_draws(np.ones((50, 4)), np.ones((50, 4))) == (None, None)
     x = np.tile(np.arange(4.0), (50, 1))
     assert interval_of_draws(x, -x) == pytest.approx((-1.0, -1.0))

@@ -5,13 +5,14 @@ import pytest
 from vlm4vla.analysis.estimates import estimate
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
-from vlm4vla.conventions.benchmarks import METRICS, score_metric
+from vlm4vla.conventions.benchmarks import BENCHMARKS, metrics, score_metric
 
 
 def run(solved, seed=0, whole=5):
     solved = np.array(solved)
     return pd.DataFrame(
         {
+            "benchmark": "calvin" if whole == 5 else "bridge",
             "seed": seed,
             "episode": np.arange(len(solved)),
             "task": "t",
@@ -23,22 +24,22 @@ def run(solved, seed=0, whole=5):
 
 def test_average_length_and_success_in_a_row():
     records = run([5, 3, 0, 1, 5, 2])
-    found = {metric: estimate(records, metric) for metric in METRICS["calvin"]}
+    found = {metric: estimate(records, metric) for metric in metrics("calvin")}
     assert found["average_length"].value == pytest.approx(16 / 6)
     assert [found[f"success_at_{k}"].value * 6 for k in range(1, 6)] == pytest.approx([5, 4, 3, 2, 2])
-    # the average length is the sum of the rates: each instruction solved counts once
+    # The average length is the sum of the rates, because each solved instruction counts once.
     assert sum(found[f"success_at_{k}"].value for k in range(1, 6)) == pytest.approx(16 / 6)
     length = found["average_length"]
     assert (length.ci_low, length.ci_high) == bootstrap_mean(records["solved"].to_numpy())
 
 
-def test_success_rate_has_wilsons_interval():
+def test_a_success_rate_has_wilsons_interval():
     found = estimate(run([1, 0, 1, 1], whole=1), "success_rate")
     assert (found.ci_low, found.ci_high) == wilson(3, 4)
     assert (found.episodes, found.seeds, found.seed_sd) == (4, 1, None)
 
 
-def test_seeds_do_not_make_more_initial_states():
+def test_seeds_do_not_add_initial_states():
     records = pd.concat([run([1, 0, 1, 1], 0, 1), run([1, 0, 0, 0], 1, 1)])
     found = estimate(records, "success_rate")
     assert (found.value, found.episodes, found.seeds) == (0.5, 4, 2)
@@ -47,7 +48,7 @@ def test_seeds_do_not_make_more_initial_states():
     assert found.seed_sd == pytest.approx(np.std([0.75, 0.25], ddof=1))
 
 
-def test_a_state_that_a_seed_lacks_has_the_others_mean():
+def test_a_missing_state_gets_the_mean_of_the_other_seeds():
     whole = pd.concat([run([1, 0, 1, 1], 0, 1), run([1, 0, 0, 0], 1, 1)])
     partial = whole[~((whole["seed"] == 1) & (whole["episode"] == 3))]
     found = estimate(partial, "success_rate")
@@ -55,7 +56,7 @@ def test_a_state_that_a_seed_lacks_has_the_others_mean():
     assert found.ci_low <= found.value <= found.ci_high
 
 
-def test_tasks_of_several_seeds_are_strata_and_the_wider_interval_stands_beside():
+def test_tasks_of_several_seeds_are_strata_and_there_is_a_wider_interval():
     records = pd.concat([run([1] * 8 + [0] * 8, seed, 1) for seed in (0, 1)])
     records["task"] = np.where(records["episode"] < 8, "easy", "hard")
     found = estimate(records, "success_rate")
@@ -71,9 +72,9 @@ def test_chains_of_several_seeds_are_one_stratum():
     assert found.ci_high - found.ci_low > 1 and found.new_tasks_ci is None
 
 
-def test_no_records_no_estimate():
+def test_without_records_there_is_no_estimate():
     assert estimate(run([]), "success_rate") is None
 
 
 def test_each_benchmark_has_one_score():
-    assert [score_metric(name) for name in METRICS] == ["average_length", "success_rate", "success_rate"]
+    assert [score_metric(name) for name in BENCHMARKS] == ["average_length", "success_rate", "success_rate"]

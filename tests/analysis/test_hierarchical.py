@@ -42,7 +42,7 @@ def test_components_are_those_of_an_analysis_of_variance(case):
 
 @pytest.mark.parametrize("case", range(20))
 def test_width_is_that_of_the_normal_theory_interval(case):
-    """Many seeds and states: the bootstrap's variance is that of the two-way random layout."""
+    """With many seeds and states, the variance of the bootstrap is that of the two-way random layout."""
     random = np.random.default_rng(case)
     outcomes = random.normal(size=(30, 1)) + random.normal(size=(1, 60)) + random.normal(size=(30, 60))
     (a, b, e), _ = anova(outcomes)
@@ -53,8 +53,8 @@ def test_width_is_that_of_the_normal_theory_interval(case):
     assert (low + high) / 2 == pytest.approx(outcomes.mean(), abs=0.25 * half)
 
 
-def test_seeds_alike_leave_only_states():
-    """Then it is scipy's bootstrap over states."""
+def test_equal_seeds_leave_only_states():
+    """The result is then SciPy's bootstrap over states."""
     states = crossed(1)[0]
     low, high = two_level_bootstrap(np.stack([states, states]))
     expected = stats.bootstrap(
@@ -63,24 +63,24 @@ def test_seeds_alike_leave_only_states():
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02)
 
 
-def test_states_alike_leave_only_seeds():
+def test_equal_states_leave_only_seeds():
     outcomes = np.repeat([[0.2], [0.4], [0.9]], 10, axis=1)
     low, high = two_level_bootstrap(outcomes, bounds=(-9, 9))
     half = (
         stats.t.isf(0.025, 2) * outcomes[:, 0].std(ddof=1) / np.sqrt(3)
     )  # Student's interval of three means
     assert (high - low) / 2 == pytest.approx(half, rel=0.25)
-    assert two_level_bootstrap(outcomes) == (0.0, 1.0)  # three seeds so far apart may say anything
+    assert two_level_bootstrap(outcomes) == (0.0, 1.0)  # three very different seeds determine nothing
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_all_equal_is_a_point(value):
+def test_equal_outcomes_give_a_point(value):
     assert two_level_bootstrap(np.full((2, 7), value)) == (value, value)
     assert two_level_bootstrap(np.full((3, 1), value)) == (value, value)
 
 
-def test_tasks_are_strata_unless_they_are_drawn_too():
-    """Tasks that are all won or all lost vary not at all as strata, and much as draws."""
+def test_tasks_are_strata_unless_they_are_resampled():
+    """Tasks that are always or never solved have no variance as strata, and a large variance if resampled."""
     outcomes = np.tile(np.repeat([0.0, 1.0, 0.0, 1.0], 6), (2, 1))
     tasks = np.repeat(["a", "b", "c", "d"], 6)
     assert two_level_bootstrap(outcomes, tasks) == (0.5, 0.5)
@@ -88,9 +88,11 @@ def test_tasks_are_strata_unless_they_are_drawn_too():
     assert high - low > 0.8
 
 
-def test_interval_repeats_and_ignores_the_order_of_tasks():
+def test_the_interval_is_reproducible_and_ignores_the_order_of_tasks():
     outcomes, tasks = crossed(3, states=24), np.repeat(["a", "b"], 12)
-    order = np.arange(24).reshape(2, 12).T.ravel()  # tasks in turn, states of each in their order
+    order = (
+        np.arange(24).reshape(2, 12).T.ravel()
+    )  # tasks alternate, and the states of a task keep their order
     assert two_level_bootstrap(outcomes, tasks) == pytest.approx(
         two_level_bootstrap(outcomes[:, order], tasks[order])
     )
@@ -106,7 +108,7 @@ def test_interval_repeats_and_ignores_the_order_of_tasks():
         (np.ones((2, 3)), ["a"], "tasks"),
     ],
 )
-def test_what_is_no_grid_is_refused(outcomes, tasks, message):
+def test_bad_outcomes_are_refused(outcomes, tasks, message):
     with pytest.raises(ValueError, match=message):
         two_level_bootstrap(outcomes, tasks)
 

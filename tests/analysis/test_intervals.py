@@ -23,13 +23,13 @@ def test_wilson_is_statsmodels(case):
 
 @pytest.mark.parametrize("case", range(20))
 def test_bootstrap_of_successes_has_the_binomials_quantiles(case):
-    """Resampled successes are binomial, so the limits are known without resampling."""
+    """The number of resampled successes is binomial, so the limits are known without resampling."""
     random = np.random.default_rng(case)
     trials = int(random.integers(20, 400))
     successes = int(random.integers(trials + 1))
     low, high = bootstrap_mean(np.repeat([1, 0], [successes, trials - successes]))
     expected = stats.binom.ppf([0.025, 0.975], trials, successes / trials)
-    assert (low * trials, high * trials) == pytest.approx(expected, abs=1.01)  # one success of luck
+    assert (low * trials, high * trials) == pytest.approx(expected, abs=1.01)  # a tolerance of one success
 
 
 def test_bootstrap_without_spread_is_a_point():
@@ -38,7 +38,7 @@ def test_bootstrap_without_spread_is_a_point():
     assert percentiles(np.arange(101.0), 0.9) == pytest.approx((5.0, 95.0))
 
 
-def test_wilson_touches_the_ends_and_never_passes_them():
+def test_wilson_reaches_the_ends_exactly():
     assert wilson(0, 7)[0] == 0.0
     assert wilson(7, 7)[1] == 1.0
 

@@ -32,6 +32,6 @@ def test_sampled_p_is_near_the_exact_one():
     assert tau_p(x, y, exact=False, seed=0) == pytest.approx(exact, abs=0.006)
 
 
-def test_a_side_without_change_has_no_tau():
+def test_a_constant_variable_has_no_tau():
     assert math.isnan(tau_b(np.ones(4), np.arange(4)))
     assert tau_p(np.ones(4), np.arange(4), exact=True, seed=0) == 1.0

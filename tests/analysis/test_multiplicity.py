@@ -26,6 +26,6 @@ def test_edges(adjust):
     assert adjust([0.03]) == [0.03]
     assert adjust([1.0, 1.0]) == [1.0, 1.0]
     assert adjust([0.0, 1.0])[0] == 0.0
-    assert adjust([None, 0.01, None, 0.5]) == [None, 0.02, None, 0.5]  # what was not tested counts not
+    assert adjust([None, 0.01, None, 0.5]) == [None, 0.02, None, 0.5]  # a missing test is not counted
     with pytest.raises(ValueError, match="between 0 and 1"):
         adjust([0.5, 1.2])

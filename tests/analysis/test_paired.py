@@ -68,7 +68,7 @@ def test_random_sign_flips_count_every_pattern(case):
     assert sign_flip(-differences) == sign_flip(3 * differences) == sign_flip(differences)
 
 
-def test_sign_flip_of_nothing_and_of_ties():
+def test_sign_flip_without_differences_and_with_ties():
     assert sign_flip(np.array([])) == sign_flip(np.zeros(8)) == 1.0
     assert sign_flip(np.array([2])) == 1.0
 
@@ -92,10 +92,10 @@ def test_shared_seeds_widen_the_interval():
     assert (found.ci_low, found.ci_high) == two_level_bootstrap(
         np.array(outcomes[0]), ["t"] * 10, bounds=(-1, 1)
     )
-    assert found.ci_low < 0 < found.ci_high  # a seed each way: nothing is known of another
+    assert found.ci_low < 0 < found.ci_high  # one seed in each direction says nothing about other seeds
 
 
-def test_a_seed_that_lacks_states_is_compared_where_it_can_be():
+def test_a_seed_with_missing_states_is_compared_on_the_others():
     first = pd.concat([cell([1, 1, 0, 1], seed=0), cell([1, 0], seed=1)])
     second = pd.concat([cell([0, 0, 0, 1], seed=0), cell([0, 0, 0, 0], seed=1)])
     found = compare(first, second, "success_rate")
@@ -107,7 +107,7 @@ def test_sign_flip_needs_whole_numbers():
         sign_flip(np.array([0.5, 1.0]))
 
 
-def test_compare_pairs_by_episode_not_by_row():
+def test_compare_pairs_by_episode_and_not_by_row():
     first = cell([1, 1, 0, 1, 0, 1, 1, 1])
     second = cell([0, 0, 0, 0, 1, 1, 0, 0])
     shuffled = second.sample(frac=1, random_state=0)
@@ -118,12 +118,12 @@ def test_compare_pairs_by_episode_not_by_row():
     assert found.ci_low < found.difference < found.ci_high
 
 
-def test_compare_uses_states_of_both_sides_only():
+def test_compare_uses_shared_states_only():
     found = compare(cell([1, 1, 1, 1]), cell([0, 1]), "success_rate")
     assert (found.states, found.wins) == (2, 1)
 
 
-def test_average_length_takes_the_sign_flip_test():
+def test_an_average_length_has_the_sign_flip_test():
     first, second = cell([5, 3, 2, 4], "calvin"), cell([1, 3, 0, 2], "calvin")
     found = compare(first, second, "average_length")
     assert found.test == "sign-flip"
@@ -131,13 +131,13 @@ def test_average_length_takes_the_sign_flip_test():
     assert found.p_value == pytest.approx(sign_flip(np.array([4, 0, 2, 2])))
 
 
-def test_seeds_of_one_state_are_not_counted_as_states():
+def test_several_seeds_on_one_state_count_as_one_state():
     first = pd.concat([cell([1, 1, 0, 1], seed=seed) for seed in (0, 1)])
     second = pd.concat([cell([0, 1, 0, 0], seed=seed) for seed in (0, 1)])
     found = compare(first, second, "success_rate")
     assert found.states == 4
     assert found.test == "sign-flip"
-    assert found.p_value == pytest.approx(0.5)  # two differing states: two of four patterns are as far out
+    assert found.p_value == pytest.approx(0.5)  # two states differ: two of four patterns are as extreme
 
 
 def test_only_shared_seeds_are_compared():

@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from vlm4vla.analysis.paired import mcnemar
-from vlm4vla.analysis.power import connor, episodes_needed, mcnemar_power, mean_power
+from vlm4vla.analysis.power import connor_sample_size, episodes_needed, mcnemar_power, mean_power
 
 
 def every_outcome(win, loss, states):
@@ -31,7 +31,7 @@ def test_power_counts_every_outcome(case):
 def test_power_of_means_is_statsmodels(case):
     random = np.random.default_rng(case)
     states = int(random.integers(2, 300))
-    effect = random.uniform(0.3, 4) / np.sqrt(states)  # statsmodels gives nan where the power is all but 1
+    effect = random.uniform(0.3, 4) / np.sqrt(states)  # statsmodels returns NaN if the power is nearly 1
     assert mean_power(effect, states) == pytest.approx(TTestPower().power(effect, states, 0.05), abs=1e-6)
 
 
@@ -41,12 +41,12 @@ def test_power_of_a_huge_effect_is_one(effect, states):
 
 
 @pytest.mark.parametrize("case", range(20))
-def test_needed_pairs_reach_the_power_and_are_near_connors(case):
+def test_needed_pairs_reach_the_power_and_are_near_connors_number(case):
     random = np.random.default_rng(case)
     wins, losses = (int(k) for k in random.integers(1, 40, size=2))
     losses += wins == losses
     differences = np.repeat([1, -1, 0], [wins, losses, 100 - wins - losses])
-    needed, guess = episodes_needed(differences, binary=True), connor(wins / 100, losses / 100)
+    needed, guess = episodes_needed(differences, binary=True), connor_sample_size(wins / 100, losses / 100)
     if guess <= 10_000:
         assert mcnemar_power(wins / 100, losses / 100, needed) >= 0.8
         assert mcnemar_power(wins / 100, losses / 100, needed - 1) < 0.8 or needed == 1
@@ -69,7 +69,7 @@ def test_needed_chains_are_statsmodels(case):
 def test_edges():
     assert episodes_needed(np.array([1, -1, 0]), binary=True) is None  # equal policies
     assert episodes_needed(np.zeros(96), binary=False) is None
-    assert episodes_needed(np.ones(9), binary=True) == 6  # 2 of 2^6 patterns are rarer than 5 %
+    assert episodes_needed(np.ones(9), binary=True) == 6  # 2 / 2^6 is below 5 %
     assert episodes_needed(np.full(9, 3), binary=False) == 6
     assert episodes_needed(np.array([1]), binary=True) == 6
     assert episodes_needed(np.repeat([1, -1], [50_001, 50_000]), binary=True) is None  # more than a million

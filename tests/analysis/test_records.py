@@ -2,8 +2,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from vlm4vla.analysis.records import outcome, read_episodes, run_of
-from vlm4vla.conventions.episodes import COLUMNS
+from vlm4vla.analysis.records import cell_records, outcome, read_episodes
+from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.core.errors import UserError
 
 
@@ -31,7 +31,7 @@ def frame(benchmark="bridge", solved=(1, 0, 1), **changes):
         "solved": list(solved),
         "protocol": "embedded",
     }
-    return pd.DataFrame(values | changes)[list(COLUMNS)]
+    return pd.DataFrame(values | changes)[SCHEMA.names]
 
 
 def save(path, records):
@@ -39,27 +39,25 @@ def save(path, records):
     return path
 
 
-def test_files_are_joined_in_an_order_of_their_own(tmp_path):
+def test_the_order_of_files_has_no_effect(tmp_path):
     one = save(tmp_path / "a.parquet", frame(model="kosmos-2"))
     two = save(tmp_path / "b.parquet", frame(model="expert", checkpoint=""))
     records = read_episodes([one, two])
     pd.testing.assert_frame_equal(records, read_episodes([two, one, two]))
     assert list(records["model"]) == ["expert"] * 3 + ["kosmos-2"] * 3
-    assert len(run_of(records, "expert", "full", "bridge")) == 3
-    assert run_of(records, "expert", "scratch", "bridge").empty
+    assert len(cell_records(records, "expert", "full", "bridge")) == 3
+    assert cell_records(records, "expert", "scratch", "bridge").empty
 
 
-def test_the_rollout_stage_writes_what_is_read(tmp_path):
-    from vlm4vla.conventions.episodes import SCHEMA
+def test_written_records_can_be_read(tmp_path):
     from vlm4vla.evaluation.records import write
 
-    assert SCHEMA.names == list(COLUMNS)
     path = tmp_path / "episodes.parquet"
     write(path, pa.Table.from_pandas(frame("calvin", solved=(5, 2)), SCHEMA))
     assert list(read_episodes([path])["solved"]) == [5, 2]
 
 
-def test_no_files_no_records():
+def test_without_files_there_are_no_records():
     assert read_episodes([]).empty
 
 
@@ -79,42 +77,42 @@ def test_outcomes():
         (frame(steps=[0.5, 1.0, 2.0]), "column 'steps' is double: write it as integer"),
         (frame(task=["a", None, "b"]), "column 'task' has 1 empty values"),
         (frame().iloc[:0], "no episodes"),
-        (frame(study="other"), "study is 'other', the table's is 'embedded'"),
-        (frame(scale="smoke"), "scale is 'smoke', the table's is 'embedded'"),
-        (frame(solved=(1, 0, 2)), "solved 2 does not fit success False"),
-        (frame("calvin", solved=(5, 6)), "solved 6 does not fit"),
-        (frame(success=[True, True, True]), "episode 1: solved 0 does not fit success True"),
+        (frame(study="other"), "study is 'other', but the table's is 'embedded'"),
+        (frame(scale="smoke"), "scale is 'smoke', but the table's is 'embedded'"),
+        (frame(solved=(1, 0, 2)), "solved 2 contradicts success False"),
+        (frame("calvin", solved=(5, 6)), "solved 6 contradicts"),
+        (frame(success=[True, True, True]), "episode 1: solved 0 contradicts success True"),
     ],
 )
-def test_bad_files_are_refused_in_one_line(tmp_path, records, message):
+def test_bad_files_are_refused_with_one_line(tmp_path, records, message):
     path = save(tmp_path / "episodes.parquet", records)
-    with pytest.raises(UserError) as fault:
+    with pytest.raises(UserError) as error:
         read_episodes([path], study="embedded", scale="embedded")
-    assert message in str(fault.value)
-    assert str(path) in str(fault.value)
-    assert "\n" not in str(fault.value)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "kosmos-2/none/full/bridge/0: episode 0 is there twice"),
+        ({}, "kosmos-2/none/full/bridge/0: episode 0 is duplicated"),
         ({"episode": [7, 8, 9], "checkpoint": "other"}, "checkpoint is mixed (abc, other)"),
         ({"model": "expert", "execution_horizon": 4}, "bridge: execution_horizon is mixed (2, 4)"),
         ({"model": "expert", "max_steps": 61}, "bridge: max_steps is mixed"),
         ({"model": "expert", "protocol": "new"}, "bridge: protocol is mixed"),
     ],
 )
-def test_records_that_cannot_stand_together(tmp_path, changes, message):
+def test_records_that_do_not_fit_into_one_table(tmp_path, changes, message):
     one, two = save(tmp_path / "a.parquet", frame()), save(tmp_path / "b.parquet", frame(**changes))
-    with pytest.raises(UserError) as fault:
+    with pytest.raises(UserError) as error:
         read_episodes([one, two])
-    assert message in str(fault.value)
-    assert "\n" not in str(fault.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_experts_may_execute_more_or_less_of_a_chunk(tmp_path):
-    """And nothing else of theirs may differ."""
+def test_experts_can_have_their_own_execution_horizon(tmp_path):
+    """Nothing else may differ."""
     own = {"model": "openvla", "checkpoint": "o", "execution_horizon": 1, "protocol": "one step"}
     one, two = save(tmp_path / "a.parquet", frame()), save(tmp_path / "b.parquet", frame(**own))
     assert len(read_episodes([one, two], experts=["openvla"])) == 6
@@ -125,7 +123,7 @@ def test_experts_may_execute_more_or_less_of_a_chunk(tmp_path):
         read_episodes([one, longer], experts=["openvla"])
 
 
-def test_benchmarks_may_differ_in_protocol(tmp_path):
+def test_benchmarks_can_have_different_protocols(tmp_path):
     one = save(tmp_path / "a.parquet", frame())
     two = save(tmp_path / "b.parquet", frame("libero-10", execution_horizon=4, max_steps=520, checkpoint="l"))
     assert len(read_episodes([one, two])) == 6

@@ -6,7 +6,7 @@ from vlm4vla.analysis.sensitivity import by_family, leave_one_out, verdict
 
 
 @pytest.mark.parametrize("case", range(20))
-def test_leaving_out_is_correlating_the_rest(case):
+def test_leave_one_out_is_the_correlation_of_the_rest(case):
     x, y = np.random.default_rng(case).normal(size=(2, 7))
     names = [f"m{i}" for i in range(7)]
     found = leave_one_out(x, y, names)
@@ -43,7 +43,7 @@ def test_few_families_have_no_interval():
     assert by_family(np.arange(4.0), np.arange(4.0), ["a"] * 4).without is None
 
 
-def said(x, y, names=None, families=None):
+def verdict_of(x, y, names=None, families=None):
     found = correlate(x, y)
     points = leave_one_out(x, y, names or [f"m{i}" for i in range(len(x))])
     grouped = by_family(x, y, families) if families else None
@@ -52,27 +52,28 @@ def said(x, y, names=None, families=None):
 
 def test_verdicts():
     line = np.arange(9.0)
-    assert said(line, line) == "positive"
-    assert said(line, -line) == "negative"
+    assert verdict_of(line, line) == "positive"
+    assert verdict_of(line, -line) == "negative"
     names = [*"abcdefgh", "kosmos-2"]
     cloud = np.array([0, 1, 2, 3, 0, 1, 2, 3, 30.0])
     other = np.array([1, 3, 0, 2, 2, 0, 3, 1, 30.0])
-    assert permutation_p(cloud, other) > 0.05  # one far point alone does not convince a permutation test
-    assert said(cloud, other, names).startswith("no evidence")
+    assert permutation_p(cloud, other) > 0.05  # a single outlier is not significant in a permutation test
+    assert verdict_of(cloud, other, names).startswith("no evidence")
     x = np.array([1, 2, 3, 4, 5, 6.0])
     y = np.array([1, 2, 4, 3, 6, 5.0])
-    assert said(x, y, list("abcdef")).startswith("positive, fragile: hinges on ")
-    flips = said(np.array([1, 2, 3, 9.0]), np.array([3, 2, 1, 9.0]), list("abcd"))
+    assert verdict_of(x, y, list("abcdef")).startswith("positive, fragile: hinges on ")
+    flips = verdict_of(np.array([1, 2, 3, 9.0]), np.array([3, 2, 1, 9.0]), list("abcd"))
     assert flips == "no evidence (sign hinges on d)"
-    assert said(np.ones(5), line[:5]) == "not defined"
+    assert verdict_of(np.ones(5), line[:5]) == "not defined"
     assert verdict(None, None) == "not defined"
 
 
-def test_a_family_may_be_what_a_verdict_hinges_on():
+def test_a_verdict_can_hinge_on_a_family():
     x = np.array([0, 1, 2, 3, 10, 11, 12, 13.0])
     y = np.array([1, 3, 0, 2, 11, 13, 10, 12.0])
     assert (
-        said(x, y, families=["old"] * 4 + ["new"] * 4) == "positive, fragile: hinges on the family old or new"
+        verdict_of(x, y, families=["old"] * 4 + ["new"] * 4)
+        == "positive, fragile: hinges on the family old or new"
     )
 
 

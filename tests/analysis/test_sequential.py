@@ -18,8 +18,8 @@ def test_capital_is_the_mean_over_all_bets(case):
     assert capital(differences, bound) == pytest.approx(expected)
 
 
-def test_fair_differences_are_a_martingale_and_seldom_stop():
-    """Over all 3^9 orders of -1, 0, 1: the mean capital is 1, and Ville's bound holds, exactly."""
+def test_fair_differences_are_a_martingale_and_rarely_stop():
+    """Over all 3^9 sequences of -1, 0, 1, the mean capital is exactly 1, and Ville's bound holds."""
     orders = np.array(list(itertools.product([-1, 0, 1], repeat=9)))
     grown = np.array([capital(order, 1) for order in orders])
     assert grown.mean(axis=0) == pytest.approx(np.ones(9))
@@ -27,7 +27,7 @@ def test_fair_differences_are_a_martingale_and_seldom_stop():
         assert (grown.max(axis=1) >= 1 / level).mean() <= level
 
 
-def test_looking_after_each_of_500_states_keeps_the_level():
+def test_checking_after_each_of_500_states_keeps_the_level():
     random = np.random.default_rng(0)
     stopped = [
         sequential_test(random.choice([-1, 0, 0, 1], size=500)).stopped_at is not None for _ in range(1000)
@@ -35,7 +35,7 @@ def test_looking_after_each_of_500_states_keeps_the_level():
     assert np.mean(stopped) <= 0.05
 
 
-def test_a_clear_difference_stops_early_and_tells_its_sign():
+def test_a_clear_difference_stops_early_with_its_sign():
     random = np.random.default_rng(1)
     better = random.choice([-1, 0, 1], p=[0.1, 0.4, 0.5], size=400)
     found = sequential_test(better)
@@ -43,7 +43,7 @@ def test_a_clear_difference_stops_early_and_tells_its_sign():
     assert found.capital >= 20 and found.p_value <= 0.05
     assert sequential_test(-better).sign == -1
     assert sequential_test(-better).stopped_at == found.stopped_at
-    again = sequential_test(better[: found.stopped_at])  # what comes after the stop changes nothing
+    again = sequential_test(better[: found.stopped_at])  # states after the stop have no effect
     assert again == found
 
 

@@ -1,4 +1,4 @@
-"""One tiny backbone of each family, and pictures and instructions of differing lengths."""
+"""One tiny backbone of each family, images, and instructions of different lengths."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def backbone(family):
 
 @pytest.fixture
 def fresh(family):
-    """A builder of backbones whose weights a test may change."""
+    """A function that builds backbones whose weights a test may change."""
     return lambda seed=0: make(family, seed)
 
 

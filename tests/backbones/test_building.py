@@ -1,13 +1,19 @@
-"""Tiny backbones: the real classes, the same bytes for the same seed, and faults named."""
+"""Tiny backbones: real classes, reproducible weights, clear errors, and the order of their sizes."""
+
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from tiny_backbones import SIZE, WORDS
 
 from vlm4vla.backbones import build
 from vlm4vla.backbones.lookup import adapter_class, adapter_class_of
 from vlm4vla.config.backbones import Backbone, TinySize
+from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
+
+CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 CLASSES = {
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
@@ -55,7 +61,7 @@ def test_building_leaves_the_random_state_alone(fresh):
 
 
 def test_no_dropout(backbone):
-    """Training and evaluation mode give the same, so a resumed run needs no random state of layers."""
+    """Training and evaluation mode give the same result, so resuming needs no random state of layers."""
     import numpy as np
 
     image = np.full((1, 64, 64, 3), 90, dtype=np.uint8)
@@ -83,7 +89,7 @@ def test_impossible_widths_are_named(changes, message):
         build(settings, "mine", WORDS, 64, 0)
 
 
-def test_unknown_family_names_the_nearest():
+def test_unknown_family_suggests_a_known_one():
     settings = Backbone(family="paligema", parameters_b=1, tiny=SIZE, pretraining="any")
     with pytest.raises(UserError, match=r"unknown family 'paligema': did you mean 'paligemma'\?"):
         build(settings, "mine", WORDS, 64, 0)
@@ -93,3 +99,16 @@ def test_image_size_must_hold_whole_patches():
     settings = Backbone(family="paligemma", parameters_b=1, tiny=SIZE, pretraining="any")
     with pytest.raises(UserError, match="image_size: 60 must be a multiple of 16"):
         build(settings, "mine", WORDS, 60, 0)
+
+
+@pytest.mark.parametrize("words", [100, 400])
+def test_parameter_counts_are_in_the_order_of_the_real_sizes(words):
+    """The study's tiny backbones keep the order of the real models' sizes."""
+    config = load_config(yaml.safe_load(CONFIG.read_text()))
+    vocabulary = [f"word{number}" for number in range(words)]
+    counts = []
+    for name, backbone in sorted(config.backbones.items(), key=lambda item: item[1].parameters_b):
+        model = build(backbone, name, vocabulary, config.image_size, 0).model
+        counts.append((sum(parameter.numel() for parameter in model.parameters()), name))
+    assert counts == sorted(counts)
+    assert len({count for count, _ in counts}) == len(config.backbones)

@@ -1,4 +1,4 @@
-"""Folders: round trip, and faults in them."""
+"""Backbone folders: saving, loading, and errors in damaged folders."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def folder(backbone, tmp_path_factory):
 
 @pytest.fixture
 def damaged(folder, tmp_path):
-    """A copy of the folder to damage."""
+    """A copy of the folder that a test may damage."""
     return shutil.copytree(folder, tmp_path / "damaged")
 
 
@@ -37,7 +37,7 @@ def test_round_trip(backbone, folder, images, instructions):
     assert torch.equal(*states)
 
 
-def test_it_is_an_ordinary_folder(folder, backbone):
+def test_the_folder_is_an_ordinary_hugging_face_folder(folder, backbone):
     assert AutoConfig.from_pretrained(folder).model_type == backbone.model.config.model_type
     assert len(AutoTokenizer.from_pretrained(folder)) == len(backbone.tokenizer)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
@@ -68,7 +68,7 @@ def test_truncated_weights(damaged, keep):
     file = damaged / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         load(damaged)
 
 
@@ -79,7 +79,7 @@ def test_missing_shard(damaged):
         load(damaged)
 
 
-def test_a_weight_that_is_not_there(damaged):
+def test_a_missing_weight(damaged):
     from safetensors.torch import load_file, save_file
 
     file = damaged / "model.safetensors"
@@ -87,7 +87,7 @@ def test_a_weight_that_is_not_there(damaged):
     gone = next(name for name in tensors if "norm" in name)
     del tensors[gone]
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(UserError, match="weights of"):
+    with pytest.raises(UserError, match="the weights of"):
         load(damaged)
 
 

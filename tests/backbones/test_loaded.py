@@ -1,4 +1,4 @@
-"""Text to ids and back, and batches."""
+"""Conversion of text to ids and back, and batches."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PROMPTS = {
 }
 
 
-def test_prompt_is_the_familys_own(backbone, family):
+def test_prompt_follows_the_familys_template(backbone, family):
     text = "pick up the red block"
     template = next(value for key, value in PROMPTS.items() if family.startswith(key))
     tokens = backbone.tokenizer.convert_ids_to_tokens(backbone.prompt_ids(text))
@@ -34,24 +34,24 @@ def test_kosmos_placeholders_follow_the_unknown_token(backbone, family):
         assert len(set(backbone.adapter.image_ids)) == 1
 
 
-def test_conversation_learns_answers_and_their_ends(backbone):
+def test_conversation_targets_are_answers_and_end_tokens(backbone):
     turns = [("where is the red block ?", "<loc3>"), ("describe", "red block <loc4>")]
-    ids, learnt = backbone.conversation_ids(turns)
-    assert len(ids) == len(learnt)
+    ids, is_target = backbone.conversation_ids(turns)
+    assert len(ids) == len(is_target)
     assert ids[: len(backbone.question_ids(turns[0][0]))] == backbone.question_ids(turns[0][0])
-    kept = [token for token, keep in zip(ids, learnt, strict=True) if keep]
-    assert kept == backbone.answer_ids("<loc3>") + backbone.answer_ids("red block <loc4>")
+    targets = [token for token, target in zip(ids, is_target, strict=True) if target]
+    assert targets == backbone.answer_ids("<loc3>") + backbone.answer_ids("red block <loc4>")
     assert backbone.tokenizer.unk_token_id not in ids
     assert ids.count(backbone.end_id) >= 2
 
 
-def test_decode_stops_at_the_end(backbone):
+def test_decode_stops_at_the_end_token(backbone):
     ids = backbone.answer_ids("red block <loc4>")
     assert backbone.decode(ids) == "red block <loc4>"
     assert backbone.decode(ids + backbone.adapter.encode("green")) == "red block <loc4>"
 
 
-def test_words_are_lower_cased_and_unknown_ones_marked(backbone):
+def test_words_are_lower_cased_and_unknown_words_are_marked(backbone):
     assert backbone.adapter.encode("Red BLOCK") == backbone.adapter.encode("red block")
     assert backbone.adapter.encode("zebra") == [backbone.tokenizer.unk_token_id]
 
@@ -66,7 +66,7 @@ def test_batch_pads_on_the_left(backbone, images, instructions):
         assert mask.tolist() == [0] * (longest - len(sequence)) + [1] * len(sequence)
     first, last = (batch["position_ids"][..., i, -len(ids[2]) :] for i in (0, 2))
     assert torch.equal(batch["position_ids"][..., 2, -len(ids[2]) :], last)
-    assert not torch.equal(first, last)  # the longer prompt is further on
+    assert not torch.equal(first, last)  # the longer prompt has larger positions
 
 
 def test_batch_longer_than_the_position_table(backbone, images):
@@ -78,6 +78,6 @@ def test_batch_longer_than_the_position_table(backbone, images):
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 64, 64, 3), np.float32), np.zeros((64, 64, 3), np.uint8)])
-def test_wrong_pictures_are_refused(backbone, bad):
-    with pytest.raises(ValueError, match="pictures must be uint8 of shape"):
+def test_wrong_images_are_rejected(backbone, bad):
+    with pytest.raises(ValueError, match="images must be uint8 of shape"):
         backbone.encode_images(bad)

@@ -1,4 +1,4 @@
-"""Words, phrases and the order of ids."""
+"""The tiny tokenizer: words, phrases and the order of ids."""
 
 from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
 

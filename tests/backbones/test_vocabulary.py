@@ -1,13 +1,13 @@
-"""Words come and go without a trace in what the backbone knew before."""
+"""Adding and removing words leaves the backbone's other words and outputs unchanged."""
 
 import copy
 
 import torch
 
 from vlm4vla.backbones import load
-from vlm4vla.backbones.vocabulary import add_words, missing_words, with_words_of
+from vlm4vla.backbones.vocabulary import add_words, missing_words, remove_added_words
 
-NEW = ["<act0>", "<act1>", "wide", "block", "<act0>"]  # "block" is known, "<act0>" comes twice
+NEW = ["<act0>", "<act1>", "wide", "block", "<act0>"]  # "block" is known, and "<act0>" occurs twice
 
 
 def rows(backbone) -> int:
@@ -21,7 +21,7 @@ def hidden(backbone, images, instructions):
         return backbone.hidden(backbone.batch(ids, images), query)
 
 
-def test_only_what_is_missing_is_added(fresh):
+def test_only_missing_words_are_added(fresh):
     backbone = fresh()
     before, words = rows(backbone), len(backbone.tokenizer)
     assert missing_words(backbone, NEW) == ["<act0>", "<act1>", "wide"]
@@ -43,13 +43,13 @@ def test_new_rows_are_the_mean_and_old_rows_stay(fresh):
     assert grown.model.get_output_embeddings().weight.shape[0] == len(new)
 
 
-def test_added_and_taken_away_changes_no_output(fresh, images, instructions):
+def test_adding_and_removing_words_changes_no_output(fresh, images, instructions):
     backbone = fresh()
     tokenizer, count = copy.deepcopy(backbone.tokenizer), rows(backbone)
     before = hidden(backbone, images, instructions)
     grown = add_words(backbone, NEW)
     torch.testing.assert_close(hidden(grown, images, instructions), before, rtol=0, atol=1e-6)
-    again = with_words_of(grown, tokenizer, count)
+    again = remove_added_words(grown, tokenizer, count)
     assert rows(again) == count and missing_words(again, NEW) == ["<act0>", "<act1>", "wide"]
     torch.testing.assert_close(hidden(again, images, instructions), before, rtol=0, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""What draws scenes."""
+"""Rendering of scenes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 
-def test_a_machine_without_opengl_is_told_what_to_install():
+def test_without_opengl_the_error_names_the_packages_to_install():
     code = (
         "from vlm4vla.core.errors import UserError\n"
         "from vlm4vla.benchmarks.arena import Arena\n"

@@ -1,11 +1,10 @@
-"""Physics, grasping and pictures of one world."""
+"""Physics, grasping and rendering of one world."""
 
 import numpy as np
 import pytest
 
 from vlm4vla.benchmarks.arena import Arena
-from vlm4vla.benchmarks.camera import project
-from vlm4vla.benchmarks.looks import Look
+from vlm4vla.benchmarks.looks import Look, project
 from vlm4vla.benchmarks.scene import Layout
 from vlm4vla.benchmarks.world import World
 from vlm4vla.core.errors import UserError
@@ -40,13 +39,13 @@ def test_closing_near_a_block_lifts_it_and_opening_drops_it(world):
     assert world.held is None and world.position("red block")[2] < 0.05
 
 
-def test_closing_far_away_holds_nothing(world):
+def test_closing_far_from_a_block_grasps_nothing(world):
     world.reset({"red block": (0.15, 0.0, 0.0)}, {}, Look(), hand=(0.0, 0.0, 0.03))
     world.step(np.zeros(3), np.zeros(3), False)
     assert world.held is None and world.state()[6:].tolist() == [0.0, 0.0]
 
 
-def test_the_drawer_follows_the_hand_along_its_axis_only_and_carries_what_is_in_it(world):
+def test_the_drawer_follows_the_hand_along_its_axis_only_and_carries_its_contents(world):
     world.reset({"red block": (-0.1, -0.065, 0.0)}, {"drawer": (-0.1, 0.0)}, Look(), q={"drawer": 1.0})
     settle(world)
     assert world.inside_drawer("red block")
@@ -60,7 +59,7 @@ def test_the_drawer_follows_the_hand_along_its_axis_only_and_carries_what_is_in_
     assert world.q["drawer"] == 0.0 and world.inside_drawer("red block")
 
 
-def test_the_button_toggles_once_a_press(world):
+def test_the_button_toggles_once_per_press(world):
     world.reset({}, {"button": (0.0, 0.0)}, Look(), hand=(0.0, 0.0, 0.10))
     for _ in range(6):
         world.step(np.array([0, 0, -0.02]), np.zeros(3), True)
@@ -70,27 +69,27 @@ def test_the_button_toggles_once_a_press(world):
     assert not world.lit["led"]
 
 
-def test_the_projection_agrees_with_the_drawn_picture(world):
-    """A red block's pixels lie around where `project` says its centre is."""
+def test_the_projection_agrees_with_the_rendered_image(world):
+    """The pixels of a red block surround the projection of its centre."""
     look = Look(table=(0.3, 0.3, 0.3))
     for at in ((-0.15, -0.1), (0.12, 0.1), (0.0, 0.0)):
         world.reset({"red block": (*at, 0.0)}, {}, look, show_hand=False)
-        picture = world.render().astype(int)
-        red = (picture[..., 0] > 2 * picture[..., 1]) & (picture[..., 0] > 60)
+        image = world.render().astype(int)
+        red = (image[..., 0] > 2 * image[..., 1]) & (image[..., 0] > 60)
         rows, columns = np.nonzero(red)
         expected = project(look, world.position("red block")[None])[0] * 64
         assert len(rows) >= 20
         assert np.hypot(columns.mean() + 0.5 - expected[0], rows.mean() + 0.5 - expected[1]) < 1.5
 
 
-def test_looks_change_pictures_and_not_physics(world):
-    pictures, states = [], []
+def test_looks_change_images_and_not_physics(world):
+    images, states = [], []
     for look in (Look(), Look(table=(0.1, 0.2, 0.6), light=0.3)):
         world.reset({"red block": (0.05, 0.0, 0.2)}, {"button": (0.1, 0.1)}, look)
         settle(world, 5)
-        pictures.append(world.render())
+        images.append(world.render())
         states.append(world.snapshot())
-    assert np.array_equal(*states) and not np.array_equal(*pictures)
+    assert np.array_equal(*states) and not np.array_equal(*images)
 
 
 def test_the_same_actions_give_the_same_bytes():
@@ -105,6 +104,6 @@ def test_the_same_actions_give_the_same_bytes():
     assert run() == run()
 
 
-def test_an_unknown_prop_is_named():
-    with pytest.raises(UserError, match="no prop is called 'rd block'"):
+def test_an_unknown_prop_raises():
+    with pytest.raises(UserError, match="unknown prop 'rd block'"):
         Arena(Layout(("rd block",)))

@@ -1,4 +1,4 @@
-"""The configuration: what is accepted, and how each fault is told."""
+"""The configuration: what is accepted, and the message of each error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LAYERS = sorted((REPOSITORY / "workflow" / "scales").glob("*.yaml"))
 
 
 def merge(base: dict, layer: dict) -> dict:
-    """`layer` over `base`, mappings key by key, as Snakemake does."""
+    """Override `base` with `layer`, key by key within mappings, as Snakemake does."""
     merged = dict(base)
     for key, value in layer.items():
-        below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
     return merged
 
 
@@ -43,7 +43,7 @@ def test_layers_are_valid(raw, layer):
     assert config.scale == config.study == layer.stem
 
 
-def test_schema_file_is_that_of_the_code():
+def test_the_schema_file_is_up_to_date():
     written = json.loads((REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text())
     assert written == json.loads(json.dumps(schema())), "run `make schema`"
 
@@ -54,7 +54,7 @@ def test_schema_accepts_config_and_refuses_an_unknown_key(raw):
     assert not validator.is_valid(raw | {"sedes": [1]})
 
 
-def fault(raw: dict, **changes) -> str:
+def message(raw: dict, **changes) -> str:
     with pytest.raises(UserError) as error:
         load_config(merge(raw, changes))
     text = str(error.value)
@@ -63,7 +63,7 @@ def fault(raw: dict, **changes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"sedes": [1]}, "config.yaml: sedes: unknown key: did you mean 'seeds'?"),
         ({"vla": {"stepps": 1}}, "vla.stepps: unknown key: did you mean 'steps'?"),
@@ -108,11 +108,11 @@ def fault(raw: dict, **changes) -> str:
         ),
         (
             {"tables": {"auxiliary": {"auxiliaries": "robopoint"}}},
-            "tables.auxiliary.auxiliaries: 'robopoint' is no list of names: write `[none, TASK, ...]`",
+            "tables.auxiliary.auxiliaries: 'robopoint' is not a list of names: write `[none, TASK, ...]`",
         ),
         (
             {"tables": {"auxiliary": {"auxiliaries": {"qwen2.5-vl-3b": None}}}},
-            "tables.auxiliary.auxiliaries: None is no list of names",
+            "tables.auxiliary.auxiliaries: None is not a list of names",
         ),
         (
             {"tables": {"fast_injection": {"auxiliaries": ["none", "none"]}}},
@@ -120,14 +120,14 @@ def fault(raw: dict, **changes) -> str:
         ),
         (
             {"tables": {"main": {"auxiliaries": ["none", "robopoint"]}}},
-            "tables.main.auxiliaries: this table shows backbones as they are: write [none], or the tasks in "
-            "tables.auxiliary or tables.fast_injection",
+            "tables.main.auxiliaries: this table shows no fine-tuned backbones: write [none], or list the "
+            "tasks in tables.auxiliary or tables.fast_injection",
         ),
         ({"tables": {"auxiliary": {"seeds": [2, 2]}}}, "tables.auxiliary: seeds [2, 2] repeats a seed"),
         ({"tables": {"auxiliary": {"seeds": [-1]}}}, "tables.auxiliary.seeds.0: -1 is below 0"),
         (
             {"auxiliary": {"fast": {"vocabulary": None}}},
-            "auxiliary.fast: vocabulary is missing: write it, or `tokenizer: <folder>` of a fitted one",
+            "auxiliary.fast: vocabulary is missing: add it, or write `tokenizer: <folder>`",
         ),
         (
             {"auxiliary": {"fast": None}},
@@ -194,13 +194,13 @@ def fault(raw: dict, **changes) -> str:
         ),
     ],
 )
-def test_fault_names_key_and_remedy(raw, changes, told):
-    assert told in fault(raw, **changes)
+def test_an_error_names_the_key_and_the_remedy(raw, changes, expected):
+    assert expected in message(raw, **changes)
 
 
 def test_a_study_without_auxiliary_tasks(raw):
     del raw["auxiliary"]
-    assert "unknown auxiliary task 'omni-generation': known: none" in fault(raw)
+    assert "unknown auxiliary task 'omni-generation': known: none" in message(raw)
     for table in ("auxiliary", "fast_injection"):
         del raw["tables"][table]
     assert load_config(raw).auxiliaries() == ["none"]
@@ -211,12 +211,12 @@ def test_a_universal_tokenizer_needs_no_vocabulary(raw):
     assert load_config(raw).auxiliary.fast.scale is None
 
 
-def test_missing_key_is_told(raw):
+def test_a_missing_key_is_an_error(raw):
     del raw["vla"]
-    assert fault(raw) == "config.yaml: vla: missing: write it"
+    assert message(raw) == "config.yaml: vla: missing: add this key"
 
 
-def test_two_faults_are_two_lines(raw):
+def test_two_errors_are_two_lines(raw):
     with pytest.raises(UserError) as error:
         load_config(raw | {"sedes": 1, "image_size": 0})
     assert len(str(error.value).splitlines()) == 2

@@ -1,4 +1,4 @@
-"""Where demonstrations come from: what is accepted, what is told, and what reruns."""
+"""The source of demonstrations: what is accepted, the error messages, and what reruns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vlm4vla.study.study import Study
 from vlm4vla.workflow.preflight import open_study
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
-OLD_KEYS = {"episodes", "noise", "seed"}
+RECORDING_KEYS = {"episodes", "noise", "seed"}
 
 
 @pytest.fixture
@@ -27,17 +27,17 @@ def wildcards(benchmark="bridge"):
     return SimpleNamespace(vlm="kosmos-2", auxiliary="none", variant="full", benchmark=benchmark, seed=0)
 
 
-def test_recorded_demonstrations_have_no_new_keys(raw):
-    """Otherwise every study that was made before would be made again."""
+def test_recorded_demonstrations_have_no_keys_of_datasets(raw):
+    """Other keys in the JSON would rerun finished studies."""
     study = Study(load_config(raw))
     stage = json.loads(study.demonstrations_settings(wildcards()))
-    assert set(stage["demonstrations"]) == OLD_KEYS and stage["max_steps"] == 40
+    assert set(stage["demonstrations"]) == RECORDING_KEYS and stage["max_steps"] == 40
     assert "augmentation" not in json.loads(study.vla_settings(wildcards()))
     assert "augmentation" not in json.loads(study.config_json())["benchmarks"]["bridge"]
 
 
 def with_dataset(raw, **changes):
-    """As a layer over config.yaml leaves it: the recorded ones' keys are still there."""
+    """A configuration that overrides config.yaml: the keys of recorded demonstrations are still there."""
     benchmark = raw["benchmarks"]["bridge"]
     benchmark["demonstrations"] |= {
         "dataset": "lab/bridge",
@@ -48,7 +48,7 @@ def with_dataset(raw, **changes):
     return raw
 
 
-def test_with_a_data_set_the_experts_keys_rerun_nothing(raw):
+def test_with_a_dataset_the_keys_of_the_expert_rerun_nothing(raw):
     raw = with_dataset(raw)
     before = Study(load_config(raw)).demonstrations_settings(wildcards())
     raw["benchmarks"]["bridge"]["demonstrations"] |= {"episodes": 3, "noise": 0.5, "seed": 9}
@@ -59,7 +59,7 @@ def test_with_a_data_set_the_experts_keys_rerun_nothing(raw):
     assert Study(load_config(raw)).demonstrations_settings(wildcards()) != before
 
 
-def test_augmentation_reruns_training_alone(raw):
+def test_augmentation_reruns_only_the_training(raw):
     raw = with_dataset(raw)
     before = Study(load_config(raw))
     raw["benchmarks"]["bridge"]["augmentation"] = {"crop": 0.9, "hue": 0.05}
@@ -74,34 +74,37 @@ def test_augmentation_reruns_training_alone(raw):
     [
         (
             {"demonstrations": {"noise": 0}},
-            "episodes is missing: write it, or `dataset: <folder>`",
+            "episodes is missing: add it, or write `dataset: <folder>`",
         ),
         ({"demonstrations": {"episodes": 2}}, "demonstrations: noise is missing"),
-        ({"demonstrations": {"episodes": 2, "noise": 0, "camera": "x"}}, "camera belongs to a `dataset`"),
-        ({"demonstrations": {"dataset": "x", "bounds": [1, -1]}}, "bounds [1.0, -1.0]: write the lower one"),
+        ({"demonstrations": {"episodes": 2, "noise": 0, "camera": "x"}}, "camera needs a `dataset`"),
+        (
+            {"demonstrations": {"dataset": "x", "bounds": [1, -1]}},
+            "bounds [1.0, -1.0]: write the lower bound",
+        ),
         (
             {"demonstrations": {"dataset": "x", "gripper": {"open": 1, "close": 1}}},
             "and close are both 1",
         ),
         ({"demonstrations": {"dataset": "x", "camra": "y"}}, "camra: unknown key: did you mean 'camera'?"),
         ({"demonstrations": {"dataset": "x", "statistics": "dta"}}, "'dta': did you mean 'data'?"),
-        ({"augmentation": {"crop": 0.9}}, "augmentation belongs to demonstrations.dataset"),
-        ({"demonstrations": {"dataset": "x"}, "colour_jitter": 0.1}, "colour_jitter: pictures of a data set"),
+        ({"augmentation": {"crop": 0.9}}, "augmentation needs demonstrations.dataset"),
+        ({"demonstrations": {"dataset": "x"}, "colour_jitter": 0.1}, "colour_jitter does not apply"),
         (
             {"demonstrations": {"dataset": "x"}, "augmentation": {"crop": 0}},
             "crop: 0 is not above",
         ),
     ],
 )
-def test_faults_are_one_line(raw, changes, line):
+def test_each_error_is_one_line(raw, changes, line):
     raw["benchmarks"]["bridge"] |= {"colour_jitter": 0} | changes
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         load_config(raw)
-    text = str(told.value)
+    text = str(error.value)
     assert text.startswith("config.yaml: benchmarks.bridge") and line in text and "\n" not in text
 
 
-def test_a_local_set_is_looked_at_before_any_job(raw, tmp_path):
+def test_a_local_dataset_is_checked_before_any_job(raw, tmp_path):
     raw = with_dataset(raw, dataset=str(tmp_path / "none"), revision=None)
     with pytest.raises(UserError, match=r"bridge\.demonstrations\.dataset: folder .* does not exist"):
         open_study(raw)
@@ -112,10 +115,13 @@ def test_a_local_set_is_looked_at_before_any_job(raw, tmp_path):
 
 @pytest.mark.parametrize("folder", ["/data/bridge", "~/bridge", "./bridge"])
 def test_a_folder_has_no_revision(raw, folder):
-    """A layer over paper.yaml inherits one."""
-    with pytest.raises(UserError, match=r"demonstrations\.revision: '.*bridge' is a folder: write .*null"):
+    """A file that overrides paper.yaml inherits the revision."""
+    with pytest.raises(
+        UserError,
+        match=r"demonstrations\.revision: '.*bridge' is a folder, which has no revision: write .*null",
+    ):
         open_study(with_dataset(raw, dataset=folder))
 
 
-def test_a_hubs_set_is_not_looked_for_before_its_job(raw):
+def test_a_dataset_of_the_hub_is_not_downloaded_before_its_job(raw):
     assert open_study(with_dataset(raw))

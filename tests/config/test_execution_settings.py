@@ -1,4 +1,4 @@
-"""How processes share a batch, what configuration refuses, and that old settings keep their JSON."""
+"""How processes share a batch, which settings are refused, and the JSON without `execution`."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def training(batch=128, optimiser=None, **execution):
     return Training(steps=1, batch=batch, optimiser=optimiser, execution=Execution(**execution))
 
 
-def test_every_share_makes_up_the_batch():
+def test_the_micro_batches_add_up_to_the_batch():
     found = 0
     for batch, processes, size in itertools.product(range(1, 33), range(1, 9), (None, 1, 2, 3, 4, 8)):
         unit = processes * (size or 1)
@@ -29,7 +29,7 @@ def test_every_share_makes_up_the_batch():
 
 
 @pytest.mark.parametrize(
-    "batch, processes, size, said",
+    "batch, processes, size, message",
     [
         (
             128,
@@ -54,27 +54,27 @@ def test_every_share_makes_up_the_batch():
         (4, 8, None, "8 processes cannot share a batch of 4: write batch 8, or processes 4"),
     ],
 )
-def test_an_indivisible_batch_names_the_nearest_possible(batch, processes, size, said):
+def test_the_message_has_the_nearest_possible_numbers(batch, processes, size, message):
     with pytest.raises(ValueError) as caught:
         micro_batches(batch, processes, size)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
-def test_what_is_proposed_is_possible():
+def test_proposed_numbers_are_possible():
     for batch, processes, size in itertools.product(range(1, 65), range(1, 9), (None, 2, 3, 5)):
         if batch % (processes * (size or 1)) == 0:
             continue
         with pytest.raises(ValueError) as caught:
             micro_batches(batch, processes, size)
-        for way in str(caught.value).split(": write ")[1].split(", or "):
-            key, *numbers = way.replace(" or ", " ").split()
+        for fix in str(caught.value).split(": write ")[1].split(", or "):
+            key, *numbers = fix.replace(" or ", " ").split()
             for number in map(int, numbers):
                 changed = {"batch": batch, "processes": processes, "micro_batch": size} | {key: number}
                 micro_batches(**changed)
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"processes": 2}, "strategy single has one process"),
         ({"strategy": "ddp", "processes": 3}, "write batch 126 or 129, or processes 2 or 4"),
@@ -82,19 +82,19 @@ def test_what_is_proposed_is_possible():
             {"strategy": "ddp", "processes": 3, "nodes": 2},
             "2 nodes cannot share 3 processes evenly: write processes 2 or 4",
         ),
-        ({"strategy": "ddp", "hosts": ["a", "b"]}, "hosts names 2 machines, nodes is 1"),
+        ({"strategy": "ddp", "hosts": ["a", "b"]}, "hosts lists 2 machines, but nodes is 1"),
         ({"trackers": ["wandb", "wandb"]}, "repeats a name"),
         ({"strategy": "fsdp2", "optimiser": {"name": "muon"}}, "optimiser muon needs whole matrices"),
-        ({"strategy": "zero2", "optimiser": {"average": 0.9}}, "no average can be taken"),
+        ({"strategy": "zero2", "optimiser": {"average": 0.9}}, "zero2 cannot average the weights"),
     ],
 )
-def test_what_cannot_run_is_refused(changes, said):
+def test_settings_that_cannot_run_are_refused(changes, message):
     with pytest.raises(ValidationError) as caught:
         training(**changes)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_training_without_execution_keeps_its_json():
+def test_the_json_of_a_training_without_execution_has_no_such_key():
     plain = Training(steps=1, batch=2, optimiser=Optimiser(learning_rate=1e-4))
     assert set(plain.model_dump(mode="json")) == {
         "steps",

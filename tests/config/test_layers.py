@@ -1,4 +1,4 @@
-"""Configuration layers, as Snakemake merges them."""
+"""Files that override config.yaml are merged as Snakemake merges them."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vlm4vla.core.errors import UserError
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_as_snakemake_merges():
+def test_files_are_merged_as_snakemake_does():
     import yaml
 
     paths = [REPOSITORY / "config.yaml", REPOSITORY / "workflow" / "scales" / "smoke.yaml"]
@@ -22,18 +22,18 @@ def test_as_snakemake_merges():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("a: [", "not YAML"),
-        ("- a", "no mapping of keys"),
+        ("a: [", "not valid YAML"),
+        ("- a", "not a mapping of keys"),
         ("vla: {stpes: 1}", "unknown key"),
         (None, "no file"),
     ],
 )
-def test_faults(tmp_path, text, told):
+def test_an_error_is_one_line(tmp_path, text, message):
     path = tmp_path / "layer.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=told) as fault:
+    with pytest.raises(UserError, match=message) as error:
         read_layers([REPOSITORY / "config.yaml", path])
-    assert "\n" not in str(fault.value)
+    assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Keys of public sets below auxiliary.tasks, what is known of sets by name, and checks before any job."""
+"""The keys of public datasets in auxiliary.tasks, known layouts, and the checks before any job."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path) -> dict:
-    given = yaml.safe_load(CONFIG.read_text())
-    return given | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def data_settings(raw, task):
@@ -28,7 +27,7 @@ def data_settings(raw, task):
     return json.loads(made)
 
 
-def test_generated_tasks_have_the_settings_that_they_had(raw):
+def test_generated_tasks_have_no_keys_of_datasets(raw):
     assert set(data_settings(raw, "robopoint")) == {
         *("task", "train_pictures", "held_out_pictures", "image_size", "seed"),
     }
@@ -37,7 +36,7 @@ def test_generated_tasks_have_the_settings_that_they_had(raw):
     assert all(set(task) == keys for task in written["auxiliary"]["tasks"].values())
 
 
-def test_what_is_known_of_a_set_is_filled_in(raw):
+def test_the_layout_of_a_known_dataset_is_filled_in(raw):
     raw["auxiliary"]["tasks"]["robopoint"] = {"dataset": "wentao-yuan/robopoint-data", "revision": "0123abc"}
     made = data_settings(raw, "robopoint")["public"]["sets"]["robopoint"]
     assert made["layout"] == "conversations" and made["files"] == ["robopoint_1432k.json"]
@@ -47,7 +46,7 @@ def test_what_is_known_of_a_set_is_filled_in(raw):
     assert json.loads(tuned)["revision"] is None and json.loads(tuned)["checkpoint"] is None
 
 
-def test_a_column_of_ones_own_replaces_the_known_one(raw):
+def test_a_configured_column_overrides_the_known_one(raw):
     raw["auxiliary"]["tasks"]["vica-332k"] = {"dataset": "d", "revision": "r", "columns": {"group": "scene"}}
     made = data_settings(raw, "vica-332k")["public"]["sets"]["vica-332k"]
     assert made["columns"] == {
@@ -58,7 +57,7 @@ def test_a_column_of_ones_own_replaces_the_known_one(raw):
     }
 
 
-def test_a_mixture_knows_its_sets_by_name(raw):
+def test_the_layouts_in_a_mixture_are_known_by_name(raw):
     raw["auxiliary"]["tasks"]["vqa-mix"] = {
         "train_pictures": 500,
         "mixture": {
@@ -80,50 +79,50 @@ def test_a_mixture_knows_its_sets_by_name(raw):
         ("robopoint", {"dataset": "a", "columns": {"picure": "x"}}, "columns.picure: unknown part of a row"),
         ("robo2vlm", {"dataset": "a", "layout": "conversations"}, "tasks.robo2vlm.files is missing"),
         ("robopoint", {"dataset": "a", "held_out": 1}, "held_out"),
-        ("robopoint", {"dataset": "a", "checkpoint": "b"}, "leave out `dataset`, or `checkpoint`"),
-        ("robopoint", {"frames": 4}, "`frames` belongs to a `dataset`"),
-        ("robopoint", {"pictures": "x"}, "`pictures` belongs to a `dataset`"),
+        ("robopoint", {"dataset": "a", "checkpoint": "b"}, "cannot belong to both"),
+        ("robopoint", {"frames": 4}, "`frames` needs a `dataset`"),
+        ("robopoint", {"pictures": "x"}, "`pictures` needs a `dataset`"),
         ("vqa-mix", {"dataset": "a", "mixture": {"robo2vlm": {"dataset": "b"}}}, "write one of them"),
         ("vqa-mix", {"mixture": {"robo2vlm": {"weight": 1}}}, "mixture.robo2vlm.dataset is missing"),
         (
             "vqa-mix",
             {"mixture": {"robo2vlm": {"dataset": "b"}}, "train_pictures": "all"},
-            "a mixture has no end: write a number",
+            "a mixture never ends: write a number",
         ),
     ],
 )
-def test_bad_keys_are_one_line_each(raw, task, keys, line):
+def test_each_error_is_one_line(raw, task, keys, line):
     raw["auxiliary"]["tasks"][task] = keys
     with pytest.raises(UserError) as error:
         load_config(raw)
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_decoder_draws_its_own_pictures(raw):
+def test_a_task_with_a_decoder_refuses_a_dataset(raw):
     raw["auxiliary"]["tasks"]["omni-generation"]["dataset"] = "a"
-    with pytest.raises(UserError, match=r"tasks\.omni-generation\.dataset: this task draws its own"):
+    with pytest.raises(UserError, match=r"tasks\.omni-generation\.dataset: this task generates its own"):
         load_config(raw)
 
 
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"dataset": "wentao-yuan/robopoint-data"}, "a hub name needs its commit: write `revision`"),
-        ({"dataset": "{folder}"}, "has no file 'robopoint_1432k.json'"),
+        ({"dataset": "wentao-yuan/robopoint-data"}, "a hub name needs a revision: write `revision`"),
+        ({"dataset": "{folder}"}, "has no file that matches 'robopoint_1432k.json'"),
         ({"dataset": "{folder}", "layout": "choices"}, "column 'correct_answer' is missing"),
     ],
 )
-def test_a_set_that_is_not_there_is_refused_before_any_job(raw, tmp_path, keys, line):
+def test_a_dataset_that_does_not_exist_is_refused_before_any_job(raw, tmp_path, keys, line):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     (tmp_path / "set").mkdir()
     row = {"id": ["1"], "image": [b"x"], "question": ["?"], "choices": ["[]"]}
     pq.write_table(pa.table(row), tmp_path / "set" / "train.parquet")
-    given = {key: value.format(folder=tmp_path / "set") for key, value in keys.items()}
-    raw["auxiliary"]["tasks"]["robopoint"] = given
+    values = {key: value.format(folder=tmp_path / "set") for key, value in keys.items()}
+    raw["auxiliary"]["tasks"]["robopoint"] = values
     with pytest.raises(UserError) as error:
         open_study(raw)
-    said = str(error.value)
-    assert (line in said and "auxiliary.tasks.robopoint" in said) or "train.parquet" in said
-    assert "\n" not in said
+    message = str(error.value)
+    assert (line in message and "auxiliary.tasks.robopoint" in message) or "train.parquet" in message
+    assert "\n" not in message

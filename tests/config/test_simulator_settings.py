@@ -1,14 +1,16 @@
-"""Keys of evaluations on simulators: defaults that say nothing, faults in one line, the stated protocol."""
+"""The keys of evaluations on simulators: omitted defaults, error messages, and the protocol in words."""
+
+from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 from simulator_examples import LIBERO, protocol
 
-from vlm4vla.config.benchmarks import Protocol
+from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
-from vlm4vla.evaluation.simulators.protocol import protocol_text
+from vlm4vla.evaluation.simulators.recordings import protocol_text
 from vlm4vla.study.runs import Run
 from vlm4vla.study.study import Study
 
@@ -25,58 +27,58 @@ def with_libero(raw, **changes):
     return raw
 
 
-def test_embedded_is_the_default_and_is_not_mentioned():
-    plain, named = Protocol(**EVALUATION), Protocol(**EVALUATION, simulator="embedded")
+def test_embedded_is_the_default_and_not_in_the_json():
+    plain, named = EvaluationProtocol(**EVALUATION), EvaluationProtocol(**EVALUATION, simulator="embedded")
     assert plain == named and "simulator" not in plain.model_dump()
 
 
-def test_settings_of_embedded_rollouts_are_what_they_were(raw):
+def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
     study = Study(load_config(raw))
     run = Run("kosmos-2", "none", "full", "bridge", 0)
     assert '"simulator"' not in study.rollout_settings(run) and '"shard"' not in study.rollout_settings(run)
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "changes", "told"),
+    ("benchmark", "changes", "message"),
     [
         ("libero-10", {"gripper": {"open": 1, "close": -1}}, "libero opens at -1 and closes at +1"),
         ("calvin", {"gripper": {"open": -1, "close": 1}}, "calvin opens at +1 and closes at -1"),
         ("libero-10", {"gripper": {"open": 1, "close": 1}}, "open and close are both 1"),
         ("libero-10", {"success": "last-step"}, "write any-step"),
         ("bridge", {"tasks": None}, "write each environment with its steps"),
-        ("bridge", {"idle_steps": 3}, "idle_steps: simplerenv has none"),
+        ("bridge", {"idle_steps": 3}, "simplerenv has no idle steps"),
         ("libero-10", {"tasks": [0, 10]}, "10 is not below 10"),
         ("libero-10", {"tasks": [1, 1]}, "write each task once"),
-        ("calvin", {"tasks": [0]}, "leave it out"),
+        ("calvin", {"tasks": [0]}, "remove this key"),
         ("libero-10", {"adapter": "other"}, "adapter"),
         ("libero-10", {"runs": {"environment": "a", "container": "b"}}, "either `environment` or"),
     ],
 )
-def test_faults_of_the_simulators_keys(benchmark, changes, told):
+def test_errors_in_the_keys_of_a_simulator(benchmark, changes, message):
     with pytest.raises(ValidationError) as caught:
         protocol(benchmark, changes)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"unnormalisation": "range"}, "unnormalisation: range, but benchmarks.libero-10.normalisation is"),
         (
             {"adapter": "calvin", "gripper": {"open": 1, "close": -1}, "idle_steps": 0},
-            "calvin is calvin's, whose actions are not those of libero-10",
+            "calvin is the simulator of calvin, and libero-10 has other actions",
         ),
         (
             {"policies": {"pi9": {"command": ["x", "{host}", "{port}"], "checkpoint": "c",
                                   "unnormalisation": "q", "execution_horizon": 5}}},
-            "no expert VLA of that name",
+            "there is no expert VLA with this name",
         ),
     ],
 )  # fmt: skip
-def test_faults_against_the_rest_of_the_configuration(raw, changes, told):
+def test_a_simulator_must_fit_the_rest_of_the_configuration(raw, changes, message):
     with pytest.raises(UserError, match=r"evaluation\.simulator") as caught:
         load_config(with_libero(raw, **changes))
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_remote_code_must_be_allowed(raw):
@@ -94,23 +96,23 @@ def test_remote_code_must_be_allowed(raw):
     assert study.vla_path(theirs) not in study.declared() and study.vla_path(ours) in study.declared()
 
 
-def test_a_word_that_is_no_simulator(raw):
+def test_an_unknown_simulator(raw):
     raw["benchmarks"]["bridge"]["evaluation"]["simulator"] = "embeded"
     with pytest.raises(UserError, match="write `embedded`, or a mapping"):
         load_config(raw)
 
 
-def test_floor_without_ceiling_on_a_simulator(raw):
+def test_a_simulator_has_a_floor_but_no_ceiling(raw):
     study = Study(load_config(with_libero(raw, runs={"shards": 3})))
-    assert [run.vlm for run in study.references("main") if run.benchmark == "libero-10"] == ["random"]
+    assert [run.model for run in study.references("main") if run.benchmark == "libero-10"] == ["random"]
     run = Run("kosmos-2", "none", "full", "libero-10", 0)
     assert [path.split("/")[-2] for path in study.shard_paths(run)] == ["0", "1", "2"]
-    assert study.served_options(run) == ["--vla", str(study.root / "vla" / run.key)]
+    assert study.served_options(run) == ["--vla", str(Path(study.vla_path(run)).parent)]
     floor = study.references("main")[-1]
     assert study.served_options(floor) == ["--demonstrations", str(study.root / "demonstrations/libero-10")]
 
 
-def test_the_protocol_is_stated():
+def test_the_protocol_in_words():
     text = protocol_text("bridge", protocol("bridge", execution_horizon=2, seed=5))
     for words in (
         "success at the last step",

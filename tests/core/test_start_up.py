@@ -1,4 +1,4 @@
-"""What loading a stage's modules does to the garbage collector, and that its cost is told."""
+"""The effect of `imports.load` on the garbage collector, and the recorded cost of imports."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ print(len(rounds), gc.isenabled(), gc.get_freeze_count() > 10_000, "torch" in sy
 
 
 def loaded(how: str) -> list[str]:
-    """What a new process prints after loading torch as `how` says."""
+    """The words that a new process prints after it has loaded torch with the code `how`."""
     return subprocess.check_output([sys.executable, "-c", COUNT.format(how=how)], text=True).split()
 
 
-def test_the_collector_rests_while_modules_load_and_not_after():
-    rounds, on, frozen, there = loaded("from vlm4vla.core.imports import load; load('torch')")
-    assert (on, frozen, there) == ("True", "True", "True")
+def test_the_collector_is_off_only_while_modules_load():
+    rounds, enabled, frozen, imported = loaded("from vlm4vla.core.imports import load; load('torch')")
+    assert (enabled, frozen, imported) == ("True", "True", "True")
     assert int(loaded("from vlm4vla.core.imports import load; import torch")[0]) > 20 * int(rounds)
 
 
@@ -35,16 +35,16 @@ def test_a_collector_that_was_off_stays_off():
     assert loaded("gc.disable(); from vlm4vla.core.imports import load; load('torch')")[1] == "False"
 
 
-def test_a_missing_module_is_told_and_the_collector_goes_on():
+def test_the_collector_is_on_after_a_failed_import():
     how = "from vlm4vla.core.imports import load\ntry: load('vlm4vla.no')\nexcept ImportError: import torch"
     assert loaded(how)[1] == "True"
 
 
-def test_every_stage_that_loads_modules_is_one_of_the_commands():
+def test_the_stages_with_modules_exist():
     assert set(imports.MODULES) <= set(STAGES)
 
 
-def test_provenance_tells_what_imports_took_since_it_began(monkeypatch):
+def test_provenance_has_the_time_of_the_imports(monkeypatch):
     monkeypatch.setattr(imports, "_spent", 5.0)
     provenance = Provenance("vla", {}, {}, 0)
     monkeypatch.setattr(imports, "_spent", 7.25)

@@ -1,4 +1,4 @@
-"""Reading Parquet as pyarrow's own reader does, without what it imports."""
+"""Parquet files are read as pyarrow's own reader reads them, but without importing pandas."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_columns_equal_those_of_pyarrow(file):
 @pytest.mark.parametrize("name", ["fixed", "lists"])
 def test_vectors_equal_stacked_rows(file, name):
     column = pq.read_table(file)[name]
-    whole, part = np.stack(column.to_pylist()), column.slice(60, 100)  # across the border of two pieces
+    whole, part = np.stack(column.to_pylist()), column.slice(60, 100)  # across the border of two chunks
     np.testing.assert_array_equal(vectors(column), whole.astype(vectors(column).dtype))
     np.testing.assert_array_equal(vectors(part), vectors(column)[60:160])
 
@@ -48,7 +48,7 @@ def test_numbers(file):
 
 @pytest.mark.parametrize("rows", [[[1.0], [1.0, 2.0]], [[1.0, 2.0], None]])
 def test_no_vectors(rows):
-    with pytest.raises(ValueError, match="lists of several lengths, or null"):
+    with pytest.raises(ValueError, match="lists of different lengths, or null"):
         vectors(pa.chunked_array([pa.array(rows)]))
 
 

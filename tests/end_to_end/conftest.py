@@ -1,4 +1,4 @@
-"""The smoke study is made once, also when the tests run in several processes."""
+"""The smoke study is made once, even if the tests run in several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/your-own-study.md, run as it stands: its blocks of configuration over the smoke study's."""
+"""Run docs/your-own-study.md as written: its blocks of configuration override the smoke scale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 DOCUMENT = REPOSITORY / "docs" / "your-own-study.md"
 CELLS = (
     "cells/smolvlm-500m/leftmost/full/push-button.md",  # a new family, task and benchmark
-    "cells/my-vlm/none/full/push-button.md",  # configuration alone
+    "cells/my-vlm/none/full/push-button.md",  # only configuration
 )
 FEW = {
     "benchmarks": {
@@ -30,7 +30,7 @@ FEW = {
 
 
 def blocks() -> dict:
-    """All blocks of configuration in the document, over each other."""
+    """All blocks of configuration in the document, merged into one."""
     merged: dict = {}
     for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), flags=re.S | re.M):
         merged = merge(merged, yaml.safe_load(text))
@@ -39,7 +39,7 @@ def blocks() -> dict:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, str]:
-    """The folder of the results and what the run told."""
+    """The results folder, and the output of the run."""
     folder = tmp_path_factory.mktemp("own") / "project"
     folder.mkdir()
     for name in ("Snakefile", "config.yaml"):
@@ -53,7 +53,7 @@ def made(tmp_path_factory) -> tuple[Path, str]:
     return folder / "results" / "smoke", done.stderr
 
 
-def test_the_document_shows_all_four():
+def test_the_document_has_all_four_extensions_and_valid_links():
     shown = blocks()
     assert {shown["backbones"][name]["family"] for name in ("my-vlm", "smolvlm-500m")} == {
         "qwen3_vl",
@@ -65,11 +65,11 @@ def test_the_document_shows_all_four():
         assert (DOCUMENT.parent / link).exists(), link
 
 
-def test_cells_are_made(made):
+def test_cells_agree_with_the_records(made):
     root, _ = made
     text = (root / CELLS[0]).read_text()
-    for words in ("smolvlm-500m after leftmost", "push-button (smoke)", "4 initial states", "own score"):
-        assert words in text
+    for part in ("smolvlm-500m after leftmost", "push-button (smoke)", "4 initial states", "own score"):
+        assert part in text
     assert "my-vlm" in (root / CELLS[1]).read_text()
     for cell in CELLS:
         with (root / cell).with_suffix(".csv").open(newline="") as handle:
@@ -82,23 +82,26 @@ def test_cells_are_made(made):
         assert (row["benchmark"], row["published"]) == ("push-button", "")
 
 
-def test_artefacts_are_of_the_users_classes(made):
+def test_artefacts_come_from_the_users_classes(made):
     root, _ = made
     assert AutoConfig.from_pretrained(root / "backbones/smolvlm-500m").model_type == "smolvlm"
     policy = root / "vla/smolvlm-500m/leftmost/full/push-button/seed0"
     assert AutoConfig.from_pretrained(policy / "backbone").model_type == "smolvlm"
-    said = {row["instruction"] for path in root.glob("rollouts/my-vlm/**/episodes.parquet")
-            for row in pq.read_table(path).to_pylist()}  # fmt: skip
-    assert said == {"push the knob to light the lamp", "push the knob to put out the lamp"}
+    instructions = {
+        row["instruction"]
+        for path in root.glob("rollouts/my-vlm/**/episodes.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
+    assert instructions == {"push the knob to light the lamp", "push the knob to put out the lamp"}
     vocabulary = json.loads((policy / "backbone" / "tokenizer.json").read_text())
-    known = {token["content"] for token in vocabulary["added_tokens"]}
-    assert {"knob", "lamp", "leftmost"} <= known  # the words that no built-in benchmark says
+    words = {token["content"] for token in vocabulary["added_tokens"]}
+    assert {"knob", "lamp", "leftmost"} <= words  # no built-in benchmark uses these words
     assert (policy.parents[4] / "my-vlm/none/full/push-button/seed0/policy.safetensors").is_file()
     scores = json.loads((root / "auxiliary/smolvlm-500m/leftmost/score.json").read_text())
     assert {"before", "after"} == set(scores)
 
 
-def test_every_stage_that_runs_a_file_says_which(made):
+def test_every_stage_that_runs_a_file_records_its_hash(made):
     root, _ = made
     examples = REPOSITORY / "docs" / "examples"
     for artefact, name in (
@@ -113,7 +116,7 @@ def test_every_stage_that_runs_a_file_says_which(made):
     assert "extension" not in built_in["settings"]
 
 
-def test_nothing_is_to_do_afterwards(made):
+def test_a_second_run_has_nothing_to_do(made):
     root, _ = made
     targets = [f"results/smoke/{cell}" for cell in CELLS]
     folder = root.parents[1]

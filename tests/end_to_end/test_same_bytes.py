@@ -1,4 +1,4 @@
-"""What is run again, or killed with SIGKILL and resumed, ends with the same bytes."""
+"""A stage that runs twice, or that resumes after a SIGKILL, writes the same bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vlm4vla.study.runs import Run
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 RUN = Run("paligemma-1", "none", "full", "bridge", 0)
 
-# Runs the command in a process that kills itself: at the given call of a function, before it happens.
+# Runs the command in a process that kills itself just before call number {at} of the function {target}.
 KILLED = """
 import os, signal, sys
 import {module} as module
@@ -55,12 +55,12 @@ def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_same_seed_same_weights_and_same_episodes(smoke, tmp_path):
+def test_same_seed_gives_the_same_weights_and_episodes(smoke, tmp_path):
     study = smoke.study
     first = Path(study.vla_path(RUN)).parent
     again = command(
         *("vla", "--settings", settings_of(first)),
-        *("--backbone", Path(study.backbone_path(RUN.vlm)).parent),
+        *("--backbone", Path(study.backbone_path(RUN.model)).parent),
         *("--demonstrations", Path(study.demonstrations_path(RUN.benchmark)).parent),
         *("--output", tmp_path / "vla"),
     )
@@ -90,7 +90,7 @@ def test_rollout_killed_between_shards(smoke, tmp_path):
     assert killed.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "killed" / "shards").glob("*.parquet"))) == 1
     assert not (tmp_path / "killed" / "episodes.parquet").exists()
-    # A second call would kill it again: the finished shard is not run a second time.
+    # The process would be killed again at a second call. The finished shard does not run again.
     resumed = command(*arguments, tmp_path / "killed", code=KILLED.format(**parts, at=2))
     assert resumed.returncode == 0, resumed.stderr
     names = ("episodes.parquet", "*.gif")
@@ -98,7 +98,7 @@ def test_rollout_killed_between_shards(smoke, tmp_path):
 
 
 @pytest.mark.parametrize("at", [1, 3, 6])
-def test_table_killed_while_it_is_written(smoke, tmp_path, at):
+def test_table_killed_while_writing(smoke, tmp_path, at):
     study = smoke.study
     arguments = (
         *("table", "--settings", study.table_settings("main"), "--episodes", *study.table_episodes("main")),
@@ -114,7 +114,7 @@ def test_table_killed_while_it_is_written(smoke, tmp_path, at):
     }
     whole = {name: text for name, text in made.items() if not Path(name).name.startswith(".")}
     assert len(whole) == at - 1
-    assert all(expected[name] == text for name, text in whole.items()), "a half-written file bears a name"
+    assert all(expected[name] == text for name, text in whole.items()), "an incomplete file has a final name"
     resumed = command(*arguments)
     assert resumed.returncode == 0, resumed.stderr
     made = contents(tmp_path, "*")

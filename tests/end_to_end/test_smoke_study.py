@@ -1,4 +1,4 @@
-"""The smoke study, whole: every declared artefact is there and well-formed; what is run again is the same."""
+"""The whole smoke study: all declared artefacts exist and are valid, and a second run has nothing to do."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors import safe_open
 from smoke_study import snakemake
 
-from vlm4vla.conventions.episodes import COLUMNS
-from vlm4vla.data.lerobot.reader import read
+from vlm4vla.conventions.episodes import SCHEMA
+from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.study.runs import Run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
@@ -33,19 +33,19 @@ TABLE_COLUMNS = [
 ]
 
 
-def test_every_declared_artefact_is_there(smoke):
+def test_every_declared_artefact_exists(smoke):
     missing = [name for name in smoke.study.declared() if not Path(name).stat().st_size]
     assert not missing
     assert not [path for path in smoke.root.rglob("checkpoints") if any(path.iterdir())]
     assert not list(smoke.root.rglob(".*.tmp"))
 
 
-def test_run_told_how_far_and_how_long_still(smoke):
-    assert re.search(r"^\[ *\d+ of \d+, .*\] start vla: ", smoke.told, re.MULTILINE)
-    assert re.search(r"done  .*about .* left\)", smoke.told)
+def test_the_log_shows_progress_and_remaining_time(smoke):
+    assert re.search(r"^\[ *\d+ of \d+, .*\] start vla: ", smoke.output, re.MULTILINE)
+    assert re.search(r"done  .*about .* left\)", smoke.output)
 
 
-def test_nothing_is_to_do_afterwards(smoke):
+def test_a_second_run_has_nothing_to_do(smoke):
     again = snakemake("all_tables", "--cores", "2", folder=smoke.folder)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stderr
@@ -53,25 +53,27 @@ def test_nothing_is_to_do_afterwards(smoke):
 
 def test_weights_open(smoke):
     files = list(smoke.root.rglob("*.safetensors"))
-    assert len(files) >= 4 + 2 + 2 * 19  # backbones, fine-tuned ones, policies
+    assert len(files) >= 4 + 2 + 2 * 19  # backbones, fine-tuned backbones, policies
     for path in files:
         with safe_open(path, framework="numpy") as tensors:
-            # the words of OpenVLA's head are in its backbone
+            # OpenVLA has no head weights: its action tokens are in the backbone.
             assert list(tensors.keys()) or "openvla" in path.parts, path
 
 
-def test_demonstrations_are_whole(smoke):
+def test_demonstrations_are_complete(smoke):
     for benchmark in ("calvin", "bridge", "libero-10"):
-        demonstrations = read(Path(smoke.study.demonstrations_path(benchmark)).parent, images=False)
-        wanted = smoke.study.config.benchmarks[benchmark].demonstrations.episodes
-        assert len(set(demonstrations.episode_index.tolist())) == wanted
+        demonstrations = read_demonstrations(
+            Path(smoke.study.demonstrations_path(benchmark)).parent, images=False
+        )
+        expected = smoke.study.config.benchmarks[benchmark].demonstrations.episodes
+        assert len(set(demonstrations.episode_index.tolist())) == expected
 
 
-def test_episodes_have_their_columns_and_meet_the_same_initial_states(smoke):
+def test_episodes_have_their_columns_and_start_from_the_same_initial_states(smoke):
     states = {}
     for path in sorted(smoke.root.glob("rollouts/**/episodes.parquet")):
         table = pq.read_table(path)
-        assert set(COLUMNS) <= set(table.column_names), path
+        assert table.column_names == SCHEMA.names, path
         rows = table.to_pandas()
         assert len(rows) and rows["scale"].unique().tolist() == ["smoke"]
         key = rows[["task", "initial_state"]].to_dict("list")
@@ -79,7 +81,7 @@ def test_episodes_have_their_columns_and_meet_the_same_initial_states(smoke):
     assert set(states) == {"calvin", "bridge", "libero-10"}
 
 
-def test_expert_solves_what_random_actions_do_not(smoke):
+def test_expert_solves_more_than_random_actions(smoke):
     for benchmark in ("calvin", "bridge", "libero-10"):
         rates = [
             pq.read_table(smoke.study.episodes_path(Run(policy, "none", "full", benchmark, 0))).to_pandas()
@@ -99,14 +101,14 @@ def test_capability_counts_its_questions(smoke):
             assert suite["correct"] <= suite["questions"]
 
 
-def test_training_logs_hold_their_columns(smoke):
+def test_training_logs_have_their_columns(smoke):
     for path in smoke.root.glob("vla/**/train.jsonl"):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         assert rows and rows[-1]["step"] == smoke.study.config.vla.steps
         assert {"loss", "learning_rate", "samples_per_second", "gradient_norm"} <= set(rows[-1])
 
 
-def test_fine_tuned_backbones_say_their_own_score(smoke):
+def test_fine_tuned_backbones_have_their_own_scores(smoke):
     paths = [Path(name) for table in smoke.study.tables() for name in smoke.study.table_auxiliary(table)]
     assert {path.parent.name for path in paths} == {"robopoint", "omni-generation", "fast-unfreeze-vision"}
     for path in paths:
@@ -117,7 +119,7 @@ def test_fine_tuned_backbones_say_their_own_score(smoke):
 
 
 @pytest.mark.parametrize("table", ["auxiliary", "fast_injection"])
-def test_table_of_fine_tuned_backbones_is_whole(smoke, table):
+def test_table_of_fine_tuned_backbones_is_complete(smoke, table):
     analysis = json.loads((smoke.root / "analysis" / f"{table}.json").read_text())
     assert analysis["gaps"] == []
     rows = pd.read_csv(smoke.root / "tables" / f"{table}.csv", keep_default_na=False)
@@ -130,7 +132,7 @@ def test_table_of_fine_tuned_backbones_is_whole(smoke, table):
 
 
 @pytest.mark.parametrize("table", ["main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"])
-def test_table_in_its_three_forms(smoke, table):
+def test_table_in_its_three_formats(smoke, table):
     folder = smoke.root / "tables"
     rows = pd.read_csv(folder / f"{table}.csv")
     assert len(rows)
@@ -155,8 +157,8 @@ def test_figures_open(smoke):
     assert figures
     for path in figures:
         if path.suffix == ".png":
-            with Image.open(path) as picture:
-                picture.verify()
+            with Image.open(path) as image:
+                image.verify()
         else:
             assert path.read_bytes().startswith(b"%PDF")
 

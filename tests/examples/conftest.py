@@ -1,4 +1,4 @@
-"""The example files of docs/, known to every test here and to no other."""
+"""The example files of docs/ are registered for the tests in this folder only."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from vlm4vla.core import registry
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-BACKBONES = Path(__file__).parents[1] / "backbones"  # its tests run again on the example families
+BACKBONES = Path(__file__).parents[1] / "backbones"  # these tests run again on the example families
 sys.path[:0] = [str(BACKBONES / folder) for folder in (".", "families", "kernels")]
 
 

@@ -1,12 +1,12 @@
-"""The example auxiliary task: its answers are true of the picture."""
+"""The example auxiliary task: its answers agree with the image."""
 
 import numpy as np
 
 from vlm4vla.auxiliary.lookup import get_task
 
 
-def test_answers_are_what_lies_farthest_to_the_side():
-    asked = 0
+def test_answers_name_the_leftmost_and_the_rightmost_object():
+    questions = 0
     for picture in get_task("leftmost").pictures("train", 40, 0, 64):
         columns = {name: at[0] for name, at in picture.places.items() if name not in ("gripper", "shadow")}
         assert picture.image.shape == (64, 64, 3) and picture.image.dtype == np.uint8
@@ -14,11 +14,11 @@ def test_answers_are_what_lies_farthest_to_the_side():
             pick = {"what is leftmost ?": min, "what is rightmost ?": max}[statement.question]
             assert statement.answer == pick(columns, key=columns.get)
             assert statement.set == "leftmost"
-            asked += 1
-    assert asked >= 40
+            questions += 1
+    assert questions >= 40
 
 
-def test_pictures_follow_the_seed_and_held_out_ones_are_others():
+def test_images_depend_on_the_seed_and_held_out_images_differ():
     task = get_task("leftmost")
     first, again = (list(task.pictures("train", 5, 3, 64)) for _ in range(2))
     held_out = list(task.pictures("held_out", 5, 3, 64))

@@ -1,4 +1,4 @@
-"""The example family: the tests of the built-in families, held against transformers' own forward.
+"""The example family: the tests of the built-in families, which compare it with transformers' own forward.
 
 For a family of your own, copy this file and change FAMILY, CLASS and the example's path in conftest.py.
 """
@@ -11,23 +11,23 @@ from test_building import (  # noqa: F401
     test_no_dropout,
     test_seed_decides_the_weights,
 )
-from test_last_position import test_every_family_spares_its_last_layer  # noqa: F401
+from test_last_position import test_every_family_computes_its_last_layer_at_one_position  # noqa: F401
 from test_parity import (  # noqa: F401
     query,
-    test_answers_do_not_see_what_follows,
+    test_answers_do_not_depend_on_later_tokens,
+    test_hidden_computes_no_vocabulary_logits,
+    test_image_and_text_matter,
+    test_images_of_another_size_are_resized_by_the_processor,
     test_left_padding_does_not_matter,
-    test_no_vocabulary_logits,
     test_padding_does_not_change_logits,
-    test_picture_and_text_matter,
-    test_pictures_equal_the_image_processors,
-    test_pictures_of_another_size_are_resized_by_the_processor,
-    test_query_state_is_that_of_transformers,
-    test_rollout_tensors_serve_training,
+    test_pixels_equal_the_image_processors,
+    test_query_state_equals_that_of_transformers,
+    test_tensors_of_a_rollout_work_in_training,
 )
-from test_reading import (  # noqa: F401, what expert heads need
-    test_a_cache_is_a_copy,
-    test_reading_on_is_reading_the_whole,
-    test_what_follows_teaches_what_was_read,
+from test_prompt_cache import (  # noqa: F401, what expert heads need
+    test_appended_tokens_equal_one_pass,
+    test_dynamic_cache_is_a_copy,
+    test_gradients_flow_through_the_cache,
 )
 from tiny_backbones import make
 
@@ -47,7 +47,7 @@ def family():
 
 @pytest.fixture(scope="module")
 def backbone():
-    """Shared: tests must not change its weights."""
+    """All tests share this backbone, so they must not change its weights."""
     torch.set_num_threads(1)
     return make(FAMILY)
 
@@ -74,7 +74,7 @@ def test_real_class_and_sixteen_image_tokens(backbone):
     assert adapter_class_of(backbone.model.config, "test") is adapter_class(FAMILY)
 
 
-def test_a_saved_folder_is_of_the_family(backbone, images, instructions, query, tmp_path):  # noqa: F811
+def test_a_saved_backbone_loads_as_the_family(backbone, images, instructions, query, tmp_path):  # noqa: F811
     backbone.save(tmp_path)
     check_family(tmp_path, FAMILY, "backbones.mine")
     loaded = load(tmp_path)
@@ -85,7 +85,7 @@ def test_a_saved_folder_is_of_the_family(backbone, images, instructions, query, 
 
 
 def test_words_can_be_added(fresh, images):
-    """As auxiliary tasks do, and benchmarks of one's own."""
+    """Auxiliary tasks and users' benchmarks add words."""
     backbone = fresh()
     rows = backbone.word_embedding().weight.shape[0]
     grown = add_words(backbone, ["leftmost", "block"])
@@ -96,27 +96,29 @@ def test_words_can_be_added(fresh, images):
     assert logits.shape == (1, len(ids), rows + 1)
 
 
-def test_every_part_learns(fresh, images, instructions):
-    """Vision encoder, connector and language model all get gradients from a policy's loss; a key's bias moves
-    all scores of a query alike, so it has none."""
+def test_every_part_gets_gradients(fresh, images, instructions):
+    """Vision encoder, connector and language model get gradients from a policy's loss.
+
+    The bias of a key changes all scores of a query equally, so its gradient is zero.
+    """
     backbone = fresh()
     ids = [backbone.prompt_ids(text) for text in instructions]
     backbone.hidden(backbone.batch(ids, images), torch.ones(backbone.hidden_size)).square().sum().backward()
-    still = [
+    without_gradient = [
         name
         for name, parameter in backbone.model.named_parameters()
         if not name.endswith("k_proj.bias") and (parameter.grad is None or not parameter.grad.abs().max() > 0)
     ]
-    assert not still
+    assert not without_gradient
 
 
 def test_a_conversation_has_the_released_template(backbone):
-    """The text between the picture's tokens, written out as SmolVLM's chat template writes it."""
+    """The text around the image tokens is that of SmolVLM's chat template."""
     ids, learnt = backbone.conversation_ids([("where is the red block ?", "<loc3>"), ("describe", "block")])
     text = backbone.tokenizer.decode(ids).replace(" ", "")
-    picture = "<fake_token_around_image><global-img>" + "<image>" * 16 + "<fake_token_around_image>"
+    image = "<fake_token_around_image><global-img>" + "<image>" * 16 + "<fake_token_around_image>"
     assert text == (
-        f"<|im_start|>User:{picture}whereistheredblock?<end_of_utterance>\nAssistant:<loc3><end_of_utterance>"
+        f"<|im_start|>User:{image}whereistheredblock?<end_of_utterance>\nAssistant:<loc3><end_of_utterance>"
         "\nUser:describe<end_of_utterance>\nAssistant:block<end_of_utterance>"
     )
-    assert backbone.decode([i for i, told in zip(ids, learnt, strict=True) if told]) == "<loc3>"
+    assert backbone.decode([i for i, trained in zip(ids, learnt, strict=True) if trained]) == "<loc3>"

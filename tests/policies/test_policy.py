@@ -1,4 +1,4 @@
-"""The policy, for every family: what trains, what is frozen, what it predicts, and its folder."""
+"""Policies of every family: training, freezing, prediction, saving and loading."""
 
 import json
 
@@ -9,7 +9,7 @@ import torch
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones import build
 from vlm4vla.config.backbones import Backbone, TinySize
-from vlm4vla.config.heads import MlpHeadSettings
+from vlm4vla.config.policies import MlpHeadSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.registry import FAMILIES
 from vlm4vla.policies.policy import Policy
@@ -42,12 +42,12 @@ def make(family="internvl", seed=0):
     return Policy.create(backbone, HEAD, 4, "calvin", STATISTICS, seed)
 
 
-def pictures():
+def make_images():
     return np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
 
 def train(policy, steps):
-    """A few AdamW steps on a fixed batch; returns the losses."""
+    """Train for a few AdamW steps on a fixed batch; returns the losses."""
     rng = np.random.default_rng(1)
     pose = torch.from_numpy(rng.uniform(-1, 1, (3, 4, 6)).astype(np.float32))
     gripper = torch.tensor([[0, 0, 1, 1], [1, 0, 1, 0], [1, 1, 1, 1]])
@@ -58,7 +58,7 @@ def train(policy, steps):
     for _ in range(steps):
         ids = [policy.backbone.prompt_ids(text) for text in INSTRUCTIONS]
         loss = policy.loss(
-            policy.backbone.batch(ids, pictures()), {"pose": pose, "gripper": gripper, "mask": mask}
+            policy.backbone.batch(ids, make_images()), {"pose": pose, "gripper": gripper, "mask": mask}
         )
         optimiser.zero_grad()
         loss.backward()
@@ -68,8 +68,8 @@ def train(policy, steps):
 
 
 @pytest.mark.parametrize("what", ["none", "vision", "embedding"])
-def test_frozen_stays_and_everything_else_moves(family, what):
-    """Weight decay is off, so a weight moves only when the actions depend on it."""
+def test_frozen_weights_stay_and_all_others_change(family, what):
+    """Weight decay is off, so a weight changes only if the actions depend on it."""
     policy = make(family)
     policy.freeze(what)
     modules = {
@@ -116,7 +116,7 @@ def test_forward_never_calls_the_output_layer(family):
     policy = make(family)
     policy.model.get_output_embeddings().register_forward_hook(lambda *_: pytest.fail("logits were computed"))
     pose, gripper = policy(
-        policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], pictures())
+        policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], make_images())
     )
     assert pose.shape == (3, 4, 6)
     assert gripper.shape == (3, 4, 1)
@@ -124,8 +124,8 @@ def test_forward_never_calls_the_output_layer(family):
 
 def test_loss_by_hand():
     policy = make()
-    batch = policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], pictures())
-    pose = torch.full((3, 4, 6), 3.0)  # further than delta from any prediction: the linear part
+    batch = policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], make_images())
+    pose = torch.full((3, 4, 6), 3.0)  # further than delta from any prediction, so the Huber loss is linear
     gripper = torch.ones(3, 4)
     mask = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_loss_by_hand():
 
 def test_masked_steps_do_not_count():
     policy = make()
-    batch = policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], pictures())
+    batch = policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], make_images())
     mask = torch.tensor([[1, 1, 0, 0]] * 3, dtype=torch.bool)
     pose, gripper = torch.zeros(3, 4, 6), torch.zeros(3, 4, 1)
     other = pose.clone()
@@ -155,28 +155,28 @@ def test_masked_steps_do_not_count():
 def test_predict_is_in_the_benchmarks_units():
     policy = make()
     policy.train()
-    actions = policy.predict(pictures(), INSTRUCTIONS)
+    actions = policy.predict(make_images(), INSTRUCTIONS)
     assert policy.training
     assert actions.shape == (3, 4, 7)
     assert actions.dtype == np.float32
-    batch = policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], pictures())
+    batch = policy.backbone.batch([policy.backbone.prompt_ids(t) for t in INSTRUCTIONS], make_images())
     with torch.no_grad():
         pose, logits = policy(batch)
-    assert np.allclose(actions[..., :6], 1 + 3 * pose.numpy(), atol=1e-5)  # -2..4 from -1..1
+    assert np.allclose(actions[..., :6], 1 + 3 * pose.numpy(), atol=1e-5)  # -1..1 scaled to -2..4
     assert np.array_equal(actions[..., 6], np.where(logits[..., 0].numpy() > 0, 1, -1))  # CALVIN's values
 
 
-def test_predict_wants_one_instruction_a_picture():
-    with pytest.raises(ValueError, match="3 pictures for 1 instructions"):
-        make().predict(pictures(), ["drawer"])
+def test_predict_needs_one_instruction_for_each_image():
+    with pytest.raises(ValueError, match="3 images for 1 instructions"):
+        make().predict(make_images(), ["drawer"])
 
 
 def test_round_trip(family, tmp_path):
     policy = make(family)
     policy.save(tmp_path)
     again = Policy.load(tmp_path)
-    # Loaded weights lie where the file has them, not on 64 bytes: some processors then add in another order.
-    found, expected = (each.predict(pictures(), INSTRUCTIONS) for each in (again, policy))
+    # Loaded weights may not be aligned to 64 bytes, and some processors then add in another order.
+    found, expected = (each.predict(make_images(), INSTRUCTIONS) for each in (again, policy))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in policy.state_dict().items())
     assert sorted(file.name for file in tmp_path.iterdir()) == [
@@ -219,14 +219,14 @@ def test_missing_backbone_weights(folder):
 def test_truncated_weights(folder):
     file = folder / "policy.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(UserError, match="not a whole policy"):
+    with pytest.raises(UserError, match="a file of the policy is damaged"):
         Policy.load(folder)
 
 
 def test_other_format(folder):
     file = folder / "policy.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
-    with pytest.raises(UserError, match="format 99, this version reads 2"):
+    with pytest.raises(UserError, match="format is 99, but this version reads 2"):
         Policy.load(folder)
 
 
@@ -237,5 +237,5 @@ def test_weights_of_another_head(folder):
     tensors = load_file(file)
     del tensors["head.query"]
     save_file(tensors, file)
-    with pytest.raises(UserError, match=r"head\.query is not as policy\.json says"):
+    with pytest.raises(UserError, match=r"head\.query does not match policy\.json"):
         Policy.load(folder)

@@ -1,4 +1,4 @@
-"""A packed study: what is in it, that it is the same every time, and that damage is found."""
+"""A packed study: its contents, the same bytes every time, and the detection of damage."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vlm4vla.provenance.trace import trace
 from vlm4vla.study.results_folder import Results
 
 REPOSITORY = Path(__file__).parents[2]
-TASK = """from vlm4vla.auxiliary.tasks.base import Task
+TASK = """from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
 from vlm4vla.extensions import auxiliary_task
 
 @auxiliary_task
-class Mine(Task):
+class Mine(AuxiliaryTask):
     name = "{name}"
 
     def pictures(self, split, count, seed, image_size):
@@ -31,7 +31,7 @@ class Mine(Task):
 
 @pytest.fixture
 def packed(traced):
-    """The made-up study beside a copy of the workflow, packed."""
+    """The synthetic study, packed next to a copy of the workflow."""
     for name in ("Snakefile", "config.yaml", "LICENSE", "requirements.lock"):
         shutil.copy(REPOSITORY / name, name)
     for name in ("rules", "workflow"):
@@ -47,7 +47,7 @@ def graph(packed: Path) -> dict[str, dict]:
     return {entity["@id"]: entity for entity in entities}
 
 
-def test_what_is_in_it(packed):
+def test_the_contents(packed):
     names = set(zipfile.ZipFile(packed).namelist())
     study = "results/embedded"
     assert {
@@ -65,7 +65,7 @@ def test_what_is_in_it(packed):
     assert not any(name.endswith((".safetensors", ".arrow")) for name in names)
 
 
-def test_crate_has_what_its_profiles_ask_for(packed):
+def test_the_crate_meets_its_profiles(packed):
     entities = graph(packed)
     descriptor, root = entities["ro-crate-metadata.json"], entities["./"]
     assert descriptor["about"] == {"@id": "./"}
@@ -74,15 +74,15 @@ def test_crate_has_what_its_profiles_ask_for(packed):
     assert all(root[key] for key in ("name", "description", "datePublished", "license"))
     workflow = entities[root["mainEntity"]["@id"]]
     assert "ComputationalWorkflow" in workflow["@type"] and workflow["programmingLanguage"]
-    runs = [entities[one["@id"]] for one in root["mentions"]]
-    assert all(one["@type"] == "CreateAction" for one in runs)
-    assert any(one["instrument"] == root["mainEntity"] for one in runs)
-    for one in entities.values():  # everything that is referred to is described
-        for value in one.values():
+    runs = [entities[each["@id"]] for each in root["mentions"]]
+    assert all(each["@type"] == "CreateAction" for each in runs)
+    assert any(each["instrument"] == root["mainEntity"] for each in runs)
+    for entity in entities.values():  # every referenced entity is described
+        for value in entity.values():
             for link in value if isinstance(value, list) else [value]:
                 if isinstance(link, dict) and set(link) == {"@id"}:
                     known = link["@id"] in entities or link["@id"].startswith("http")
-                    assert known, (one["@id"], link)
+                    assert known, (entity["@id"], link)
     parts = {link["@id"] for link in root["hasPart"]}
     assert parts == set(zipfile.ZipFile(packed).namelist()) - {"ro-crate-metadata.json", "SHA256SUMS"}
 
@@ -99,7 +99,7 @@ def test_an_artefact_names_its_inputs_and_results(packed):
     assert action["startTime"] <= action["endTime"]
 
 
-def test_hashes_are_of_the_files(packed):
+def test_the_hashes_match_the_files(packed):
     entities = graph(packed)
     with zipfile.ZipFile(packed) as archive:
         for name in archive.namelist():
@@ -116,7 +116,7 @@ def test_same_bytes_every_time(packed, traced):
     assert Path("again.zip").read_bytes() == packed.read_bytes()
 
 
-def test_a_users_own_files_are_packed(packed, traced, tmp_path_factory, monkeypatch):
+def test_extension_files_are_packed(packed, traced, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(registry, "_active", None)
     outside = tmp_path_factory.mktemp("elsewhere") / "theirs.py"
     Path("mine").mkdir()
@@ -132,7 +132,7 @@ def test_a_users_own_files_are_packed(packed, traced, tmp_path_factory, monkeypa
     assert {"@id": "mine/task.py"} in entities["#run"]["object"]
 
 
-def test_weights_on_demand(packed, traced):
+def test_weights_are_packed_on_request(packed, traced):
     assert cli.main(["pack", str(traced), "--output", "whole.zip", "--weights"]) == 0
     names = zipfile.ZipFile("whole.zip").namelist()
     assert "results/embedded/backbones/kosmos-2/model.safetensors" in names
@@ -142,11 +142,11 @@ def test_weights_on_demand(packed, traced):
     assert found["equals_table"] and found["rollouts"][0]["checkpoint_state"] == "as recorded"
 
 
-def test_checks_whole_as_zip_and_unpacked(packed, capsys):
+def test_check_of_a_zip_file_and_of_a_folder(packed, capsys):
     zipfile.ZipFile(packed).extractall("out")
-    for what in (str(packed), "out"):
-        assert cli.main(["check", what]) == 0
-        assert "all as they were packed" in capsys.readouterr().out
+    for path in (str(packed), "out"):
+        assert cli.main(["check", path]) == 0
+        assert "files match their hashes" in capsys.readouterr().out
     done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd="out", capture_output=True)
     assert done.returncode == 0, done.stderr
 
@@ -160,7 +160,7 @@ def test_checks_whole_as_zip_and_unpacked(packed, capsys):
         "config/config.yaml",
     ],
 )
-def test_damage_is_one_line_that_names_the_file(packed, name, capsys):
+def test_damage_is_one_line_with_the_name_of_the_file(packed, name, capsys):
     zipfile.ZipFile(packed).extractall("out")
     path = Path("out") / name
     data = bytearray(path.read_bytes())
@@ -174,21 +174,21 @@ def test_damage_is_one_line_that_names_the_file(packed, name, capsys):
     assert f"{name}: missing" in capsys.readouterr().err
 
 
-def test_foreign_file_is_named(packed, capsys):
+def test_an_additional_file_is_named(packed, capsys):
     zipfile.ZipFile(packed).extractall("out")
     Path("out/more.txt").write_text("more")
     assert cli.main(["check", "out"]) == 1
-    assert "more.txt: not of the packed study" in capsys.readouterr().err
+    assert "more.txt: not a file of the packed study" in capsys.readouterr().err
 
 
-def test_cut_off_zip(packed, capsys):
+def test_an_incomplete_zip_file(packed, capsys):
     Path("half.zip").write_bytes(packed.read_bytes()[: packed.stat().st_size // 2])
     assert cli.main(["check", "half.zip"]) == 1
-    assert "not a whole zip file" in capsys.readouterr().err
+    assert "not a complete zip file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere", "--output", "x.zip"], "'nowhere': no such folder"),
         (["results/embedded", "--output", "x.tar"], "ends in .zip"),
@@ -202,13 +202,13 @@ def test_cut_off_zip(packed, capsys):
                 "config.yaml",
                 "workflow/scales/smoke.yaml",
             ],
-            "study is 'smoke', results/embedded was made with 'embedded'",
+            "study is 'smoke', but results/embedded was made with 'embedded'",
         ),
     ],
 )
-def test_mistakes_are_one_line(packed, arguments, told, capsys):
+def test_each_error_is_one_line(packed, arguments, message, capsys):
     capsys.readouterr()
     assert cli.main(["pack", *arguments]) == 1
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not Path("x.zip").exists() and not list(Path().glob(".x.zip*"))

@@ -1,4 +1,4 @@
-"""From a number of a table to its records, and what happens when something is not as it was."""
+"""The trace from a number of a table to its records, and its errors when a file is changed or missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PUBLISHED = Path(__file__).parents[2] / "workflow" / "published"
 CELL = ("freeze", "kosmos-2/full", "bridge:success_rate")
 
 
-def test_every_number_is_computed_again(traced):
+def test_every_number_is_recomputed(traced):
     results = Results(traced)
     for row in results.analysis("freeze")["records"]:
         words = f"{row['model']}/{row['variant']}", f"{row['benchmark']}:{row['metric']}"
@@ -34,7 +34,7 @@ def test_every_number_is_computed_again(traced):
             assert found["problems"] == []
 
 
-def test_a_benchmark_of_the_users_own(tmp_path, monkeypatch):
+def test_a_benchmark_of_the_user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(traced_study, "BENCHMARKS", ["push-button"])
     results = Results(write_traced(Path("results/embedded")))
@@ -44,7 +44,7 @@ def test_a_benchmark_of_the_users_own(tmp_path, monkeypatch):
         assert found["equals_table"] and found["problems"] == []
 
 
-def test_value_is_the_mean_of_the_file_it_names(traced):
+def test_the_value_is_the_mean_of_the_episode_file(traced):
     found = trace(Results(traced), *CELL)
     (rollout,) = found["rollouts"]
     frame = pd.read_parquet(rollout["episodes_file"])
@@ -64,13 +64,13 @@ def test_several_seeds(tmp_path, monkeypatch):
     assert found["equals_table"] and found["seeds"] == 3 and not found["problems"]
 
 
-def test_moved_folder_is_followed(traced):
+def test_a_moved_folder_is_found(traced):
     moved = shutil.move(traced, "elsewhere")
     assert trace(Results(Path(moved)), *CELL)["problems"] == []
 
 
 @pytest.mark.parametrize(
-    ("file", "what"),
+    ("file", "state"),
     [
         ("demonstrations/bridge/data/0.parquet", "changed"),
         ("questions/train/data.arrow", "changed"),
@@ -78,35 +78,36 @@ def test_moved_folder_is_followed(traced):
         ("backbones/kosmos-2/provenance.json", "changed since"),
     ],
 )
-def test_changed_file_is_named(traced, file, what):
+def test_a_changed_file_is_named(traced, file, state):
     path = traced / file
     path.write_text(path.read_text() + " ")
     problems = trace(Results(traced), *CELL)["problems"]
-    assert any(file in line and what in line for line in problems)
+    assert any(file in line and state in line for line in problems)
 
 
 @pytest.mark.parametrize(
     "file", ["demonstrations/bridge/provenance.json", "backbones/kosmos-2/model.safetensors"]
 )
-def test_missing_file_is_named(traced, file):
+def test_a_missing_file_is_named(traced, file):
     (traced / file).unlink()
     problems = trace(Results(traced), *CELL)["problems"]
     assert any(file in line and "missing" in line for line in problems)
 
 
-def test_other_records_are_another_value(traced, capsys):
+def test_changed_records_give_another_value(traced, capsys):
     path = traced / "rollouts/kosmos-2/none/full/bridge/seed0/episodes.parquet"
     frame = pd.read_parquet(path)
     frame.assign(success=False, solved=0).to_parquet(path, index=False)
     assert cli.main(["trace", *CELL]) == 1
-    told = capsys.readouterr()
-    assert "IS NOT the table's" in told.out
+    printed = capsys.readouterr()
+    assert "DIFFERS FROM the table's number" in printed.out
     assert (
-        told.err.startswith("error: trace: value in analysis/freeze.json is 0.") and told.err.count("\n") == 1
+        printed.err.startswith("error: trace: value in analysis/freeze.json is 0.")
+        and printed.err.count("\n") == 1
     )
 
 
-def test_csv_that_was_edited(traced):
+def test_an_edited_csv(traced):
     path = traced / "tables/freeze.csv"
     path.write_text(
         path.read_text().replace(
@@ -116,60 +117,76 @@ def test_csv_that_was_edited(traced):
     assert trace(Results(traced), *CELL)["equals_csv"] is False
 
 
-def test_json_is_for_programs(traced, capsys):
+def test_output_as_json(traced, capsys):
     assert cli.main(["trace", *CELL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["equals_table"] is True
 
 
-def test_text_is_for_readers(traced, capsys):
+def test_output_as_text(traced, capsys):
     assert cli.main(["trace", *CELL, "--study", "embedded"]) == 0
-    told = capsys.readouterr().out
-    for word in ("equals the table's", "commit", "settings {", "numpy", "all 5 artefacts", "checkpoint"):
-        assert word in told
+    printed = capsys.readouterr().out
+    for word in (
+        "equals the table's number",
+        "commit",
+        "settings {",
+        "numpy",
+        "all 5 artefacts",
+        "checkpoint",
+    ):
+        assert word in printed
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("freze", "kosmos-2", "x"), r"no table 'freze': did you mean 'freeze'\?"),
-        (("freeze", "kosmo-2/full", "bridge:success_rate"), r"no row 'kosmo-2/full' .*nearest: kosmos-2"),
-        (("freeze", "kosmos-2/freeze", "bridge:success_rate"), r"\('freeze' in it\): nearest: freeze-vision"),
-        (("freeze", "kosmos-2/full", "sucess_rate"), r"no column 'sucess_rate': nearest: success_rate"),
-        (("freeze", "kosmos-2", "success_rate"), r"2 cells: write kosmos-2/freeze-vision or kosmos-2/full"),
+        (("freeze", "kosmo-2/full", "bridge:success_rate"), r"no row 'kosmo-2/full' .*did you mean kosmos-2"),
+        (
+            ("freeze", "kosmos-2/freeze", "bridge:success_rate"),
+            r"\('freeze' is unknown\): did you mean freeze-vision",
+        ),
+        (("freeze", "kosmos-2/full", "sucess_rate"), r"no column 'sucess_rate': did you mean success_rate"),
+        (
+            ("freeze", "kosmos-2", "success_rate"),
+            r"2 cells match: write kosmos-2/freeze-vision or kosmos-2/full",
+        ),
         (
             ("freeze", "kosmos-2/full", "calvin"),
-            r"2 cells: write average_length:calvin or success_at_1:calvin",
+            r"2 cells match: write average_length:calvin or success_at_1:calvin",
         ),
-        (("freeze", "kosmos-2/full", "bridge:p_value"), r"no p_value: it has value, ci_low, ci_high"),
+        (
+            ("freeze", "kosmos-2/full", "bridge:p_value"),
+            r"has no p_value: write one of value, ci_low, ci_high",
+        ),
     ],
 )
-def test_words_that_name_no_cell(traced, words, told):
-    with pytest.raises(UserError, match=told) as fault:
+def test_words_that_match_no_cell(traced, words, message):
+    with pytest.raises(UserError, match=message) as error:
         trace(Results(traced), *words)
-    assert "\n" not in str(fault.value)
+    assert "\n" not in str(error.value)
 
 
-def test_published_study_names_its_sources(traced, capsys):
+def test_the_published_study_names_its_files(traced, capsys):
     stage.run(PUBLISHED, None, Path("results/published"))
     words = ["main", "kosmos-2", "bridge:success_rate", "--results", "results/published"]
     assert cli.main(["trace", *words]) == 0
     assert "main.csv (sha256 " in capsys.readouterr().out
 
 
-def test_names_as_a_reader_sees_them(traced):
+def test_names_as_the_tables_show_them(traced):
     found = trace(Results(traced), "freeze", "Kosmos-2/all trained", "Bridge:success_rate")
     assert found["cell"]["model"] == "kosmos-2" and found["cell"]["variant"] == "full"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--results", "nowhere"], "'nowhere': no such folder"),
         (["--study", "embeded"], "did you mean 'embedded'?"),
         (["--study", "embedded", "--results", "x"], "write one of them"),
     ],
 )
-def test_folders_that_are_not_there(traced, arguments, told, capsys):
+def test_folders_that_do_not_exist(traced, arguments, message, capsys):
     assert cli.main(["trace", *CELL, *arguments]) == 1
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

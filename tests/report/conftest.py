@@ -6,14 +6,14 @@ import synthetic_study as made
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
-    """A made-up study and where its tables go: (folder, episode files, capability files, curve files)."""
+    """A synthetic study: (folder of its tables, episode files, capability files, curve files)."""
     root = tmp_path_factory.mktemp("study")
     return root, made.write_study(root), made.write_capability(root), made.write_curves(root)
 
 
 @pytest.fixture(scope="session")
 def tuned(tmp_path_factory):
-    """The inputs of auxiliary and fast_injection in a made-up study, by the names that `stage.run` takes."""
+    """The inputs of auxiliary and fast_injection in a synthetic study, by their names in `table.run`."""
     root = tmp_path_factory.mktemp("tuned")
     return SimpleNamespace(
         episodes=made.write_auxiliary(root),

@@ -1,4 +1,4 @@
-"""Every table with a benchmark of the user's own beside the built-in ones, or without them."""
+"""Every table with a user's own benchmark, with and without the built-in benchmarks."""
 
 import json
 import re
@@ -8,18 +8,18 @@ import synthetic_study as made
 from table_checks import check_whole, only, read_rows
 
 from vlm4vla.report import names
-from vlm4vla.report.pages import summary
+from vlm4vla.stages import summary
 from vlm4vla.stages.table import run
-from vlm4vla.workflow.report_entries import entry
+from vlm4vla.workflow.report_entries import report_entry
 
-OWN, BESIDE = "push-button", ["calvin", "bridge", "libero-10"]
+OWN, BUILT_IN = "push-button", ["calvin", "bridge", "libero-10"]
 MODELS, THREE = made.TEN, made.THREE
 FACTOR = {"full": 1.0, "freeze-vision": 0.5, "freeze-embedding": 1.0, "scratch": 0.35}
 
 
 @pytest.fixture(scope="module")
 def records(study, tmp_path_factory):
-    """Episode files of the made-up study, and of all its policies on one more benchmark."""
+    """Episode files of the synthetic study, and of all its policies on one more benchmark."""
     root = tmp_path_factory.mktemp("own")
     paths = list(study[1])
     for place, model in enumerate(MODELS):
@@ -42,24 +42,25 @@ def curves(study, tmp_path_factory):
     return [*study[3], folder]
 
 
-def settings(table, benchmarks):
-    given = made.settings(table)
-    return given | {"cells": given["cells"] | {"benchmarks": benchmarks}}
+def settings(table, benchmarks, **changes):
+    given = made.settings(table, **changes)
+    cells = given.cells.model_copy(update={"benchmarks": benchmarks})  # no extension file registers the name
+    return given.model_copy(update={"cells": cells})
 
 
-@pytest.fixture(scope="module", params=[[*BESIDE, OWN], [OWN]], ids=["beside", "alone"])
+@pytest.fixture(scope="module", params=[[*BUILT_IN, OWN], [OWN]], ids=["with built-in", "alone"])
 def tables(request, study, records, curves, tmp_path_factory):
     output = tmp_path_factory.mktemp("tables")
     for table in made.BACKBONE_TABLES:
         more = {"capability": study[2]} if table == "correlation" else {}
         more |= {"curves": curves} if table == "main" else {}
         chosen = settings(table, request.param)
-        run(table, chosen, episodes=records, published=made.PUBLISHED, output=output, **more)
+        run(chosen, episodes=records, published=made.PUBLISHED, output=output, **more)
     return output
 
 
 @pytest.mark.parametrize("table", made.BACKBONE_TABLES)
-def test_it_is_shown_under_its_own_key_without_published_numbers(tables, table):
+def test_own_benchmark_has_its_key_as_name_and_no_published_numbers(tables, table):
     text = (tables / "tables" / f"{table}.md").read_text()
     assert f"{OWN} (embedded)" in text
     assert re.search(rf"{OWN} \(embedded\) 96 initial states", text)
@@ -67,7 +68,7 @@ def test_it_is_shown_under_its_own_key_without_published_numbers(tables, table):
     assert own and {row["published"] for row in own} == {""}
 
 
-def test_values_are_the_records(tables):
+def test_values_agree_with_the_records(tables):
     frame = made.episodes("kosmos-2", "full", OWN, 0.55 + 0.04 * MODELS.index("kosmos-2"))
     row = only(read_rows(tables, "main"), model="kosmos-2", benchmark=OWN)
     assert row["metric"] == "success_rate" and row["episodes"] == "96"
@@ -76,19 +77,19 @@ def test_values_are_the_records(tables):
     assert float(frozen["difference"]) < 0 and float(frozen["p_value"]) < 0.05
 
 
-def test_the_summary_counts_it(tables):
+def test_the_summary_includes_the_own_benchmark(tables):
     summary.run(analysis=sorted((tables / "analysis").glob("*.json")), output=tables)
-    assert f"- **{OWN} (embedded)** " in (tables / "summary.md").read_text()
+    assert f"- **{OWN} (embedded):** " in (tables / "summary.md").read_text()
 
 
-def test_figures_are_pictures_with_it(tables):
+def test_figures_are_not_empty(tables):
     from matplotlib.image import imread
 
     for name in ("main", "radar", "ranks", "tasks", "learning_curves", "correlation", "scratch"):
         assert imread(tables / "figures" / f"{name}.png")[..., :3].std() > 0.03, name
 
 
-def test_auxiliary_table_on_it(tuned, tmp_path):
+def test_auxiliary_table_on_the_own_benchmark(tuned, tmp_path):
     folder, paths = tmp_path / "records", []
     for model, tasks in made.TASKS.items():
         for task in tasks:
@@ -98,7 +99,7 @@ def test_auxiliary_table_on_it(tuned, tmp_path):
         paths.append(made.write_episodes(folder, made.episodes(model, "full", OWN, skill)))
     given = {key: value for key, value in vars(tuned).items() if key not in ("fast", "episodes")}
     output = tmp_path / "out"
-    run("auxiliary", settings("auxiliary", [OWN]) | {"seeds": [0]}, output=output, episodes=paths, **given)
+    run(settings("auxiliary", [OWN], seeds=[0]), output=output, episodes=paths, **given)
     check_whole(output, "auxiliary")
     assert "CALVIN" not in (output / "tables" / "auxiliary.md").read_text()
 
@@ -106,4 +107,4 @@ def test_auxiliary_table_on_it(tuned, tmp_path):
 def test_order_and_names():
     assert names.in_order([OWN, "bridge", "other", "calvin", OWN]) == ["calvin", "bridge", OWN, "other"]
     assert names.benchmark(OWN) == OWN and names.benchmark(OWN, "smoke") == f"{OWN} (smoke)"
-    assert entry(f"films/{OWN}.html")["labels"]["rollouts"] == f"films: {OWN}"
+    assert report_entry(f"films/{OWN}.html")["labels"]["rollouts"] == f"films: {OWN}"

@@ -1,4 +1,4 @@
-"""Slurm is started for these tests alone, which run when asked for: `make test-slurm`."""
+"""These tests start a Slurm of their own. They run only with `make test-slurm`, or with `-m slurm`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ STEPS = 400
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "slurm" in config.option.markexpr:
         return
-    left_out = [item for item in items if HERE in item.path.parents]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    deselected = [item for item in items if HERE in item.path.parents]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[OneNode]:
-    lacking = missing()
-    if lacking:
-        pytest.fail(f"{', '.join(lacking)} missing: run tests/slurm/install.sh as root, or make test-slurm")
+    programs = missing()
+    if programs:
+        pytest.fail(f"{', '.join(programs)} not installed: run make test-slurm as root")
     with (
         tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder,
         OneNode(Path(folder) / "node") as started,
@@ -37,9 +37,9 @@ def cluster() -> Iterator[OneNode]:
 
 @pytest.fixture(scope="session")
 def prepared(cluster, tmp_path_factory) -> ClusterProject:
-    """All that the policy kosmos-2 on Bridge is trained from, made through Slurm; the training is a long one.
+    """The inputs of the policy kosmos-2 on Bridge, made through Slurm. The training is configured to be long.
 
-    Copy it before using it.
+    Copy the project before you use it.
     """
     project = ClusterProject.lay_out(tmp_path_factory.mktemp("prepared") / "project", cluster)
 
@@ -47,14 +47,14 @@ def prepared(cluster, tmp_path_factory) -> ClusterProject:
         config["vla"] = {"steps": STEPS, "batch": 8, "checkpoint_every": 20, "log_every": 10}
 
     project.change("workflow/scales/smoke.yaml", change)
-    made = (f"{ROOT}/{name}/provenance.json" for name in ("backbones/kosmos-2", "demonstrations/bridge"))
-    project.make(*made)
+    inputs = (f"{ROOT}/{name}/provenance.json" for name in ("backbones/kosmos-2", "demonstrations/bridge"))
+    project.make(*inputs)
     return project
 
 
 @pytest.fixture
 def project(prepared, tmp_path) -> Iterator[ClusterProject]:
-    """A copy of `prepared`; at the end nothing of it runs, whatever the test did."""
+    """A copy of `prepared`. At the end, none of its processes and jobs is left, whatever the test did."""
     copied = prepared.copy(tmp_path / "project")
     yield copied
     copied.clear()

@@ -1,4 +1,4 @@
-"""The smoke study, whole, through the Slurm profile; one of its jobs is killed on the way."""
+"""The whole smoke study through the Slurm profile, with one of its jobs killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(5400)]
 
 
 def merge(base: dict, layer: dict) -> dict:
-    """`layer` over `base`, mappings key by key, as Snakemake does."""
+    """Override `base` by `layer`, mappings key by key, as Snakemake does."""
     merged = dict(base)
     for key, value in layer.items():
         below = merged.get(key)
@@ -26,23 +26,23 @@ def merge(base: dict, layer: dict) -> dict:
 
 @pytest.fixture
 def project(cluster, tmp_path) -> Iterator[ClusterProject]:
-    """The workflow with nothing made; at the end nothing of it runs."""
-    made = ClusterProject.lay_out(tmp_path / "project", cluster)
-    yield made
-    made.clear()
+    """The workflow without results. At the end, none of its processes and jobs is left."""
+    copied = ClusterProject.lay_out(tmp_path / "project", cluster)
+    yield copied
+    copied.clear()
 
 
 def test_smoke_study(project, cluster):
     run = project.start("all_tables")
 
     def running() -> list[dict[str, str]]:
-        assert run.poll() is None, project.told()
+        assert run.poll() is None, project.output()
         return [job for job in project.submitted("rollout") if job["JobState"] == "RUNNING"]
 
-    [killed, *_] = wait_until(running, "no rollout has started", 3600, project.told)
+    [killed, *_] = wait_until(running, "no rollout has started", 3600, project.output)
     cluster.run("scancel", "--signal=KILL", killed["JobId"], check=True)
 
-    told = project.finish(run, 5000)
+    output = project.finish(run, 5000)
 
     layers = [yaml.safe_load((project.folder / name).read_text()) for name in ("config.yaml", LAYER)]
     study = Study(load_config(merge(*layers)))
@@ -50,6 +50,6 @@ def test_smoke_study(project, cluster):
     assert not missing
     here = [job for job in cluster.every_job() if job["WorkDir"] == str(project.folder)]
     failed = [job["JobId"] for job in here if job["JobState"] != "COMPLETED"]
-    assert failed == [killed["JobId"]], told
+    assert failed == [killed["JobId"]], output
     assert not cluster.jobs()
     assert "Nothing to be done" in project.make("all_tables")

@@ -1,4 +1,4 @@
-"""speed/step_time.py at its tiny size, and that its plain way learns the same thing as the package's."""
+"""speed/step_time.py with tiny backbones; its plain step has the same loss as the package's step."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def programs(monkeypatch):
     monkeypatch.syspath_prepend(str(SPEED))
 
 
-def test_it_prints_both_ways_and_the_device():
+def test_output_has_both_implementations_and_the_device():
     command = [sys.executable, "step_time.py", "--tiny", "--steps", "1", "--batch", "4", "--micro-batch", "2"]
     done = subprocess.run(
         [*command, "--kernels", "qwen2.5-vl-3b"], cwd=SPEED, capture_output=True, text=True, timeout=850
@@ -32,16 +32,16 @@ def test_it_prints_both_ways_and_the_device():
         used = rate * flops / record["peak_tflops"] / 1e12
         assert found[way]["model_flops_utilisation"] == pytest.approx(used, rel=0.1, abs=2e-4)
     assert found["ours"]["attention"] == "flash_attention_2"
-    seen = found["ours"]["kernels"]
-    longest = list(seen["milliseconds"].values())
-    assert longest == sorted(longest, reverse=True) and any("mm" in name for name in seen["milliseconds"])
-    assert sum(longest) / 1e3 <= 1.05 * seen["busy"] * seen["seconds"]
+    kernels = found["ours"]["kernels"]
+    longest = list(kernels["milliseconds"].values())
+    assert longest == sorted(longest, reverse=True) and any("mm" in name for name in kernels["milliseconds"])
+    assert sum(longest) / 1e3 <= 1.05 * kernels["busy"] * kernels["seconds"]
     rates = [found[way]["samples_per_second"] for way in ("ours", "plain")]
     assert found["times_as_fast"] == pytest.approx(rates[0] / rates[1], rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["qwen2.5-vl-3b", "paligemma-1", "kosmos-2"])
-def test_the_plain_way_has_the_same_loss_and_logits_for_every_token(name):
+def test_plain_step_has_the_same_loss_and_logits_for_every_token(name):
     from full_size import tiny
     from plain_step import PlainStep
     from step_time import TASKS, Pictures, policy_of
@@ -63,7 +63,7 @@ def test_the_plain_way_has_the_same_loss_and_logits_for_every_token(name):
     assert step.logits_shape[:2] == (4, longest) and step.logits_shape[2] >= len(policy.backbone.tokenizer)
 
 
-def test_operations_of_a_sample_are_those_of_its_products():
+def test_flops_of_a_sample_are_near_those_of_its_matrix_products():
     from full_size import tiny
     from step_time import TASKS, Pictures, flops_a_sample, policy_of
 
@@ -74,13 +74,13 @@ def test_operations_of_a_sample_are_those_of_its_products():
     tokens = np.mean([len(policy.backbone.prompt_ids(task)) + 1 for task in TASKS])
     products = 6 * tokens * sum(p.numel() for p in text.layers.parameters() if p.ndim == 2)
     products += 6 * 16 * sum(p.numel() for p in vision.parameters() if p.ndim == 2)
-    # The last layer's positions that nobody reads are not computed; attention comes on top.
+    # Positions of the last layer that nothing reads are not computed. Attention is not in `products`.
     assert 0.7 * products < found < 1.4 * products
 
 
-def test_without_a_gpu_full_size_is_refused():
+def test_full_size_without_a_gpu_is_refused():
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("this machine has a GPU")
     done = subprocess.run(
         [sys.executable, "step_time.py"], cwd=SPEED, capture_output=True, text=True, timeout=850
     )

@@ -1,3 +1,3 @@
-"""The inputs that tests of training share."""
+"""The inputs that the tests of training share."""
 
 from training_fixtures import backbone, backbone_settings, demonstrations, questions  # noqa: F401

@@ -1,4 +1,4 @@
-"""The stages auxiliary-data and auxiliary: the score rises, killed runs resume, bad input is refused."""
+"""The stages auxiliary-data and auxiliary: scores rise, killed runs resume, invalid input is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm4vla.auxiliary.fine_tuning.answers import check_context, words
+from vlm4vla.auxiliary.fine_tuning.answers import check_context, collect_words
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
 from vlm4vla.config.backbones import Backbone, TinySize
@@ -83,14 +83,14 @@ def tuned(tmp_path_factory, settings, backbone, data):
     return folder
 
 
-def test_the_folder_is_a_backbone_that_answers_better(tuned, backbone, data, settings):
+def test_the_output_is_a_backbone_with_a_better_score(tuned, backbone, data, settings):
     scores = json.loads((tuned / "score.json").read_text())
     for when in scores.values():
         assert 0 <= when["ci_low"] <= when["score"] <= when["ci_high"] <= 1 and when["questions"] == 160
-    # Letters at random are right in a quarter of the cases; an untrained model says no letter at all.
+    # Random letters are correct in a quarter of the cases. An untrained model does not answer with letters.
     assert scores["before"]["ci_high"] < scores["after"]["ci_low"]
     loaded = load(tuned)
-    assert not missing_words(loaded, words(read_questions(data, TRAIN)))
+    assert not missing_words(loaded, collect_words(read_questions(data, TRAIN)))
     record = json.loads((tuned / "provenance.json").read_text())
     assert record["settings"] == settings.model_dump(mode="json")
     assert record["inputs"]["data"]["sha256"] == file_hash(data / "provenance.json")
@@ -98,7 +98,7 @@ def test_the_folder_is_a_backbone_that_answers_better(tuned, backbone, data, set
     assert not (tuned / "checkpoints").exists()
 
 
-def test_killed_fine_tuning_ends_with_the_same_bytes(tmp_path, tuned, backbone, data, settings):
+def test_a_killed_fine_tuning_resumes_to_the_same_bytes(tmp_path, tuned, backbone, data, settings):
     script = KILLED.format(
         settings=settings.model_dump_json(), backbone=str(backbone), data=str(data), output=str(tmp_path)
     )
@@ -116,25 +116,25 @@ def test_killed_fine_tuning_ends_with_the_same_bytes(tmp_path, tuned, backbone, 
         assert (tmp_path / name).read_bytes() == (tuned / name).read_bytes()
 
 
-def test_pictures_of_another_size_are_refused(tmp_path, backbone, data, settings):
-    with pytest.raises(UserError, match="have 64 pixels a side, image_size is 32"):
+def test_images_of_another_size_are_refused(tmp_path, backbone, data, settings):
+    with pytest.raises(UserError, match="images have 64 x 64 pixels, but image_size is 32"):
         stage.run(
             settings.model_copy(update={"image_size": 32}), backbone=backbone, data=data, output=tmp_path
         )
     assert not (tmp_path / "provenance.json").exists()
 
 
-def test_data_that_is_cut_short_is_refused(tmp_path, backbone, data, settings):
+def test_incomplete_data_is_refused(tmp_path, backbone, data, settings):
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data" / "train" / "state.json").unlink()
-    with pytest.raises(UserError, match="not a whole Arrow data set"):
+    with pytest.raises(UserError, match="not a complete Arrow dataset"):
         stage.run(settings, backbone=backbone, data=tmp_path / "data", output=tmp_path / "out")
 
 
 def test_an_answer_that_does_not_fit_the_context_is_refused(backbone, data):
     loaded = load(backbone)
     loaded.model.config.get_text_config().max_position_embeddings = 30
-    with pytest.raises(UserError, match="tokens, the backbone reads 30: write shorter answers"):
+    with pytest.raises(UserError, match="tokens, but the backbone reads at most 30: write shorter answers"):
         check_context(loaded, read_questions(data, TRAIN), data)
 
 
@@ -142,13 +142,13 @@ def test_an_answer_that_does_not_fit_the_context_is_refused(backbone, data):
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        ("<x03> <y16>", "<y16> lies outside the picture: write sixteenths of it, <y00> to <y15>"),
-        ("<x99> <y01>", "<x99> lies outside the picture: write sixteenths of it"),
-        ("(1.2, 0.5)", r"\(1\.2, 0\.5\) lies outside the picture: write sixteenths"),
-        ("(0.2, 0.5)", r"\(0\.2, 0\.5\) is a point in numbers: write sixteenths"),
+        ("<x03> <y16>", "<y16> is outside the image: write sixteenths of the image, <y00> to <y15>"),
+        ("<x99> <y01>", "<x99> is outside the image: write sixteenths of the image"),
+        ("(1.2, 0.5)", r"\(1\.2, 0\.5\) is outside the image: write sixteenths"),
+        ("(0.2, 0.5)", r"\(0\.2, 0\.5\) is a point in decimals: write sixteenths"),
     ],
 )
-def test_points_outside_the_picture_are_refused_before_training(
+def test_points_outside_the_image_are_refused_before_training(
     tmp_path, backbone, settings, task, answer, line
 ):
     statements = [Statement(task, "point to the block", text) for text in ("<x00> <y15>", answer)]

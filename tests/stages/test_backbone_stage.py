@@ -1,4 +1,4 @@
-"""The stage backbone: pre-training that resumes, and checkpoints that are put in place."""
+"""The stage backbone: pre-training and its resuming, and the installation of checkpoints."""
 
 import json
 import os
@@ -36,7 +36,7 @@ KILLED = """
 """
 
 
-def test_the_folder_loads_and_says_what_it_is_made_of(backbone, questions, backbone_settings):
+def test_the_folder_loads_and_has_provenance(backbone, questions, backbone_settings):
     assert load(backbone).image_size == 64
     record = json.loads((backbone / "provenance.json").read_text())
     assert record["settings"] == backbone_settings.model_dump(mode="json")
@@ -53,8 +53,8 @@ def test_killed_pretraining_ends_with_the_same_bytes(tmp_path, backbone, questio
     )
     command = [sys.executable, "-c", textwrap.dedent(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, timeout=300, env=environment)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    result = subprocess.run(command, capture_output=True, timeout=300, env=environment)
+    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
     assert (tmp_path / "checkpoints" / "step-000002.json").exists()
     assert not (tmp_path / "provenance.json").exists()
     run(backbone_settings, questions=questions, output=tmp_path)
@@ -62,13 +62,13 @@ def test_killed_pretraining_ends_with_the_same_bytes(tmp_path, backbone, questio
     assert log_without_times(tmp_path) == log_without_times(backbone)
 
 
-def of_checkpoint(folder, family="paligemma", **keys):
+def checkpoint_settings(folder, family="paligemma", **keys):
     backbone = Backbone(family=family, parameters_b=3, checkpoint=str(folder), **keys)
     return BackboneSettings(name="real", backbone=backbone, recipe=None, image_size=64, seed=0)
 
 
-def test_a_local_checkpoint_is_put_in_place(tmp_path, backbone, questions):
-    run(of_checkpoint(backbone), questions=questions, output=tmp_path)
+def test_a_local_checkpoint_is_installed(tmp_path, backbone, questions):
+    run(checkpoint_settings(backbone), questions=questions, output=tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == (backbone / "model.safetensors").read_bytes()
     assert load(tmp_path).adapter.family == "paligemma"
     assert json.loads((tmp_path / "provenance.json").read_text())["settings"]["name"] == "real"
@@ -76,7 +76,7 @@ def test_a_local_checkpoint_is_put_in_place(tmp_path, backbone, questions):
 
 
 @pytest.mark.parametrize("fault", ["missing", "truncated"])
-def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path, backbone, questions, fault):
+def test_an_incomplete_checkpoint_is_an_error(tmp_path, backbone, questions, fault):
     shutil.copytree(backbone, tmp_path / "source")
     weights = tmp_path / "source" / "model.safetensors"
     if fault == "missing":
@@ -84,15 +84,15 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path, backbone, questions
     else:
         weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"model\.safetensors"):
-        run(of_checkpoint(tmp_path / "source"), questions=questions, output=tmp_path / "out")
+        run(checkpoint_settings(tmp_path / "source"), questions=questions, output=tmp_path / "out")
     assert not (tmp_path / "out" / "provenance.json").exists()
 
 
-def test_another_family_is_refused(tmp_path, backbone, questions):
+def test_a_checkpoint_of_another_family_is_an_error(tmp_path, backbone, questions):
     with pytest.raises(UserError, match=r"real\.family: 'kosmos-2', but .* is a 'paligemma'"):
-        run(of_checkpoint(backbone, "kosmos-2"), questions=questions, output=tmp_path)
+        run(checkpoint_settings(backbone, "kosmos-2"), questions=questions, output=tmp_path)
 
 
 def test_a_hub_name_needs_its_revision(tmp_path, questions):
-    with pytest.raises(UserError, match="needs its commit: write `revision`"):
-        run(of_checkpoint(Path("someone/some-model")), questions=questions, output=tmp_path)
+    with pytest.raises(UserError, match="needs a commit: write `revision`"):
+        run(checkpoint_settings(Path("someone/some-model")), questions=questions, output=tmp_path)

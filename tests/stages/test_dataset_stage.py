@@ -1,4 +1,4 @@
-"""A LeRobot data set becomes an index: each frame the right one, statistics, conventions, and every fault."""
+"""The index of a LeRobot dataset: each frame, statistics, conventions, and the message of every error."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ from handmade_sets import (
     WIDTH,
     WRIST,
     actions,
-    number_of,
     picture,
+    shown_number,
     states,
     write_v21,
     write_v30,
@@ -31,7 +31,7 @@ from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import FramePictures, open_index
-from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose
+from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.stages.demonstrations_dataset import run
 
@@ -75,7 +75,7 @@ def v21(originals, tmp_path_factory):
     return shutil.copytree(originals["v2.1"], tmp_path_factory.mktemp("sets") / "set")
 
 
-def test_every_frame_is_the_right_one(dataset, tmp_path):
+def test_every_frame_is_the_correct_one(dataset, tmp_path):
     index = made(dataset, tmp_path)
     assert len(index) == TOTAL
     pictures = FramePictures(index)
@@ -83,17 +83,17 @@ def test_every_frame_is_the_right_one(dataset, tmp_path):
     borders = np.cumsum(LENGTHS)[:-1]
     for row in [*borders, *(borders - 1), *places, 0, TOTAL - 1]:
         original = pictures.original(int(row))
-        assert original.shape == (HEIGHT, WIDTH, 3) and number_of(original) == row
+        assert original.shape == (HEIGHT, WIDTH, 3) and shown_number(original) == row
         assert np.abs(original.astype(int) - picture(row)).mean() < 12
         resized = pictures.picture(int(row))
-        assert resized.shape == (32, 32, 3) and number_of(resized) == row
+        assert resized.shape == (32, 32, 3) and shown_number(resized) == row
     reference = Image.fromarray(original).resize((32, 32), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(resized, np.asarray(reference))  # of the last row
-    assert sorted(pictures.order(places)) == list(range(TOTAL))
+    assert sorted(pictures.reading_order(places)) == list(range(TOTAL))
     pictures.close()
 
 
-def test_numbers_are_those_of_the_tables(dataset, tmp_path):
+def test_the_index_has_the_numbers_of_the_tables(dataset, tmp_path):
     index = made(dataset, tmp_path)
     np.testing.assert_array_equal(index.actions, actions())
     np.testing.assert_array_equal(index.states, states())
@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_tables(dataset, tmp_path):
     assert index.length.tolist() == list(LENGTHS) and index.tasks == list(TASKS)
     assert index.task_index.tolist() == np.repeat([0, 1, 0, 1, 0], LENGTHS).tolist()
     ends = np.repeat(np.cumsum(LENGTHS) - 1, LENGTHS)
-    np.testing.assert_array_equal(index.last(np.arange(TOTAL)), ends)
+    np.testing.assert_array_equal(index.last_frames(np.arange(TOTAL)), ends)
     exact = actions().astype(float)
     for name, value in (("q01", np.quantile(exact, 0.01, axis=0)), ("min", exact.min(0))):
         np.testing.assert_allclose(index.stats["action"][name], value)
@@ -114,7 +114,7 @@ def test_numbers_are_those_of_the_tables(dataset, tmp_path):
 def test_the_other_camera(v30, tmp_path):
     index = made(v30, tmp_path, camera=WRIST)
     pictures = FramePictures(index)
-    assert [number_of(pictures.original(row)[:, ::-1]) for row in (0, 23, TOTAL - 1)] == [0, 23, TOTAL - 1]
+    assert [shown_number(pictures.original(row)[:, ::-1]) for row in (0, 23, TOTAL - 1)] == [0, 23, TOTAL - 1]
 
 
 def test_action_columns_in_another_order(v30, tmp_path):
@@ -123,8 +123,8 @@ def test_action_columns_in_another_order(v30, tmp_path):
     np.testing.assert_array_equal(index.actions, actions()[:, order])
 
 
-def test_the_grippers_values_become_the_benchmarks(tmp_path_factory, tmp_path):
-    """Bridge: 1 opens, 0 closes; LIBERO: -1 opens, 1 closes. The data set: 0 opens, 255 closes."""
+def test_gripper_values_are_converted_to_those_of_the_benchmark(tmp_path_factory, tmp_path):
+    """Bridge: 1 opens, 0 closes; LIBERO: -1 opens, 1 closes. The dataset: 0 opens, 255 closes."""
     dataset = write_v30(tmp_path_factory.mktemp("sets") / "set", gripper=(0, 255))
     opens = actions()[:, 6] > 0
     for benchmark, own in (("bridge", (1, 0)), ("libero-10", (-1, 1))):
@@ -138,41 +138,42 @@ def test_the_grippers_values_become_the_benchmarks(tmp_path_factory, tmp_path):
 @pytest.mark.parametrize(
     ("benchmark", "values"), [("calvin", (1, 0)), ("bridge", (1, -1)), ("libero-10", (0, 255))]
 )
-def test_another_gripper_convention_is_told(tmp_path_factory, tmp_path, benchmark, values):
+def test_another_gripper_convention_is_refused(tmp_path_factory, tmp_path, benchmark, values):
     dataset = write_v30(tmp_path_factory.mktemp("sets") / "set", gripper=values)
-    line = rf"demonstrations\.gripper: .* runs from {min(values)} to {max(values)}, and {benchmark}'s"
+    line = rf"demonstrations\.gripper: .* ranges from {min(values)} to {max(values)}, but {benchmark}'s"
     with pytest.raises(UserError, match=line):
         made(dataset, tmp_path, benchmark=benchmark)
     assert not (tmp_path / "provenance.json").exists()
 
 
-def test_a_configured_gripper_that_the_data_contradicts_is_told_in_the_datas_values(v30, tmp_path):
+def test_a_configured_gripper_that_contradicts_the_data_is_refused(v30, tmp_path):
     how = {"benchmark": "libero-10", "gripper": {"open": 1, "close": 0}}
-    line = r"runs from -1 to 1, and `gripper` of .*demonstrations from 0 to 1 \(1 opens\)"
+    line = r"ranges from -1 to 1, but `gripper` of .*demonstrations ranges from 0 to 1 \(1 opens\)"
     with pytest.raises(UserError, match=line):
         made(v30, tmp_path, **how)
 
 
-def test_the_same_by_metas_statistics_before_frames_are_there(v30):
+def test_the_gripper_is_checked_with_the_statistics_in_meta_before_the_download(v30):
     metadata = read_metadata(v30)
     wanted = Demonstrations(dataset=str(v30), camera=FRONT, gripper={"open": 1, "close": 0})
-    choice = choose(metadata, wanted, "key")
-    with pytest.raises(UserError, match=r"key\.gripper: .*set, says its meta/, runs from -1 to 1"):
+    choice = choose_features(metadata, wanted, "key")
+    with pytest.raises(UserError, match=r"key\.gripper: .*set \(by its meta/\) ranges from -1 to 1"):
         check_stated_gripper(metadata, choice, wanted, "libero-10", "key")
     right = wanted.model_copy(update={"gripper": None})
     check_stated_gripper(metadata, choice, right, "libero-10", "key")
     (v30 / "meta/stats.json").unlink()
-    check_stated_gripper(metadata, choice, wanted, "libero-10", "key")  # nothing is said
+    check_stated_gripper(metadata, choice, wanted, "libero-10", "key")  # without statistics there is no check
 
 
-def test_bounds_take_the_place_of_the_range(v30, tmp_path):
+def test_bounds_replace_the_range(v30, tmp_path):
     stats = made(v30, tmp_path, bounds=[-0.65, 0.65]).stats["action"]
     assert stats["min"][:6] == [-0.65] * 6 and stats["max"][:6] == [0.65] * 6
     assert stats["max"][6] == 1 and stats["q99"][0] > 0.65
 
 
-def test_bounds_in_other_units_are_told(v30, tmp_path):
-    with pytest.raises(UserError, match=r"\.bounds: \[50\.0, 90\.0\], but most of .*set's x lies between"):
+def test_bounds_in_other_units_are_refused(v30, tmp_path):
+    line = r"\.bounds: \[50\.0, 90\.0\], but most values of x in .*set are between"
+    with pytest.raises(UserError, match=line):
         made(v30, tmp_path, bounds=[50, 90])
 
 
@@ -194,23 +195,24 @@ def test_statistics_of_meta_are_merged_over_episodes(v21, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["min", "max", "q99"])
-def test_statistics_of_another_data_set_are_told(v30, tmp_path, name):
+def test_statistics_of_another_dataset_are_refused(v30, tmp_path, name):
     path = v30 / "meta/stats.json"
     stats = json.loads(path.read_text())
     stats["action"][name][1] += 9
     path.write_text(json.dumps(stats))
-    line = rf"statistics: .*meta: action {name} of number 1 is .*: these are statistics of another data set"
+    line = rf"statistics: .*meta: {name} of action number 1 is .*these are statistics of another dataset"
     with pytest.raises(UserError, match=line):
         made(v30, tmp_path, statistics="meta")
 
 
-def test_an_indexs_statistics_of_another_data_set_are_told(v30, tmp_path):
+def test_an_index_with_statistics_of_another_dataset_is_refused(v30, tmp_path):
     made(v30, tmp_path)
     path = tmp_path / "stats.json"
     stats = json.loads(path.read_text())
     stats["action"]["count"] = [7]
     path.write_text(json.dumps(stats))
-    with pytest.raises(UserError, match=r"stats\.json: statistics of \[7\] actions, the index has 39"):
+    line = r"stats\.json: has statistics of \[7\] actions, but the index has 39"
+    with pytest.raises(UserError, match=line):
         open_index(tmp_path)
 
 
@@ -247,39 +249,39 @@ def blind(record):
         (None, {"camera": "observation.depth"}, r"\.camera: .* has no feature 'observation\.depth'"),
         (None, {"action": "actoin"}, r"\.action: .* no feature 'actoin': did you mean 'action'"),
         (None, {"state": "observation.joints"}, r"\.state: .* no feature"),
-        (None, {"action_columns": [0, 1, 2, 3, 4, 5]}, r"\.action_columns: .*write 7 places"),
-        (None, {"action_columns": [0, 1, 2, 3, 4, 5, 7]}, r"\.action_columns: .*write 7 places below"),
+        (None, {"action_columns": [0, 1, 2, 3, 4, 5]}, r"\.action_columns: .*write 7 indices"),
+        (None, {"action_columns": [0, 1, 2, 3, 4, 5, 7]}, r"\.action_columns: .*write 7 indices from 0 to 6"),
         (
             narrow,
             {},
-            r"\.action_columns: 'action' of .* has 6 numbers a frame, the benchmark's .* 7",
+            r"\.action_columns: 'action' of .* has 6 numbers per frame, but the benchmark's .* 7",
         ),
         (
             joints,
             {},
-            r"\.action: 'action' of .* holds joint_0, .*: .* are the end effector's motion",
+            r"\.action: 'action' of .* contains joint_0, .* are motions of the end effector",
         ),
-        (blind, {}, r"has no pictures: write a data set with a camera"),
+        (blind, {}, r"has no images: write a dataset with a camera"),
         (
             lambda record: record.update(codebase_version="v1.6"),
             {},
             r"codebase_version is 'v1\.6'",
         ),
-        (lambda record: record.update(fps=0), {}, r"info\.json: needs `features` and a rate `fps`"),
+        (lambda record: record.update(fps=0), {}, r"info\.json: needs `features`, and a frame rate `fps`"),
         (lambda record: record.pop("data_path"), {}, r"info\.json: needs `data_path`"),
         (
             lambda record: record.update(fps=5),
             {},
-            r"episode 0 has 7 frames, .* holds fewer at 5 Hz",
+            r"episode 0 has 7 frames, .* has fewer at 5 Hz",
         ),
     ],
 )
-def test_features_that_do_not_match_are_told(v30, tmp_path, change, how, line):
+def test_features_that_do_not_fit_are_refused(v30, tmp_path, change, how, line):
     if change is not None:
         info(v30, change)
-    with pytest.raises(UserError, match=line) as told:
+    with pytest.raises(UserError, match=line) as error:
         made(v30, tmp_path, **how)
-    assert "\n" not in str(told.value) and not (tmp_path / "provenance.json").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "provenance.json").exists()
 
 
 def table(folder, change, name="data/chunk-000/file-001.parquet"):
@@ -304,18 +306,18 @@ def changed(name, row, value):
     [
         (lambda found: found.drop_columns(["action"]), r"file-001\.parquet: column 'action' is missing"),
         (lambda found: found.drop_columns(["task_index"]), r"column 'task_index' is missing"),
-        (changed("action", 3, [0.0] * 6), r"column 'action' has lists of several lengths"),
-        (changed("action", 3, None), r"column 'action' has lists of several lengths"),
-        (changed("action", 3, [0.0, float("nan"), *[0.0] * 5]), r"action of row 3 .* holds NaN"),
-        (changed("task_index", 0, 2), r"task_index 2, meta/ has 2 instructions"),
-        (changed("frame_index", 4, 5), r"has episode 3, frame 5 where meta/ says episode 3, frame 4"),
-        (changed("episode_index", 8, 4), r"has episode 4, frame 8 where meta/ says episode 3"),
-        (changed("timestamp", 2, 0.35), r"frame 2 of episode 3 has the time 0\.35 s, at 10 Hz it is 0\.2 s"),
-        (lambda found: found.slice(0, 14), r"holds 38 frames, the episodes in meta/ have 39"),
-        (lambda found: pa.concat_tables([found, found.slice(0, 1)]), r"holds more frames, .* have 39"),
+        (changed("action", 3, [0.0] * 6), r"column 'action' has lists of different lengths"),
+        (changed("action", 3, None), r"column 'action' has lists of different lengths"),
+        (changed("action", 3, [0.0, float("nan"), *[0.0] * 5]), r"action of row 3 .* contains NaN"),
+        (changed("task_index", 0, 2), r"task_index 2, but meta/ has 2 instructions"),
+        (changed("frame_index", 4, 5), r"has episode 3, frame 5 where meta/ expects episode 3, frame 4"),
+        (changed("episode_index", 8, 4), r"has episode 4, frame 8 where meta/ expects episode 3"),
+        (changed("timestamp", 2, 0.35), r"frame 2 of episode 3 has the time 0\.35 s, but at 10 Hz .* 0\.2 s"),
+        (lambda found: found.slice(0, 14), r"has 38 frames, but the episodes in meta/ have 39"),
+        (lambda found: pa.concat_tables([found, found.slice(0, 1)]), r"has more frames, .* have 39"),
     ],
 )
-def test_tables_that_are_not_whole_are_told(v30, tmp_path, change, line):
+def test_damaged_tables_are_refused(v30, tmp_path, change, line):
     table(v30, change)
     with pytest.raises(UserError, match=line):
         made(v30, tmp_path)
@@ -326,25 +328,25 @@ def test_tables_that_are_not_whole_are_told(v30, tmp_path, change, line):
     [
         ("meta/info.json", "info.json: not found"),
         ("meta/tasks.parquet", "tasks.parquet: not found"),
-        ("meta/episodes/chunk-000/file-000.parquet", "meta/episodes: no parquet file"),
+        ("meta/episodes/chunk-000/file-000.parquet", "meta/episodes: no Parquet file"),
         (f"videos/{FRONT}/chunk-000/file-001.mp4", "file-001.mp4: not found"),
     ],
 )
-def test_missing_files_are_told(v30, tmp_path, name, line):
+def test_missing_files_are_refused(v30, tmp_path, name, line):
     (v30 / name).unlink()
     with pytest.raises(UserError, match=line):
         made(v30, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["episodes", "tasks"])
-def test_broken_lines_are_told(v21, tmp_path, name):
+def test_invalid_lines_are_refused(v21, tmp_path, name):
     path = v21 / f"meta/{name}.jsonl"
     path.write_text(path.read_text()[:-9])
-    with pytest.raises(UserError, match=rf"{name}\.jsonl: is not JSON"):
+    with pytest.raises(UserError, match=rf"{name}\.jsonl: not valid JSON"):
         made(v21, tmp_path)
 
 
-def test_a_table_or_video_of_an_episode_that_is_missing_is_told(v21, tmp_path):
+def test_a_missing_table_or_video_of_an_episode_is_refused(v21, tmp_path):
     (v21 / "data/chunk-001/episode_000004.parquet").rename(tmp_path / "gone.parquet")
     with pytest.raises(UserError, match=r"chunk-001/episode_000004\.parquet: not found"):
         made(v21, tmp_path / "out")
@@ -354,36 +356,36 @@ def test_a_table_or_video_of_an_episode_that_is_missing_is_told(v21, tmp_path):
         made(v21, tmp_path / "out")
 
 
-def test_a_video_shorter_than_its_episode_is_told(v30, tmp_path):
+def test_a_video_that_is_shorter_than_its_episode_is_refused(v30, tmp_path):
     name = f"videos/{FRONT}/to_timestamp"
     place = "meta/episodes/chunk-000/file-000.parquet"
     table(v30, lambda found: changed(name, 2, found[name][2].as_py() - 0.3)(found), place)
-    with pytest.raises(UserError, match=r"file-000\.mp4: episode 2 has 12 frames, its part of the video"):
+    with pytest.raises(UserError, match=r"file-000\.mp4: episode 2 has 12 frames, but its part of the video"):
         made(v30, tmp_path)
 
 
-def test_a_video_that_cannot_be_decoded_is_told_before_training(v30, tmp_path):
+def test_a_video_that_cannot_be_decoded_is_refused_before_training(v30, tmp_path):
     (v30 / f"videos/{FRONT}/chunk-000/file-000.mp4").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"file-000\.mp4: not a video"):
         made(v30, tmp_path)
     assert not (tmp_path / "provenance.json").exists()
 
 
-def test_a_data_set_that_moved_is_told(v30, tmp_path):
+def test_a_dataset_that_was_moved_is_an_error(v30, tmp_path):
     made(v30, tmp_path)
     shutil.move(v30, v30.parent / "elsewhere")
-    with pytest.raises(UserError, match=r"the data set .* is gone"):
+    with pytest.raises(UserError, match=r"the dataset .* does not exist any more"):
         open_index(tmp_path)
 
 
-def test_another_data_set_leaves_nothing_of_the_first(tmp_path_factory, tmp_path):
+def test_the_files_of_an_earlier_dataset_are_deleted(tmp_path_factory, tmp_path):
     made(write_v30(tmp_path_factory.mktemp("sets") / "set", "image"), tmp_path)
     assert list((tmp_path / "pictures").iterdir())
     made(write_v30(tmp_path_factory.mktemp("sets") / "set"), tmp_path)
     assert not (tmp_path / "pictures").exists()
 
 
-def test_names_with_a_dot_are_no_tables(v30, tmp_path):
+def test_hidden_files_are_ignored(v30, tmp_path):
     (v30 / "data/chunk-000/.file-000.parquet.x1.parquet").write_bytes(b"half")
     assert len(made(v30, tmp_path)) == TOTAL
 
@@ -397,7 +399,7 @@ COMMAND = """
 """
 
 
-def test_the_command_takes_a_data_set_without_a_simulator(v30, tmp_path):
+def test_a_dataset_needs_no_simulator(v30, tmp_path):
     own = settings(v30).model_dump_json()
     words = ["demonstrations", "--settings", own, "--output", str(tmp_path)]
     command = [sys.executable, "-c", textwrap.dedent(COMMAND), *words]

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from vlm4vla.benchmarks import recording as demonstrations_stage
 from vlm4vla.benchmarks.arena import Arena
 from vlm4vla.benchmarks.base import get_benchmark
 from vlm4vla.benchmarks.recording import record, recordings
 from vlm4vla.benchmarks.world import World
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.lerobot.reader import read
+from vlm4vla.data.lerobot.reader import read_demonstrations
+from vlm4vla.stages import demonstrations as demonstrations_stage
 
 
 @pytest.mark.parametrize("name", ["calvin", "bridge", "libero-10"])
@@ -42,7 +42,7 @@ def test_gripper_points_are_where_mujocos_camera_sees_the_hand():
     np.testing.assert_allclose(point, [0.5 - x / z / width, 0.5 + y / z / width], atol=1e-6)
     episode.start(world)
     world.hand = np.array([0.25, 0.2, 0.2])  # in a corner
-    world._place()
+    world._write_state()
     column, row = (point * 64).astype(int)
     assert np.abs(picture - world.render())[row - 2 : row + 3, column - 2 : column + 3].max() > 30
 
@@ -61,7 +61,7 @@ def test_the_stage_writes_a_data_set_that_reads_back(tmp_path):
     )
     demonstrations_stage.run(settings, output=tmp_path / "a")
     demonstrations_stage.run(settings, output=tmp_path / "b")
-    data = read(tmp_path / "a")
+    data = read_demonstrations(tmp_path / "a")
     assert len(set(data.episode_index.tolist())) == 6 and data.images.shape[1:] == (64, 64, 3)
     assert set(np.unique(data.actions[:, 6])) <= {-1.0, 1.0}
     assert np.abs(data.actions[:, :6]).max() <= 0.65

@@ -1,4 +1,4 @@
-"""FAST tokens of a data set on disk are those of the same demonstrations in memory."""
+"""FAST tokens of an indexed dataset equal those of the same demonstrations read into memory."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from vlm4vla.core.artefacts import write_json
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
 from vlm4vla.data.questions.reading import read_questions
-from vlm4vla.stages.demonstrations_dataset import run as take
+from vlm4vla.stages.demonstrations_dataset import run as index_dataset
 from vlm4vla.stages.fast_data import run
 
 SIDE, EPISODES = 16, 20
@@ -28,11 +28,13 @@ def recorded(folder):
     return folder
 
 
-def test_tokens_and_pictures_are_the_same(tmp_path):
+def test_tokens_and_images_are_the_same(tmp_path):
     memory = recorded(tmp_path / "memory")
     index = tmp_path / "index"
     wanted = Demonstrations(dataset=str(memory))
-    take(DemonstrationsSettings(benchmark="bridge", demonstrations=wanted, image_size=SIDE), output=index)
+    index_dataset(
+        DemonstrationsSettings(benchmark="bridge", demonstrations=wanted, image_size=SIDE), output=index
+    )
     fast = FastTokens(benchmark="bridge", vocabulary=120, scale=10, pictures=30)
     settings = FastDataSettings(fast=fast, chunk=2, normalisation="range")
     for name, folder in (("one", memory), ("two", index)):

@@ -1,4 +1,4 @@
-"""The stage that runs lmms-eval: another process, which a program in its place plays here."""
+"""The stage that runs lmms-eval, with a small program instead of lmms-eval."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vlm4vla.evaluation.capability.lmms_eval import arguments
 from vlm4vla.report.rows.capability_scores import OVERALL, read_capability
 from vlm4vla.stages.capability_lmms_eval import run
 
-# Writes down its arguments, and a result file where lmms-eval would; `mode` says what goes wrong.
-PLAYED = """#!/usr/bin/env {python}
+# Saves its arguments, and writes a result file where lmms-eval would. `mode` selects an error.
+STAND_IN = """#!/usr/bin/env {python}
 import json, os, pathlib, sys, time
 given = dict(zip(sys.argv[3::2], sys.argv[4::2]))
 pathlib.Path("arguments.json").write_text(json.dumps(sys.argv[1:]))
@@ -54,13 +54,13 @@ def backbone(tmp_path):
 
 @pytest.fixture
 def play(tmp_path):
-    """Make an environment whose Python plays lmms-eval."""
+    """Write an environment whose Python runs `STAND_IN`."""
 
     def play(mode="scores"):
         (tmp_path / "mode").write_text(mode)
         python = tmp_path / "environment" / "bin" / "python"
         python.parent.mkdir(parents=True, exist_ok=True)
-        python.write_text(PLAYED.format(python=sys.executable, mode=str(tmp_path / "mode")))
+        python.write_text(STAND_IN.format(python=sys.executable, mode=str(tmp_path / "mode")))
         python.chmod(python.stat().st_mode | stat.S_IEXEC)
         return str(tmp_path / "environment")
 
@@ -81,8 +81,8 @@ def settings(environment, **changes):
 
 def test_scores_of_a_run(tmp_path, backbone, play):
     output = tmp_path / "capability" / "tiny" / "none.json"
-    asked = settings(play(), limit=40, batch=4, arguments={"device": "cpu"})
-    run(asked, backbone=backbone, output=output)
+    chosen = settings(play(), limit=40, batch=4, arguments={"device": "cpu"})
+    run(chosen, backbone=backbone, output=output)
     found = read_capability([output])["tiny", "none"]
     assert (found["pope"].value, found["pope"].questions, found["pope"].standard_error) == (0.9, 40, 0.03)
     overall = found[OVERALL]
@@ -100,7 +100,7 @@ def test_scores_of_a_run(tmp_path, backbone, play):
     assert Path(options["--use_cache"]).name == "cache"
 
 
-def test_a_result_file_of_an_earlier_try_is_not_taken(tmp_path, backbone, play):
+def test_a_result_file_of_an_earlier_run_is_not_used(tmp_path, backbone, play):
     output = tmp_path / "none.json"
     run(settings(play()), backbone=backbone, output=output)
     output.unlink()
@@ -115,40 +115,40 @@ def test_a_run_that_fails(tmp_path, backbone, play):
     assert "\n" not in str(error.value)
 
 
-def test_an_environment_that_is_not_there(tmp_path, backbone):
+def test_an_environment_that_does_not_exist(tmp_path, backbone):
     with pytest.raises(UserError, match="run `make env-lmms-eval`"):
         run(settings(str(tmp_path / "nowhere")), backbone=backbone, output=tmp_path / "none.json")
 
 
-def test_a_result_file_in_place_of_a_run(tmp_path, backbone, play):
+def test_a_result_file_instead_of_a_run(tmp_path, backbone, play):
     run(settings(play()), backbone=backbone, output=tmp_path / "first.json")
     (ready,) = (tmp_path / "first.lmms_eval").rglob("*_results.json")
-    asked = settings("", model=None, results=str(ready))
-    run(asked, backbone=backbone, output=tmp_path / "second.json")
+    chosen = settings("", model=None, results=str(ready))
+    run(chosen, backbone=backbone, output=tmp_path / "second.json")
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("first.json", "second.json"))
     assert first["sets"] == second["sets"]
     assert second["provenance"]["inputs"]["results"]["sha256"] == file_hash(ready)
-    with pytest.raises(UserError, match="wanted of 'backbones/other'"):
+    with pytest.raises(UserError, match="not of 'backbones/other'"):
         run(
-            asked.model_copy(update={"names": ["backbones/other"]}),
+            chosen.model_copy(update={"names": ["backbones/other"]}),
             backbone=backbone,
             output=tmp_path / "third.json",
         )
 
 
-def test_a_path_that_lmms_eval_would_cut(tmp_path):
+def test_a_path_with_a_comma_is_refused(tmp_path):
     with pytest.raises(UserError, match="no path with a comma"):
         arguments(settings(""), tmp_path / "a,b", tmp_path)
 
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
 def test_lmms_eval_ends_with_the_stage(tmp_path, backbone, play, kill):
-    asked = settings(play("waits")).model_dump_json()
+    chosen = settings(play("waits")).model_dump_json()
     output = tmp_path / "none.json"
     words = [
         "capability-lmms-eval",
         "--settings",
-        asked,
+        chosen,
         "--backbone",
         str(backbone),
         "--output",

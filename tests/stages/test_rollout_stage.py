@@ -1,4 +1,4 @@
-"""Rollouts: records, shards that resume, the same states for every policy."""
+"""Rollouts: records, resumed shards, and the same initial states for every policy."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     return folder
 
 
-def test_one_row_an_episode_in_order(made):
+def test_there_is_one_row_per_episode_in_order(made):
     rows = pq.read_table(made / "expert" / "episodes.parquet")
     assert rows.schema.equals(records.SCHEMA)
     assert rows["episode"].to_pylist() == list(range(12))
@@ -41,13 +41,13 @@ def test_one_row_an_episode_in_order(made):
     assert max(rows["steps"].to_pylist()) <= 40
 
 
-def test_policies_meet_the_same_initial_states(made):
+def test_policies_get_the_same_initial_states(made):
     one, other = (pq.read_table(made / p / "episodes.parquet") for p in ("expert", "random"))
     for column in ("episode", "task", "instruction", "initial_state", "rollout_seed"):
         assert one[column].equals(other[column])
 
 
-def test_a_film_is_kept_and_moves(made):
+def test_a_film_is_written_and_moves(made):
     films = sorted((made / "expert" / "videos").glob("*.gif"))
     assert len(films) == 1
     with Image.open(films[0]) as film:
@@ -58,7 +58,7 @@ def test_a_film_is_kept_and_moves(made):
     assert len(frames) >= 3 and not np.array_equal(frames[0], frames[-1])
 
 
-def test_finished_shards_are_kept_and_a_missing_one_gives_the_same_bytes(tmp_path, monkeypatch):
+def test_finished_shards_are_kept_and_a_rerun_shard_gives_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "SHARD", 5)
     stage.run(settings("random"), output=tmp_path)
     whole = (tmp_path / "episodes.parquet").read_bytes()
@@ -81,5 +81,5 @@ def test_shards_of_another_protocol_are_not_reused(tmp_path):
 
 def test_shards_with_a_gap_do_not_merge(tmp_path):
     stage.run(settings("random"), output=tmp_path)
-    with pytest.raises(ValueError, match="once each"):
+    with pytest.raises(ValueError, match="each of the episodes 0 to 12 once"):
         records.merge(sorted((tmp_path / "shards").glob("*.parquet")), tmp_path / "x.parquet", 13)

@@ -1,4 +1,4 @@
-"""A checkpoint in place of an auxiliary task's training: scored, taken, refused where it does not fit."""
+"""A checkpoint instead of the training on an auxiliary task: installed and scored, or refused."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory, data):
-    """A wider backbone of the same family that has learnt the task."""
+def tuned(tmp_path_factory, data):
+    """A wider backbone of the same family, fine-tuned on the task."""
     wider = saved(tmp_path_factory.mktemp("wider"), "paligemma", 64)
-    folder = tmp_path_factory.mktemp("taught")
+    folder = tmp_path_factory.mktemp("tuned")
     optimiser = Optimiser(name="muon", learning_rate=4e-3)
     training = Training(steps=80, batch=16, optimiser=optimiser)
     settings = AuxiliarySettings(name="w", task=TASK, training=training, questions=60, image_size=64, seed=0)
@@ -70,45 +70,45 @@ def settings(checkpoint, **changes):
     return AuxiliarySettings(name="tiny", task=TASK, questions=60, image_size=64, seed=0, **given)
 
 
-def test_the_checkpoint_is_scored_and_taken_as_it_is(tmp_path, base, taught, data):
-    stage.run(settings(taught), backbone=base, data=data, output=tmp_path)
+def test_the_checkpoint_is_scored_and_installed_unchanged(tmp_path, base, tuned, data):
+    stage.run(settings(tuned), backbone=base, data=data, output=tmp_path)
     for name in ("model.safetensors", "tokenizer.json", "config.json"):
-        assert (tmp_path / name).read_bytes() == (taught / name).read_bytes()
-    scores, own = (json.loads((folder / "score.json").read_text()) for folder in (tmp_path, taught))
+        assert (tmp_path / name).read_bytes() == (tuned / name).read_bytes()
+    scores, own = (json.loads((folder / "score.json").read_text()) for folder in (tmp_path, tuned))
     assert scores["after"] == own["after"] and scores["before"]["ci_high"] < scores["after"]["ci_low"]
     assert load(tmp_path).hidden_size == 64 and load(base).hidden_size == 32
     record = json.loads((tmp_path / "provenance.json").read_text())
-    assert record["settings"]["checkpoint"] == str(taught) and record["stage"] == "auxiliary"
+    assert record["settings"]["checkpoint"] == str(tuned) and record["stage"] == "auxiliary"
     assert not (tmp_path / "train.jsonl").exists() and not (tmp_path / "checkpoints").exists()
 
 
-def test_what_the_task_learnt_before_goes(tmp_path, base, taught, data):
+def test_the_log_of_an_earlier_training_is_deleted(tmp_path, base, tuned, data):
     (tmp_path / "train.jsonl").write_text("{}")
-    stage.run(settings(taught), backbone=base, data=data, output=tmp_path)
+    stage.run(settings(tuned), backbone=base, data=data, output=tmp_path)
     assert not (tmp_path / "train.jsonl").exists()
 
 
-def test_another_family_is_refused_before_work(tmp_path, taught, data):
+def test_another_family_is_refused(tmp_path, tuned, data):
     other = saved(tmp_path / "other", "paligemma2")
     assert has_word_tokens(load(other))
     with pytest.raises(
         UserError, match=r"robo2vlm\.checkpoint: .* is a 'paligemma', but backbone 'tiny' is a "
     ):
-        stage.run(settings(taught), backbone=other, data=data, output=tmp_path / "out")
+        stage.run(settings(tuned), backbone=other, data=data, output=tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.safetensors"))
 
 
-def test_a_hub_name_is_fetched_at_its_revision(tmp_path, base, taught, data, monkeypatch):
-    asked = []
+def test_a_checkpoint_of_the_hub_is_downloaded_at_its_revision(tmp_path, base, tuned, data, monkeypatch):
+    requested = []
 
     def fetch(name, revision, patterns, key):
-        asked.append((name, revision))
-        return taught
+        requested.append((name, revision))
+        return tuned
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    stage.run(settings("lab/taught", revision="0123abc"), backbone=base, data=data, output=tmp_path)
-    assert asked == [("lab/taught", "0123abc")]
-    assert (tmp_path / "model.safetensors").read_bytes() == (taught / "model.safetensors").read_bytes()
+    stage.run(settings("lab/tuned", revision="0123abc"), backbone=base, data=data, output=tmp_path)
+    assert requested == [("lab/tuned", "0123abc")]
+    assert (tmp_path / "model.safetensors").read_bytes() == (tuned / "model.safetensors").read_bytes()
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def raw(tmp_path):
     return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
-def test_only_a_backbone_that_asks_for_it_needs_its_family(raw, taught):
-    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(taught)}
+def test_only_a_backbone_that_uses_the_checkpoint_needs_its_family(raw, tuned):
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(tuned)}
     root = f"{raw['results']}/embedded"
     for stage_and_rest in (
         "auxiliary/{}/robobrain2/provenance.json",
@@ -133,23 +133,23 @@ def test_only_a_backbone_that_asks_for_it_needs_its_family(raw, taught):
     assert open_study(raw, [f"{root}/auxiliary/kosmos-2/robopoint/provenance.json"])
 
 
-def test_a_cell_of_a_table_needs_its_family(raw, taught, monkeypatch):
-    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(taught)}
+def test_a_cell_of_a_table_needs_its_family(raw, tuned, monkeypatch):
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(tuned)}
     run = Run("qwen2.5-vl-7b", "robobrain2", "full", "calvin", 0)
     monkeypatch.setattr(Study, "cells", lambda self, table: [run])
     with pytest.raises(UserError, match=r"but backbone 'qwen2\.5-vl-7b' is a 'qwen2_5_vl'"):
         open_study(raw)
 
 
-@pytest.mark.parametrize("fault", ["no weights", "no folder", "truncated"])
-def test_a_checkpoint_that_is_not_whole_is_refused_before_any_job(raw, tmp_path, taught, fault):
+@pytest.mark.parametrize("damage", ["no weights", "no folder", "truncated"])
+def test_an_incomplete_checkpoint_is_refused_before_any_job(raw, tmp_path, tuned, damage):
     folder = tmp_path / "copy"
-    if fault != "no folder":
-        shutil.copytree(taught, folder)
+    if damage != "no folder":
+        shutil.copytree(tuned, folder)
     weights = folder / "model.safetensors"
-    if fault == "no weights":
+    if damage == "no weights":
         weights.unlink()
-    elif fault == "truncated":
+    elif damage == "truncated":
         weights.write_bytes(weights.read_bytes()[:-100])
     raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(folder)}
     with pytest.raises(UserError, match=r"auxiliary\.tasks\.robobrain2\.checkpoint: ") as error:
@@ -157,11 +157,11 @@ def test_a_checkpoint_that_is_not_whole_is_refused_before_any_job(raw, tmp_path,
     assert "\n" not in str(error.value)
 
 
-def test_settings_of_a_checkpoint_hold_no_training(raw, taught):
-    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": "lab/taught", "revision": "0123abc"}
+def test_the_settings_of_a_checkpoint_have_no_training(raw, tuned):
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": "lab/tuned", "revision": "0123abc"}
     study = open_study(raw)
     made = json.loads(study.auxiliary_settings(_Wildcards("paligemma-1", "robobrain2")))
-    assert made["training"] is None and (made["checkpoint"], made["revision"]) == ("lab/taught", "0123abc")
+    assert made["training"] is None and (made["checkpoint"], made["revision"]) == ("lab/tuned", "0123abc")
     other = json.loads(study.auxiliary_settings(_Wildcards("paligemma-1", "robopoint")))
     assert other["training"]["steps"] == raw["auxiliary"]["training"]["steps"] and other["checkpoint"] is None
 
@@ -174,14 +174,14 @@ class _Wildcards:
 @pytest.mark.parametrize(
     ("task", "keys", "line"),
     [
-        ("robobrain2", {"checkpoint": "a", "training": "given"}, "is trained already: leave out `training`"),
-        ("robobrain2", {"revision": "a"}, "`revision` belongs to a `checkpoint`: write that too"),
-        ("robobrain2", {"decoder": "given"}, "decoder: this task draws nothing: leave it out"),
-        ("omni-generation", {}, "decoder: missing: write its widths"),
+        ("robobrain2", {"checkpoint": "a", "training": "given"}, "is already trained: remove `training`"),
+        ("robobrain2", {"revision": "a"}, "`revision` needs a `checkpoint` or a `dataset`: add one"),
+        ("robobrain2", {"decoder": "given"}, "decoder: this task generates no images: remove this key"),
+        ("omni-generation", {}, "decoder: missing: write the decoder's sizes"),
         (
             "omni-generation",
             {"decoder": "given", "checkpoint": "a"},
-            "which no checkpoint holds: leave it out",
+            "which a checkpoint does not contain: remove this key",
         ),
     ],
 )

@@ -1,7 +1,6 @@
-"""The command `vlm4vla vla` on two processes: killed, gone on with on one, and as if nothing had happened."""
+"""The command `vlm4vla vla` with two processes, killed and resumed with one, against an undisturbed run."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,17 +16,17 @@ from vlm4vla.policies.policy import Policy
 from vlm4vla.stages.vla import run
 
 STEPS = 12
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32, sums of other orders
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32, with sums in another order
 
 
-def executed(**execution):
+def settings_with(**execution):
     optimiser = Optimiser(learning_rate=1e-3, average=0.5)
     values = {"steps": STEPS, "batch": 4, "optimiser": optimiser, "checkpoint_every": 2, "log_every": 1}
     return settings(training=Training.model_validate(values | {"execution": execution}))
 
 
-def test_killed_on_two_processes_and_ended_on_one(tmp_path, backbone, demonstrations, monkeypatch):
-    two = executed(strategy="fsdp2", processes=2, micro_batch=2)
+def test_killed_with_two_processes_and_resumed_with_one(tmp_path, backbone, demonstrations, monkeypatch):
+    two = settings_with(strategy="fsdp2", processes=2, micro_batch=2)
     output = tmp_path / "two"
     command = ["vla", "--settings", json.dumps(two.model_dump(mode="json")), "--backbone", str(backbone)]
     command += ["--demonstrations", str(demonstrations), "--output", str(output)]
@@ -39,11 +38,11 @@ def test_killed_on_two_processes_and_ended_on_one(tmp_path, backbone, demonstrat
     assert len(workers) == 2
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    while any(os.path.exists(f"/proc/{pid}") and _runs(pid) for pid in workers):
+    while any(_is_running(pid) for pid in workers):
         time.sleep(0.05)
     assert not (output / "provenance.json").exists()
     [kept] = output.glob("checkpoints/*/index.json")
-    assert json.loads(kept.read_text())["step"] < STEPS  # it was killed in the middle
+    assert json.loads(kept.read_text())["step"] < STEPS  # the run was killed in the middle
 
     monkeypatch.setenv("VLM4VLA_PROCESSES", "1")
     assert main(command) == 0
@@ -52,7 +51,12 @@ def test_killed_on_two_processes_and_ended_on_one(tmp_path, backbone, demonstrat
     left = sorted(path.name for path in output.iterdir() if not path.name.startswith("."))
     assert left == ["backbone", "policy.json", "policy.safetensors", "provenance.json", "train.jsonl"]
 
-    run(executed(micro_batch=2), backbone=backbone, demonstrations=demonstrations, output=tmp_path / "one")
+    run(
+        settings_with(micro_batch=2),
+        backbone=backbone,
+        demonstrations=demonstrations,
+        output=tmp_path / "one",
+    )
     found, expected = (log_without_times(folder) for folder in (output, tmp_path / "one"))
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     for key in ("loss", "gradient_norm"):
@@ -70,7 +74,7 @@ def _children(pid):
         return file.read().split()
 
 
-def _runs(pid):
+def _is_running(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"

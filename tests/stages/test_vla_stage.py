@@ -1,4 +1,4 @@
-"""VLA training from folder to folder: what moves, resuming, provenance, faults."""
+"""The stage vla from input folders to a policy's folder: trained weights, resuming, provenance, errors."""
 
 import json
 import os
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from small_inputs import log_without_times, write_demonstrations
-from vla_settings import expert, settings
+from vla_settings import expert_settings, settings
 
 from vlm4vla.backbones import load
 from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.lerobot.reader import read
+from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.policies.policy import Policy
 from vlm4vla.stages.vla import random_like, run
 
@@ -45,15 +45,15 @@ def test_the_folder_is_a_policy_with_provenance(trained, backbone):
 
 
 @pytest.mark.parametrize("freeze", ["none", "vision", "embedding"])
-def test_frozen_weights_stay_and_all_others_move(tmp_path, backbone, demonstrations, freeze):
+def test_frozen_weights_stay_and_all_others_change(tmp_path, backbone, demonstrations, freeze):
     run(settings(freeze=freeze), backbone=backbone, demonstrations=demonstrations, output=tmp_path)
     before, after = load(backbone), load(tmp_path / "backbone")
     parts = {"none": [], "vision": before.vision_encoder(), "embedding": [before.word_embedding()]}
     frozen = {id(parameter) for module in parts[freeze] for parameter in module.parameters()}
     assert (freeze == "none") == (not frozen)
-    moved = dict(after.model.named_parameters())
+    trained = dict(after.model.named_parameters())
     for name, parameter in before.model.named_parameters():
-        assert torch.equal(parameter, moved[name]) == (id(parameter) in frozen), name
+        assert torch.equal(parameter, trained[name]) == (id(parameter) in frozen), name
 
 
 def test_random_weights_are_fresh_and_follow_the_seed(backbone):
@@ -94,8 +94,8 @@ def test_killed_training_ends_with_the_same_bytes(tmp_path, trained, backbone, d
     )
     command = [sys.executable, "-c", textwrap.dedent(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, timeout=300, env=environment)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    result = subprocess.run(command, capture_output=True, timeout=300, env=environment)
+    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
     assert (tmp_path / "checkpoints" / "step-000004.json").exists()
     assert not (tmp_path / "provenance.json").exists()
     run(settings(), backbone=backbone, demonstrations=demonstrations, output=tmp_path)
@@ -104,13 +104,13 @@ def test_killed_training_ends_with_the_same_bytes(tmp_path, trained, backbone, d
     assert log_without_times(tmp_path) == log_without_times(trained)
 
 
-def test_a_chunk_longer_than_every_episode_is_refused(tmp_path, backbone):
+def test_a_chunk_longer_than_every_episode_is_an_error(tmp_path, backbone):
     demonstrations = write_demonstrations(tmp_path / "demonstrations", episodes=2, length=4)
-    with pytest.raises(UserError, match=r"longest episode has 4 frames, chunk is 9: write at most 4"):
+    with pytest.raises(UserError, match=r"longest episode has 4 frames, but chunk is 9: write at most 4"):
         run(settings(chunk=9), backbone=backbone, demonstrations=demonstrations, output=tmp_path / "out")
 
 
-def test_a_backbone_without_weights_is_refused(tmp_path, backbone, demonstrations):
+def test_a_backbone_without_weights_is_an_error(tmp_path, backbone, demonstrations):
     shutil.copytree(backbone, tmp_path / "backbone")
     (tmp_path / "backbone" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors"):
@@ -128,10 +128,10 @@ def with_points(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["tokens", "flow", "planned-flow"])
-def test_an_expert_head_trains_and_its_folder_acts(tmp_path, backbone, with_points, kind):
-    """Same seed, same bytes; the state's scale is the data set's own."""
+def test_an_expert_head_trains_and_its_policy_predicts(tmp_path, backbone, with_points, kind):
+    """The same seed gives the same bytes, and the state's scale comes from the dataset."""
     for name in ("one", "two"):
-        run(expert(kind), backbone=backbone, demonstrations=with_points, output=tmp_path / name)
+        run(expert_settings(kind), backbone=backbone, demonstrations=with_points, output=tmp_path / name)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.safetensors"))
     assert len(files) == 2
     for file in files:
@@ -141,14 +141,16 @@ def test_an_expert_head_trains_and_its_folder_acts(tmp_path, backbone, with_poin
     actions = policy.predict(images, ["reach for the red block"], np.zeros((1, 8)), np.zeros((1, 3, 7)))
     assert actions.shape == (1, 3, 7)
     if kind != "tokens":
-        states = read(with_points).states
+        states = read_demonstrations(with_points).states
         np.testing.assert_allclose(policy.state_scale.mean, states.mean(0), atol=1e-5)
         np.testing.assert_allclose(policy.state_scale.std, states.std(0), atol=1e-5)
 
 
 def test_a_plan_needs_the_grippers_points(tmp_path, backbone, demonstrations):
     with pytest.raises(UserError, match=r"column 'observation\.gripper_point' is missing"):
-        run(expert("planned-flow"), backbone=backbone, demonstrations=demonstrations, output=tmp_path)
+        run(
+            expert_settings("planned-flow"), backbone=backbone, demonstrations=demonstrations, output=tmp_path
+        )
     assert not (tmp_path / "train.jsonl").exists()
 
 
@@ -158,4 +160,4 @@ def test_a_head_that_reads_the_state_needs_it(tmp_path, backbone, demonstrations
     del stats["observation.state"]
     (folder / "meta/stats.json").write_text(json.dumps(stats))
     with pytest.raises(UserError, match=r"observation\.state needs `mean` and `std`"):
-        run(expert("flow"), backbone=backbone, demonstrations=folder, output=tmp_path / "vla")
+        run(expert_settings("flow"), backbone=backbone, demonstrations=folder, output=tmp_path / "vla")

@@ -1,4 +1,4 @@
-"""Which scores a study needs and where they come from, and what is refused before any job."""
+"""The question scores that a study needs, their sources, and the errors before any job."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_published_scores_of_the_backbones(raw, tmp_path):
     root = f"{study.root}/capability"
     wanted = [f"{root}/kosmos-2/none.json", f"{root}/qwen2.5-vl-3b/none.json"]
     assert study.table_capability("correlation") == wanted
-    # nobody has published the score of a backbone that this study fine-tunes: its table has a gap there
+    # The CSV has no score of a fine-tuned backbone, so the table has a gap.
     assert study.table_capability("auxiliary") == wanted[1:]
     assert study.capability_rules == "rules/capability_scores.smk"
     made = json.loads(study.scores_settings(SimpleNamespace(vlm="kosmos-2", auxiliary="none")))
     assert made["overall"]["score"] == 0.5 and made["sets"] == {}
 
 
-def test_another_models_line_changes_no_settings(raw, tmp_path):
+def test_a_line_of_another_model_does_not_change_the_settings(raw, tmp_path):
     wildcards = SimpleNamespace(vlm="kosmos-2", auxiliary="none")
     text = "model,score\nkosmos-2,50\nqwen2.5-vl-3b,60\n"
     before = open_study(scores(raw, tmp_path, text)).scores_settings(wildcards)
@@ -56,14 +56,14 @@ def test_another_models_line_changes_no_settings(raw, tmp_path):
     assert before == after
 
 
-def test_scores_of_fine_tuned_backbones_where_there_are_any(raw, tmp_path):
+def test_published_scores_of_fine_tuned_backbones(raw, tmp_path):
     text = "model,auxiliary,score\nkosmos-2,,50\nqwen2.5-vl-3b,none,60\nqwen2.5-vl-3b,robopoint,55\n"
     study = open_study(scores(raw, tmp_path, text))
     assert [Path(path).stem for path in study.table_capability("auxiliary")] == ["none", "robopoint"]
 
 
 def test_a_missing_model_is_refused_before_any_job(raw, tmp_path):
-    with pytest.raises(UserError, match=r"has no line for model 'qwen2.5-vl-3b': write one"):
+    with pytest.raises(UserError, match=r"no line for model 'qwen2.5-vl-3b': add this line"):
         open_study(scores(raw, tmp_path, "model,score\nkosmos-2,50\n"))
 
 
@@ -103,7 +103,7 @@ def test_a_family_without_a_model_in_lmms_eval_is_named(raw, tmp_path):
     assert len(study.table_capability("auxiliary")) == 2
 
 
-def test_a_ready_result_file_stands_in_place_of_a_run(raw, tmp_path):
+def test_a_result_file_replaces_a_run_of_lmms_eval(raw, tmp_path):
     ready = result(tmp_path, "/elsewhere/backbones/kosmos-2")
     study = open_study(lmms(raw, tmp_path, results={"kosmos-2": ready}, limit=5))
     wildcards = SimpleNamespace(vlm="kosmos-2", auxiliary="none")
@@ -117,13 +117,13 @@ def test_a_ready_result_file_stands_in_place_of_a_run(raw, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({"results": {"kosmos": "x"}}, "capability.lmms_eval.results: 'kosmos' is no VLM"),
-        ({"results": {"kosmos-2/robopont": "x"}}, "'kosmos-2/robopont' is no VLM"),
+        ({"results": {"kosmos": "x"}}, "capability.lmms_eval.results: 'kosmos' is not a VLM"),
+        ({"results": {"kosmos-2/robopont": "x"}}, "'kosmos-2/robopont' is not a VLM"),
         ({"results": {"kosmos-2": "nowhere.json"}}, "nowhere.json: cannot be read"),
         ({"models": {"kosmos-2": "mine"}, "environment": "nowhere"}, "run `make env-lmms-eval`"),
     ],
 )
-def test_what_lmms_eval_lacks_is_refused_before_any_job(raw, tmp_path, keys, line):
+def test_invalid_settings_of_lmms_eval_are_refused_before_any_job(raw, tmp_path, keys, line):
     with pytest.raises(UserError) as error:
         open_study(lmms(raw, tmp_path, **keys))
     assert line in str(error.value) and "\n" not in str(error.value)
@@ -131,11 +131,11 @@ def test_what_lmms_eval_lacks_is_refused_before_any_job(raw, tmp_path, keys, lin
 
 def test_a_result_file_of_another_model_is_refused_before_any_job(raw, tmp_path):
     ready = result(tmp_path, "microsoft/kosmos-2-patch14-224")
-    with pytest.raises(UserError, match="scores of 'microsoft/kosmos-2-patch14-224', wanted of"):
+    with pytest.raises(UserError, match="scores of 'microsoft/kosmos-2-patch14-224', not of"):
         open_study(lmms(raw, tmp_path, results={"kosmos-2": ready}))
 
 
-def test_a_checkpoints_own_name_is_known(raw, tmp_path):
+def test_a_result_file_may_name_the_checkpoint(raw, tmp_path):
     ready = result(tmp_path, "microsoft/kosmos-2-patch14-224")
     own = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": "microsoft/kosmos-2-patch14-224"}
     raw["backbones"]["kosmos-2"] = own | {"revision": "0123abc"}

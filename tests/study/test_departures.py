@@ -1,4 +1,4 @@
-"""What a caption says of a study that is not quite the published one."""
+"""The settings in which a study differs from the paper scale, and their sentence in captions."""
 
 from pathlib import Path
 
@@ -28,17 +28,17 @@ def found(config, models=("qwen3-vl-2b",), benchmarks=("libero-10",), auxiliary=
     return departures(config, models, benchmarks, auxiliary=auxiliary)
 
 
-def test_the_published_study_has_none(tmp_path):
+def test_the_published_study_has_no_departures(tmp_path):
     config = changed(tmp_path, {"study": "mine"})
     assert found(config, [*config.backbones, *config.experts], list(config.benchmarks), True) == []
 
 
-def test_another_scale_has_none():
+def test_another_scale_has_no_departures():
     config = load_config(yaml.safe_load((ROOT / "config.yaml").read_text()), "config.yaml")
     assert found(config) == []
 
 
-def test_what_decides_numbers_is_said_and_what_does_not_is_not(tmp_path):
+def test_only_settings_that_affect_the_numbers_are_listed(tmp_path):
     simulator = {"tasks": [0, 1], "runs": {"shards": 1, "processes": 2}}
     layer = {
         "minimum_free_gb": 5,
@@ -63,35 +63,34 @@ def test_what_decides_numbers_is_said_and_what_does_not_is_not(tmp_path):
     ]
 
 
-def test_an_experts_backbone_and_its_own_settings_count(tmp_path):
+def test_settings_of_an_expert_count_for_this_expert_only(tmp_path):
     config = changed(tmp_path, {"experts": {"pi0": {"chunk": 11}}, "vla": {"steps": 400}})
-    theirs = found(config, ["pi0"])
-    assert any(line.startswith("experts.pi0.chunk 11 (") for line in theirs)
+    assert any(line.startswith("experts.pi0.chunk 11 (") for line in found(config, ["pi0"]))
     assert not any("chunk" in line for line in found(config))
 
 
-def test_a_long_list_is_cut_with_its_number(tmp_path, monkeypatch):
+def test_a_long_list_is_cut_and_ends_with_the_number_of_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr("vlm4vla.study.departures.LISTED", 2)
     vla = {"steps": 400, "batch": 256, "optimiser": {"warmup": 0.5, "clip": 2.0}}
     lines = found(changed(tmp_path, {"vla": vla}))
     assert lines == ["vla.steps 400 (50000)", "vla.batch 256 (512)", "2 more in the study's config.yaml"]
 
 
-def test_a_cell_and_a_table_are_told(tmp_path):
+def test_settings_of_cells_and_tables_have_departures(tmp_path):
     settings = StageSettings(changed(tmp_path, {"vla": {"steps": 400}}))
 
     class Wildcards:
         vlm, auxiliary, variant, benchmark = "qwen3-vl-2b", "none", "full", "libero-10"
 
-    for told in (settings.cell_settings(Wildcards), settings.table_settings("main")):
-        assert '"departures":["vla.steps 400 (50000)"]' in told.replace(": ", ":")
+    for text in (settings.cell_settings(Wildcards), settings.table_settings("main")):
+        assert '"departures":["vla.steps 400 (50000)"]' in text.replace(": ", ":")
     unchanged = StageSettings(changed(tmp_path, {}))
     assert "departures" not in unchanged.table_settings("main")
 
 
-def test_the_caption_says_them():
+def test_the_caption_lists_departures():
     assert scale_sentence("paper") == "Scale: paper (the study as published)."
     assert scale_sentence("paper", ["vla.steps 400 (50000)"]) == (
-        "Scale: paper (the study as published, but for these settings, with the paper scale's in brackets: "
-        "vla.steps 400 (50000))."
+        "Scale: paper (the study as published, except for these settings, with the values of the paper "
+        "scale in brackets: vla.steps 400 (50000))."
     )

@@ -1,4 +1,4 @@
-"""Which runs a configuration's tables hold."""
+"""The runs of the tables of a configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_more_seeds_are_more_runs(raw):
 
 def test_auxiliaries_of_each_backbone(study):
     cells = study.cells("auxiliary")
-    tasks = {name: {run.auxiliary for run in cells if run.vlm == name} for name in study.config.backbones}
+    tasks = {name: {run.auxiliary for run in cells if run.model == name} for name in study.config.backbones}
     assert tasks["qwen2.5-vl-7b"] == {"none", "omni-generation", "vqa-mix", "robobrain2"}
     assert tasks["qwen2.5-vl-3b"] == {"none", "bridgevqa", "robo2vlm", "robopoint", "vica-332k"}
     assert {run.auxiliary for run in study.cells("main")} == {"none"}
@@ -42,7 +42,7 @@ def test_auxiliaries_of_each_backbone(study):
     ]
 
 
-def test_a_list_is_every_backbones(raw):
+def test_a_list_of_auxiliary_tasks_holds_for_every_backbone(raw):
     raw["tables"]["auxiliary"]["auxiliaries"] = ["none", "robopoint"]
     study = Study(load_config(raw))
     assert study.cells_of("auxiliary").auxiliaries == {
@@ -51,7 +51,7 @@ def test_a_list_is_every_backbones(raw):
     }
 
 
-def test_backbones_that_the_table_lacks_are_left_out(raw, study):
+def test_auxiliary_tasks_of_backbones_outside_the_table_are_left_out(raw, study):
     raw["tables"]["auxiliary"]["backbones"] = ["qwen2.5-vl-3b"]
     narrow = Study(load_config(raw))
     assert list(narrow.cells_of("auxiliary").auxiliaries) == ["qwen2.5-vl-3b"]

@@ -1,4 +1,4 @@
-"""What each stage is told, and what it is not."""
+"""The settings of each stage, and what they leave out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vlm4vla.study.runs import Run
 from vlm4vla.study.study import Study
 
 
-def test_a_universal_tokenizer_makes_vocabulary_and_scale_idle(raw):
+def test_settings_with_a_universal_tokenizer_leave_out_vocabulary_and_scale(raw):
     raw["auxiliary"]["fast"]["tokenizer"] = "somewhere"
     first = Study(load_config(raw)).fast_data_settings(None)
     raw["auxiliary"]["fast"] |= {"vocabulary": 300, "scale": 20}
@@ -20,7 +20,7 @@ def test_a_universal_tokenizer_makes_vocabulary_and_scale_idle(raw):
     assert json.loads(first)["fast"]["tokenizer"] == "somewhere"
 
 
-def test_training_of_fast_injection_is_no_part_of_its_data(raw):
+def test_the_data_of_fast_injection_do_not_depend_on_its_training(raw):
     first = Study(load_config(raw))
     own = raw["auxiliary"]["training"] | {"steps": 7}
     raw["auxiliary"]["fast"]["training"] = own
@@ -49,11 +49,11 @@ def test_variant_with_its_own_training(raw):
     ("key", "value"),
     [("seeds", [0, 1]), ("minimum_free_gb", 1.0), ("results", "elsewhere")],
 )
-def test_settings_do_not_hold_what_the_stage_does_not_need(raw, study, key, value):
+def test_settings_leave_out_keys_that_the_stage_does_not_use(raw, study, key, value):
     other = Study(load_config(raw | {key: value}))
-    run = Run("kosmos-2", "none", "full", "calvin", 0)
+    wildcards = SimpleNamespace(**Run("kosmos-2", "none", "full", "calvin", 0).wildcards())
     for name in ("backbone_settings", "vla_settings", "rollout_settings", "demonstrations_settings"):
-        assert getattr(study, name)(run) == getattr(other, name)(run)
+        assert getattr(study, name)(wildcards) == getattr(other, name)(wildcards)
 
 
 def test_settings_are_canonical(study):

@@ -1,4 +1,4 @@
-"""What a study declares."""
+"""The artefacts that a study declares."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ TRAINED = f"{ROOT}/{VLA}/provenance.json"
 
 
 def _heed_interrupts() -> None:
-    """In a new process: what a shell starts in the background has been told to ignore Ctrl-C."""
+    """Let a new process react to Ctrl-C, which processes in the background of a shell ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class ClusterProject:
-    """The workflow in `folder`, and the Slurm that its jobs go to."""
+    """The workflow in `folder`, whose jobs run on the Slurm `cluster`."""
 
     def __init__(self, folder: Path, cluster: OneNode):
         self.folder = folder
@@ -38,7 +38,7 @@ class ClusterProject:
 
     @classmethod
     def lay_out(cls, folder: Path, cluster: OneNode) -> ClusterProject:
-        """A copy of the workflow with nothing made."""
+        """Copy the workflow to `folder`, without results."""
         folder.mkdir(parents=True)
         for name in ("Snakefile", "config.yaml"):
             shutil.copy2(REPOSITORY / name, folder / name)
@@ -58,7 +58,7 @@ class ClusterProject:
         path.write_text(yaml.safe_dump(value, sort_keys=False))
 
     def start(self, *arguments: str, profiles: tuple[str, ...] = (SLURM,)) -> subprocess.Popen:
-        """Start Snakemake; what it prints goes to told.txt."""
+        """Start Snakemake, which prints to output.txt."""
         quick = ("--latency-wait", "15", "--jobs", str((os.cpu_count() or 1) + 1))
         if SLURM in profiles:
             quick += ("--slurm-init-seconds-before-status-checks", "4")
@@ -67,13 +67,13 @@ class ClusterProject:
         given = [word for profile in profiles for word in ("--profile", profile)]
         environment = self.cluster.environment
         environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
-        with (self.folder / "told.txt").open("w") as told:
+        with (self.folder / "output.txt").open("w") as output:
             run = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *arguments, *given, *quick, "--configfile", LAYER],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=told,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_heed_interrupts,
@@ -82,7 +82,7 @@ class ClusterProject:
         return run
 
     def clear(self) -> None:
-        """End what a test has left: its runs, so that they submit nothing more, and then the jobs."""
+        """End the runs of a test, so that they submit nothing more, and then cancel their jobs."""
         for run in self._runs:
             run.kill()
             run.wait()
@@ -90,46 +90,52 @@ class ClusterProject:
             self.cluster.run("scancel", job)
 
     def make(self, *arguments: str, profiles: tuple[str, ...] = (SLURM,), seconds: float = 900) -> str:
-        """Run Snakemake to its end, which must be a good one; what it printed."""
+        """Run Snakemake, which must succeed; return its output."""
         return self.finish(self.start(*arguments, profiles=profiles), seconds)
 
     def finish(self, run: subprocess.Popen, seconds: float = 900) -> str:
-        """Wait for a good end of `run`; what it printed."""
+        """Wait until `run` ends, which must succeed; return its output."""
         try:
             status = run.wait(seconds)
         except subprocess.TimeoutExpired:
             run.kill()
             status = run.wait()
-        assert status == 0, f"{self.told()}\n{self.cluster.tail()}"
-        return self.told()
+        assert status == 0, f"{self.output()}\n{self.cluster.tail()}"
+        return self.output()
 
-    def told(self) -> str:
-        return (self.folder / "told.txt").read_text()
+    def output(self) -> str:
+        """The output of the latest run."""
+        return (self.folder / "output.txt").read_text()
 
     def submitted(self, rule: str) -> list[dict[str, str]]:
-        """This project's jobs of one rule, oldest first, as Slurm tells of them."""
+        """This project's jobs of one rule, oldest first, with Slurm's description of each."""
         here = [job for job in self.cluster.every_job() if job["WorkDir"] == str(self.folder)]
         return [job for job in here if f"_{rule}_" in f"_{job.get('Comment', job.get('JobName'))}_"]
 
     def checkpoint(self) -> int:
-        """Updates that the newest whole checkpoint of the policy in training holds; 0 without one."""
+        """The number of updates in the newest complete checkpoint of the policy; 0 without a checkpoint."""
         records = sorted((self.folder / ROOT / VLA / "checkpoints").glob("step-*.json"))
         for path in reversed(records):
             try:
                 return json.loads(path.read_text())["step"]
-            except FileNotFoundError:  # a newer one has just replaced it
+            except FileNotFoundError:  # a newer checkpoint has just replaced it
                 continue
         return 0
 
     def curve(self) -> list[str]:
-        """Lines of the training's log; speeds in them tell one run from another."""
+        """The lines of the training log. They contain speeds, so two runs never have equal lines."""
         return (self.folder / ROOT / VLA / "train.jsonl").read_text().splitlines()
 
 
-def wait_until(ready: Callable[[], object], what: str, seconds: float = 300, told: Callable[[], str] = str):
-    """What `ready` returns once it is true; AssertionError with `told()` after `seconds`."""
+def wait_until(
+    ready: Callable[[], object], problem: str, seconds: float = 300, details: Callable[[], str] = str
+):
+    """Return the value of `ready()` once it is true.
+
+    After `seconds`, raise AssertionError with `problem` and `details()`.
+    """
     limit = time.monotonic() + seconds
     while not (found := ready()):
-        assert time.monotonic() < limit, f"{what}: not after {seconds:.0f} s\n{told()}"
+        assert time.monotonic() < limit, f"after {seconds:.0f} s: {problem}\n{details()}"
         time.sleep(0.2)
     return found

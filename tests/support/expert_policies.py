@@ -4,11 +4,10 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.actions.state import StateScale
+from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import build
 from vlm4vla.config.backbones import Backbone, TinySize
-from vlm4vla.config.heads import HeadSettings
+from vlm4vla.config.policies import HeadSettings
 from vlm4vla.policies.policy import Policy
 
 CHUNK = 3

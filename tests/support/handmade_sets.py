@@ -1,7 +1,7 @@
-"""LeRobot data sets written by hand with pyarrow, PyAV and Pillow: nothing of them comes from the package.
+"""LeRobot datasets that tests write with pyarrow, PyAV and Pillow alone, without code of the package.
 
-Each picture tells its own number: eight blocks are bright or dark. What is decoded can so be compared with
-the picture that should be there, within what the codec loses, and a frame too early or too late is seen.
+Each image encodes its frame number in eight bright or dark blocks. So a test can compare a decoded image with
+the expected one, up to the losses of the codec, and can detect a frame that is too early or too late.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ TASKS = ("open the drawer", "lift the red block")
 HEIGHT, WIDTH, FPS = 48, 64, 10
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
 TOTAL = sum(LENGTHS)
-X264 = {"g": "12", "bf": "2", "crf": "12"}  # long groups with frames that are decoded out of order
+X264 = {"g": "12", "bf": "2", "crf": "12"}  # long groups, with frames that are decoded out of order
 
 
 def picture(number, mirrored=False):
-    """Frame `number` of the whole data set: (48, 64, 3) uint8."""
+    """Return the image of frame `number` of the dataset: (48, 64, 3) uint8."""
     image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     for bit in range(8):
         row, column = divmod(bit, 4)
@@ -35,8 +35,8 @@ def picture(number, mirrored=False):
     return image[:, ::-1] if mirrored else image
 
 
-def number_of(image):
-    """What `picture` a decoded picture (H, W, 3) of any size shows."""
+def shown_number(image):
+    """Return the frame number that a decoded `picture`, (H, W, 3) of any size, shows."""
     height, width = image.shape[0] // 2, image.shape[1] // 4
     number = 0
     for bit in range(8):
@@ -47,7 +47,7 @@ def number_of(image):
 
 
 def actions():
-    """(N, 7) float32; the last is 1 (open) or -1."""
+    """Return the actions of all frames, (N, 7) float32; the gripper is 1 (open) or -1."""
     random = np.random.default_rng(3)
     values = random.normal(size=(TOTAL, 7)).astype(np.float32)
     values[:, 6] = np.where(random.random(TOTAL) < 0.5, -1, 1)
@@ -55,25 +55,30 @@ def actions():
 
 
 def states():
+    """Return the states of all frames, (N, 5) float32."""
     return np.random.default_rng(4).normal(size=(TOTAL, 5)).astype(np.float32)
 
 
 def write_video(path, numbers, codec="libx264", options=None, mirrored=False):
+    """Write a video of the frames `numbers`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FPS, options=options or X264)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for place, number in enumerate(numbers):
+        for position, number in enumerate(numbers):
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(picture(number, mirrored)), format="rgb24"
             )
-            frame.pts, frame.time_base = place, Fraction(1, FPS)
+            frame.pts, frame.time_base = position, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
-def rows(first, episodes, pictures=False, gripper=None):
-    """A table of whole episodes (numbers) whose first frame is the data set's frame `first`."""
+def frame_table(first, episodes, pictures=False, gripper=None):
+    """Return the table of the frames of `episodes` (numbers); the first is frame `first` of the dataset.
+
+    `gripper`: values of an open and of a closed gripper, instead of 1 and -1.
+    """
     count = sum(LENGTHS[episode] for episode in episodes)
     chosen = slice(first, first + count)
     acts = actions()[chosen]
@@ -103,7 +108,7 @@ def png(image):
 
 
 def features(dtype):
-    """The features of info.json; the wrist's camera exists as a video only."""
+    """Return the features of info.json. The wrist camera exists only as a video."""
     front = {"dtype": dtype, "shape": [HEIGHT, WIDTH, 3], "names": ["height", "width", "channels"]}
     found = {FRONT: front}
     if dtype == "video":
@@ -121,12 +126,13 @@ def stats_of(values):
     return {key: part.tolist() for key, part in record.items()} | {"count": [len(values)]}
 
 
-def starts():
+def first_frames():
+    """Return the first frame of each episode."""
     return np.cumsum((0, *LENGTHS))[:-1].tolist()
 
 
 def write_v21(folder, dtype="video", chunk=3, **how):
-    """Version 2.1: a table and a video an episode, three of them a chunk."""
+    """Write a dataset of version 2.1: one table and one video per episode, and `chunk` episodes per chunk."""
     (folder / "meta").mkdir(parents=True)
     info = {
         "codebase_version": "v2.1",
@@ -139,15 +145,15 @@ def write_v21(folder, dtype="video", chunk=3, **how):
     }
     (folder / "meta/info.json").write_text(json.dumps(info))
     lines = {"episodes": [], "tasks": [], "episodes_stats": []}
-    for episode, (first, length) in enumerate(zip(starts(), LENGTHS, strict=True)):
-        place = {"episode_chunk": episode // chunk, "episode_index": episode}
-        path = folder / info["data_path"].format(**place)
+    for episode, (first, length) in enumerate(zip(first_frames(), LENGTHS, strict=True)):
+        fields = {"episode_chunk": episode // chunk, "episode_index": episode}
+        path = folder / info["data_path"].format(**fields)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows(first, [episode], dtype == "image"), path)
+        pq.write_table(frame_table(first, [episode], dtype == "image"), path)
         if dtype == "video":
             numbers = range(first, first + length)
             for camera in (FRONT, WRIST):
-                video = folder / info["video_path"].format(video_key=camera, **place)
+                video = folder / info["video_path"].format(video_key=camera, **fields)
                 write_video(video, numbers, mirrored=camera == WRIST, **how)
         own = {"action": stats_of(actions()[first : first + length])}
         lines["episodes"].append({"episode_index": episode, "tasks": [TASKS[episode % 2]], "length": length})
@@ -160,7 +166,7 @@ def write_v21(folder, dtype="video", chunk=3, **how):
 
 
 def write_v30(folder, dtype="video", gripper=None, files=((0, 1, 2), (3, 4)), **how):
-    """Version 3.0: `files` says which episodes share a table and a video."""
+    """Write a dataset of version 3.0. Each entry of `files` lists the episodes of one table and one video."""
     (folder / "meta/episodes/chunk-000").mkdir(parents=True)
     info = {
         "codebase_version": "v3.0",
@@ -172,27 +178,27 @@ def write_v30(folder, dtype="video", gripper=None, files=((0, 1, 2), (3, 4)), **
     (folder / "meta/info.json").write_text(json.dumps(info))
     episodes = []
     for number, own in enumerate(files):
-        first = starts()[own[0]]
-        place = {"chunk_index": 0, "file_index": number}
-        path = folder / info["data_path"].format(**place)
+        first = first_frames()[own[0]]
+        fields = {"chunk_index": 0, "file_index": number}
+        path = folder / info["data_path"].format(**fields)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows(first, list(own), dtype == "image", gripper), path)
+        pq.write_table(frame_table(first, list(own), dtype == "image", gripper), path)
         count = sum(LENGTHS[episode] for episode in own)
         if dtype == "video":
             for camera in (FRONT, WRIST):
-                video = folder / info["video_path"].format(video_key=camera, **place)
+                video = folder / info["video_path"].format(video_key=camera, **fields)
                 write_video(video, range(first, first + count), mirrored=camera == WRIST, **how)
         for episode in own:
-            begin = starts()[episode] - first
+            begin = first_frames()[episode] - first
             record = {"episode_index": episode, "length": LENGTHS[episode], "tasks": [TASKS[episode % 2]]}
             for camera in (FRONT, WRIST) if dtype == "video" else ():
                 times = {"from_timestamp": begin / FPS, "to_timestamp": (begin + LENGTHS[episode]) / FPS}
-                record |= {f"videos/{camera}/{key}": value for key, value in (place | times).items()}
+                record |= {f"videos/{camera}/{key}": value for key, value in (fields | times).items()}
             episodes.append(record)
     pq.write_table(pa.Table.from_pylist(episodes), folder / "meta/episodes/chunk-000/file-000.parquet")
     tasks = pa.table({"task_index": list(range(len(TASKS))), "task": list(TASKS)})
     pq.write_table(tasks, folder / "meta/tasks.parquet")
-    values = rows(0, list(range(len(LENGTHS))), gripper=gripper)["action"]
+    values = frame_table(0, list(range(len(LENGTHS))), gripper=gripper)["action"]
     values = np.array(values.to_pylist())
     quantiles = {name: np.quantile(values, q, axis=0).tolist() for name, q in (("q01", 0.01), ("q99", 0.99))}
     (folder / "meta/stats.json").write_text(json.dumps({"action": stats_of(values) | quantiles}))

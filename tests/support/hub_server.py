@@ -1,4 +1,4 @@
-"""A hub on this machine: enough of its HTTP interface for `snapshot_download` of data sets."""
+"""A local server with as much of the hub's HTTP interface as `snapshot_download` of datasets needs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from urllib.parse import unquote
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class Hub:
-    """Serves `sets`, {name: folder}, at `COMMIT` and the tag `v1`; those in `gated` need the token `good`.
+class HubServer:
+    """Serves the datasets `sets`, {name: folder}, at the commit `COMMIT` and the tag `v1`.
 
-    `asked` holds the paths of the files that were downloaded.
+    Those in `gated` need the token `good`. `downloads` lists the paths of the downloaded files.
     """
 
     def __init__(self, sets: dict[str, Path], gated: set[str] = frozenset()):
-        self.asked: list[str] = []
+        self.downloads: list[str] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -71,7 +71,7 @@ class Hub:
         if not file.is_file():
             return self._send(request, 404, {"error": "no"}, {"X-Error-Code": "EntryNotFound"})
         if request.command == "GET":
-            self.asked.append("/".join(rest[2:]))
+            self.downloads.append("/".join(rest[2:]))
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_hash(file)}"'}
         self._send(request, 200, file.read_bytes(), headers)
 

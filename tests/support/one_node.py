@@ -1,8 +1,8 @@
 """A real Slurm of one node on this machine: munged, slurmctld and slurmd with everything in one folder.
 
-The node says that it has more processors and memory than there are, and GPUs, so that what a profile asks
-for can be granted; nothing is confined (no cgroups). Daemons listen on 127.0.0.1 and run as the user who
-starts them.
+The node claims to have GPUs, and more processors and memory than the machine, so that it can grant the
+requests of a profile. Jobs are not confined (no cgroups). The daemons listen on 127.0.0.1 and run as the user
+who starts them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 MODEL = "a100"
 GPUS = 8
-SECONDS = 60  # until a daemon answers
+SECONDS = 60  # to wait until a daemon answers
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -72,7 +72,7 @@ SRUN = '#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {srun} "$@"\n'
 
 
 def missing() -> list[str]:
-    """Slurm's and munge's programs that this machine lacks."""
+    """The programs of Slurm and munge that are not installed."""
     return [name for name in (*DAEMONS, *CLIENTS) if shutil.which(name, path=_path()) is None]
 
 
@@ -87,14 +87,14 @@ def _free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """In a new process: let the kernel end it when the tests are killed."""
+    """Let the kernel end a new process when the tests are killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class OneNode:
-    """Slurm in `folder`, whose path must be short: sockets lie in it. Use it in a `with`.
+    """Slurm in `folder`, to use in a `with` statement. The path must be short, because it contains sockets.
 
-    Raises RuntimeError, with the end of the log, when a daemon does not come up.
+    Raises RuntimeError, with the end of the log, if a daemon does not start.
     """
 
     def __init__(self, folder: Path):
@@ -128,7 +128,7 @@ class OneNode:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes Slurm's commands speak to this Slurm."""
+        """The environment in which Slurm's commands talk to this Slurm."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         path = os.pathsep.join((str(self.folder / "bin"), _path()))
         return inherited | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
@@ -154,7 +154,7 @@ class OneNode:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(subprocess.SubprocessError):  # daemons end whatever happens here
+        with contextlib.suppress(subprocess.SubprocessError):  # the daemons must end in any case
             for job in self.jobs():
                 self.run("scancel", job)
             limit = time.monotonic() + 30
@@ -170,34 +170,34 @@ class OneNode:
         self._daemons.clear()
 
     def run(self, *command: str, check: bool = False) -> subprocess.CompletedProcess:
-        """One of Slurm's commands."""
+        """Run one of Slurm's commands."""
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=60, check=check
         )
 
     def jobs(self) -> list[str]:
-        """Ids of the jobs that are queued or running."""
+        """The ids of the jobs that are queued or running."""
         return self.run("squeue", "--noheader", "--format=%i").stdout.split()
 
     def every_job(self) -> list[dict[str, str]]:
-        """All jobs of the last hour, ended ones too, as `scontrol show job` tells of them, oldest first."""
-        told = self.run("scontrol", "--oneliner", "show", "job").stdout
+        """All jobs of the last hour, ended ones too, as `scontrol show job` describes them, oldest first."""
+        output = self.run("scontrol", "--oneliner", "show", "job").stdout
         jobs = [
-            dict(word.split("=", 1) for word in line.split() if "=" in word) for line in told.splitlines()
+            dict(word.split("=", 1) for word in line.split() if "=" in word) for line in output.splitlines()
         ]
         return sorted((job for job in jobs if "JobId" in job), key=lambda job: int(job["JobId"]))
 
     def job(self, number: str) -> dict[str, str]:
-        """One job."""
+        """The description of one job."""
         return next(job for job in self.every_job() if job["JobId"] == number)
 
     def _start(self, name: str, *options: str) -> None:
-        with (self.folder / f"{name}.out").open("w") as told:
+        with (self.folder / f"{name}.out").open("w") as output:
             daemon = subprocess.Popen(
                 [shutil.which(name, path=_path()) or name, *options],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=told,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
@@ -212,11 +212,11 @@ class OneNode:
         limit = time.monotonic() + SECONDS
         while not ready():
             if daemon.poll() is not None or time.monotonic() > limit:
-                raise RuntimeError(f"{name} does not come up:\n{self.tail(name)}")
+                raise RuntimeError(f"{name} does not start:\n{self.tail(name)}")
             time.sleep(0.3)
 
     def tail(self, *names: str) -> str:
-        """The end of what daemons said."""
+        """The last lines of the daemons' output and logs."""
         lines: list[str] = []
         for name in names or DAEMONS:
             for path in (self.folder / f"{name}.out", self.folder / f"{name}.log"):
@@ -226,7 +226,7 @@ class OneNode:
 
 
 def submit_urgent(cluster: OneNode, command: Sequence[str]) -> str:
-    """A job that needs the whole node and goes before all others; its id."""
+    """Submit a job that needs the whole node and preempts all others; return its id."""
     done = cluster.run(
         *("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap"),
         " ".join(command),

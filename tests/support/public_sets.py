@@ -1,4 +1,4 @@
-"""Small sets in the layouts of the public ones, written by other libraries than the one that reads them."""
+"""Small datasets in the layouts of the public ones, written without the code that reads them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SIDE = 24
 
 
 def picture(number: int, side: int = SIDE) -> Image.Image:
-    """A picture like no other."""
+    """Return an image that is unique to `number`."""
     random = np.random.default_rng(number)
     return Image.fromarray(random.integers(0, 256, (side, side + 8, 3), dtype=np.uint8))
 
 
 def robopoint(folder: Path, count: int, lines: bool = False, side: int = SIDE) -> list[dict]:
-    """LLaVA's JSON with an image folder, as robopoint-data is; every seventh row has no picture."""
+    """Write LLaVA's JSON and an image folder, as in robopoint-data. Every seventh row has no image."""
     rows = []
     for number in range(count):
         name = f"object_ref/{number:05d}.png"
@@ -51,7 +51,7 @@ def robopoint(folder: Path, count: int, lines: bool = False, side: int = SIDE) -
 
 
 def robo2vlm(folder: Path, count: int, files: int = 3, side: int = SIDE) -> list[dict]:
-    """Parquet with Hugging Face's image structs, as Robo2VLM-1 is: choices are a Python list as text."""
+    """Write Parquet with Hugging Face's image structs, as in Robo2VLM-1. Choices are the text of a list."""
     datasets.disable_progress_bars()
     rows = []
     for number in range(count):
@@ -90,7 +90,7 @@ def encoded(image: Image.Image) -> bytes:
 
 
 def settings(task: str, folder: Path, size: int = 16, **keys) -> AuxiliaryDataSettings:
-    """Settings of the stage for one set."""
+    """Return the settings of the stage auxiliary-data for one dataset."""
     counts = {key: keys.pop(key) for key in ("train_pictures", "held_out_pictures", "seed") if key in keys}
     given = {"train_pictures": 10_000, "held_out_pictures": 10_000, "seed": 0} | counts
     named = keys.pop("name", task)

@@ -1,4 +1,4 @@
-"""Small trainings as several processes: this file is what each of them runs.
+"""Small trainings in several processes: each process runs this file.
 
 python several_processes.py '[["FOLDER", {"execution": {"strategy": "ddp", ...}, ...}], ...]'
 """
@@ -17,7 +17,7 @@ from vlm4vla.config.execution import Execution
 from vlm4vla.config.training import Optimiser, Training
 from vlm4vla.core.errors import UserError
 from vlm4vla.training.distributed import launch
-from vlm4vla.training.distributed.processes import TOLD, is_main, rank
+from vlm4vla.training.distributed.processes import USER_ERROR_STATUS, is_main, rank
 from vlm4vla.training.loop import train
 
 BATCH = 8
@@ -35,15 +35,15 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Masked regression: a batch's loss is a mean over its unmasked rows, of which each sample has some."""
+    """Masked regression: a batch's loss is the mean over its unmasked rows; every sample has at least one."""
 
     def __init__(self, dropout=0.0):
         super().__init__()
         torch.manual_seed(0)
-        self.first = nn.Linear(5, 7)  # 7 rows: two processes hold 4 and 3
+        self.first = nn.Linear(5, 7)  # 7 rows: of two processes, one holds 4 and one 3
         self.blocks = nn.ModuleList(Block(7) for _ in range(3))
         self.drop = nn.Dropout(dropout)
-        self.last = nn.Linear(7, 1)  # one row: the second process holds none
+        self.last = nn.Linear(7, 1)  # one row: the second of two processes holds none
         self.unused = nn.Linear(3, 3)
 
     def forward(self, batch):
@@ -60,7 +60,11 @@ class Network(nn.Module):
 
 
 class Rows:
-    """64 samples of three rows each; `noise` is drawn anew for each batch."""
+    """64 samples of three rows each.
+
+    `noise`: scale of the noise added to each batch. `poison`: id of a sample whose targets are NaN. `die`:
+    step and rank at which a process kills itself.
+    """
 
     def __init__(self, *, poison=None, die=None, noise=0.0):
         random = np.random.default_rng(0)
@@ -94,48 +98,50 @@ def settings(execution, steps=STEPS, every=4, **optimiser):
     )
 
 
-def one(folder, *, execution, optimiser=None, rows=None, dropout=0.0, **changes):
-    """One training in this process or in its share of several; the main one writes the weights at the end."""
-    how = Execution(**execution)
+def train_once(folder, *, execution, optimiser=None, rows=None, dropout=0.0, **changes):
+    """Train in this process, alone or as one of several. The main process writes the weights at the end."""
+    execution = Execution(**execution)
     folder.mkdir(parents=True, exist_ok=True)
     model = Network(dropout)
     train(
         model,
         Rows(**(rows or {})),
-        training=settings(how, **changes, **(optimiser or {})),
+        training=settings(execution, **changes, **(optimiser or {})),
         seed=1,
         folder=folder,
-        identity={"settings": {"training": {"execution": how.model_dump(mode="json")}}},
+        identity={"settings": {"training": {"execution": execution.model_dump(mode="json")}}},
         title="test",
     )
     if is_main():
         np.savez(folder / "weights.npz", **{n: p.detach().numpy() for n, p in model.named_parameters()})
 
 
-def together(folder, jobs, processes=2):
-    """Run trainings one after another in the same processes: `jobs` maps a folder's name to `one`'s
-    arguments. Raises what the launcher does."""
+def train_in_processes(folder, jobs, processes=2):
+    """Run trainings one after another in the same processes. Raises the launcher's errors.
+
+    `jobs`: the name of each training's folder, and the arguments of `train_once`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    given = [[str(folder / name), arguments] for name, arguments in jobs.items()]
-    how = Execution(strategy="ddp", processes=processes)
-    launch.run([sys.executable, __file__, json.dumps(given)], how, folder)
+    arguments = json.dumps([[str(folder / name), options] for name, options in jobs.items()])
+    execution = Execution(strategy="ddp", processes=processes)
+    launch.run([sys.executable, __file__, arguments], execution, folder)
 
 
 def curve(folder):
-    """(loss, gradient norm) of each step."""
+    """Return (steps, 2): the loss and the gradient norm of each step."""
     lines = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     return np.array([(line["loss"], line["gradient_norm"]) for line in lines])
 
 
 def weights(folder):
-    with np.load(folder / "weights.npz") as found:
-        return dict(found)
+    with np.load(folder / "weights.npz") as arrays:
+        return dict(arrays)
 
 
 if __name__ == "__main__":
     try:
         for name, arguments in json.loads(sys.argv[1]):
-            one(Path(name), **arguments)
+            train_once(Path(name), **arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(TOLD)
+        sys.exit(USER_ERROR_STATUS)

@@ -1,6 +1,6 @@
-"""Configurations of evaluations on simulators, for tests: the study's protocols."""
+"""Configurations of evaluations on real simulators for tests. The protocols are those of the study."""
 
-from vlm4vla.config.benchmarks import Protocol
+from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
 
 LIBERO = {
@@ -38,7 +38,7 @@ PROTOCOLS = {
 
 def protocol(benchmark, simulator=None, **changes):
     own, evaluation = PROTOCOLS[benchmark]
-    return Protocol(**{**evaluation, **changes, "simulator": own | (simulator or {})})
+    return EvaluationProtocol(**{**evaluation, **changes, "simulator": own | (simulator or {})})
 
 
 def rollout(benchmark, policy="vla", model="qwen2.5-vl-3b", simulator=None, size=64, **changes):

@@ -1,7 +1,7 @@
-"""Inputs of the training stages, small and made without the simulation: questions and demonstrations.
+"""Small inputs of the training stages, made without the simulation: questions and demonstrations.
 
-A picture is one coloured square on grey. `datasets` writes the questions, so the reader is tested against
-an independent writer.
+Each image is one coloured square on grey. The package `datasets` writes the questions, so the reader is
+tested against an independent writer.
 """
 
 import json
@@ -17,7 +17,7 @@ SIDE = 64
 
 
 def square(colour, cell, random):
-    """A 64x64 picture with a square in `cell` of a 4x4 grid."""
+    """Return a 64x64 image with a square in `cell` of a 4x4 grid."""
     image = random.integers(100, 130, (SIDE, SIDE, 3)).astype(np.uint8)
     row, column = divmod(cell, 4)
     image[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] = COLOURS[colour]
@@ -62,7 +62,7 @@ def write_questions(folder, train=48, held_out=24):
 def write_demonstrations(folder, episodes=6, length=8, points=False):
     random = np.random.default_rng(1)
     more = {"observation.gripper_point": ("column", "row")} if points else {}
-    with LeRobotWriter(folder, fps=5, robot_type="test", image_size=SIDE, more=more) as writer:
+    with LeRobotWriter(folder, fps=5, robot_type="test", image_size=SIDE, extra_columns=more) as writer:
         for _ in range(episodes):
             colour, cell = str(random.choice(list(COLOURS))), int(random.integers(16))
             images = np.stack([square(colour, cell, random) for _ in range(length)])

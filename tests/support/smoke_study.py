@@ -1,4 +1,4 @@
-"""The smoke study in a folder of its own, made by the command that a user types."""
+"""The smoke study in a temporary folder, made with the command that a user types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYER = "workflow/scales/smoke.yaml"
 def snakemake(
     *arguments: str, folder: Path, layers: tuple[str, ...] = (LAYER,)
 ) -> subprocess.CompletedProcess:
-    """Run the workflow that lies in `folder`, with the options of the Makefile; `layers` over config.yaml."""
+    """Run the workflow in `folder` with the options of the Makefile. `layers` override config.yaml."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     options = ("--rerun-incomplete", "--keep-going", "--scheduler", "greedy", "--logger", "study")
     return subprocess.run(
@@ -34,27 +34,28 @@ def snakemake(
 
 
 def merge(base: dict, layer: dict) -> dict:
-    """`layer` over `base`, mappings key by key, as Snakemake does."""
+    """`base` with the values that `layer` overrides. Mappings are merged key by key, as in Snakemake."""
     merged = dict(base)
     for key, value in layer.items():
-        below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
     return merged
 
 
 class Smoke:
-    """The finished smoke study in `folder`: where it lies and what it printed; paths are absolute.
+    """The finished smoke study in `folder`, with absolute paths. `output`: the text that the run printed.
 
-    Made by whoever comes first: the tests' other processes wait for it. RuntimeError when it fails.
+    The first test process makes the study, and the other processes wait. Raises RuntimeError if the run
+    fails.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        told = folder / "told.txt"
-        with (folder / "making").open("w") as making:
-            fcntl.flock(making, fcntl.LOCK_EX)
-            if not told.exists():
+        output = folder / "output.txt"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not output.exists():
                 for name in ("Snakefile", "config.yaml"):
                     shutil.copy2(REPOSITORY / name, folder / name)
                 for name in ("rules", "workflow", "envs"):
@@ -62,12 +63,12 @@ class Smoke:
                 done = snakemake("all_tables", "--cores", str(os.cpu_count()), folder=folder)
                 if done.returncode:
                     raise RuntimeError(done.stderr[-6000:])
-                told.write_text(done.stderr)
-        self.told = told.read_text()
+                output.write_text(done.stderr)
+        self.output = output.read_text()
         layers = [yaml.safe_load((REPOSITORY / name).read_text()) for name in ("config.yaml", LAYER)]
         self.study = Study(load_config(merge(*layers) | {"results": str(folder / "results")}))
 
     @property
     def root(self) -> Path:
-        """Where the study's artefacts lie."""
+        """The results folder."""
         return self.study.root

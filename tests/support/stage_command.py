@@ -1,4 +1,4 @@
-"""The command line of a small stage, which the fixture `stage` plays."""
+"""The command line of the stage `questions`, which the fixture `stage` replaces."""
 
 from __future__ import annotations
 

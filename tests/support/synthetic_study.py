@@ -1,12 +1,15 @@
-"""A made-up study for the report's tests: episode records, question scores and training logs."""
+"""A synthetic study for the report's tests: episode records, question scores and training logs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from vlm4vla.config.stages import TableSettings
 
 PUBLISHED = Path(__file__).parents[2] / "workflow" / "published"
 TEN = [
@@ -46,7 +49,7 @@ def episodes(
 ) -> pd.DataFrame:
     """`count` episodes in which each instruction is solved with probability near `skill`.
 
-    Difficulty belongs to the initial state, so that policies agree on what is hard, as real ones do.
+    Difficulty belongs to the initial state, so policies agree on which states are hard, as real ones do.
     """
     hard = np.random.default_rng(7).uniform(size=(count, 5))
     luck = np.random.default_rng([seed, noise, *map(ord, model + variant + benchmark)]).uniform(
@@ -97,9 +100,10 @@ def write_episodes(root: Path, frame: pd.DataFrame) -> Path:
 def write_study(
     root: Path, seeds: tuple[int, ...] = (0,), skills: dict[str, float] | None = None
 ) -> list[Path]:
-    """Records of all cells of main, freeze and scratch, floor and ceiling; returns the files.
+    """Write records of all cells of main, freeze and scratch, with floor and ceiling; return the files.
 
-    Skill grows with the place in TEN; freezing vision and random weights cost half, the rest nothing.
+    Skill increases in the order of TEN. A frozen vision encoder and random weights reduce the skill, a frozen
+    word embedding does not. `skills` overrides the factors of variants.
     """
     factor = {"full": 1.0, "freeze-vision": 0.5, "freeze-embedding": 1.0, "scratch": 0.35} | (skills or {})
     paths = []
@@ -117,7 +121,7 @@ def write_study(
 
 
 def write_capability(root: Path, models: list[str] = TEN, questions: int = 100) -> list[Path]:
-    """Question scores that grow with the place in TEN, each set a little differently."""
+    """Write question scores that increase in the order of TEN. The sets differ a little; return the files."""
     paths = []
     for model in models:
         place = TEN.index(model)
@@ -136,10 +140,10 @@ def write_capability(root: Path, models: list[str] = TEN, questions: int = 100) 
 
 
 def write_auxiliary(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Path]:
-    """Records of all cells of auxiliary and fast_injection, floor and ceiling; returns the files.
+    """Write records of all cells of auxiliary and fast_injection, with floor and ceiling; return the files.
 
-    RoboPoint costs control a third, ViCA adds to it, the other tasks do nothing; FAST tokens help a VLA with
-    a frozen vision encoder only where the VLM's vision encoder learnt them.
+    RoboPoint reduces skill by a third, ViCA increases it, and the other tasks do not change it. FAST tokens
+    help a VLA with a frozen vision encoder only if the VLM's vision encoder was trained on them.
     """
     paths = []
 
@@ -166,7 +170,10 @@ def write_auxiliary(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Path
 
 
 def write_own_scores(root: Path) -> list[Path]:
-    """score.json of every fine-tuned VLM, 0.2 before and 0.8 after but for FLAT; returns the provenance."""
+    """Write the score.json of every fine-tuned VLM; return the provenance files.
+
+    The scores are 0.2 before and 0.8 after fine-tuning, except for the task FLAT.
+    """
     paths = []
     for model, tasks in {**TASKS, **FAST}.items():
         for task in tasks[1:]:
@@ -181,12 +188,12 @@ def write_own_scores(root: Path) -> list[Path]:
             paths.append(folder / "provenance.json")
             if task == "omni-generation":
                 for suffix in ("pdf", "png"):
-                    (folder / f"generated.{suffix}").write_text(f"what {model} drew, {suffix}")
+                    (folder / f"generated.{suffix}").write_text(f"images of {model}, {suffix}")
     return paths
 
 
 def write_tuned_capability(root: Path) -> list[Path]:
-    """Question scores of every VLM of auxiliary and fast_injection: a task costs ten points."""
+    """Write question scores of every VLM of auxiliary and fast_injection. Each task costs ten points."""
     paths = []
     for model, tasks in {**TASKS, **FAST}.items():
         for task in tasks:
@@ -200,7 +207,7 @@ def write_tuned_capability(root: Path) -> list[Path]:
 
 
 def write_fast_report(root: Path) -> Path:
-    """report.json beside the FAST tokens; returns their provenance."""
+    """Write report.json next to the FAST tokens; returns their provenance file."""
     folder = root / "auxiliary_data" / "fast"
     folder.mkdir(parents=True)
     report = {
@@ -217,7 +224,7 @@ def write_fast_report(root: Path) -> Path:
 
 
 def write_curves(root: Path) -> list[Path]:
-    """train.jsonl and provenance.json of every full VLA; returns the provenance files."""
+    """Write train.jsonl and provenance.json of every full VLA; return the provenance files."""
     paths = []
     for benchmark in BENCHMARKS:
         for place, model in enumerate(TEN):
@@ -236,30 +243,35 @@ def write_curves(root: Path) -> list[Path]:
     return paths
 
 
-def settings(table: str, **changes: object) -> dict:
+def settings(table: str, cells: Mapping[str, object] | None = None, **changes: object) -> TableSettings:
+    """The settings of `table` in the synthetic study. `cells` and `changes` replace single keys."""
     variants = {
-        "main": ["full"],
-        "correlation": ["full"],
         "freeze": ["full", "freeze-vision", "freeze-embedding"],
         "scratch": ["full", "scratch"],
-        "auxiliary": ["full"],
         "fast_injection": ["freeze-vision", "full"],
-    }[table]
-    if table in ("auxiliary", "fast_injection"):
-        tasks = TASKS if table == "auxiliary" else FAST
-        cells = {
-            "backbones": list(tasks),
-            "auxiliaries": tasks,
-            "variants": variants,
-            "benchmarks": ["calvin" if table == "auxiliary" else "bridge"],
-        }
-        seeds = [0, 1, 2] if table == "auxiliary" else [0]
-        whole = {"table": table, "study": "embedded", "scale": "embedded", "seeds": seeds, "cells": cells}
-        return whole | {"vla_steps": dict.fromkeys(variants, 2000)} | changes
-    cells = {
-        "backbones": TEN if table in ("main", "correlation") else THREE,
+    }.get(table, ["full"])
+    tasks = {"auxiliary": TASKS, "fast_injection": FAST}.get(table)
+    if tasks is None:
+        backbones = TEN if table in ("main", "correlation") else THREE
+        tasks = {name: ["none"] for name in backbones}
+    benchmarks = {
+        "freeze": ["calvin", "bridge"],
+        "auxiliary": ["calvin"],
+        "fast_injection": ["bridge"],
+    }.get(table, BENCHMARKS)
+    shown = {
+        "backbones": list(tasks),
+        "auxiliaries": tasks,
         "variants": variants,
-        "benchmarks": ["calvin", "bridge"] if table == "freeze" else BENCHMARKS,
+        "benchmarks": benchmarks,
+    } | dict(cells or {})
+    shown["auxiliaries"] = {name: shown["auxiliaries"].get(name, ["none"]) for name in shown["backbones"]}
+    whole = {
+        "table": table,
+        "study": "embedded",
+        "scale": "embedded",
+        "seeds": [0, 1, 2] if table == "auxiliary" else [0],
+        "cells": shown,
+        "vla_steps": dict.fromkeys(variants, 2000),
     }
-    whole = {"table": table, "study": "embedded", "scale": "embedded", "seeds": [0], "cells": cells}
-    return whole | {"vla_steps": dict.fromkeys(variants, 2000)} | changes
+    return TableSettings.model_validate(whole | changes)

@@ -1,4 +1,4 @@
-"""Checks of a written table that hold for every table of fine-tuned backbones."""
+"""Checks that every table of fine-tuned backbones must pass, and helpers that read tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import matplotlib.image
 
@@ -21,21 +20,22 @@ def read_rows(folder: Path, table: str) -> list[dict[str, str]]:
 
 
 def only(found: list[dict[str, str]], **wanted: str) -> dict[str, str]:
-    """The one row with the `wanted` values."""
+    """The only row with the `wanted` values."""
     chosen = [row for row in found if all(row[key] == value for key, value in wanted.items())]
     assert len(chosen) == 1, (wanted, len(chosen))
     return chosen[0]
 
 
-def cells_of(folder: Path, table: str) -> dict[str, Any]:
-    """The cells that a table was made of, as its JSON says."""
-    return json.loads((folder / "analysis" / f"{table}.json").read_text())["settings"]["cells"]
+def declared_outputs(folder: Path, table: str) -> list[str]:
+    """The files that a written table has, by the settings in its JSON."""
+    settings = json.loads((folder / "analysis" / f"{table}.json").read_text())["settings"]
+    return outputs(table, settings["cells"]["auxiliaries"])
 
 
 def check_whole(folder: Path, table: str) -> None:
-    """Every declared file and no other; a tidy CSV; figures that are pictures; LaTeX that is balanced."""
+    """The declared files and no others are there; CSV is tidy, figures are not empty, LaTeX is balanced."""
     written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert written == set(outputs(table, cells_of(folder, table)))
+    assert written == set(declared_outputs(folder, table))
     found = read_rows(folder, table)
     assert tuple(found[0])[: len(TIDY)] == TIDY
     keys = [
@@ -45,9 +45,9 @@ def check_whole(folder: Path, table: str) -> None:
     for row in found:
         low, value, high = (float(row[key] or "nan") for key in ("ci_low", "value", "ci_high"))
         assert not value < low and not value > high
-    picture = matplotlib.image.imread(folder / "figures" / f"{table}.png")
-    assert picture.shape[0] > 400 and picture.shape[1] > 900
-    assert picture[..., :3].std() > 0.05
+    image = matplotlib.image.imread(folder / "figures" / f"{table}.png")
+    assert image.shape[0] > 400 and image.shape[1] > 900
+    assert image[..., :3].std() > 0.05
     text = (folder / "tables" / f"{table}.tex").read_text()
     assert text.isascii()
     bare = text.replace("\\{", "").replace("\\}", "")
@@ -59,7 +59,7 @@ def check_whole(folder: Path, table: str) -> None:
 
 
 def check_benchmark_names(folder: Path, table: str) -> None:
-    """No benchmark bears the real one's name alone."""
+    """The name of the real benchmark never appears alone."""
     for suffix in ("md", "tex"):
         text = (folder / "tables" / f"{table}.{suffix}").read_text().replace("BridgeVQA", "")
         assert re.search(r"(?:CALVIN|Bridge) \(embedded\)", text)
@@ -67,5 +67,5 @@ def check_benchmark_names(folder: Path, table: str) -> None:
 
 
 def check_same_bytes(one: Path, other: Path, table: str) -> None:
-    for name in outputs(table, cells_of(one, table)):
+    for name in declared_outputs(one, table):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name

@@ -1,4 +1,4 @@
-"""A made-up study whose artefacts name each other, from questions to a table, with files for weights."""
+"""Write a synthetic study to disk: artefacts with provenance from questions to a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BENCHMARKS = ["calvin", "bridge"]
 
 
 def _artefact(folder: Path, stage: str, files: dict[str, str], inputs: dict[str, Path], **extra) -> Path:
-    """Write `files` (name -> content) and the provenance of a stage; returns the folder."""
+    """Write `files` (name -> content) and the provenance of a stage. Return the folder."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
@@ -31,14 +31,14 @@ def _artefact(folder: Path, stage: str, files: dict[str, str], inputs: dict[str,
 
 
 def write_traced(root: Path, seeds: tuple[int, ...] = (0,), skill: float = 0.7) -> Path:
-    """The study below `root`; returns it."""
+    """Write the study to `root` and return `root`. `skill`: success rate of the first model."""
     questions = _artefact(root / "questions", "questions", {"train/data.arrow": "pictures"}, {})
-    shown = {
+    demonstrations = {
         name: _artefact(root / "demonstrations" / name, "demonstrations", {"data/0.parquet": name}, {})
         for name in BENCHMARKS
     }
     paths = []
-    for place, model in enumerate(MODELS):
+    for index, model in enumerate(MODELS):
         backbone = _artefact(
             root / "backbones" / model, "backbone", {"model.safetensors": model}, {"questions": questions}
         )
@@ -47,12 +47,12 @@ def write_traced(root: Path, seeds: tuple[int, ...] = (0,), skill: float = 0.7) 
                 for seed in seeds:
                     key = f"{model}/none/{variant}/{benchmark}/seed{seed}"
                     weights = {"policy.safetensors": key, "backbone/model.safetensors": model}
-                    inputs = {"backbone": backbone, "demonstrations": shown[benchmark]}
+                    inputs = {"backbone": backbone, "demonstrations": demonstrations[benchmark]}
                     vla = _artefact(root / "vla" / key, "vla", weights, inputs)
                     (vla / "train.jsonl").write_text("{}\n")
                     checkpoint = checkpoint_hash(vla)
-                    odds = skill + 0.1 * place - 0.3 * (variant != "full")
-                    frame = made.episodes(model, variant, benchmark, odds, seed=seed).assign(
+                    probability = skill + 0.1 * index - 0.3 * (variant != "full")
+                    frame = made.episodes(model, variant, benchmark, probability, seed=seed).assign(
                         checkpoint=checkpoint
                     )
                     path = made.write_episodes(root, frame)
@@ -74,7 +74,7 @@ def _table(root: Path, paths: list[Path], seeds: tuple[int, ...]) -> None:
     chains = ["average_length", "success_at_1"]
     metrics = {name: chains if name == "calvin" else ["success_rate"] for name in BENCHMARKS}
     rows, gaps = measure(records, cells, metrics, Published({}, {}), "embedded")
-    add_contrasts(rows, records, first=None, second="full")
+    add_contrasts(rows, records, "full")
     settings = {
         "table": "freeze",
         "study": "embedded",

@@ -1,10 +1,9 @@
-"""Inputs that the training tests share, made once."""
+"""Inputs that the training tests share; each is made once per test session."""
 
 import pytest
 from small_inputs import write_demonstrations, write_questions
 
-from vlm4vla.config.backbones import Backbone, TinySize
-from vlm4vla.config.pretraining import Aligning, Recipe
+from vlm4vla.config.backbones import AlignmentConfig, Backbone, Recipe, TinySize
 from vlm4vla.config.stages import BackboneSettings
 from vlm4vla.config.training import Optimiser, Training
 from vlm4vla.stages.backbone import run as backbone_stage
@@ -29,7 +28,7 @@ def backbone_settings():
         name="tiny",
         backbone=Backbone(family="paligemma", parameters_b=1, tiny=size, pretraining="r"),
         recipe=Recipe(mixture={"caption": 1, "where": 0.5, "colour": 0.5}, training=training),
-        alignment=Aligning(weight=0.3, training=training),
+        alignment=AlignmentConfig(weight=0.3, training=training),
         image_size=64,
         seed=3,
     )

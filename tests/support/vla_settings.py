@@ -1,6 +1,6 @@
-"""Settings of a VLA training of six updates, and of expert heads."""
+"""Settings of a VLA training with six updates, for the study's head and for expert heads."""
 
-from vlm4vla.config.heads import MlpHeadSettings
+from vlm4vla.config.policies import MlpHeadSettings
 from vlm4vla.config.stages import VlaSettings
 from vlm4vla.config.training import Optimiser, Training
 
@@ -25,7 +25,7 @@ def settings(**changes):
     return VlaSettings.model_validate(values | changes)
 
 
-def expert(kind, **changes):
+def expert_settings(kind, **changes):
     heads = {
         "tokens": {"kind": "tokens", "bins": 16},
         "flow": {"kind": "flow", "width": 16, "intermediate": 16},

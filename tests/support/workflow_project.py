@@ -1,4 +1,4 @@
-"""A copy of the workflow whose stages are played by a small script, so that a whole study takes seconds."""
+"""A copy of the workflow in which a small script replaces all stages, so that a study takes seconds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from vlm4vla.data.lerobot.writer import LeRobotWriter
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Plays `vlm4vla`: makes the files that the rule declares. With PAUSE=STAGE it stops half-way in that stage.
-PLAYER = """#!{python}
+# Replaces the command `vlm4vla`: it writes the files that a rule declares. With PAUSE=STAGE it waits in the
+# middle of that stage.
+SUBSTITUTE = """#!{python}
 import os, shutil, sys, time
 from pathlib import Path
 stage, arguments = sys.argv[1], sys.argv[2:]
@@ -40,7 +41,7 @@ if stage == "table":
     import json
     from vlm4vla.study.outputs import outputs
     given = json.loads(arguments[1])
-    made = [output / name for name in outputs(given["table"], given["cells"])]
+    made = [output / name for name in outputs(given["table"], given["cells"]["auxiliaries"])]
 elif stage == "capability":
     made = [output]
 elif stage in ("films", "summary", "study-config"):
@@ -91,13 +92,13 @@ class Project:
         return done
 
     def dry_run(self, *arguments: str) -> set[str]:
-        """Messages of the jobs that Snakemake would run."""
+        """The messages of the jobs that Snakemake would run."""
         done = self.snakemake("--dry-run", *arguments)
         assert done.returncode == 0, done.stderr + done.stdout
         return set(re.findall(r"^Job \d+: (.*)$", done.stdout, re.MULTILINE))
 
     def start(self, stage: str) -> subprocess.Popen:
-        """Start the workflow; returns once `stage` is half-way and stands still."""
+        """Start the workflow, and return when `stage` waits in the middle of its work."""
         marker = self.folder / "paused.pid"
         run = subprocess.Popen(
             self.command("--cores", "1"),
@@ -113,7 +114,7 @@ class Project:
         return run
 
     def kill(self, run: subprocess.Popen) -> None:
-        """Kill Snakemake, then the job that it leaves behind, with SIGKILL."""
+        """Kill Snakemake and then its running job with SIGKILL."""
         run.send_signal(signal.SIGKILL)
         run.wait()
         marker = self.folder / "paused.pid"
@@ -136,22 +137,22 @@ class Project:
 
 
 def lay_out(folder: Path) -> Project:
-    """Copy the workflow into `folder`, with the player in its bin/."""
+    """Copy the workflow into `folder`, and write the script that replaces `vlm4vla` to its bin/."""
     folder.mkdir(parents=True)
     for name in ("Snakefile", "config.yaml"):
         shutil.copy2(REPOSITORY / name, folder / name)
     for name in ("rules", "workflow", "envs"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    samples(folder / "samples")
-    player = folder / "bin" / "vlm4vla"
-    player.parent.mkdir()
-    player.write_text(PLAYER.format(python=sys.executable, source=str(REPOSITORY / "src")))
-    player.chmod(0o755)
+    write_samples(folder / "samples")
+    command = folder / "bin" / "vlm4vla"
+    command.parent.mkdir()
+    command.write_text(SUBSTITUTE.format(python=sys.executable, source=str(REPOSITORY / "src")))
+    command.chmod(0o755)
     return Project(folder)
 
 
-def samples(folder: Path) -> None:
-    """The least that the checks of a made backbone and of made demonstrations take for whole."""
+def write_samples(folder: Path) -> None:
+    """Write the smallest backbone and demonstrations that the checks of existing results accept."""
     backbone = folder / "backbone"
     backbone.mkdir(parents=True)
     (backbone / "config.json").write_text("{}")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ class Regression(nn.Module):
 
 
 class Rows:
-    """64 fixed samples; `poison` names an id whose target is NaN."""
+    """64 fixed samples. `poison`: an id whose target is NaN."""
 
     def __init__(self, poison=None):
         random = np.random.default_rng(0)
@@ -118,12 +119,12 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     from pathlib import Path
     import test_loop
-    class Killed(test_loop.Rows):
+    class KillingRows(test_loop.Rows):
         def ids(self, step):
             if step == 14:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().ids(step)
-    test_loop.run(Path({folder!r}), test_loop.settings(20, 6, average=0.9, name={name!r}), Killed())
+    test_loop.run(Path({folder!r}), test_loop.settings(20, 6, average=0.9, name={name!r}), KillingRows())
 """
 
 
@@ -132,10 +133,10 @@ def test_killed_run_ends_with_the_same_bytes(tmp_path, name):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     training = settings(20, 6, average=0.9, name=name)
     run(whole, training)
-    tests = str(__import__("pathlib").Path(__file__).parent)
+    tests = str(Path(__file__).parent)
     script = textwrap.dedent(KILLED).format(tests=tests, folder=str(killed), name=name)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
+    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
     assert [path.name for path in (killed / "checkpoints").glob("*.safetensors")] == [
         "step-000012.safetensors"
     ]
@@ -159,7 +160,7 @@ def test_a_checkpoint_of_other_settings_is_discarded(tmp_path):
     np.testing.assert_array_equal(run(tmp_path / "used", training, identity={"a": 2}), fresh)
 
 
-def test_a_half_written_checkpoint_is_not_taken(tmp_path):
+def test_a_truncated_checkpoint_is_not_loaded(tmp_path):
     training = settings(8, 4)
     whole = run(tmp_path, training)
     path = tmp_path / "checkpoints" / "step-000008.safetensors"
@@ -167,7 +168,7 @@ def test_a_half_written_checkpoint_is_not_taken(tmp_path):
     np.testing.assert_array_equal(run(tmp_path, training), whole)
 
 
-def test_nan_stops_with_step_and_ids_and_keeps_the_last_checkpoint(tmp_path):
+def test_nan_stops_the_run_names_step_and_ids_and_keeps_the_last_checkpoint(tmp_path):
     with pytest.raises(UserError) as caught:
         run(tmp_path, settings(steps=20, every=5), Rows(poison=30))
     message = str(caught.value)
@@ -177,13 +178,13 @@ def test_nan_stops_with_step_and_ids_and_keeps_the_last_checkpoint(tmp_path):
     assert (tmp_path / "checkpoints" / "step-000005.safetensors").exists()
 
 
-def test_weights_that_the_objective_does_not_use_stay(tmp_path):
-    class Half(Regression):
+def test_weights_that_the_objective_does_not_use_stay_unchanged(tmp_path):
+    class HalfUsed(Regression):
         def __init__(self):
             super().__init__()
             self.unused = nn.Linear(3, 3)
 
-    model = Half()
+    model = HalfUsed()
     before = model.unused.weight.detach().clone()
     training = settings(5, weight_decay=0.5)
     train(model, Rows(), training=training, seed=1, folder=tmp_path, identity={}, title="test")

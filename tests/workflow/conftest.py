@@ -1,4 +1,4 @@
-"""The workflow with nothing made, and with everything made."""
+"""Copies of the workflow, before and after a run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from workflow_project import Project, lay_out
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """The workflow with nothing made."""
+    """A copy of the workflow without results."""
     return lay_out(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """The workflow with the smoke study made; copy it before changing it."""
+    """The workflow after a run of the smoke study. Copy this project before you change it."""
     made = lay_out(tmp_path_factory.mktemp("finished") / "project")
     made.make()
     return made

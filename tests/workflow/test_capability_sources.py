@@ -1,4 +1,4 @@
-"""The rules of question scores that are not of our own questions, run by Snakemake itself."""
+"""The rules for question scores from lmms-eval and from a CSV file, run by Snakemake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.workflow
 
 
 def snakemake(project, layer: dict, *words: str) -> subprocess.CompletedProcess:
-    """Snakemake with a layer over the smoke scale, and with the real stages."""
+    """Run Snakemake with a layer that overrides the smoke scale, and with the real stages."""
     (project.folder / "layer.yaml").write_text(yaml.safe_dump(layer))
     command = [
         sys.executable,
@@ -48,15 +48,15 @@ def test_published_scores_need_no_backbone(project):
     assert read_capability([project.folder / target])["kosmos-2", "none"][OVERALL].value == 0.5
 
 
-def test_a_model_without_a_score_is_one_line_before_any_job(project):
+def test_a_model_without_a_score_stops_the_run_before_any_job(project):
     (project.folder / "scores.csv").write_text("model,score\nkosmos-2,50\n")
     layer = {"capability": {"source": "scores", "scores": {"file": "scores.csv"}}}
     done = snakemake(project, layer, "--dry-run", "correlation")
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert done.returncode == 1 and "has no line for model 'qwen2.5-vl-3b'" in line
+    assert done.returncode == 1 and "no line for model 'qwen2.5-vl-3b'" in line
 
 
-def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_is_there(project):
+def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_exists(project):
     made = project.folder / "results" / "smoke" / "backbones" / "kosmos-2" / "provenance.json"
     ready = {}
     for model in ("kosmos-2", "qwen2.5-vl-3b"):
@@ -75,7 +75,7 @@ def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_is_there(project)
     jobs = re.findall(r"^Job \d+: (.*)$", dry.stdout, re.MULTILINE)
     assert jobs[-1] == "capability: kosmos-2, auxiliary none, by lmms-eval", dry.stdout + dry.stderr
     assert "backbone: kosmos-2" in jobs
-    # the stage itself, as the rule calls it, beside a backbone that is there
+    # Run the stage as the rule calls it, with a backbone that exists.
     shutil.copytree(project.folder / "samples" / "backbone", made.parent)
     made.write_text('{"stage": "backbone"}')
     done = snakemake(project, layer, target, "--cores", "1", "--allowed-rules", "capability")

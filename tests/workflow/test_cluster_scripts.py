@@ -1,6 +1,6 @@
-"""Scripts that submit, watch and cancel jobs, with small programs in place of the cluster's commands.
+"""The scripts that submit, watch and cancel jobs, with small programs instead of the cluster's commands.
 
-Slurm's own commands run them in tests/slurm.
+The tests in tests/slurm run the scripts with Slurm's own commands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
-# Writes its arguments down, and answers what the file NAME.says holds.
+# Appends its arguments to the file NAME.calls, and prints the content of the file NAME.says.
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$@" >>"$0.calls"
 cat "$0.says" 2>/dev/null
@@ -23,7 +23,7 @@ exit "$(cat "$0.status" 2>/dev/null || echo 0)"
 
 
 class Cluster:
-    """A folder of stand-ins for a cluster's commands, and a job script of Snakemake."""
+    """A folder with substitutes for a cluster's commands, and a job script of Snakemake."""
 
     def __init__(self, folder: Path, profile: str, *commands: str, kind: str = ""):
         self.folder = folder
@@ -52,7 +52,7 @@ class Cluster:
         return path
 
     def run(self, script: str, *arguments: object) -> str:
-        """What one of the profile's scripts prints, in the folder of the run."""
+        """Run one of the profile's scripts in the folder of the run, and return its output."""
         done = subprocess.run(
             [self.profile / script, *map(str, arguments)],
             cwd=self.folder,
@@ -71,11 +71,11 @@ def slurm(tmp_path) -> Cluster:
 
 
 def submitted(cluster: Cluster) -> Path:
-    """The script that the cluster was given last."""
+    """The last script that was submitted to the cluster."""
     return Path(cluster.calls("sbatch")[-1])
 
 
-def test_a_job_asks_for_what_the_rule_says(slurm):
+def test_a_job_requests_the_resources_of_its_rule(slurm):
     slurm.says("sbatch", "41\n")
     assert slurm.run("submit", slurm.job_script()) == "41"
     options = slurm.calls("sbatch")
@@ -83,26 +83,26 @@ def test_a_job_asks_for_what_the_rule_says(slurm):
     assert not any("gpu" in option for option in options)
 
 
-@pytest.mark.parametrize(("model", "written"), [("a100", "--gpus=a100:8"), (None, "--gpus=8")])
-def test_a_job_asks_for_gpus(slurm, model, written):
+@pytest.mark.parametrize(("model", "option"), [("a100", "--gpus=a100:8"), (None, "--gpus=8")])
+def test_a_job_requests_gpus(slurm, model, option):
     slurm.says("sbatch", "41\n")
     slurm.run("submit", slurm.job_script(gpu=8, **({"gpu_model": model} if model else {})))
-    assert written in slurm.calls("sbatch")
+    assert option in slurm.calls("sbatch")
 
 
-@pytest.mark.parametrize(("ends_with", "told"), [(0, "success"), (3, "failed")])
-def test_how_a_job_ended_is_known_after_the_cluster_has_forgotten_it(slurm, ends_with, told):
+@pytest.mark.parametrize(("ends_with", "status"), [(0, "success"), (3, "failed")])
+def test_status_of_a_job_that_the_cluster_no_longer_lists(slurm, ends_with, status):
     slurm.says("sbatch", "41\n")
     slurm.run("submit", slurm.job_script(ends_with))
     slurm.says("squeue", "41\n")
     assert slurm.run("status", 41) == "running"
     subprocess.run(["/bin/sh", submitted(slurm)], cwd=slurm.folder)
     slurm.says("squeue", "", status=1)
-    assert slurm.run("status", 41) == told
+    assert slurm.run("status", 41) == status
     assert not list((slurm.folder / ".snakemake" / "cluster").iterdir())
 
 
-def test_a_job_that_was_killed_has_failed(slurm):
+def test_a_killed_job_has_failed(slurm):
     slurm.says("sbatch", "41\n")
     slurm.run("submit", slurm.job_script())
     slurm.says("squeue", "")
@@ -116,7 +116,7 @@ def test_jobs_are_cancelled_together(slurm):
     assert slurm.calls("scancel") == ["41", "42"]
 
 
-def test_other_clusters_have_commands_of_their_own(tmp_path):
+def test_commands_of_other_clusters(tmp_path):
     (tmp_path / "pbs").mkdir()
     pbs = Cluster(tmp_path / "pbs", "generic", "qsub", "qstat", "qdel", kind="pbs")
     pbs.says("qsub", "7.server\n")
@@ -142,7 +142,7 @@ def kubernetes(tmp_path) -> Cluster:
     ("asked", "gpus", "selector"),
     [({}, "0", {}), ({"gpu": 8, "gpu_model": "H200"}, "8", {"nvidia.com/gpu.product": "H200"})],
 )
-def test_a_job_of_kubernetes(kubernetes, asked, gpus, selector):
+def test_a_kubernetes_job(kubernetes, asked, gpus, selector):
     kubectl = kubernetes.bin / "kubectl"
     kubectl.write_text(RECORDER.replace("\n", '\ncat >"$0.given"\n', 1))
     kubernetes.says("kubectl", "job.batch/vlm4vla-fast-data-x1\n")
@@ -160,21 +160,21 @@ def test_a_job_of_kubernetes(kubernetes, asked, gpus, selector):
 
 
 @pytest.mark.parametrize(
-    ("says", "status", "told"),
+    ("says", "exit_status", "expected"),
     [
         ("Job ", 0, "running"),
         ("Job Complete", 0, "success"),
         ("Job SuccessCriteriaMet Complete", 0, "success"),
         ("Job Failed", 0, "failed"),
-        ("", 0, "failed"),  # deleted by hand
-        ("", 1, "running"),  # no answer now
+        ("", 0, "failed"),  # a user deleted the job
+        ("", 1, "running"),  # kubectl does not answer
     ],
 )
-def test_how_a_job_of_kubernetes_is(kubernetes, says, status, told):
-    kubernetes.says("kubectl", says, status)
-    assert kubernetes.run("status", "job.batch/x") == told
+def test_status_of_a_kubernetes_job(kubernetes, says, exit_status, expected):
+    kubernetes.says("kubectl", says, exit_status)
+    assert kubernetes.run("status", "job.batch/x") == expected
 
 
-def test_jobs_of_kubernetes_are_deleted(kubernetes):
+def test_kubernetes_jobs_are_deleted(kubernetes):
     kubernetes.run("cancel", "job.batch/x", "job.batch/y")
     assert kubernetes.calls("kubectl")[-2:] == ["job.batch/x", "job.batch/y"]

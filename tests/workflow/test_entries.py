@@ -1,4 +1,4 @@
-"""Every file that Snakemake's report shows has a place, a caption that is there, and a name of its own."""
+"""Each file in Snakemake's report has a unique entry, a caption that exists, and a unique name."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ import yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.study.study import Study
-from vlm4vla.workflow.report_entries import CAPTIONS, entry
+from vlm4vla.workflow.report_entries import CAPTIONS, report_entry
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def shown():
-    """Files of a study with every table there is in the report, relative to its results folder."""
+    """The files in the report of a study with all tables, relative to its results folder."""
     raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     raw["tables"]["executed_steps"] = {"backbones": "all", "variants": ["full"], "benchmarks": ["bridge"]}
     study = Study(load_config(raw))
@@ -28,8 +28,8 @@ def test_names_are_unique(shown):
     assert len(set(names)) == len(names)
 
 
-def test_every_file_has_a_place_and_a_caption(shown):
-    found = {path: entry(path) for path in shown}
+def test_every_file_has_a_unique_entry_and_a_caption(shown):
+    found = {path: report_entry(path) for path in shown}
     assert {each["category"] for each in found.values()} == {
         "Tables",
         "Figures",
@@ -40,10 +40,10 @@ def test_every_file_has_a_place_and_a_caption(shown):
     for path, each in found.items():
         assert (REPOSITORY / "rules" / each["caption"]).is_file(), path
         assert all(each["labels"].values())
-    places = [(each["category"], *each["labels"].values()) for each in found.values()]
-    assert len(set(places)) == len(places)
+    entries = [(each["category"], *each["labels"].values()) for each in found.values()]
+    assert len(set(entries)) == len(entries)
 
 
 def test_every_caption_is_used(shown):
-    used = {Path(entry(path)["caption"]).name for path in shown} | {"workflow.rst"}
+    used = {Path(report_entry(path)["caption"]).name for path in shown} | {"workflow.rst"}
     assert {path.name for path in (REPOSITORY / "rules" / CAPTIONS).glob("*.rst")} == used

@@ -1,4 +1,4 @@
-"""A user's own files in the workflow: what they add, and what runs again when one of them changes."""
+"""A user's extension files in the workflow: the jobs that they add, and the jobs that a change reruns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT_IN = (
 
 
 def add(config: dict) -> None:
-    """What docs/your-own-study.md adds, without its table and its family, which imports torch."""
+    """Add the configuration of docs/your-own-study.md without its table, and without its family (torch)."""
     config["extensions"] = [f"mine/{name}" for name in FILES]
     config["benchmarks"]["push-button"] = config["benchmarks"]["bridge"]
     config["auxiliary"]["tasks"]["leftmost"] = {}
@@ -28,8 +28,8 @@ def add(config: dict) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A cell without own files; then the example files are added, and the cell that has them all is made.
-    With it, what Snakemake said that it would do for that."""
+    """A project with one cell made without extension files and one cell made with them, and the jobs that
+    Snakemake planned for the second cell."""
     project = lay_out(tmp_path_factory.mktemp("own") / "project")
     project.make(*BUILT_IN)
     (project.folder / "mine").mkdir()
@@ -51,7 +51,7 @@ def touch(project, name: str) -> None:
     path.write_text(path.read_text() + "\n# changed\n")
 
 
-def test_one_cell_makes_what_it_needs_and_no_more(made):
+def test_a_cell_runs_only_the_jobs_that_it_needs(made):
     assert made[1] == {
         "auxiliary data: leftmost",
         "auxiliary: kosmos-2, leftmost",
@@ -62,7 +62,7 @@ def test_one_cell_makes_what_it_needs_and_no_more(made):
     }
 
 
-def test_what_was_there_before_does_not_run_again(project):
+def test_finished_jobs_do_not_run_again(project):
     assert project.dry_run(*BUILT_IN, EPISODES, EXPERT) == set()
 
 
@@ -73,13 +73,13 @@ def test_what_was_there_before_does_not_run_again(project):
         ("push_button.py", {"demonstrations: push-button", "rollout: expert policy, push-button"}),
     ],
 )
-def test_a_changed_file_reruns_what_depends_on_it(project, name, first):
+def test_a_changed_file_reruns_the_jobs_that_depend_on_it(project, name, first):
     touch(project, name)
     jobs = project.dry_run(*BUILT_IN, EPISODES, EXPERT)
     assert jobs == first | {f"vla: {CELL}, seed 0", f"rollout: {CELL}, seed 0"}
 
 
-def test_a_changed_family_reruns_its_backbones_alone(project):
+def test_a_changed_family_reruns_its_backbones_only(project):
     def family(config: dict) -> None:
         tiny = {"hidden": 64, "intermediate": 128}
         new = {"family": "smolvlm", "parameters_b": 0.5, "pretraining": "broad", "tiny": tiny}
@@ -92,7 +92,7 @@ def test_a_changed_family_reruns_its_backbones_alone(project):
     assert project.dry_run(*BUILT_IN, EPISODES, EXPERT, BACKBONE) == {"backbone: smolvlm-500m"}
 
 
-def test_a_file_that_moves_reruns_nothing(project):
+def test_a_moved_file_reruns_nothing(project):
     (project.folder / "mine").rename(project.folder / "ours")
     project.change("config.yaml", lambda c: c.update(extensions=[f"ours/{name}" for name in FILES]))
     assert project.dry_run(EPISODES, EXPERT) == set()

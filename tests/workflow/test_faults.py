@@ -1,4 +1,4 @@
-"""Bad input ends before any job, with one line that says what to write, and no traceback."""
+"""Wrong input stops the run before any job, with one line that says what to write, and no traceback."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 pytestmark = pytest.mark.workflow
 
 
-def fault(project, *arguments: str) -> str:
-    """Run for real, not dry; the one line that Snakemake ended with."""
+def error_line(project, *arguments: str) -> str:
+    """Run Snakemake, not as a dry run, and return the line of the error that it stops with."""
     done = project.snakemake("--cores", "1", *arguments)
     assert done.returncode == 1, done.stdout
     assert not (project.folder / "calls.txt").exists(), "a job ran"
@@ -20,7 +20,7 @@ def fault(project, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("table_mian", "did you mean 'table_main'?"),
         ("results/smoke/tables/scrach.csv", "unknown table 'scrach': did you mean 'scratch'?"),
@@ -39,13 +39,13 @@ def fault(project, *arguments: str) -> str:
         ("elsewhere/file", "below results/smoke/"),
     ],
 )
-def test_unknown_target(project, target, told):
-    assert told in fault(project, target)
+def test_unknown_target(project, target, message):
+    assert message in error_line(project, target)
 
 
-def test_bad_key(project):
+def test_unknown_key(project):
     project.change("workflow/scales/smoke.yaml", lambda config: config["vla"].update(stpes=3))
-    assert fault(project) == "error: config.yaml: vla.stpes: unknown key: did you mean 'steps'?"
+    assert error_line(project) == "error: config.yaml: vla.stpes: unknown key: did you mean 'steps'?"
 
 
 def test_unknown_auxiliary_task(project):
@@ -53,7 +53,7 @@ def test_unknown_auxiliary_task(project):
         "workflow/scales/smoke.yaml",
         lambda config: config["tables"]["auxiliary"]["auxiliaries"].update({"qwen2.5-vl-3b": ["robopiont"]}),
     )
-    assert fault(project) == (
+    assert error_line(project) == (
         "error: config.yaml: tables.auxiliary.auxiliaries: unknown auxiliary task 'robopiont': "
         "did you mean 'robopoint'?"
     )
@@ -63,16 +63,17 @@ def test_universal_fast_tokenizer_without_its_files(project):
     project.change(
         "workflow/scales/smoke.yaml", lambda config: config["auxiliary"]["fast"].update(tokenizer="nowhere")
     )
-    assert "auxiliary.fast.tokenizer: 'nowhere/tokenizer.json' is missing" in fault(project)
+    assert "auxiliary.fast.tokenizer: 'nowhere/tokenizer.json' is missing" in error_line(project)
 
 
-def test_results_folder_that_cannot_be_written(project):
+def test_results_folder_is_a_file(project):
     (project.folder / "taken").write_text("a file")
-    assert "results: folder 'taken' cannot be written" in fault(project, "--config", "results=taken")
+    assert "results: folder 'taken' is not writable" in error_line(project, "--config", "results=taken")
 
 
-def test_disk_with_too_little_room(project):
-    assert "GB free, minimum_free_gb asks for 9e+06" in fault(project, "--config", "minimum_free_gb=9000000")
+def test_disk_with_too_little_free_space(project):
+    line = error_line(project, "--config", "minimum_free_gb=9000000")
+    assert "results: the workflow (minimum_free_gb) needs 9000000.0 GB, and the disk of" in line
 
 
 def test_checkpoint_without_weights(project):
@@ -83,20 +84,20 @@ def test_checkpoint_without_weights(project):
         config["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": "empty"}
 
     project.change("config.yaml", add)
-    line = fault(project)
+    line = error_line(project)
     assert "backbones.real.checkpoint" in line and "model.safetensors is missing" in line
 
 
-def test_truncated_weights_of_a_made_backbone(project):
+def test_truncated_weights_of_an_existing_backbone(project):
     folder = project.folder / "results/smoke/backbones/kosmos-2"
     folder.mkdir(parents=True)
     (folder / "provenance.json").write_text("{}")
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{")
-    assert "not a whole safetensors file" in fault(project)
+    assert "not a complete safetensors file" in error_line(project)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_results_folder_without_permission(project):
     (project.folder / "results").mkdir(mode=0o555)
-    assert "cannot be written" in fault(project)
+    assert "is not writable" in error_line(project)

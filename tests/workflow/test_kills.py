@@ -1,4 +1,4 @@
-"""Snakemake killed with SIGKILL: the next run resumes, without a word from the user."""
+"""After a SIGKILL of Snakemake, the next run resumes without further options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.workflow
 
 
 @pytest.mark.parametrize("stage", ["backbone", "table"])
-def test_killed_run_is_taken_up(project, stage):
+def test_killed_run_resumes(project, stage):
     project.start_and_kill(stage)
     before = (project.folder / "calls.txt").read_text().split()
     assert list((project.folder / ".snakemake" / "locks").glob("*.lock"))
@@ -17,7 +17,7 @@ def test_killed_run_is_taken_up(project, stage):
 
     assert "The last run was killed: its lock is removed" in done.stderr
     after = (project.folder / "calls.txt").read_text().split()[len(before) :]
-    finished = before[:-1]  # the last one was killed
+    finished = before[:-1]  # the last call was killed
     assert after.count("questions") == 0 and after.count("demonstrations") == 3 - finished.count(
         "demonstrations"
     )
@@ -25,7 +25,7 @@ def test_killed_run_is_taken_up(project, stage):
     assert project.dry_run() == set()
 
 
-def test_lock_of_a_living_run_stays(project):
+def test_lock_of_a_running_snakemake_stays(project):
     run = project.start("backbone")
     try:
         done = project.snakemake("--cores", "1")

@@ -1,4 +1,4 @@
-"""workflow/scales/paper.yaml: the published study's settings, its jobs, and the cost of planning them."""
+"""workflow/scales/paper.yaml: the settings of the published study, its jobs, and the cost of a dry run."""
 
 import json
 import os
@@ -20,13 +20,13 @@ from vlm4vla.workflow.jobs import plan
 REPOSITORY = Path(__file__).parents[2]
 PAPER = "workflow/scales/paper.yaml"
 LOW, HIGH = 2e-5, 5e-5
-# The paper's settings (its sections on training and evaluation), benchmark by benchmark.
-TRAINING = {  # predicted chunk, global batch, updates
+# The settings of the paper for each benchmark, from its sections on training and evaluation.
+TRAINING = {  # actions per predicted chunk, global batch, updates
     "calvin": (10, 128, 30_000),
     "bridge": (4, 512, 50_000),
     "libero-10": (4, 512, 50_000),
 }
-EVALUATION = {  # episodes, steps at most, executed steps that were tried
+EVALUATION = {  # episodes, maximum of steps, evaluated numbers of executed steps
     "calvin": (1000, 360, [10]),
     "bridge": (24, 60, [1, 2, 4]),
     "libero-10": (50, 520, [2, 4]),
@@ -39,7 +39,7 @@ def study():
 
 
 @pytest.mark.parametrize("benchmark", TRAINING)
-def test_training_is_the_papers(study, benchmark):
+def test_training_settings_are_those_of_the_paper(study, benchmark):
     chunk, batch, updates = TRAINING[benchmark]
     for vlm in study.config.backbones:
         settings = json.loads(study.vla_settings(Run(vlm, "none", "full", benchmark, 123)))
@@ -54,13 +54,13 @@ def test_training_is_the_papers(study, benchmark):
         head = settings["head"]
         assert head["trunk"] is None and head["features"] == 1024 and head["hidden"] == [1024, 512, 256]
         assert head["gripper_loss_weight"] == 0.01 and head["huber_delta"] == 1.0
-        moved = (settings["shift"], "augmentation" in settings)
-        assert moved == ((10, False) if benchmark == "calvin" else (0, True))
+        image_changes = (settings["shift"], "augmentation" in settings)
+        assert image_changes == ((10, False) if benchmark == "calvin" else (0, True))
     assert study.config.seeds == [123] and study.config.image_size == 224
 
 
 @pytest.mark.parametrize("benchmark", EVALUATION)
-def test_the_protocol_is_the_papers(study, benchmark):
+def test_evaluation_settings_are_those_of_the_paper(study, benchmark):
     evaluation = study.config.benchmarks[benchmark].evaluation
     episodes, steps, executed = EVALUATION[benchmark]
     assert (evaluation.episodes, evaluation.max_steps) == (episodes, steps)
@@ -71,7 +71,7 @@ def test_the_protocol_is_the_papers(study, benchmark):
         assert simulator.unnormalisation == "range"
     else:
         assert simulator.unnormalisation == "quantile"
-    if benchmark == "bridge":  # the eggplant has twice the steps of the other three
+    if benchmark == "bridge":  # the task with the eggplant has twice as many steps as the other three
         assert sorted(simulator.tasks.values()) == [60, 60, 60, 120]
         assert simulator.gripper_rule == "two-in-a-row"
     if benchmark == "libero-10":
@@ -86,12 +86,12 @@ def test_backbones_are_ten_pinned_checkpoints(study):
 
 
 def test_the_jobs_are_counted(study):
-    """Counted by hand from the tables; a run that several tables show is one."""
+    """The numbers are counted by hand from the tables. A run of several tables counts once."""
     main = 10 * 3 + 3 * 3  # backbones and expert VLAs on three benchmarks
     freeze = 3 * 2 * 2  # two frozen modules on two benchmarks
     scratch = 3 * 3
-    auxiliary = (3 + 4) * 3 + 2 * 2  # fine-tuned on three seeds; as they are, on two more
-    fast = 2 * 2 + 1  # what table main does not have
+    auxiliary = (3 + 4) * 3 + 2 * 2  # fine-tuned, three seeds; not fine-tuned, two more seeds
+    fast = 2 * 2 + 1  # without the runs of table main
     runs = main + freeze + scratch + auxiliary + fast
     served = 2  # OpenVLA's own server on two benchmarks
     executed = 10 * 2 + 10  # other numbers of steps on Bridge, and on LIBERO-10
@@ -104,7 +104,7 @@ def test_the_jobs_are_counted(study):
     assert Counter(job.stage for job in plan(study).values()) == {
         "backbone": 10,
         "capability": 10 + 7 + 2,
-        "auxiliary_data": 7 + 1,  # FAST has one set for both of its forms
+        "auxiliary_data": 7 + 1,  # both forms of FAST share one dataset
         "auxiliary": 7 + 2,
         "demonstrations": 3,
         "vla": runs - served,
@@ -129,10 +129,12 @@ def test_five_seeds_are_planned_in_a_minute_and_two_gigabytes(tmp_path):
     study = Study(config.model_copy(update={"seeds": [1, 2, 3, 4, 5], "results": str(tmp_path)}))
     planned = Counter(re.findall(r"^Job \d+: ([a-z]+)", done.stdout, re.MULTILINE))
     expected = Counter(job.stage for job in plan(study).values())
-    assert planned["vla"] == expected["vla"] == 5 * (88 - 25) + 25 + 2  # the box plots keep their seeds
+    assert planned["vla"] == expected["vla"] == 5 * (88 - 25) + 25 + 2  # a table's own seeds stay
     assert planned["rollout"] == expected["rollout"] > 3000
     assert seconds < 60
     # of the largest child so far, in kB
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2e6
-    # what is not there yet is told, and the plan goes on
-    assert "note: a run would end here: config.yaml: benchmarks.calvin.demonstrations" in done.stderr
+    # the dry run prints a missing dataset as a note and continues
+    assert (
+        "note: a run would stop with this error: config.yaml: benchmarks.calvin.demonstrations" in done.stderr
+    )

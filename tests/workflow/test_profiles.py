@@ -1,4 +1,4 @@
-"""The cluster profiles: what they say fits the rules and the partitions, and a retry asks for more."""
+"""The cluster profiles match the rules and the partitions, and each retry requests more resources."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARTITIONS = read("slurm/partitions.yaml")["partitions"]
 
 
 def value(rule: str, name: str, wildcards: SimpleNamespace, attempt: int) -> object:
-    """A resource of the paper profile, as Snakemake evaluates it for a job."""
+    """The value of a resource of the paper profile for a job, as Snakemake evaluates it."""
     written = PAPER["set-resources"][rule][name]
     [resource] = Resources.parse([f"{name}={written}"], allow_expressions=True).values()
     return resource.evaluate(
@@ -43,7 +43,7 @@ def value(rule: str, name: str, wildcards: SimpleNamespace, attempt: int) -> obj
     ).value
 
 
-def test_stages_are_rules():
+def test_the_paper_profile_names_existing_rules():
     assert set(PAPER["set-threads"]) == set(PAPER["set-resources"]) <= RULES
     assert {"backbone", "demonstrations", "auxiliary_data", "fast_data"} | GPU_STAGES == set(
         PAPER["set-threads"]
@@ -51,7 +51,7 @@ def test_stages_are_rules():
 
 
 @pytest.mark.parametrize("rule", sorted(PAPER["set-resources"]))
-def test_each_attempt_asks_for_more_and_a_partition_grants_it(rule):
+def test_each_attempt_requests_more_within_the_limits_of_the_partition(rule):
     for wildcards in WILDCARDS:
         asked = [
             {name: value(rule, name, wildcards, attempt) for name in ("mem_mb", "runtime")}
@@ -66,7 +66,7 @@ def test_each_attempt_asks_for_more_and_a_partition_grants_it(rule):
         assert PAPER["set-threads"][rule] <= limits["max_threads"]
 
 
-def test_gpu_models_are_those_of_the_partition_and_the_largest_model_has_its_own():
+def test_the_partition_has_the_gpu_models_and_the_largest_backbone_has_another_model():
     for rule in GPU_STAGES:
         models = {wildcards.vlm: value(rule, "gpu_model", wildcards, 1) for wildcards in WILDCARDS}
         assert set(models.values()) <= set(PARTITIONS["gpu"]["available_gpu_models"])
@@ -75,11 +75,11 @@ def test_gpu_models_are_those_of_the_partition_and_the_largest_model_has_its_own
 
 
 @pytest.mark.parametrize("name", ["slurm", "generic", "kubernetes"])
-def test_cluster_profiles_try_again_and_their_files_are_there(name):
+def test_cluster_profiles_retry_jobs_and_their_files_exist(name):
     profile = read(f"{name}/profile.yaml")
     assert profile["retries"] >= 2 and profile["jobs"] > 1
     assert profile["executor"] in ("slurm", "cluster-generic")
-    assert "cores" not in profile  # it would cap the threads of a job
+    assert "cores" not in profile  # this option would limit the threads of a job
     if name == "slurm":
         assert (PROFILES / name / profile["slurm-partition-config"]).is_file()
         assert profile["slurm-requeue"] is True

@@ -1,4 +1,4 @@
-"""The target `published`: planned, and made for real, where nothing that training needs is there."""
+"""The target `published`: planned, and made where the inputs of a training are missing."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ pytestmark = pytest.mark.workflow
 
 
 def real(project: Project) -> Project:
-    """The project with the package's own command in place of the player."""
-    player = project.folder / "bin" / "vlm4vla"
+    """The project with the real command `vlm4vla` instead of the substitute script."""
+    command = project.folder / "bin" / "vlm4vla"
     source = REPOSITORY / "src"
-    player.write_text(f'#!/bin/sh\nPYTHONPATH={source} exec {sys.executable} -m vlm4vla.cli "$@"\n')
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={source} exec {sys.executable} -m vlm4vla.cli "$@"\n')
     return project
 
 
-def test_one_job_is_planned(project):
+def test_the_target_has_one_job(project):
     assert project.dry_run("published") == {"published: the paper's numbers"}
     assert project.dry_run("results/published/tables/flagged.md") == {"published: the paper's numbers"}
     assert not any("published" in job for job in project.dry_run("all_tables"))
 
 
-def test_it_is_made_although_nothing_could_be_trained(project):
+def test_it_is_made_where_no_training_could_run(project):
     def break_training(config):
         config["minimum_free_gb"] = 1e9
         config["backbones"]["kosmos-2"] = {
@@ -47,7 +47,7 @@ def test_it_is_made_although_nothing_could_be_trained(project):
         assert "27.6" in {row["printed"] for row in csv.DictReader(handle)}
 
 
-def test_scores_that_are_not_there(project):
+def test_a_missing_file_of_scores(project):
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""`snakemake --report`: one page with every table and figure, over made-up records."""
+"""`snakemake --report`: one page with every table and figure, for synthetic records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from played_study import play
+from project_with_records import add_records
 from workflow_project import lay_out
 
 pytestmark = pytest.mark.workflow
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.workflow
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """report.html of a made-up study of two tables, and its results folder."""
-    project = play(lay_out(tmp_path_factory.mktemp("report") / "project"), "main", "freeze")
+    """report.html of a made-up study of three tables, and its results folder."""
+    project = add_records(lay_out(tmp_path_factory.mktemp("report") / "project"), "main", "freeze", "scratch")
     root = project.folder / "results" / "embedded"
     for arguments in (("--cores", "2"), ("--report", str(root / "report.html"))):
         command = project.command("all_tables", *arguments)[:-2]  # without the smoke layer
@@ -25,11 +25,11 @@ def page(tmp_path_factory):
 
 
 def results(text):
-    """What the page holds, by path."""
+    """The files in the page, by path."""
     return json.loads(re.search(r'<script id="results">\s*var results = (.*);\n', text)[1])
 
 
-def test_every_result_is_in_it(page):
+def test_the_report_has_every_result(page):
     text, root = page
     found = results(text)
     kept = {
@@ -43,7 +43,7 @@ def test_every_result_is_in_it(page):
     assert all(each["data_uri"].startswith("data:") and each["caption"] for each in found.values())
 
 
-def test_captions_use_the_runs_own_numbers(page):
+def test_captions_have_the_numbers_of_the_run(page):
     text, root = page
     verdict = json.loads((root / "analysis" / "freeze.json").read_text())["verdicts"][0]
     assert (
@@ -51,10 +51,13 @@ def test_captions_use_the_runs_own_numbers(page):
         in results(text)["results/embedded/tables/freeze.html"]["caption"]
     )
     assert "first in" in re.search(r'<script id="workflow-desc">\s*var workflow_desc = (.*);\n', text)[1]
+    scratch = json.loads((root / "analysis" / "scratch.json").read_text())["verdicts"][0]
+    # A table without a caption file of its own has the caption of its numbers.
+    assert scratch.split(" (")[0] in results(text)["results/embedded/figures/scratch.png"]["caption"]
     assert not any("{{" in each["caption"] for each in results(text).values())
 
 
-def test_nothing_is_fetched(page):
+def test_the_report_loads_nothing_from_the_network(page):
     text, _ = page
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']https?:", text)
 

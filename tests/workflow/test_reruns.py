@@ -1,4 +1,4 @@
-"""A change reruns what depends on it, and nothing else."""
+"""A change reruns the jobs that depend on it, and no other job."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_learning_rate_of_one_variant(project):
 
 
 def tuned(task: str, vlm: str, variant: str, benchmark: str) -> set[str]:
-    """The jobs of one fine-tuned backbone and of the policy that is made of it."""
+    """The jobs of one fine-tuned backbone and of the VLA on it."""
     cell = f"{vlm}, auxiliary {task}, {variant}, {benchmark}, seed 0"
     capability = f"capability: {vlm}, auxiliary {task}"
     return {f"auxiliary: {vlm}, {task}", capability, f"vla: {cell}", f"rollout: {cell}"}
@@ -55,7 +55,7 @@ def test_training_of_one_auxiliary_task(project):
     }
 
 
-def test_training_of_a_task_that_no_table_has(project):
+def test_training_of_a_task_in_no_table(project):
     project.change(SMOKE, lambda c: c["auxiliary"]["tasks"].update(robobrain2={"training": TRAINING}))
     assert project.dry_run() == {CONFIG}
 
@@ -181,12 +181,12 @@ def test_comments_and_touched_files_change_nothing(project):
     assert project.dry_run() == set()
 
 
-def test_deleted_table_is_made_alone(project):
+def test_only_a_deleted_table_is_made_again(project):
     (project.folder / "results/smoke/tables/main.md").unlink()
     assert project.dry_run() == {SUMMARY, "table: main"}
 
 
-def test_one_ablation_cell_by_its_path(project):
+def test_one_ablation_cell_as_a_target(project):
     path = "results/smoke/rollouts/kosmos-2/none/freeze-vision/bridge/seed0/episodes.parquet"
     assert project.dry_run(path) == {
         *cells("vla", "kosmos-2", "freeze-vision", "bridge"),

@@ -1,4 +1,4 @@
-"""What a person reads while the workflow runs."""
+"""The lines of a run's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_study import LogHandler
-from vlm4vla.core.durations import duration
+from vlm4vla.core.progress import duration
 from vlm4vla.workflow.run_log import RunLog
 
 
@@ -31,7 +31,7 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
-def test_lines_say_how_far_and_how_long_still(clock):
+def test_lines_show_progress_and_remaining_time(clock):
     log = RunLog(clock)
     assert log.planned({"vla": 3, "total": 3}) == "3 jobs: 3 vla"
     assert log.started(7, "vla", "vla: a") == "[0 of 3, 0 s] start vla: a"
@@ -39,41 +39,41 @@ def test_lines_say_how_far_and_how_long_still(clock):
     assert log.finished(7) == "[1 of 3, 2 min] done  vla: a (2 min, about 4 min left)"
 
 
-def test_time_left_is_shared_by_jobs_at_a_time(clock):
+def test_remaining_time_is_divided_by_the_number_of_parallel_jobs(clock):
     log = RunLog(clock)
     log.planned({"vla": 4})
     for job in (1, 2):
         log.started(job, "vla", f"vla {job}")
     clock.now = 100.0
     log.finished(1)
-    assert log.left() == pytest.approx((2 * 100 + 0) / 2)
+    assert log.remaining_seconds() == pytest.approx((2 * 100 + 0) / 2)
 
 
-def test_pace_of_one_rule_tells_that_of_the_others(clock):
+def test_pace_of_one_rule_applies_to_rules_without_finished_jobs(clock):
     log = RunLog(clock)
     log.planned({"vla": 1, "rollout": 1})
     log.started(1, "vla", "vla")
-    clock.now = 50.0  # half the guess of 100 seconds
+    clock.now = 50.0  # half of the default of 100 seconds
     log.finished(1)
-    assert log.left() == pytest.approx(20.0)
+    assert log.remaining_seconds() == pytest.approx(20.0)
 
 
-def test_jobs_of_one_rule_may_differ(clock):
-    """A long job that ends first does not make the short ones of its rule long."""
+def test_expected_times_of_jobs_of_a_rule_may_differ(clock):
+    """A long job that ends first does not increase the expected time of the short jobs of its rule."""
     log = RunLog(
         clock, {1: ("auxiliary", 300.0), 2: ("auxiliary", 50.0), 3: ("auxiliary", 50.0), 4: ("vla", None)}
     )
     log.planned({"auxiliary": 3, "vla": 1})
     log.started(1, "auxiliary", "FAST")
-    clock.now = 360.0  # a fifth more than was expected
+    clock.now = 360.0  # 20 % more than expected
     log.finished(1)
-    assert log.left() == pytest.approx(1.2 * (50 + 50 + 100))
+    assert log.remaining_seconds() == pytest.approx(1.2 * (50 + 50 + 100))
     log.started(2, "auxiliary", "robopoint")
     clock.now = 390.0
-    assert log.left() == pytest.approx(1.2 * (50 + 50 + 100) - 30)
+    assert log.remaining_seconds() == pytest.approx(1.2 * (50 + 50 + 100) - 30)
 
 
-def test_failure_shows_the_end_of_the_log(clock, tmp_path):
+def test_line_of_a_failed_job_shows_the_end_of_its_log(clock, tmp_path):
     log = RunLog(clock)
     log.planned({"vla": 1})
     log.started(1, "vla", "vla: a")
@@ -83,7 +83,7 @@ def test_failure_shows_the_end_of_the_log(clock, tmp_path):
     assert "FAILED vla: a" in text and "step 2" in text and str(path) in text
 
 
-def test_failure_by_a_users_mistake_is_short(clock, tmp_path):
+def test_user_error_is_shown_without_the_lines_before(clock, tmp_path):
     path = tmp_path / "a.log"
     path.write_text("step 1\nerror: disk: full: free some room\n")
     log = RunLog(clock)
@@ -96,7 +96,7 @@ def record(level=logging.INFO, text="", **fields) -> logging.LogRecord:
     return made
 
 
-def test_handler_reads_snakemakes_records():
+def test_handler_prints_lines_for_snakemakes_records():
     handler = LogHandler(None, None)
     stats = {"rollout": 1, "total": 1}
     assert handler.line(record(event=LogEvent.RUN_INFO, stats=stats)) == "1 jobs: 1 rollout"

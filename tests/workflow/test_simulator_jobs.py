@@ -1,4 +1,4 @@
-"""A benchmark on its real simulator: the jobs of its evaluation, and those of the others, which stay."""
+"""The jobs of a benchmark on its real simulator; the jobs of the other benchmarks stay the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIMULATOR = {
 }
 
 
-def test_an_evaluation_on_a_simulator_is_cut_into_jobs(project):
+def test_an_evaluation_on_a_simulator_has_one_job_per_part(project):
     without = project.dry_run("table_main")
     project.change(
         "workflow/scales/smoke.yaml",
@@ -33,7 +33,7 @@ def test_an_evaluation_on_a_simulator_is_cut_into_jobs(project):
     mine = "rollout: kosmos-2, auxiliary none, full, libero-10, seed 0"
     assert {f"{mine}, part {part}" for part in range(3)} < jobs and mine in jobs
     assert "rollout: random, auxiliary none, full, libero-10, seed 0, part 2" in jobs
-    # a server of others needs no training, and a simulator has no scripted expert
+    # an external policy server needs no training, and a simulator has no scripted expert
     assert "vla: pi0, auxiliary none, full, libero-10, seed 0" in without - jobs
     assert "rollout: pi0, auxiliary none, full, libero-10, seed 0, part 1" in jobs
     assert "rollout: expert policy, libero-10" in without - jobs

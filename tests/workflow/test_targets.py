@@ -1,4 +1,4 @@
-"""What each target makes, and how long a dry run takes."""
+"""The jobs of each target, and the time of a dry run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stages(jobs) -> Counter:
     return Counter(job.split(":")[0] for job in jobs)
 
 
-def test_embedded_study_is_whole_and_its_dry_run_fast(project):
+def test_the_jobs_of_the_embedded_study_and_the_time_of_its_dry_run(project):
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run"],
@@ -61,7 +61,7 @@ def test_target(project, target, tables, vlas):
     assert stages(jobs)["vla"] == vlas
 
 
-def test_tables_of_fine_tuned_backbones_plan_what_they_need(project):
+def test_jobs_of_tables_with_fine_tuned_backbones(project):
     assert project.dry_run("table_auxiliary") == {
         "questions: pictures, questions and answers",
         "backbone: qwen2.5-vl-3b",
@@ -167,7 +167,7 @@ def test_lint_is_clean(project):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_report_is_of_the_whole_study(project):
+def test_only_all_tables_makes_the_files_of_the_report(project):
     assert stages(project.dry_run("all_tables"))["report"] == 3
     assert stages(project.dry_run("table_freeze"))["report"] == 0
     assert project.dry_run("results/smoke/config.yaml") == {"report: configuration"}

@@ -1,4 +1,4 @@
-"""What the Snakefile begins with: a run checks everything, a job of a run on another machine nothing."""
+"""The checks at the start of the Snakefile: a run checks everything, and a job of a run checks nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path, monkeypatch) -> dict:
-    """A good configuration; the working folder holds a lock whose owner is nowhere to be seen."""
+    """A valid configuration; the working folder has a lock whose process does not run on this machine."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.environ["PATH"])
     locks = tmp_path / ".snakemake" / "locks"
@@ -29,7 +29,7 @@ def call(monkeypatch, *arguments: str) -> None:
     monkeypatch.setattr("sys.argv", ["bin/snakemake", *arguments])
 
 
-def test_a_run_takes_a_stale_lock_away_and_notes_its_machine(raw, tmp_path, monkeypatch, capsys):
+def test_a_run_removes_a_stale_lock_and_records_its_machine(raw, tmp_path, monkeypatch, capsys):
     call(monkeypatch, "--cores", "1", "all_tables")
     assert workflow.begin(raw).config.study == "embedded"
     assert not list((tmp_path / ".snakemake" / "locks").iterdir())
@@ -38,15 +38,15 @@ def test_a_run_takes_a_stale_lock_away_and_notes_its_machine(raw, tmp_path, monk
 
 
 @pytest.mark.parametrize("mode", ["remote", "subprocess"])
-def test_a_job_leaves_the_lock_of_its_run(raw, tmp_path, monkeypatch, mode):
+def test_a_job_keeps_the_lock_of_its_run(raw, tmp_path, monkeypatch, mode):
     call(monkeypatch, "--cores", "1", "--mode", mode)
-    raw["minimum_free_gb"] = 1e9  # of the machine where the run was started
+    raw["minimum_free_gb"] = 1e9  # on the machine where the run started
     assert workflow.begin(raw).config.study == "embedded"
     assert list((tmp_path / ".snakemake" / "locks").iterdir())
     assert not (tmp_path / ".snakemake" / "machine").exists()
 
 
-def test_a_fault_is_told_once(raw, monkeypatch, capsys):
+def test_an_error_is_printed_once(raw, monkeypatch, capsys):
     class EndedError(Exception):
         pass
 
@@ -57,8 +57,8 @@ def test_a_fault_is_told_once(raw, monkeypatch, capsys):
     call(monkeypatch, "--cores", "1", "table_mian")
     with pytest.raises(EndedError, match="1"):
         workflow.begin(raw)
-    told = capsys.readouterr().err.splitlines()
-    assert told == ["error: target 'table_mian': unknown target: did you mean 'table_main'?"]
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ["error: target 'table_mian': unknown target: did you mean 'table_main'?"]
     with pytest.raises(UserError):
         workflow.open_study(raw, ["table_mian"])
 
@@ -76,7 +76,7 @@ def test_offered_gpus(monkeypatch, words, offered):
     ("words", "local"),
     [((), True), (("--executor", "slurm"), False), (("--dry-run",), True)],
 )
-def test_jobs_run_here_unless_an_executor_is_named(monkeypatch, words, local):
+def test_jobs_run_on_this_machine_without_an_executor(monkeypatch, words, local):
     if "slurm" in words:
         pytest.importorskip("snakemake_executor_plugin_slurm")
     call(monkeypatch, "--cores", "1", *words)

@@ -1,4 +1,4 @@
-"""Action chunks: the next `chunk` actions after each frame, padded at the episode's end."""
+"""Action chunks: the next `chunk` actions from each frame on, padded at the end of the episode."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def chunks(actions: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chunks of one episode.
+    """Action chunks of one episode.
 
-    `actions` (T, D). Returns chunks (T, chunk, D) and mask (T, chunk), float32: 1 where the step is inside
-    the episode. Padded steps repeat the last action, and the mask keeps them out of the loss.
+    `actions`: (T, D). Returns the chunks (T, chunk, D) and a float32 mask (T, chunk), which is 1 for steps
+    inside the episode. Padded steps repeat the last action; the mask keeps them out of the loss.
     """
     return indexed_chunks(actions, np.zeros(len(actions), dtype=np.int64), chunk)
 
@@ -17,22 +17,23 @@ def chunks(actions: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:
 def indexed_chunks(
     actions: np.ndarray, episode_index: np.ndarray, chunk: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Chunks of many episodes that lie one after another.
+    """Action chunks of several concatenated episodes.
 
-    `actions` (N, D), `episode_index` (N,) non-decreasing. Returns (N, chunk, D) and mask (N, chunk); no chunk
-    reaches into the next episode.
+    `actions`: (N, D). `episode_index`: (N,), non-decreasing. Returns the chunks (N, chunk, D) and a mask
+    (N, chunk), as `chunks` does. No chunk extends into the next episode.
     """
-    last = np.searchsorted(episode_index, episode_index, side="right") - 1  # (N,) last frame of own episode
+    last = np.searchsorted(episode_index, episode_index, side="right") - 1  # (N,) last frame of the episode
     return chunks_at(actions, np.arange(len(actions)), last, chunk)
 
 
 def chunks_at(
     actions: np.ndarray, frames: np.ndarray, last: np.ndarray, chunk: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Chunks that begin at `frames` (B,) of `actions` (N, D); `last` (B,): last frame of each one's episode.
+    """Action chunks that start at selected frames.
 
-    Returns (B, chunk, D) and mask (B, chunk). Only those rows are read.
+    `actions`: (N, D). `frames`: (B,), the first frame of each chunk. `last`: (B,), the last frame of each
+    chunk's episode. Returns the chunks (B, chunk, D) and a mask (B, chunk). Reads only these rows.
     """
-    wanted = frames[:, None] + np.arange(chunk)[None, :]  # (B, chunk)
-    mask = (wanted <= last[:, None]).astype(np.float32)
-    return actions[np.minimum(wanted, last[:, None])], mask
+    steps = frames[:, None] + np.arange(chunk)[None, :]  # (B, chunk)
+    mask = (steps <= last[:, None]).astype(np.float32)
+    return actions[np.minimum(steps, last[:, None])], mask

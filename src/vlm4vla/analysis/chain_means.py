@@ -1,4 +1,4 @@
-"""What the mean number of instructions solved in a chain says, and does not say, of its own uncertainty."""
+"""The uncertainty of a published mean number of instructions solved in a chain."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from vlm4vla.analysis.intervals import LEVEL
-from vlm4vla.conventions.benchmarks import INSTRUCTIONS_IN_A_CHAIN
+from vlm4vla.conventions.benchmarks import CALVIN
+
+LENGTH = CALVIN.instructions_per_episode  # published chains are CALVIN's
 
 
 @dataclass(frozen=True)
 class ChainMean:
-    """Mean of 0 to 5 over `chains`, and what its variance over chains is at least and at most.
+    """A mean, from 0 to 5, over `chains` chains, with the bounds of the variance over chains.
 
-    `error`: by how much the mean itself may be off, because it was read off a figure.
+    `error`: the largest possible error of the mean, if it was read from a figure.
     """
 
     mean: float
@@ -26,32 +28,35 @@ class ChainMean:
 
     @property
     def known(self) -> bool:
-        """Whether the variance follows from what was published."""
+        """Whether the published numbers determine the variance."""
         return self.most_variance == self.least_variance
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Normal interval with the largest possible variance, widened by `error`, within 0 to 5."""
+        """Normal interval with the largest possible variance, widened by `error` and clipped to 0 to 5."""
         half = _z(level) * math.sqrt(self.most_variance / self.chains) + self.error
-        return max(0.0, self.mean - half), min(float(INSTRUCTIONS_IN_A_CHAIN), self.mean + half)
+        return max(0.0, self.mean - half), min(float(LENGTH), self.mean + half)
 
 
 def from_mean(mean: float, chains: int) -> ChainMean:
-    """All that a mean alone says: whole numbers from 0 to 5 with this mean have at least the variance of the
-    two next to it, and at most that of nothing but 0 and 5 (Bhatia and Davis 2000)."""
+    """The bounds of the variance from the mean alone, for whole numbers from 0 to 5.
+
+    The variance is smallest if all chains have one of the two whole numbers next to the mean. It is largest
+    if all chains have 0 or 5 (Bhatia and Davis 2000).
+    """
     part = mean - math.floor(mean)
-    return ChainMean(mean, chains, part * (1 - part), mean * (INSTRUCTIONS_IN_A_CHAIN - mean))
+    return ChainMean(mean, chains, part * (1 - part), mean * (LENGTH - mean))
 
 
 def from_rates(rates: Sequence[float], chains: int, error: float = 0.0) -> ChainMean:
-    """From success at 1 to 5: they are the whole distribution, so mean and variance follow.
+    """Mean and variance from the success rates at 1 to 5, which determine the whole distribution.
 
-    `error`: by how much each rate may be off. The sum of rates is the mean, the sum of (2 k - 1) rate_k the
-    mean square. Raises ValueError for rates that are not five, or that rise.
+    The mean is the sum of the rates, and the mean square is the sum of (2 k - 1) rate_k. `error`: the largest
+    possible error of each rate. Raises ValueError unless there are five rates that do not increase.
     """
     rates = list(rates)
     falling = all(later <= earlier for earlier, later in zip([1.0, *rates], [*rates, 0.0], strict=True))
-    if len(rates) != INSTRUCTIONS_IN_A_CHAIN or not falling:
-        raise ValueError(f"{rates} are not five rates that fall")
+    if len(rates) != LENGTH or not falling:
+        raise ValueError(f"{rates} are not {LENGTH} rates from 1 to 0 that do not increase")
     mean = sum(rates)
     variance = sum((2 * k - 1) * rate for k, rate in enumerate(rates, start=1)) - mean * mean
     return ChainMean(mean, chains, max(0.0, variance), max(0.0, variance), error * len(rates))
@@ -59,7 +64,7 @@ def from_rates(rates: Sequence[float], chains: int, error: float = 0.0) -> Chain
 
 @dataclass(frozen=True)
 class MeanDifference:
-    """First minus second mean, with the widest interval; p lies between `p_least` and `p_most`."""
+    """First minus second mean, with the widest interval. The p value is between `p_least` and `p_most`."""
 
     difference: float
     ci_low: float
@@ -70,10 +75,11 @@ class MeanDifference:
 
 
 def compare_means(first: ChainMean, second: ChainMean, level: float = LEVEL) -> MeanDifference:
-    """Two-sided test of the difference from what the variances can be, for unpaired chains.
+    """Two-sided test of the difference of two means of unpaired chains, from the bounds of their variances.
 
-    `p_most` is valid whatever the chains' distribution: largest variances, and the difference smaller by both
-    errors; `p_least` is the smallest that any distribution with these means could have given.
+    `p_most` is valid for any distribution of the chains: it uses the largest variances and a difference that
+    is smaller by both errors. `p_least` is the smallest p value that any distribution with these means can
+    give.
     """
     difference, error = first.mean - second.mean, first.error + second.error
     most = math.sqrt(first.most_variance / first.chains + second.most_variance / second.chains)

@@ -1,4 +1,4 @@
-"""Correlation of two scores over a handful of backbones, with p values that hold for few points."""
+"""Correlation of two scores over few backbones, with p values that are valid for few points."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scipy import stats
 from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
 from vlm4vla.analysis.kendall import MONTE_CARLO, tau_b, tau_p
 
-EXACT_UP_TO = 10  # 10! = 3.6 million orders
-_AT_ONCE = 10_000
-_TIE = 1e-12  # orders that give the observed r again must count, whatever their rounding
+EXACT_UP_TO = 10  # points; 10! = 3.6 million orders
+_BATCH = 10_000  # permutations drawn at once, to limit memory
+_TIE = 1e-12  # orders with the observed r must count, despite rounding
 Interval = tuple[float, float] | tuple[None, None]
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Three coefficients, each with a bootstrap interval over points and a two-sided permutation p.
+    """Three coefficients, each with a bootstrap interval over points and a two-sided permutation p value.
 
-    `ci_low`, `ci_high` are Pearson's. `pearson_p_normal` is the p value of the t test, right only for normal
-    scores. Intervals are None below four points.
+    `ci_low` and `ci_high` belong to Pearson's r. `pearson_p_normal` is the p value of the t test, which is
+    valid for normal scores only. Intervals are None below four points.
     """
 
     points: int
@@ -43,12 +43,12 @@ class Correlation:
 
 
 def correlate(x: np.ndarray, y: np.ndarray) -> Correlation | None:
-    """Correlation of `x` (n,) and `y` (n,); None below three points or where one side never changes.
+    """Correlation of `x` (n,) and `y` (n,). None below three points, or if `x` or `y` is constant.
 
-    Raises ValueError for sides of different shape.
+    Raises ValueError if the shapes differ.
     """
-    x, y = _points(x, y)
-    if not defined(x, y):
+    x, y = _check_points(x, y)
+    if not is_defined(x, y):
         return None
     ranks = stats.rankdata(x), stats.rankdata(y)
     low, high = bootstrap_pearson(x, y)
@@ -70,49 +70,49 @@ def correlate(x: np.ndarray, y: np.ndarray) -> Correlation | None:
     )
 
 
-def defined(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether r exists: three points or more, and neither side always the same."""
+def is_defined(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether r is defined: there are three points or more, and neither `x` nor `y` is constant."""
     return len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
 
 
-def _points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check_points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"shapes {x.shape} and {y.shape}")
+        raise ValueError(f"x and y must be (n,), but their shapes are {x.shape} and {y.shape}")
     return x, y
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
+def _unit_vector(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean()
     return centred / np.linalg.norm(centred)
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's r of `x` (n,) and `y` (n,), both of which must change."""
-    return float(np.clip(_standard(x) @ _standard(y), -1.0, 1.0))
+    """Pearson's r of `x` (n,) and `y` (n,). Neither may be constant."""
+    return float(np.clip(_unit_vector(x) @ _unit_vector(y), -1.0, 1.0))
 
 
 def permutation_p(x: np.ndarray, y: np.ndarray, seed: int = SEED) -> float:
-    """Two-sided p of Pearson's r under random pairing: every order up to 10 points, sampled ones above.
+    """Two-sided permutation p value of Pearson's r: all orders up to 10 points, sampled orders above.
 
-    Give ranks to test Spearman's coefficient.
+    Pass ranks to test Spearman's coefficient.
     """
-    x, y = _standard(np.asarray(x, dtype=np.float64)), _standard(np.asarray(y, dtype=np.float64))
+    x, y = _unit_vector(np.asarray(x, dtype=np.float64)), _unit_vector(np.asarray(y, dtype=np.float64))
     observed = abs(x @ y) - _TIE
     if len(x) <= EXACT_UP_TO:
-        return _far_orders(x, y, observed) / math.factorial(len(x))
+        return _count_extreme_orders(x, y, observed) / math.factorial(len(x))
     random, far = np.random.default_rng(seed), 0
-    for begin in range(0, MONTE_CARLO, _AT_ONCE):
-        copies = np.tile(y, (min(_AT_ONCE, MONTE_CARLO - begin), 1))
+    for begin in range(0, MONTE_CARLO, _BATCH):
+        copies = np.tile(y, (min(_BATCH, MONTE_CARLO - begin), 1))
         far += int((np.abs(random.permuted(copies, axis=1) @ x) >= observed).sum())
     return float((1 + far) / (1 + MONTE_CARLO))
 
 
-def _far_orders(x: np.ndarray, y: np.ndarray, least: float) -> int:
-    """How many of the n! orders of `y` have |x . y| >= `least`.
+def _count_extreme_orders(x: np.ndarray, y: np.ndarray, least: float) -> int:
+    """The number of the n! orders of `y` with |x . y| >= `least`.
 
-    An order of `y` is a choice of the elements that meet the first half of `x`, and an order of each half;
-    the halves' sums are found once for each choice and added pairwise.
+    An order of `y` is a choice of the elements that are paired with the first half of `x`, and an order of
+    each half. For each choice, the sums of the two halves are computed once and added pairwise.
     """
     half = len(x) // 2
     head = np.array(list(itertools.permutations(range(half))))
@@ -129,9 +129,9 @@ def _far_orders(x: np.ndarray, y: np.ndarray, least: float) -> int:
 def bootstrap_pearson(
     x: np.ndarray, y: np.ndarray, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """Percentile interval of r over resampled points (backbones); (None, None) below four points.
+    """Percentile interval of r over resampled points (backbones). (None, None) below four points.
 
-    Resamples where a side never changes have no r and are left out.
+    Resamples in which `x` or `y` is constant have no r and are left out.
     """
     return bootstrap_points(x, y, pearson_rows, level, resamples, seed)
 
@@ -158,11 +158,11 @@ def interval_of_draws(
     coefficient: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     level: float = LEVEL,
 ) -> Interval:
-    """Percentile interval of the coefficient (None: Pearson's) over redrawn scores `x` and `y`, both (b, n).
+    """Percentile interval of a coefficient over resampled scores `x` and `y` (b, n). Default: Pearson's r.
 
-    With rows that are the same backbones on resampled questions and initial states, it says how much of r
-    is luck of the rollouts. Their noise pulls r towards 0, so the interval may lie a little low. Rows where
-    a side never changes have no r and are left out; (None, None) when none has.
+    If the rows are the same backbones on resampled questions and initial states, the interval shows the
+    uncertainty of r from the rollouts alone. Noise pulls r towards 0, so the interval can be slightly too
+    low. Rows in which `x` or `y` is constant have no r and are left out. (None, None) if no row has an r.
     """
     usable = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
     if not usable.any():

@@ -1,4 +1,4 @@
-"""One cell: its value, and its interval over initial states and, with several, training seeds."""
+"""The value of a cell, with its interval over initial states and, if there are several, training seeds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import pandas as pd
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean, wilson
 from vlm4vla.analysis.records import outcome
-from vlm4vla.conventions.benchmarks import MAXIMUM
+from vlm4vla.conventions.benchmarks import maximum
 
 WILSON, CHAINS, TWO_LEVEL = "Wilson", "bootstrap over chains", "two-level bootstrap"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`episodes` counts initial states (each seed meets all of them); `seed_sd` needs two seeds.
+    """A value with its interval.
 
-    `interval` is the kind of interval. `new_tasks_ci`: the wider one of a benchmark with other tasks of the
-    kind, where tasks are resampled too; None for one seed, for chains and for a single task.
+    `episodes`: the number of initial states; each seed is evaluated on all of them. `seed_sd`: standard
+    deviation over training seeds, None for one seed. `interval`: the kind of interval. `new_tasks_ci`: the
+    wider interval that also resamples tasks, and so is about other tasks of the same kind. It is None for one
+    seed, for chains and for a single task.
     """
 
     value: float
@@ -34,12 +36,12 @@ class Estimate:
 
 
 def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
-    """The value of `metric` over one cell's records; None for a cell without records.
+    """The value of `metric` over the records of one cell. None for a cell without records.
 
-    With one training seed a rate has Wilson's interval and an average length the bootstrap over chains. With
-    several, the two-level bootstrap over seeds and, within each task, initial states (chains are not split
-    by task: hardly two hold the same five instructions). Each state enters with its mean over seeds; where a
-    seed lacks a state, the others' mean stands in for it.
+    With one training seed, a rate has Wilson's interval and an average length has the bootstrap over chains.
+    With several seeds, both have the two-level bootstrap over seeds and, within each task, over initial
+    states. Chains are not divided by task, because few chains have the same instructions. Each state enters
+    with its mean over seeds. If a state is missing for a seed, it gets the mean of the other seeds.
     """
     if records.empty:
         return None
@@ -53,7 +55,7 @@ def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
         tasks = None
         if metric == "success_rate":
             tasks = frame.drop_duplicates("episode").set_index("episode")["task"][table.columns].to_numpy()
-        bounds = (0.0, MAXIMUM.get(metric, 1.0))
+        bounds = (0.0, maximum(frame["benchmark"].iloc[0], metric))
         low, high = two_level_bootstrap(outcomes, tasks, bounds=bounds)
         several = tasks is not None and len(set(tasks)) > 1
         wide = two_level_bootstrap(outcomes, tasks, new_tasks=True, bounds=bounds) if several else None
@@ -68,7 +70,7 @@ def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
 
 
 def by_seed(records: pd.DataFrame, metric: str) -> dict[int, float]:
-    """The value of `metric` of each training seed in one cell's records, by seed; empty without records."""
+    """The value of `metric` for each training seed of one cell, by seed. Empty without records."""
     if records.empty:
         return {}
     means = records.assign(outcome=outcome(records, metric)).groupby("seed")["outcome"].mean()

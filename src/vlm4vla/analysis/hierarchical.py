@@ -1,4 +1,4 @@
-"""Several training seeds: a bootstrap over seeds and, within tasks, the initial states that all meet."""
+"""Intervals for several training seeds: a bootstrap over seeds and over initial states within tasks."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ def two_level_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of `outcomes` (seeds, states), from two training seeds on.
+    """Percentile interval of the mean of `outcomes` (seeds, states), for two or more training seeds.
 
-    Every seed meets every state, so the two are drawn apart from each other and their deviations from the
-    mean are added: seeds with replacement, and states (with their mean over the seeds) with replacement
-    within their task. `tasks` (states,) names the task, None is one task. With `new_tasks` whole tasks are
-    drawn in place of states, and the interval speaks of other tasks of the kind; without, of the
-    benchmark's own.
+    Every seed is evaluated on every state. So seeds and states are resampled independently, both with
+    replacement, and their deviations from the mean are added. A state enters with its mean over the seeds and
+    is resampled within its task. `tasks` (states,): the task of each state; None is a single task. With
+    `new_tasks`, whole tasks are resampled instead of states. The interval is then about other tasks of the
+    same kind, and otherwise about the tasks of the benchmark.
 
-    Plain resampling of a few seeds fails twice, and both are mended as in a crossed analysis of variance. A
-    seed's mean also varies by its luck on the states, which the drawn states hold already: the deviations
-    of seeds are shrunk to the part above it. And few seeds are a poor guide to their spread: they are
-    stretched by sqrt(S / (S - 1)) (Davison and Hinkley 1997, section 2.7), and the sum by Student's t over
-    the normal quantile (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3) at
-    Satterthwaite's degrees of freedom (1946). The interval is kept within `bounds`, the least and the
-    largest mean that there can be.
+    Plain resampling of few seeds has two errors. Both are corrected as in a crossed analysis of variance.
+    First, the mean of a seed also varies with its luck on the states, which the resampled states already
+    contain. So the deviations of the seeds are shrunk to the remaining part. Second, few seeds underestimate
+    their spread. So the deviations of the seeds are stretched by sqrt(S / (S - 1)) for S seeds (Davison and
+    Hinkley 1997, section 2.7), and the sum by the ratio of Student's t quantile to the normal quantile
+    (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3), with Satterthwaite's
+    degrees of freedom (1946). The interval is clipped to `bounds`, the smallest and largest possible mean.
 
-    Raises ValueError for fewer than two seeds, no states, an outcome that is missing (nan), or tasks of
-    another number than the states.
+    Raises ValueError for fewer than two seeds, no states, a missing outcome (NaN), or a number of tasks other
+    than the number of states.
     """
     outcomes = np.asarray(outcomes, dtype=np.float64)
     if outcomes.ndim != 2 or outcomes.shape[0] < 2 or outcomes.shape[1] == 0:
-        raise ValueError(f"outcomes of shape {outcomes.shape}: write (2 or more seeds, states)")
+        raise ValueError(f"outcomes have the shape {outcomes.shape}: pass (2 or more seeds, states)")
     if np.isnan(outcomes).any():
         raise ValueError("an outcome is missing")
     seeds, states = outcomes.shape
     names = np.zeros(states, dtype=int) if tasks is None else np.asarray(tasks)
     if names.shape != (states,):
-        raise ValueError(f"{names.shape} tasks of {states} states")
+        raise ValueError(f"tasks have the shape {names.shape}: pass one task for each of {states} states")
     _, task = np.unique(names, return_inverse=True)
     by_seed, by_state = outcomes.mean(axis=1), outcomes.mean(axis=0)
     mean = by_state.mean()
@@ -73,9 +73,10 @@ def two_level_bootstrap(
 def resampled_means(
     by_state: np.ndarray, tasks: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = SEED
 ) -> np.ndarray:
-    """Means of each column of `by_state` (states, policies) over resampled states: (resamples, policies).
+    """Means (resamples, policies) of the columns of `by_state` (states, policies) over resampled states.
 
-    The same states for all policies, drawn within their task; `tasks` (states,) names it, None is one task.
+    All policies get the same states, which are resampled within their task. `tasks` (states,): the task of
+    each state; None is a single task.
     """
     names = np.zeros(len(by_state), dtype=int) if tasks is None else np.asarray(tasks)
     _, task = np.unique(names, return_inverse=True)
@@ -85,10 +86,11 @@ def resampled_means(
 
 
 def _components(outcomes: np.ndarray, task: np.ndarray, new_tasks: bool) -> tuple[float, float]:
-    """The share of the seeds' deviations that is no luck on states, and the mean's degrees of freedom.
+    """The share of the seeds' deviations that is not luck on the states, and the mean's degrees of freedom.
 
-    The mean's variance is (seeds' mean square - residual's + states' mean square) / (S N) in a two-way random
-    layout, where a first part below 0 counts as 0; Satterthwaite's formula gives its degrees of freedom.
+    In a two-way random layout, the variance of the mean is (MS of seeds - MS of residual + MS of states) /
+    (S N), with mean squares MS, S seeds and N states. A negative difference of the first two counts as 0.
+    Satterthwaite's formula gives the degrees of freedom.
     """
     seeds, states = outcomes.shape
     by_seed, by_state = outcomes.mean(axis=1), outcomes.mean(axis=0)
@@ -119,12 +121,12 @@ def _components(outcomes: np.ndarray, task: np.ndarray, new_tasks: bool) -> tupl
 
 @lru_cache(maxsize=8)
 def _state_counts(sizes: tuple[int, ...], resamples: int, seed: int) -> np.ndarray:
-    """How often each state is drawn (resamples, states), tasks of `sizes` states one behind the other.
+    """How often each state is drawn, (resamples, states). The states are ordered by task, of `sizes` states.
 
-    Kept, because all cells of a benchmark share its tasks and states.
+    The result is cached, because all cells of a benchmark share its tasks and states.
     """
     random = np.random.default_rng(seed)
     parts = [random.multinomial(size, np.full(size, 1 / size), size=resamples) for size in sizes]
-    counts = np.concatenate(parts, axis=1).astype(np.float32)  # floats: a product of integers is slow
+    counts = np.concatenate(parts, axis=1).astype(np.float32)  # matrix products of integers are slow
     counts.setflags(write=False)
     return counts

@@ -1,4 +1,4 @@
-"""Confidence intervals of one cell and one seed: Wilson for rates, bootstrap over episodes for means."""
+"""Confidence intervals of a cell with one training seed: Wilson for rates, bootstrap for means."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SEED = 20_260_103
 def wilson(successes: float, trials: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval for a proportion (Wilson 1927), within [0, 1].
 
-    `successes` may be fractional (a mean over training seeds times the number of initial states).
-    Raises ValueError for no trials or successes outside [0, trials].
+    `successes` may be fractional: a mean over training seeds times the number of initial states. Raises
+    ValueError if there are no trials or `successes` is outside [0, trials].
     """
     if trials <= 0 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials}")
+        raise ValueError(f"{successes} successes of {trials} trials are impossible")
     z = NormalDist().inv_cdf(0.5 + level / 2)
     rate = successes / trials
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    # at the ends the interval starts exactly at 0 or 1; rounding must not carry it past
+    # With no or only successes, a limit is exactly 0 or 1, despite rounding.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return low, high
@@ -36,8 +36,8 @@ def bootstrap_mean(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `values` (n,), resampled with replacement.
 
-    Drawing n values again is drawing multinomial counts of the distinct values, which is quicker and
-    does not depend on the order of `values`. Raises ValueError when there are none.
+    Resampling n values is the same as drawing multinomial counts of the distinct values. Drawing counts is
+    faster and does not depend on the order of `values`. Raises ValueError if there are no values.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
@@ -48,7 +48,7 @@ def bootstrap_mean(
 
 
 def percentiles(resampled: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The middle `level` of resampled values (n,): the percentile interval (Efron and Tibshirani 1993)."""
+    """Percentile interval of resampled values (n,): their middle `level` (Efron and Tibshirani 1993)."""
     tail = (1 - level) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)

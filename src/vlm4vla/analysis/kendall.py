@@ -1,4 +1,4 @@
-"""Kendall's tau-b and its exact permutation distribution, ties included."""
+"""Kendall's tau-b and its exact permutation distribution, with ties."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import math
 import numpy as np
 
 MONTE_CARLO = 99_999
-_AT_ONCE = 4_000
+_BATCH = 4_000  # permutations drawn at once, to limit memory
 
 
 def concordance(x: np.ndarray, y: np.ndarray) -> int:
-    """Concordant minus discordant pairs of the points (x, y), each (n,)."""
+    """Number of concordant minus number of discordant pairs of the points (x, y), each (n,)."""
     return int((_signs(x) * _signs(y)).sum()) // 2
 
 
 def tau_b(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau-b (Kendall 1945); nan where a side never changes."""
+    """Kendall's tau-b (Kendall 1945). NaN if `x` or `y` is constant."""
     pairs = [int(np.abs(_signs(side)).sum()) // 2 for side in (x, y)]
     scale = math.sqrt(pairs[0] * pairs[1])
     return concordance(x, y) / scale if scale else math.nan
 
 
 def tau_p(x: np.ndarray, y: np.ndarray, *, exact: bool, seed: int) -> float:
-    """Two-sided p of tau under random pairing: the share of orders at least as far from 0.
+    """Two-sided permutation p value of tau: the share of orders of `y` whose tau is at least as far from 0.
 
-    The scale of tau-b is the same for every order, so |concordant - discordant| decides. `exact` counts all
-    orders; otherwise 99,999 are sampled.
+    The scale of tau-b is the same for every order, so |concordant - discordant| is compared. `exact` counts
+    all orders; otherwise 99,999 orders are sampled.
     """
     observed = abs(concordance(x, y))
     if exact:
@@ -36,8 +36,8 @@ def tau_p(x: np.ndarray, y: np.ndarray, *, exact: bool, seed: int) -> float:
         return far / sum(counts.values())
     random, signs = np.random.default_rng(seed), _signs(x)
     count, far = len(np.asarray(y)), 0
-    for begin in range(0, MONTE_CARLO, _AT_ONCE):
-        size = min(_AT_ONCE, MONTE_CARLO - begin)
+    for begin in range(0, MONTE_CARLO, _BATCH):
+        size = min(_BATCH, MONTE_CARLO - begin)
         orders = random.permuted(np.tile(np.arange(count), (size, 1)), axis=1)
         shuffled = _signs(y)[orders[:, :, None], orders[:, None, :]]
         far += int((np.abs(np.einsum("ij,bij->b", signs, shuffled)) // 2 >= observed).sum())
@@ -50,10 +50,11 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 
 def _distribution(x: np.ndarray, y: np.ndarray) -> dict[int, int]:
-    """How many ways of dealing the y values to the groups of equal x give each concordant - discordant.
+    """For each value of concordant - discordant, the number of ways to assign the y values to the x values.
 
-    Groups are filled in order of x. What a group adds depends only on which y values the earlier groups
-    hold, not on how, so sets of y values (bit masks) stand for all orders: 2^n states in place of n! orders.
+    Equal x values are one group, and groups are filled in order of x. The contribution of a group depends on
+    the set of y values in the earlier groups, but not on their order. So sets of y values, as bit masks,
+    replace orders: 2^n states instead of n! orders.
     """
     signs = _signs(y)  # signs[i, j] = sign(y_i - y_j)
     count = len(signs)
@@ -62,13 +63,13 @@ def _distribution(x: np.ndarray, y: np.ndarray) -> dict[int, int]:
     for size in map(int, sizes):
         following: dict[int, dict[int, int]] = {}
         for mask, found in states.items():
-            held = [i for i in range(count) if mask >> i & 1]
+            assigned = [i for i in range(count) if mask >> i & 1]
             free = [i for i in range(count) if not mask >> i & 1]
-            gain = signs[:, held].sum(axis=1)
+            gain = signs[:, assigned].sum(axis=1)
             for chosen in itertools.combinations(free, size):
                 added = int(gain[list(chosen)].sum())
-                into = following.setdefault(mask | sum(1 << i for i in chosen), {})
+                target = following.setdefault(mask | sum(1 << i for i in chosen), {})
                 for value, ways in found.items():
-                    into[value + added] = into.get(value + added, 0) + ways
+                    target[value + added] = target.get(value + added, 0) + ways
         states = following
     return states[(1 << count) - 1]

@@ -1,4 +1,4 @@
-"""Many tests in one table: Holm for what it claims, Benjamini-Hochberg for exploratory grids."""
+"""Correction for multiple tests: Holm for the claims of a table, Benjamini-Hochberg for exploratory grids."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ HOLM, FALSE_DISCOVERY = "Holm", "Benjamini-Hochberg"
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p values, in the given order; None (a test that could not be made) stays None and counts not.
+    """Adjust p values with Holm's method, in the given order.
 
-    Below a level they control the chance of any false claim, whatever the tests' dependence (Holm 1979, "A
-    simple sequentially rejective multiple test procedure"). Raises ValueError for a p outside [0, 1].
+    None, a test that could not be made, stays None and is not counted. Claims for adjusted p values under a
+    level control the probability of any false claim at that level, for any dependence of the tests (Holm
+    1979, "A simple sequentially rejective multiple test procedure"). Raises ValueError for a p value outside
+    [0, 1].
     """
     return _adjusted(p_values, _step_down)
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p values, in the given order; None stays None and counts not.
+    """Adjust p values with the method of Benjamini and Hochberg (1995), in the given order.
 
-    Below a level they control the expected share of false ones among the claims, for independent or
-    positively dependent tests (Benjamini and Hochberg 1995). Raises ValueError for a p outside [0, 1].
+    None stays None and is not counted. Claims for adjusted p values under a level control the expected share
+    of false claims at that level, for independent or positively dependent tests. Raises ValueError for a p
+    value outside [0, 1].
     """
     return _adjusted(p_values, _step_up)
 
 
 def _adjusted(p_values: Sequence[float | None], adjust) -> list[float | None]:
-    made = [index for index, p in enumerate(p_values) if p is not None]
-    p = np.array([p_values[index] for index in made], dtype=np.float64)
+    tested = [index for index, p in enumerate(p_values) if p is not None]
+    p = np.array([p_values[index] for index in tested], dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("p values lie between 0 and 1")
+        raise ValueError("p values must be between 0 and 1")
     order = np.argsort(p, kind="stable")
     result: list[float | None] = [None] * len(p_values)
-    for place, value in zip(order, adjust(p[order]), strict=True):
-        result[made[place]] = float(min(1.0, value))
+    for index, value in zip(order, adjust(p[order]), strict=True):
+        result[tested[index]] = float(min(1.0, value))
     return result
 
 

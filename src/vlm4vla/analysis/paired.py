@@ -1,4 +1,4 @@
-"""Two policies on the same initial states: paired differences and exact tests."""
+"""Compare two policies on the same initial states: paired differences and exact tests."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bootstrap_mean
 from vlm4vla.analysis.power import episodes_needed
 from vlm4vla.analysis.records import outcome
-from vlm4vla.conventions.benchmarks import MAXIMUM
+from vlm4vla.conventions.benchmarks import maximum
 from vlm4vla.core.errors import UserError
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mean of the first minus mean of the second policy, over `states` shared initial states.
+    """Mean of the first policy minus mean of the second policy, over `states` shared initial states.
 
-    `wins` and `losses` count the states where the first did better and worse; `p_value` is two-sided.
-    `effect_size`: the mean difference over its standard deviation between states (Cohen's d of pairs), None
-    where all states are alike. `seeds`: training seeds that both sides share. `needed`: states for 80 %
-    power at the difference seen and the 5 % level (see `power.episodes_needed`).
+    `p_value` is two-sided. `wins`, `losses`: the numbers of states at which the first policy did better or
+    worse. `effect_size`: the mean difference divided by its standard deviation over states (Cohen's d for
+    pairs), None if all states are alike. `seeds`: the number of shared training seeds. `needed`: the number
+    of states for 80 % power at the 5 % level and the observed difference (see `power.episodes_needed`).
     """
 
     difference: float
@@ -39,21 +39,22 @@ class Comparison:
 
 
 def mcnemar(wins: int, losses: int) -> float:
-    """Exact two-sided McNemar test: `wins` of wins + losses discordant pairs against a fair coin."""
+    """p value of the exact two-sided McNemar test of `wins` against `losses` among the discordant pairs."""
     return sign_flip(np.repeat([1, -1], [wins, losses]))
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Exact two-sided sign-flip permutation test that integer differences (n,) are symmetric about 0.
+    """p value of the exact two-sided sign-flip permutation test that `differences` are symmetric about 0.
 
-    p is the share of the 2^n sign patterns whose sum is at least as far from 0 as the observed one.
-    The sum's distribution is built one difference at a time, so all patterns count, for any n.
+    `differences` (n,) are integers. The p value is the share of the 2^n sign patterns whose sum is at least
+    as far from 0 as the observed sum. The distribution of the sum is computed one difference at a time, so
+    all patterns are counted for any n. Raises ValueError if a difference is not whole.
     """
     differences = np.asarray(differences)
     if differences.size and not np.equal(np.mod(differences, 1), 0).all():
         raise ValueError("differences must be whole numbers")
     whole = differences.astype(np.int64)
-    whole //= max(1, int(np.gcd.reduce(whole))) if whole.size else 1  # a common factor changes no comparison
+    whole //= max(1, int(np.gcd.reduce(whole))) if whole.size else 1  # a common factor has no effect
     observed = abs(int(whole.sum()))
     sizes = np.abs(whole[whole != 0])
     total = int(sizes.sum())
@@ -66,14 +67,15 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Comparison | None:
-    """Compare the records of two cells by `metric`, initial state by initial state.
+    """Compare the records of two cells by `metric`, paired by initial state.
 
-    Training seeds that both cells have are used, and every seed's outcome on a state counts; where they
-    share none (a trained policy against the random one), all are. With one seed and a 0/1 outcome the test
-    is McNemar's, otherwise the sign-flip test on each state's difference. The test takes initial states for
-    drawn and the trained policies for given; the interval is the bootstrap over states, and with two or
-    more shared seeds the two-level one over seeds and states. None when a side is empty. Raises UserError
-    when the same episode number is another task or initial state on the two sides.
+    Only shared training seeds are used, and all outcomes of these seeds on a state count. If the cells share
+    no seed, such as a trained policy and the random policy, all seeds are used. With one seed and a 0/1
+    outcome, the test is McNemar's; otherwise it is the sign-flip test of the differences by state. The test
+    treats initial states as random and the trained policies as fixed. The interval is the bootstrap over
+    states or, with two or more shared seeds, the two-level bootstrap over seeds and states. None if a cell is
+    empty or the cells share no state. Raises UserError if an episode number has another task or another
+    initial state in the other cell.
     """
     if first.empty or second.empty:
         return None
@@ -93,9 +95,9 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
             )
             raise UserError(
                 f"{first['benchmark'].iloc[0]}: episode {other.index[0]} has another {key} for {one} than "
-                f"for {two}: roll both out on the same initial states"
+                f"for {two}: evaluate both on the same initial states"
             )
-    # over a common denominator the differences are whole numbers, as the exact test needs
+    # With a common denominator, the differences are whole numbers, as the exact test requires.
     whole = (both["total_1"] * both["seeds_2"] - both["total_2"] * both["seeds_1"]).to_numpy()
     difference = whole / (both["seeds_1"] * both["seeds_2"]).to_numpy()
     wins, losses = int((whole > 0).sum()), int((whole < 0).sum())
@@ -106,7 +108,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     if seeds is None:
         low, high = bootstrap_mean(difference)
     else:
-        most = MAXIMUM.get(metric, 1.0)
+        most = maximum(first["benchmark"].iloc[0], metric)
         low, high = two_level_bootstrap(*seeds, bounds=(-most, most))
     deviation = float(difference.std(ddof=1)) if len(both) > 1 else 0.0
     return Comparison(
@@ -127,10 +129,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
 def _per_seed(
     first: pd.DataFrame, second: pd.DataFrame, metric: str, episodes: pd.Index
 ) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Differences (seeds, states) and, where an episode has one task, the states' tasks.
+    """Differences (seeds, states) and, if an episode has a single task, the tasks of the states.
 
-    A state that a seed lacks on one side gets the mean of the other seeds' differences there; None where that
-    leaves fewer than two seeds.
+    If a seed has no outcome for a state in one of the cells, the difference is the mean over the other seeds.
+    None if fewer than two seeds remain.
     """
     left, right = (
         side.assign(outcome=outcome(side, metric)).pivot(index="seed", columns="episode", values="outcome")
@@ -148,7 +150,7 @@ def _per_seed(
 
 
 def _per_state(records: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """By episode: the outcome summed over training seeds, how many seeds, the task and initial state."""
+    """By episode: sum of the outcomes over training seeds, number of seeds, task and initial state."""
     frame = records.assign(outcome=outcome(records, metric))
     return frame.groupby("episode").agg(
         total=("outcome", "sum"),

@@ -1,4 +1,4 @@
-"""How many paired initial states would tell two policies apart, were the difference seen the true one."""
+"""The number of paired initial states needed to separate two policies with an observed difference."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import numpy as np
 from scipy import special, stats
 
 POWER, LEVEL = 0.8, 0.05
-MOST = 1_000_000  # beyond that the answer is "more than this study's benchmarks will ever have"
-# beyond these the normal approximations stand in: one percent off for McNemar's, two states for the t test's
+MOST = 1_000_000  # states; a larger number is of no use, because no benchmark has so many
+# Above these numbers of states, normal approximations are used. Their errors there are one percent for
+# McNemar's test and two states for the t test.
 _MANY_PAIRS, _MANY_MEANS = 10_000, 1_000
 
 
 def mcnemar_power(win_rate: float, loss_rate: float, states: int, level: float = LEVEL) -> float:
     """Power of the exact two-sided McNemar test on `states` paired states.
 
-    `win_rate` and `loss_rate`: the shares of states where only the first and only the second policy
-    succeeds. The number of discordant pairs is binomial; given it, the wins are. Counts more than seven
-    deviations off are left out. Raises ValueError for rates that are no shares.
+    `win_rate`, `loss_rate`: the shares of states at which only the first or only the second policy succeeds.
+    The number of discordant pairs is binomial, and so is the number of wins among them. Numbers of pairs more
+    than seven standard deviations from the mean are left out. Raises ValueError if the rates are not shares.
     """
     discordant = win_rate + loss_rate
     if min(win_rate, loss_rate) < 0 or discordant > 1 + 1e-12:
-        raise ValueError(f"{win_rate} and {loss_rate} are no shares of states")
+        raise ValueError(f"win_rate {win_rate} and loss_rate {loss_rate} must be shares of the states")
     if discordant == 0 or states < 1:
         return 0.0
     most = min(discordant, 1.0)
     spread = 7 * math.sqrt(states * most * (1 - most)) + 20
     pairs = np.arange(max(0, int(states * most - spread)), min(states, int(states * most + spread)) + 1)
     weights = stats.binom.pmf(pairs, states, most)
-    critical = _critical(pairs, level)  # reject when wins or losses are at most that few
+    critical = _critical(pairs, level)  # reject if the wins or the losses are at most this number
     share = win_rate / discordant
     rejects = special.bdtr(np.maximum(critical, 0), pairs, share)
     rejects += special.bdtr(np.maximum(critical, 0), pairs, 1 - share)
@@ -39,8 +40,9 @@ def mcnemar_power(win_rate: float, loss_rate: float, states: int, level: float =
 
 
 def _critical(tosses: np.ndarray, level: float) -> np.ndarray:
-    """For each number of fair tosses the largest k with 2 P(at most k heads) <= `level`, or -1."""
-    guess = (tosses - stats.norm.isf(level / 2) * np.sqrt(tosses)) / 2 - 1  # the normal's, about one too low
+    """For each number of fair tosses, the largest k with 2 P(at most k heads) <= `level`, or -1."""
+    # The first guess is the normal approximation, which is about one too low.
+    guess = (tosses - stats.norm.isf(level / 2) * np.sqrt(tosses)) / 2 - 1
     k = np.maximum(np.floor(guess), -1)
     while True:
         more = (k < tosses) & (2 * special.bdtr(k + 1, tosses, 0.5) <= level)
@@ -55,16 +57,17 @@ def _critical(tosses: np.ndarray, level: float) -> np.ndarray:
 
 
 def mean_power(effect_size: float, states: int, level: float = LEVEL) -> float:
-    """Power of the paired t test (noncentral t) at `effect_size`, the mean difference over its deviation.
+    """Power of the paired t test (noncentral t) on `states` paired states.
 
-    It stands for the sign-flip permutation test, whose power comes to the same for growing n (Hoeffding
-    1952, "The large-sample power of tests based on permutations of observations").
+    `effect_size`: the mean difference divided by its standard deviation. The t test replaces the sign-flip
+    permutation test, because the powers of both converge as n grows (Hoeffding 1952, "The large-sample power
+    of tests based on permutations of observations").
     """
     if states < 2:
         return 0.0
     freedom, shift = states - 1, abs(effect_size) * math.sqrt(states)
     limit = float(stats.t.isf(level / 2, freedom))
-    # scipy's noncentral t is nan where a tail is too thin for it
+    # SciPy's noncentral t is NaN where the probability of a tail is too small.
     missed = np.nan_to_num(stats.nct.cdf(limit, freedom, shift), nan=0.0)
     opposite = np.nan_to_num(stats.nct.cdf(-limit, freedom, shift), nan=0.0)
     return float(1 - missed + opposite)
@@ -73,13 +76,14 @@ def mean_power(effect_size: float, states: int, level: float = LEVEL) -> float:
 def episodes_needed(
     differences: np.ndarray, *, binary: bool, power: float = POWER, level: float = LEVEL
 ) -> int | None:
-    """Paired initial states for `power` at the effect in `differences` (states,), one number a state.
+    """Number of paired initial states needed for `power` at the effect in `differences` (states,).
 
-    `binary`: differences of two successes (-1, 0, 1), told apart by McNemar's test; otherwise the sign-flip
-    test's. The search is by halves: the exact test's power has small teeth, so a state or two fewer may do
-    too. Above 10,000 (McNemar) or 1,000 states the normal approximation answers. None where the mean
-    difference is 0 (no number would do) or more than a million states are needed. Raises ValueError for no
-    differences, or others than -1, 0 and 1 where they are `binary`.
+    `binary`: the differences are those of two successes (-1, 0, 1) and the test is McNemar's; otherwise the
+    test is the sign-flip test. The number is found by bisection. The power of an exact test is not monotonic
+    in small steps, so one or two states fewer can also be enough. Above 10,000 states (McNemar) or 1,000
+    states (sign-flip), the normal approximation is used. None if the mean difference is 0, so that no number
+    is enough, or if more than a million states are needed. Raises ValueError if there are no differences, or
+    if `binary` differences are not -1, 0 or 1.
     """
     differences = np.asarray(differences, dtype=np.float64)
     if differences.size == 0:
@@ -89,28 +93,37 @@ def episodes_needed(
         return None
     if binary:
         if not np.isin(differences, (-1, 0, 1)).all():
-            raise ValueError("differences of successes are -1, 0 or 1")
+            raise ValueError("binary differences must be -1, 0 or 1")
         wins, losses = float((differences > 0).mean()), float((differences < 0).mean())
-        guess = connor(wins, losses, power, level)
-        return _least(lambda states: mcnemar_power(wins, losses, states, level), power, guess, _MANY_PAIRS)
+        guess = connor_sample_size(wins, losses, power, level)
+        return _smallest_number(
+            lambda states: mcnemar_power(wins, losses, states, level), power, guess, _MANY_PAIRS
+        )
     deviation = float(differences.std(ddof=1)) if differences.size > 1 else 0.0
-    if deviation == 0:  # every state alike: the fewest states at which 2 of 2^n patterns are rare enough
+    if deviation == 0:  # all states are alike: find the smallest n with 2 / 2^n <= level
         return math.ceil(math.log2(2 / level))
     normal = NormalDist()
     guess = ((normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * deviation / mean) ** 2
-    return _least(lambda states: mean_power(mean / deviation, states, level), power, guess, _MANY_MEANS)
+    return _smallest_number(
+        lambda states: mean_power(mean / deviation, states, level), power, guess, _MANY_MEANS
+    )
 
 
-def connor(win_rate: float, loss_rate: float, power: float = POWER, level: float = LEVEL) -> float:
-    """Paired states for McNemar's test, normal approximation (Connor 1987, Biometrics 43, 207-211)."""
+def connor_sample_size(
+    win_rate: float, loss_rate: float, power: float = POWER, level: float = LEVEL
+) -> float:
+    """Paired states needed for McNemar's test, normal approximation (Connor 1987, Biometrics 43, 207-211)."""
     normal, difference, discordant = NormalDist(), win_rate - loss_rate, win_rate + loss_rate
     spread = normal.inv_cdf(1 - level / 2) * math.sqrt(discordant)
     spread += normal.inv_cdf(power) * math.sqrt(max(0.0, discordant - difference**2))
     return (spread / difference) ** 2
 
 
-def _least(power_at: Callable[[int], float], wanted: float, guess: float, many: int) -> int | None:
-    """The least number of states with the `wanted` power, looked for around `guess`."""
+def _smallest_number(power_at: Callable[[int], float], wanted: float, guess: float, many: int) -> int | None:
+    """The smallest number of states with the power `wanted`, by bisection around `guess`.
+
+    Above `many` states, the result is `guess` itself.
+    """
     if guess > MOST:
         return None
     if guess > many:

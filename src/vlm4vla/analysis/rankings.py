@@ -1,4 +1,4 @@
-"""How the policies of a study stand over all its benchmarks together, each number with its interval."""
+"""Rankings of policies, on one benchmark and over all benchmarks of a study, with intervals."""
 
 from __future__ import annotations
 
@@ -7,26 +7,89 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
-from vlm4vla.analysis.intervals import SEED, percentiles
+from vlm4vla.analysis.intervals import LEVEL, SEED, percentiles
 from vlm4vla.analysis.records import outcome
 from vlm4vla.analysis.rliable import (
     interquartile_mean,
     performance_profile,
     probability_of_improvement,
-    ranks,
+    rank_scores,
 )
-from vlm4vla.conventions.benchmarks import MAXIMUM, METRICS, score_metric
+from vlm4vla.conventions.benchmarks import facts, maximum, score_metric
 
-RESAMPLES = 2_000
-THRESHOLDS = np.linspace(0, 0.95, 20)
+RANK_RESAMPLES = 4_000  # on one benchmark
+RESAMPLES = 2_000  # over all benchmarks
+THRESHOLDS = np.linspace(0, 0.95, 20)  # of performance profiles
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The rank of a model on one benchmark.
+
+    `place`: 1 is the best; ties share the mean of their places. `best`: the share of resamples in which the
+    model is first. A tie for the first place counts in parts.
+    """
+
+    place: float
+    ci_low: float
+    ci_high: float
+    best: float
+
+
+def rank_models(outcomes: np.ndarray, resamples: int = RANK_RESAMPLES, seed: int = SEED) -> list[Rank]:
+    """One Rank for each row of `outcomes` (models, initial states). A larger mean is better.
+
+    The interval is a 95 % percentile bootstrap. The same resampled initial states are used for all models,
+    because all models were evaluated on the same states. Raises ValueError if there is no model or no state.
+    """
+    outcomes = np.asarray(outcomes, dtype=np.float64)
+    if outcomes.ndim != 2 or 0 in outcomes.shape:
+        raise ValueError(f"outcomes have the shape {outcomes.shape}: pass (models, initial states)")
+    states = outcomes.shape[1]
+    counts = np.random.default_rng(seed).multinomial(states, np.full(states, 1 / states), size=resamples)
+    means = (counts @ outcomes.T / states).round(12)  # the order of summation must not break ties
+    drawn = rankdata(-means, axis=1)
+    first = means == means.max(axis=1, keepdims=True)
+    best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    place = rankdata(-outcomes.mean(axis=1).round(12))
+    # With frequent ties, a percentile interval can exclude the estimate. Widen it to include the estimate.
+    low, high = np.minimum(low, place), np.maximum(high, place)
+    return [Rank(*map(float, each)) for each in zip(place, low, high, best, strict=True)]
+
+
+def ranks_on_benchmark(
+    records: pd.DataFrame, policies: Sequence[tuple[str, str]], benchmark: str, metric: str
+) -> dict[tuple[str, str], Rank]:
+    """Ranks of those `policies` (model, variant) that have records on `benchmark`.
+
+    Only initial states that all these policies share are used. Each state enters with its mean over training
+    seeds. Empty if there are no policies or no shared states.
+    """
+    own = records[(records["benchmark"] == benchmark) & (records["auxiliary"] == "none")]
+    if own.empty:
+        return {}
+    wide = (
+        own.assign(outcome=outcome(own, metric))
+        .pivot_table(index=["model", "variant"], columns="episode", values="outcome", aggfunc="mean")
+        .reindex(
+            [policy for policy in policies if policy in set(zip(own["model"], own["variant"], strict=True))]
+        )
+        .dropna(axis=1)
+    )
+    if 0 in wide.shape:
+        return {}
+    return dict(zip(wide.index, rank_models(wide.to_numpy()), strict=True))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Outcomes of several policies on the initial states of one benchmark that all of them met.
+    """Outcomes of several policies on the initial states of one benchmark that all policies share.
 
-    `values` (policies, seeds, states), nan for a seed that a policy was not trained with; `task` (states,).
+    `values`: (policies, seeds, states), NaN for a seed that a policy was not trained with. `task`: (states,).
     """
 
     benchmark: str
@@ -34,10 +97,10 @@ class Grid:
     task: np.ndarray
 
     @classmethod
-    def of(cls, cells: Sequence[pd.DataFrame], benchmark: str) -> Grid | None:
-        """The grid of `cells`, each the records of one policy; None where they share no state.
+    def from_cells(cls, cells: Sequence[pd.DataFrame], benchmark: str) -> Grid | None:
+        """The grid of `cells`, each the records of one policy. None if the policies share no state.
 
-        States that a seed of one of the policies has not met are left out for all of them.
+        A state that is missing for a seed of any policy is left out for all policies.
         """
         metric, frames = score_metric(benchmark), []
         for records in cells:
@@ -54,18 +117,19 @@ class Grid:
         return cls(benchmark, values, named[shared].to_numpy())
 
     def scores(self, weights: np.ndarray | None = None, seeds: np.ndarray | None = None) -> np.ndarray:
-        """Task scores of every policy in [0, 1], (policies, tasks), states weighted by `weights` (states,).
+        """Task scores (policies, tasks), from 0 to 1, of every policy.
 
-        A chain's tasks are its five rates, from one in a row to five: their mean is the average length over
-        5. `seeds` (policies, seeds): how often each seed counts; None counts each once.
+        The tasks of a chain are its success rates from one to five instructions in a row. Their mean is the
+        average length divided by 5. `weights` (states,): the weights of the states. `seeds` (policies,
+        seeds): how often each seed counts; None counts each seed once.
         """
-        there = ~np.isnan(self.values[:, :, 0])
-        counts = there.astype(float) if seeds is None else seeds * there
+        trained = ~np.isnan(self.values[:, :, 0])
+        counts = trained.astype(float) if seeds is None else seeds * trained
         weights = np.ones(self.values.shape[2]) if weights is None else weights
         share = counts / counts.sum(axis=1, keepdims=True)
         values = np.nan_to_num(self.values)
-        if self.benchmark == "calvin":
-            levels = range(1, len(METRICS["calvin"]))
+        if facts(self.benchmark).is_chain:
+            levels = range(1, facts(self.benchmark).instructions_per_episode + 1)
             parts = [np.einsum("ps,psn,n->p", share, values >= level, weights) for level in levels]
             return np.stack(parts, axis=1) / weights.sum()
         by_state = np.einsum("ps,psn->pn", share, values)
@@ -76,18 +140,19 @@ class Grid:
         return np.stack(columns, axis=1)
 
     def runs(self, policy: int) -> np.ndarray:
-        """All outcomes of one policy, (seeds x states,)."""
+        """All outcomes of one policy: (seeds x states,)."""
         values = self.values[policy].ravel()
         return values[~np.isnan(values)]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One policy over all benchmarks. Intervals are 95 % bootstrap percentiles.
+class Ranking:
+    """The results of one policy over all benchmarks. Intervals are 95 % bootstrap percentiles.
 
-    `iqm`: interquartile mean of its task scores; `improvement`: probability that one of its episodes does
-    better than one of another policy, mean over the others and the benchmarks; `rank`: mean over benchmarks
-    of its rank by score; `best`: share of resamples in which no policy has a better mean rank.
+    `iqm`: interquartile mean of the task scores. `improvement`: probability that an episode of the policy
+    scores higher than an episode of another policy, averaged over the other policies and the benchmarks.
+    `rank`: the rank by score, averaged over benchmarks. `best`: the share of resamples in which no policy has
+    a better mean rank. `profile`: performance profile at `THRESHOLDS`, with the limits of its intervals.
     """
 
     iqm: float
@@ -102,38 +167,41 @@ class Standing:
     profile_high: tuple[float, ...]
 
 
-def stand(grids: Mapping[str, Grid], resamples: int = RESAMPLES, seed: int = SEED) -> list[Standing]:
-    """Standing of each policy of `grids` (by benchmark, the same policies in each), in their order.
+def rank_over_benchmarks(
+    grids: Mapping[str, Grid], resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Ranking]:
+    """One Ranking for each policy of `grids`, in their order.
 
-    Initial states are resampled within their task (chains freely), the same for all policies; where a
-    policy has several training seeds, these are resampled too. Empty without grids.
+    `grids`: a grid for each benchmark, with the same policies in each. Initial states are resampled within
+    their task, or freely for chains, and are the same for all policies. The training seeds of a policy with
+    several seeds are resampled, too. Empty if there are no grids.
     """
     if not grids:
         return []
     policies = len(next(iter(grids.values())).values)
     random = np.random.default_rng(seed)
     scores, means, wins = [], [], []
-    for draw in range(-1, resamples):  # -1: as measured
+    for draw in range(-1, resamples):  # draw -1 is the measured data
         parts, by_benchmark, better = [], [], []
         for name, grid in grids.items():
             weights, seeds = (None, None) if draw < 0 else _draw(grid, random)
             tasks = grid.scores(weights, seeds)
             parts.append(tasks)
             levels = _histogram(grid, weights, seeds)
-            by_benchmark.append(levels @ np.arange(levels.shape[1]) / MAXIMUM[score_metric(name)])
+            by_benchmark.append(levels @ np.arange(levels.shape[1]) / maximum(name, score_metric(name)))
             better.append(_improvement(levels))
         scores.append(np.concatenate(parts, axis=1))
         means.append(np.stack(by_benchmark))
         wins.append(np.mean(better, axis=0))
     scores, means, wins = map(np.array, (scores, means, wins))
     iqm = interquartile_mean(scores)  # (draws, policies)
-    mean_ranks = ranks(np.round(means, 12)).mean(axis=1)
+    mean_ranks = rank_scores(np.round(means, 12)).mean(axis=1)
     profiles = performance_profile(scores, THRESHOLDS)  # (draws, policies, thresholds)
     first = mean_ranks[1:] == mean_ranks[1:].min(axis=1, keepdims=True)
     limits = np.quantile(profiles[1:], [0.025, 0.975], axis=0)
     alone = policies < 2
     return [
-        Standing(
+        Ranking(
             iqm=float(iqm[0, policy]),
             iqm_ci=percentiles(iqm[1:, policy]),
             improvement=None if alone else float(wins[0, policy]),
@@ -149,44 +217,42 @@ def stand(grids: Mapping[str, Grid], resamples: int = RESAMPLES, seed: int = SEE
     ]
 
 
-def improvements(grids: Mapping[str, Grid]) -> np.ndarray:
-    """(policies, policies): probability that an episode of the row's does better than one of the column's."""
+def improvement_matrix(grids: Mapping[str, Grid]) -> np.ndarray:
+    """(policies, policies): probability that an episode of the row scores higher than one of the column."""
     policies = len(next(iter(grids.values())).values)
     runs = [[grid.runs(policy) for grid in grids.values()] for policy in range(policies)]
     return np.array([[probability_of_improvement(one, other) for other in runs] for one in runs])
 
 
 def _draw(grid: Grid, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How often each state (states,) and each policy's seeds (policies, seeds) are drawn."""
+    """How often each state is drawn, (states,), and each seed of each policy, (policies, seeds)."""
     task = np.zeros(len(grid.task), dtype=int)
-    if grid.benchmark != "calvin":
+    if not facts(grid.benchmark).is_chain:
         _, task = np.unique(grid.task, return_inverse=True)
     weights = np.zeros(len(task))
     for each in range(task.max() + 1):
         own = np.flatnonzero(task == each)
         weights[own] = np.bincount(random.integers(own.size, size=own.size), minlength=own.size)
-    there = ~np.isnan(grid.values[:, :, 0])
-    seeds = np.zeros(there.shape)
-    for policy, count in enumerate(
-        there.sum(axis=1)
-    ):  # a policy's seeds come first, what is missing after them
+    trained = ~np.isnan(grid.values[:, :, 0])
+    seeds = np.zeros(trained.shape)
+    for policy, count in enumerate(trained.sum(axis=1)):  # missing seeds come last in a grid
         seeds[policy, :count] = random.multinomial(count, np.full(count, 1 / count))
     return weights, seeds
 
 
 def _histogram(grid: Grid, weights: np.ndarray | None, seeds: np.ndarray | None) -> np.ndarray:
-    """Share of each outcome 0, 1, ... among every policy's weighted episodes, (policies, outcomes)."""
-    there = ~np.isnan(grid.values[:, :, 0])
-    counts = there.astype(float) if seeds is None else seeds * there
+    """(policies, outcomes): the share of each outcome 0, 1, ... in the weighted episodes of each policy."""
+    trained = ~np.isnan(grid.values[:, :, 0])
+    counts = trained.astype(float) if seeds is None else seeds * trained
     share = counts / counts.sum(axis=1, keepdims=True)
     weights = np.ones(grid.values.shape[2]) if weights is None else weights
-    most = int(MAXIMUM[score_metric(grid.benchmark)])
+    most = facts(grid.benchmark).instructions_per_episode
     parts = [np.einsum("ps,psn,n->p", share, grid.values == level, weights) for level in range(most + 1)]
     return np.stack(parts, axis=1) / weights.sum()
 
 
 def _improvement(levels: np.ndarray) -> np.ndarray:
-    """(policies,): probability of improvement over another policy, mean over the others."""
+    """(policies,): probability of improvement over another policy, averaged over the other policies."""
     below = np.cumsum(levels, axis=1) - levels
     matrix = levels @ (below + 0.5 * levels).T
     others = max(1, len(levels) - 1)

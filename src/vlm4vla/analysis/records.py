@@ -1,4 +1,4 @@
-"""Episode records: one row an episode, read from the rollouts' episodes.parquet and checked."""
+"""Read and check episode records: one row per episode, from the episodes.parquet of the rollouts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vlm4vla.conventions.benchmarks import INSTRUCTIONS_IN_A_CHAIN
-from vlm4vla.conventions.episodes import COLUMNS
+from vlm4vla.conventions.benchmarks import facts
+from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.core.errors import UserError
 
 RUN = ["model", "auxiliary", "variant", "benchmark", "seed"]
-_IS = {
-    "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
-    "integer": pa.types.is_integer,
-    "boolean": pa.types.is_boolean,
+# For each type that a rollout writes: its name in messages, and the types that are accepted instead.
+_KINDS = {
+    pa.string(): ("string", lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind)),
+    pa.int64(): ("integer", pa.types.is_integer),
+    pa.bool_(): ("boolean", pa.types.is_boolean),
 }
 
 
@@ -28,17 +29,17 @@ def read_episodes(
     scale: str | None = None,
     experts: Collection[str] = (),
 ) -> pd.DataFrame:
-    """All episodes of `paths` in one frame, sorted, so that the order of `paths` does not matter.
+    """Read all episodes of `paths` into one sorted frame. The order of `paths` has no effect.
 
-    `experts`: models that may execute as much of a chunk as their own settings say.
+    `study`, `scale`: the expected values, if given. `experts`: models that can have their own execution
+    horizon.
 
-    Raises UserError with one line when a file cannot be read, lacks a column or holds a column of another
-    type; when the study or scale is another than the one asked for; and when the records cannot stand in
-    one table (see `check`).
+    Raises UserError if a file cannot be read, if a column is missing or has another type, if the study or the
+    scale is not the expected one, or if the records do not fit into one table (see `check`).
     """
     frames = [_read(Path(path), study, scale) for path in sorted(map(Path, set(paths)))]
     if not frames:
-        return pd.DataFrame({name: [] for name in COLUMNS})
+        return pd.DataFrame({name: [] for name in SCHEMA.names})
     records = pd.concat(frames, ignore_index=True)
     check(records, experts)
     return records.sort_values([*RUN, "episode"], ignore_index=True)
@@ -52,72 +53,75 @@ def _read(path: Path, study: str | None, scale: str | None) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path}: not a readable parquet file ({reason}): delete it and roll out again"
+            f"{path}: not a readable parquet file ({reason}): delete it and run the rollout again"
         ) from None
-    for name, kind in COLUMNS.items():
+    for name, written in zip(SCHEMA.names, SCHEMA.types, strict=True):
+        kind, accepts = _KINDS[written]
         if name not in table.column_names:
-            raise UserError(f"{path}: column {name!r} is missing: write it as {kind}, one value an episode")
+            raise UserError(f"{path}: column {name!r} is missing: write it as {kind}, one value per episode")
         column = table.column(name)
-        if not _IS[kind](column.type):
+        if not accepts(column.type):
             raise UserError(f"{path}: column {name!r} is {column.type}: write it as {kind}")
         if column.null_count:
-            raise UserError(f"{path}: column {name!r} has {column.null_count} empty values: write every one")
-    frame = table.select(list(COLUMNS)).to_pandas()
+            raise UserError(f"{path}: column {name!r} has {column.null_count} empty values: fill them all")
+    frame = table.select(SCHEMA.names).to_pandas()
     if frame.empty:
-        raise UserError(f"{path}: no episodes: delete the file and roll out again")
+        raise UserError(f"{path}: no episodes: delete the file and run the rollout again")
     for name, wanted in (("study", study), ("scale", scale)):
         others = sorted(set(frame[name]) - {wanted}) if wanted is not None else []
         if others:
             raise UserError(
-                f"{path}: {name} is {others[0]!r}, the table's is {wanted!r}: give records of one {name}"
+                f"{path}: {name} is {others[0]!r}, but the table's is {wanted!r}: use records of one {name}"
             )
-    limit = frame["benchmark"].map(lambda name: INSTRUCTIONS_IN_A_CHAIN if name == "calvin" else 1)
+    limit = frame["benchmark"].map(lambda name: facts(name).instructions_per_episode)
     wrong = (
         (frame["solved"] < 0) | (frame["solved"] > limit) | (frame["success"] != (frame["solved"] == limit))
     )
     if wrong.any():
         row = frame[wrong].iloc[0]
         raise UserError(
-            f"{path}: episode {row['episode']}: solved {row['solved']} does not fit success {row['success']} "
-            f"on {row['benchmark']}: success is true exactly when all instructions are solved"
+            f"{path}: episode {row['episode']}: solved {row['solved']} contradicts success {row['success']} "
+            f"on {row['benchmark']}: write success true if and only if all instructions are solved"
         )
     return frame
 
 
 def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
-    """Refuse records that cannot stand in one table (UserError, one line).
+    """Raise UserError if the records do not fit into one table.
 
-    An episode twice in one run; several checkpoints in one run; several execution horizons, step limits
-    or protocols on one benchmark. `experts` may have execution horizons of their own.
+    They do not fit if a run has an episode twice or several checkpoints, or if a benchmark has several
+    execution horizons, step limits or protocols. Models in `experts` can have their own execution horizon and
+    protocol.
     """
-    twice = records[records.duplicated([*RUN, "episode"])]
-    if len(twice):
-        row = twice.iloc[0]
+    duplicates = records[records.duplicated([*RUN, "episode"])]
+    if len(duplicates):
+        row = duplicates.iloc[0]
         name = "/".join(str(row[key]) for key in RUN)
-        raise UserError(f"{name}: episode {row['episode']} is there twice: give each rollout's records once")
+        raise UserError(f"{name}: episode {row['episode']} is duplicated: use each rollout once")
     for by, column in (
         (RUN, "checkpoint"),
         (["benchmark"], "execution_horizon"),
-        (["benchmark", "task"], "max_steps"),  # SimplerEnv's tasks differ
+        (["benchmark", "task"], "max_steps"),  # the tasks of SimplerEnv differ
         (["benchmark"], "protocol"),
     ):
-        # a protocol's words hold the horizon
-        own = column in ("execution_horizon", "protocol") and len(experts) > 0
-        bound = records[~records["model"].isin(experts)] if own else records
-        for key, values in bound.groupby(by)[column]:
+        # The text of a protocol contains the execution horizon.
+        exempt = column in ("execution_horizon", "protocol") and len(experts) > 0
+        checked = records[~records["model"].isin(experts)] if exempt else records
+        for key, values in checked.groupby(by)[column]:
             found = sorted(set(values))
             if len(found) > 1:
                 where = key if by == RUN else key[:1]
                 raise UserError(
                     f"{'/'.join(map(str, where))}: {column} is mixed ({', '.join(map(str, found))}): "
-                    "roll out again with one, or make a table of each"
+                    "run the rollouts again with one value, or make a table for each value"
                 )
 
 
 def outcome(records: pd.DataFrame, metric: str) -> pd.Series:
-    """The integer that `metric` averages, one an episode: solved (0 to 5) or a success (0 or 1).
+    """The integer of each episode that `metric` averages: instructions solved (0 to 5) or success (0 or 1).
 
-    Metrics: `average_length`, `success_at_1` ... `success_at_5` (chains), `success_rate`.
+    Metrics: `average_length`, `success_at_1` ... `success_at_5` (chains), `success_rate`. Raises ValueError
+    for another metric.
     """
     if metric == "average_length":
         return records["solved"].astype("int64")
@@ -128,10 +132,10 @@ def outcome(records: pd.DataFrame, metric: str) -> pd.Series:
     raise ValueError(f"unknown metric {metric!r}")
 
 
-def run_of(
+def cell_records(
     records: pd.DataFrame, model: str, variant: str, benchmark: str, auxiliary: str = "none"
 ) -> pd.DataFrame:
-    """The episodes of one cell, all training seeds together; empty where the study has none."""
+    """The episodes of one cell, with all training seeds together. Empty if the study has none."""
     chosen = (
         (records["model"] == model)
         & (records["variant"] == variant)

@@ -1,4 +1,4 @@
-"""One number over several benchmarks, as rliable defines it (Agarwal et al. 2021, arXiv 2108.13264)."""
+"""Aggregate scores over several benchmarks, as in rliable (Agarwal et al. 2021, arXiv 2108.13264)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from scipy import stats
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """Mean of the middle half of `scores` (..., n) along the last axis: a quarter is cut off at each end.
+    """Mean of the middle half of `scores` (..., n) along the last axis, without a quarter at each end.
 
-    As in rliable, the number cut off is rounded down (scipy's trim_mean). Raises ValueError without scores.
+    As in rliable, the number of scores cut off is rounded down (SciPy's trim_mean). Raises ValueError if
+    there are no scores.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.shape[-1] == 0:
@@ -20,34 +21,35 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 
 
 def probability_of_improvement(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> float:
-    """P(a run of the first policy scores higher than one of the second), ties half, mean over tasks.
+    """Probability that a run of the first policy scores higher than a run of the second, averaged over tasks.
 
-    `first` and `second` hold one array of runs a task, (n,) and (m,): the Mann-Whitney statistic over n m
-    (arXiv 2108.13264, section 4.3). Raises ValueError where the two have no task, or not equally many.
+    Ties count one half. `first` and `second` contain one array of scores per task, (n,) and (m,). A task's
+    probability is the Mann-Whitney statistic divided by n m (arXiv 2108.13264, section 4.3). Raises
+    ValueError if there is no task, or if the two have different numbers of tasks.
     """
     if not first or len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} tasks")
-    return float(np.mean([_superiority(x, y) for x, y in zip(first, second, strict=True)]))
+        raise ValueError(f"the policies have {len(first)} and {len(second)} tasks: pass the same tasks")
+    return float(np.mean([_probability_higher(x, y) for x, y in zip(first, second, strict=True)]))
 
 
-def _superiority(x: np.ndarray, y: np.ndarray) -> float:
-    """By counts of distinct scores, so that a thousand runs against a thousand are quick."""
+def _probability_higher(x: np.ndarray, y: np.ndarray) -> float:
+    """Computed from counts of distinct scores, which is fast for thousands of runs."""
     x, y = np.asarray(x), np.asarray(y)
-    levels, place = np.unique(np.concatenate([x, y]), return_inverse=True)
-    own = np.bincount(place[: x.size], minlength=levels.size)
-    other = np.bincount(place[x.size :], minlength=levels.size)
+    levels, index = np.unique(np.concatenate([x, y]), return_inverse=True)
+    own = np.bincount(index[: x.size], minlength=levels.size)
+    other = np.bincount(index[x.size :], minlength=levels.size)
     below = np.cumsum(other) - other
     return float((own * (below + 0.5 * other)).sum() / (x.size * y.size))
 
 
 def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Share of `scores` (..., n) above each of `thresholds` (t,): (..., t); section 4.2 of the paper."""
+    """Share of `scores` (..., n) above each of `thresholds` (t,): (..., t). Section 4.2 of the paper."""
     scores, thresholds = np.asarray(scores, dtype=np.float64), np.asarray(thresholds, dtype=np.float64)
     if scores.shape[-1] == 0:
         raise ValueError("no scores")
     return (scores[..., :, None] > thresholds).mean(axis=-2)
 
 
-def ranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks of `scores` (..., models) along the last axis: 1 is the best, equal scores share a mean rank."""
+def rank_scores(scores: np.ndarray) -> np.ndarray:
+    """Ranks of `scores` (..., models) along the last axis. 1 is the best; ties share their mean rank."""
     return stats.rankdata(-np.asarray(scores, dtype=np.float64), axis=-1)

@@ -1,4 +1,4 @@
-"""What a correlation over few backbones hangs on: each point, each family, and a verdict in words."""
+"""How a correlation over few backbones depends on single backbones and families, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlm4vla.analysis.correlation import Interval, defined, pearson, permutation_p
+from vlm4vla.analysis.correlation import Interval, is_defined, pearson, permutation_p
 from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
 
 SIGNIFICANT = 0.05
-_NAMED = 3  # a verdict that hinges on more than three names is told as a number
+_NAMED = 3  # a verdict that hinges on more names gives their number instead
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Pearson's r with each point (or family) left out: the range, and which ones the sign or p hinge on.
+    """Pearson's r with each point, or each family, left out.
 
-    `flips`: without it r has the other sign; `loses`: without it p is no longer below 5 %. Names in order.
+    `low` and `high` are the range of r; `low_without` and `high_without` name what is left out there.
+    `flips`: the names without which r has the other sign. `loses`: the names without which p is 5 % or more.
     """
 
     low: float
@@ -30,17 +31,17 @@ class LeaveOneOut:
 
 
 def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOneOut | None:
-    """`names` (n,) are the points'; points of one name (a family) are left out together.
+    """Leave out each name of `names` (n,) in turn, with all points of that name, such as a family.
 
-    None where r does not exist, or no longer exists whichever name is left out.
+    None if r is not defined, or is not defined without any of the names.
     """
     x, y, names = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), np.asarray(names)
-    if not defined(x, y):
+    if not is_defined(x, y):
         return None
     whole, found = pearson(x, y), {}
     for name in dict.fromkeys(names.tolist()):
         kept = names != name
-        if defined(x[kept], y[kept]):
+        if is_defined(x[kept], y[kept]):
             found[name] = (pearson(x[kept], y[kept]), permutation_p(x[kept], y[kept]))
     if not found:
         return None
@@ -57,11 +58,11 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOn
 
 @dataclass(frozen=True)
 class Clustered:
-    """Backbones of one family are relatives: what is left when families count and not backbones.
+    """A correlation with families, not backbones, as independent units: backbones of a family are related.
 
-    `pearson` is over the families' mean scores, with its permutation p (None below three families). The
-    interval resamples families, whole, and takes r over their backbones; `without`: r with each family left
-    out.
+    `pearson` is r over the mean scores of the families, and `p_value` its permutation p value (None below
+    three families). `ci` is the interval of r over backbones when whole families are resampled. `without`: r
+    with each family left out.
     """
 
     families: int
@@ -79,15 +80,15 @@ def by_family(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Clustered:
-    """Family-clustered sensitivity of Pearson's r; `families` (n,) names each point's.
+    """Pearson's r with backbones clustered by family. `families` (n,): the family of each point.
 
-    The interval is a cluster bootstrap (Field and Welsh 2007); (None, None) below four families.
+    The interval is a cluster bootstrap (Field and Welsh 2007). It is (None, None) below four families.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     names, member = np.unique(np.asarray(families), return_inverse=True)
     counts = np.bincount(member)
     means = np.bincount(member, x) / counts, np.bincount(member, y) / counts
-    known = defined(*means)
+    known = is_defined(*means)
     interval: Interval = (None, None)
     if len(names) >= 4:
         drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
@@ -105,7 +106,7 @@ def by_family(
 
 
 def _weighted_rows(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """r of the points with `weights` (b, n); nan where a side of the points that count never changes."""
+    """r of the points with `weights` (b, n): (b,). NaN if `x` or `y` is constant over the weighted points."""
     total = weights.sum(axis=1, keepdims=True)
     a, b = (side - (weights @ side)[:, None] / total for side in (x, y))
     square = (weights * a**2).sum(axis=1) * (weights * b**2).sum(axis=1)
@@ -120,10 +121,10 @@ def verdict(
     points: LeaveOneOut | None = None,
     families: Clustered | None = None,
 ) -> str:
-    """A correlation in words; `p_value` is the adjusted one.
+    """A correlation in words. `p_value` is the adjusted p value.
 
-    "not defined"; "no evidence", with what its sign hinges on; "positive" or "negative"; and "..., fragile:
-    hinges on NAME" where r is not significant without one backbone, or without one family.
+    "not defined"; "no evidence", with the names on which the sign depends; "positive" or "negative";
+    "..., fragile: hinges on NAME" if r is not significant without one backbone or without one family.
     """
     if r is None or p_value is None:
         return "not defined"

@@ -1,4 +1,4 @@
-"""A comparison that may stop early: a betting test that holds whenever one looks. Off in every table."""
+"""A sequential comparison that can stop early: a test by betting. No table uses it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# shares of the capital that are staked, the same for all comparisons; their mean is a bet too
+# Shares of the capital that are staked, the same for all comparisons. The mean of bets is a bet, too.
 _STAKES = np.linspace(0.05, 0.95, 19)
 
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """`stopped_at`: states until the decision, None when there was none. `capital` is what it had grown to.
+    """The result of a sequential test.
 
-    `p_value` holds at any stopping time; `sign` is the direction of the decision, 0 without one.
+    `stopped_at`: number of states until the decision, or None without a decision. `sign`: the direction of
+    the decision, 0 without a decision. `states`: number of states that were used. `capital`: the capital
+    after these states. `p_value`: valid at any stopping time.
     """
 
     stopped_at: int | None
@@ -25,40 +27,40 @@ class SequentialTest:
 
 
 def capital(differences: np.ndarray, bound: float) -> np.ndarray:
-    """Capital after each state of a gambler who bets on `differences` (states,), starting from 1.
+    """Capital (states,) after each state of a gambler who starts with 1 and bets on `differences` (states,).
 
-    Half of it is staked on the first policy, half on the second, each at stakes from 5 to 95 %: the mean
-    over stakes of prod(1 + stake x difference / bound). While every difference has mean 0 given those
-    before, each product is a martingale that is never negative, and so is their mean. Differences lie
-    within [-bound, bound].
+    Half of the capital bets on the first policy and half on the second, with stakes from 5 to 95 %. The
+    capital is the mean over stakes of prod(1 + stake x difference / bound). If every difference has mean 0
+    given the earlier ones, each product is a non-negative martingale, and so is the mean of the products.
+    Differences must be in [-bound, bound].
     """
-    return np.exp(_logs(differences, bound)).reshape(-1, 2 * len(_STAKES)).mean(axis=1)
+    return np.exp(_log_capitals(differences, bound)).reshape(-1, 2 * len(_STAKES)).mean(axis=1)
 
 
-def _logs(differences: np.ndarray, bound: float) -> np.ndarray:
-    """Logarithm of the capital of each bet (states, 2 directions, stakes)."""
+def _log_capitals(differences: np.ndarray, bound: float) -> np.ndarray:
+    """Logarithm of the capital of each bet: (states, 2 directions, stakes)."""
     share = np.asarray(differences, dtype=np.float64) / bound
     if not (np.abs(share) <= 1 + 1e-12).all():
-        raise ValueError(f"a difference is outside of [-{bound}, {bound}]")
+        raise ValueError(f"a difference is outside [-{bound}, {bound}]: pass a larger bound")
     bets = np.stack([_STAKES, -_STAKES])
     return np.log1p(share[:, None, None] * bets).cumsum(axis=0)
 
 
 def sequential_test(differences: np.ndarray, bound: float = 1.0, level: float = 0.05) -> SequentialTest:
-    """Stop at the first state where the capital reaches 1 / level.
+    """Test whether two policies differ. Stop at the first state at which the capital reaches 1 / level.
 
-    `differences` (states,): outcome of the first policy minus that of the second, in the order in which the
-    initial states were met, which must not depend on outcomes; `bound`: the largest difference that can be
-    (1 for successes, 5 for a chain's length). The chance that the capital ever reaches 1 / level without a
-    true difference is at most `level`, however often one looks (Ville 1939; as a test of bounded means
-    Waudby-Smith and Ramdas 2024, JRSS B 86, "Estimating means of bounded random variables by betting").
-    What is known at the stop is the direction: the mean difference of a comparison that stopped is too
-    large on average.
+    `differences` (states,): outcome of the first policy minus outcome of the second policy, in the order of
+    the evaluation. The order must not depend on outcomes. `bound`: the largest possible difference (1 for
+    successes, 5 for the length of a chain). If there is no true difference, the probability that the capital
+    ever reaches 1 / level is at most `level`, however often the capital is checked (Ville 1939; as a test of
+    bounded means: Waudby-Smith and Ramdas 2024, JRSS B 86, "Estimating means of bounded random variables by
+    betting"). A decision gives the direction only: after an early stop, the mean difference is too large on
+    average.
 
-    Raises ValueError for a difference outside of the bound or a level outside (0, 1).
+    Raises ValueError for a difference outside the bound or a level outside (0, 1).
     """
     if not 0 < level < 1:
-        raise ValueError(f"level {level}: write a number between 0 and 1")
+        raise ValueError(f"level is {level}: pass a number between 0 and 1")
     differences = np.asarray(differences, dtype=np.float64)
     if differences.size == 0:
         return SequentialTest(None, 0, 0, 1.0, 1.0)
@@ -68,7 +70,7 @@ def sequential_test(differences: np.ndarray, bound: float = 1.0, level: float = 
     last = differences.size - 1 if stop is None else stop
     sign = 0
     if stop is not None:
-        sides = np.exp(_logs(differences[: stop + 1], bound)[-1]).mean(axis=1)
+        sides = np.exp(_log_capitals(differences[: stop + 1], bound)[-1]).mean(axis=1)
         sign = 1 if sides[0] > sides[1] else -1
     return SequentialTest(
         stopped_at=None if stop is None else stop + 1,

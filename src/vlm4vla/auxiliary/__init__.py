@@ -1,2 +1,5 @@
-"""Auxiliary tasks: what a backbone may be fine-tuned on before it becomes a policy; one module a task, or a
-file of the user's own (vlm4vla.extensions)."""
+"""The optional fine-tuning of a backbone on an auxiliary task before it becomes a policy.
+
+`tasks` has the built-in tasks, `public` the datasets that a task may learn from, `fine_tuning` the losses
+and scores. A user's own file may add a task (vlm4vla.extensions).
+"""

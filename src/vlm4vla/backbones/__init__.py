@@ -1,7 +1,7 @@
-"""Vision-language backbones: one adapter file a transformers family, behind one interface. A family may also
-come from a file of the user's own (vlm4vla.extensions).
+"""Vision-language backbones behind one interface, with one adapter file for each transformers family.
 
-Importing this package is cheap; torch and transformers are loaded by `build` and `load`.
+Users can add families in their own files (vlm4vla.extensions). Importing this package is cheap: only `build`
+and `load` import torch and transformers.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def build(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:
-    """A tiny backbone of `settings.family` with random weights: same seed, same bytes.
+    """Build a tiny backbone of `settings.family` with random weights; the same seed gives the same bytes.
 
     `words`: every word that questions, answers and instructions use. Raises UserError for an unknown family
-    or for widths that the family cannot have.
+    or for widths that are impossible for the family.
     """
     from vlm4vla.backbones.building import build_tiny
 
@@ -26,10 +26,10 @@ def build(settings: Backbone, name: str, words: list[str], image_size: int, seed
 
 
 def load(folder: Path | str, *, image_size: int | None = None) -> LoadedBackbone:
-    """A backbone from a Hugging Face folder, tiny or real.
+    """Load a tiny or real backbone from a Hugging Face folder.
 
-    `image_size`: side of the square pictures in pixels; by default what the folder's config says. Raises
-    UserError when weights are missing, cut short or of an unknown family.
+    `image_size`: the side of the square images in pixels; by default the size in the folder's config. Raises
+    UserError if weights are missing or truncated, or if the family is unknown.
     """
     from vlm4vla.backbones.checkpoint import load_folder
 

@@ -1,11 +1,15 @@
-"""What a family has to say about itself; everything else is shared.
+"""The adapter of a family: everything in which families differ. All other code is shared.
 
-`LoadedBackbone` (loaded.py) is the only caller: it asks for the prompt's pieces when text becomes ids, for
-`layout` and `extras` when ids become a batch, for `pixels` when pictures become one, and for `last_hidden`
-in every VLA forward. `build` asks for the `tiny_*` parts.
+Who calls what:
+- `LoadedBackbone` (loaded.py) calls the prompt methods to convert text to ids; `positions`, `extras` and
+  `vision_inputs` to build a batch; `pixels` or `check_pixels` for the images of the batch; and `last_hidden`
+  in every VLA forward.
+- `build` calls the `tiny_*` methods.
+- Expert heads and `PromptCache` call `text_model` and `read`.
+- Training calls `see`, `projector` and `prepare_training`.
 
-Every family puts one picture at a fixed place of the sequence, so placeholders, position ids and the
-vision encoder's index tensors are computed once and gathered, never searched for sample by sample.
+Every family puts one image at a fixed position of the sequence. Placeholders, position ids and the vision
+encoder's index tensors are therefore computed once for all samples.
 """
 
 from __future__ import annotations
@@ -17,28 +21,28 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from vlm4vla.backbones.kernels.padding_free import is_padding_free, packed
+from vlm4vla.backbones.kernels.padding_free import is_padding_free, run_packed
 from vlm4vla.config.backbones import TinySize
 
-INSTRUCTION = "What action should the robotic arm take to"  # the study's prompt for chat families
-PATCH = 16  # pixels a side of a tiny backbone's patch: 64x64 pictures give 16 image tokens
-# Mean and deviation of the embedded pre-training pictures (0..1). The released processors' own are made for
-# photographs: with them a tiny backbone sees little more than the brightness of the table.
+INSTRUCTION = "What action should the robotic arm take to"  # prompt of chat families, as in the study
+PATCH = 16  # side of a tiny backbone's patch in pixels; a 64x64 image gives 16 image tokens
+# Mean and standard deviation of the embedded pre-training images (0..1). The released processors' own values
+# are made for photographs; with them a tiny backbone learns little more than the brightness of the table.
 TINY_MEAN, TINY_STD = [0.41] * 3, [0.16] * 3
-TINY_POSITIONS = 512  # tokens a tiny backbone can read
+TINY_POSITIONS = 512  # the longest sequence of a tiny backbone, in tokens
 
 
 class Adapter(ABC):
-    """One family. Subclasses hold no weights: methods get the model."""
+    """One family. Adapters hold no weights: methods receive the model as an argument."""
 
-    family: ClassVar[str]  # key of backbones.FAMILIES, or a registered one (vlm4vla.extensions)
-    model_type: ClassVar[str]  # transformers' name
-    end: ClassVar[str]  # token that ends an answer
-    phrases: ClassVar[tuple[str, ...]]  # special tokens and whole template phrases of a tiny tokenizer
+    family: ClassVar[str]  # a key of registry.FAMILIES, or a name registered in a user's own file
+    model_type: ClassVar[str]  # the name in transformers
+    end: ClassVar[str]  # the token that ends an answer
+    phrases: ClassVar[tuple[str, ...]]  # special tokens and template phrases of a tiny tokenizer
     attention: ClassVar[str | dict[str, str]] = "sdpa"  # transformers' attn_implementation
-    plainly_causal: ClassVar[bool] = False  # whether no token sees a later one, not even in a picture
-    image_options: ClassVar[dict[str, Any]] = {}  # of the image processor's call, over those of its folder
-    is_read: ClassVar[bool] = True  # whether expert heads can read a registered family's language model
+    plainly_causal: ClassVar[bool] = False  # True if no token, not even of an image, attends to a later token
+    image_options: ClassVar[dict[str, Any]] = {}  # arguments that override the image processor's own config
+    is_read: ClassVar[bool] = True  # whether expert heads can use the language model of a user's own family
 
     def __init__(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, image_size: int):
         self.config = config
@@ -51,35 +55,35 @@ class Adapter(ABC):
 
     @classmethod
     def serves(cls, config: PreTrainedConfig) -> bool:
-        """Whether this adapter is the one for a loaded config (families may share a model_type)."""
+        """Whether this adapter is for `config`; families may share a model_type."""
         return config.model_type == cls.model_type
 
     # Prompts ------------------------------------------------------------------------------------------
 
-    before_image: ClassVar[str]  # text before the image's placeholders
+    before_image: ClassVar[str]  # the text before the image's placeholders
 
     @abstractmethod
     def placeholders(self) -> list[int]:
-        """Token ids that stand for one picture."""
+        """The placeholder token ids of one image."""
 
     @abstractmethod
     def after_image(self, text: str) -> str:
-        """What follows the picture when `text` is the first question, up to where the answer starts."""
+        """The text after the image if `text` is the first question, up to the start of the answer."""
 
     @abstractmethod
     def next_turn(self, text: str) -> str:
-        """What follows an answer when `text` is the next question about the same picture."""
+        """The text after an answer if `text` is the next question about the same image."""
 
     def instruction(self, instruction: str) -> str:
-        """The first turn's text of a VLA prompt."""
+        """The text of a VLA prompt's only turn, passed to `after_image`."""
         return f"{INSTRUCTION} {instruction}"
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a piece of text; the family's own special tokens are written out, none are added."""
+        """Ids of a text. Special tokens must be written out in the text; none are added."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def end_id(self) -> int:
-        """Id of the token that ends an answer."""
+        """The id of the token that ends an answer."""
         return self.tokenizer.convert_tokens_to_ids(self.end)
 
     # Batches ------------------------------------------------------------------------------------------
@@ -89,33 +93,35 @@ class Adapter(ABC):
         return torch.arange(length)
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """The model's `pixel_values` from normalised pixels (B, 3, H, W) float32."""
+        """The model's `pixel_values` for normalised pixels (B, 3, H, W) float32."""
         return pixels
 
     def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
-        """Raise ValueError where the image processor made more or fewer tokens of `images` (B, H, W, 3) than
-        `image_tokens` for each."""
+        """Raise ValueError if the image processor's output does not give each image `image_tokens` tokens.
+
+        `images`: (B, H, W, 3). `pixel_values`: the image processor's output for `images`.
+        """
         if len(pixel_values) != len(images):
             raise ValueError(
-                f"the image processor made {len(pixel_values)} pictures of {len(images)}: switch off cutting "
-                "pictures into tiles in its preprocessor_config.json"
+                f"the image processor returned {len(pixel_values)} images for {len(images)}: switch off the "
+                "cutting of images into tiles in its preprocessor_config.json"
             )
 
     def vision_inputs(self, batch: int) -> dict[str, Any]:
-        """Vision inputs beside `pixel_values` for `batch` pictures."""
+        """The vision inputs for `batch` images other than `pixel_values`."""
         return {}
 
     def extras(self, is_image: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """Further per-token inputs. `is_image`, `real`: (B, T) bool."""
+        """Additional inputs for each token. `is_image`, `real` (not padding): (B, T) bool."""
         return {}
 
     def extend(self, batch: dict[str, Any], count: int = 1) -> dict[str, Any]:
-        """Per-token inputs with `count` text tokens more on the right, without input_ids."""
+        """The inputs of `batch` without input_ids, extended by `count` text tokens on the right."""
         longer = {name: value for name, value in batch.items() if name != "input_ids"}
         longer["attention_mask"] = nn.functional.pad(batch["attention_mask"], (0, count), value=1)
         positions = batch["position_ids"]
         steps = torch.arange(1, count + 1, device=positions.device)
-        # what follows is text: one step on every axis
+        # Text tokens advance by one position on every axis.
         longer["position_ids"] = torch.cat([positions, positions[..., -1:] + steps], dim=-1)
         return longer
 
@@ -123,51 +129,52 @@ class Adapter(ABC):
 
     @abstractmethod
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
-        """What `freeze: vision` freezes; see each family for the projector's place."""
+        """The modules that `freeze: vision` freezes; each family's file says if the projector is included."""
 
     def word_embedding(self, model: PreTrainedModel) -> nn.Module:
-        """What `freeze: embedding` freezes (and with it a tied output layer, which no VLA uses)."""
+        """The module that `freeze: embedding` freezes, together with an output layer tied to it."""
         return model.get_input_embeddings()
 
     def last_hidden(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> Tensor:
-        """Hidden states after the final norm, (B, T, d), from embeddings (B, T, d) and `extend`ed inputs.
+        """Hidden states after the final norm, (B, T, d), for embeddings (B, T, d) and inputs of `extend`.
 
-        Calls the model without its output layer, so no logits over the vocabulary exist. T may come back
-        shorter, cut on the left (last_position.py).
+        Calls the model without its output layer, so no vocabulary logits are computed. Within
+        `last_position_only`, the result can have fewer positions: only the last ones
+        (kernels/last_position.py).
         """
         if is_padding_free(model):
-            return packed(model.model, embeddings, inputs)
+            return run_packed(model.model, embeddings, inputs)
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     def text_model(self, model: PreTrainedModel) -> PreTrainedModel:
-        """The language model without its output layer (backbones.reading; not for backbones.NOT_READ)."""
+        """The language model without its output layer; for `PromptCache` and expert heads."""
         return model.model.language_model
 
     def read(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
-        """Hidden states after the final norm (B, T, d), and transformers' cache of keys and values."""
+        """Hidden states after the final norm (B, T, d), and transformers' cache; for `PromptCache`."""
         output = model.model(inputs_embeds=embeddings, use_cache=True, **inputs)
         return output.last_hidden_state, output.past_key_values
 
     def projector(self, model: PreTrainedModel) -> nn.Module:
-        """The module that gives the picture's tokens as the language model reads them."""
+        """The module whose output is the image tokens that the language model reads."""
         return model.model.multi_modal_projector
 
     def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
-        """Run the vision encoder and the projector alone on `LoadedBackbone.encode_images`' inputs."""
+        """Run only the vision encoder and the projector, on inputs from `LoadedBackbone.encode_images`."""
         model.model.get_image_features(**inputs)
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
-        """The last text layer's modules that add to the residual stream, and the norm after it."""
+        """The modules of the last text layer that add to the residual stream, and the final norm."""
         text = model.model.language_model
         return [text.layers[-1].self_attn.o_proj, text.layers[-1].mlp, text.norm]
 
     def prepare(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
-        """Settings of a loaded model that are no part of its folder."""
+        """Change settings of a loaded model that its folder does not record."""
 
     def prepare_training(self, model: PreTrainedModel) -> None:  # noqa: B027, most families need nothing
-        """Set `forward` on modules that have one of the same numbers for the accelerator at hand.
+        """Replace `forward` of modules that the accelerator in use can compute faster with the same results.
 
-        training/distributed/model_options.py takes it off again.
+        training/distributed/model_options.py removes these replacements again.
         """
 
     # Tiny backbones -----------------------------------------------------------------------------------
@@ -177,13 +184,13 @@ class Adapter(ABC):
     def tiny_config(
         cls, size: TinySize, tokenizer: PreTrainedTokenizerBase, image_size: int
     ) -> PreTrainedConfig:
-        """The transformers config of these widths."""
+        """The transformers config for the widths in `size`."""
 
     @classmethod
     @abstractmethod
     def tiny_image_processor(cls, image_size: int) -> Any:
-        """The family's own image processor for square pictures of this side, which are not resized."""
+        """The family's own image processor, which leaves square images of `image_size` pixels unresized."""
 
     @classmethod  # noqa: B027, most families need nothing
     def tiny_initialise(cls, model: PreTrainedModel) -> None:
-        """Changes to transformers' own random weights, where a family needs them to learn at this size."""
+        """Change transformers' own random weights, if the family needs that to learn at this size."""

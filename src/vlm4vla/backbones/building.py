@@ -14,20 +14,20 @@ from vlm4vla.core.errors import UserError
 
 
 def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int, seed: int) -> LoadedBackbone:
-    """The real transformers class of a family from a small config; see `vlm4vla.backbones.build`."""
+    """Build a family's real transformers class from a small config; see `backbones.build`."""
     size = settings.tiny
     if size is None:
-        raise UserError(f"backbones.{name}: has a checkpoint, not `tiny` widths: load it, do not build it")
+        raise UserError(f"backbones.{name}: has a checkpoint and no `tiny` widths: load it, do not build it")
     if image_size % PATCH or image_size < 2 * PATCH:
         raise UserError(
-            f"image_size: {image_size} must be a multiple of {PATCH}, at least {2 * PATCH}: write 64"
+            f"image_size: {image_size} must be a multiple of {PATCH} and at least {2 * PATCH}: write 64"
         )
     for width, heads in (("hidden", "heads"), ("vision_hidden", "vision_heads")):
         if getattr(size, width) % (8 * getattr(size, heads)):
             raise UserError(
                 f"backbones.{name}.tiny.{width}: {getattr(size, width)} must be a multiple of 8 times "
-                f"{heads} ({getattr(size, heads)}), which rotary positions need: write "
-                f"{8 * getattr(size, heads)} or a multiple"
+                f"{heads} ({getattr(size, heads)}), because rotary positions need that: write "
+                f"{8 * getattr(size, heads)} or a multiple of it"
             )
     family = adapter_class(settings.family)
     tokenizer = tiny_tokenizer(words, family.phrases)

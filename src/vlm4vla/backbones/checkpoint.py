@@ -1,4 +1,4 @@
-"""Backbones from Hugging Face folders, with faults found before transformers meets them."""
+"""Loading of backbones from Hugging Face folders, with checks before transformers reads them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+from vlm4vla.backbones.image_size import processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class_of
-from vlm4vla.backbones.picture_size import processed_side
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.core.errors import UserError
 
 
 def load_folder(folder: Path, *, image_size: int | None = None) -> LoadedBackbone:
-    """See `vlm4vla.backbones.load`."""
+    """Load a backbone; see `vlm4vla.backbones.load`."""
     weight_files(folder)
     family = adapter_class_of(AutoConfig.from_pretrained(folder), str(folder))
     model, report = AutoModelForImageTextToText.from_pretrained(
         folder, attn_implementation=family.attention, output_loading_info=True
     )
-    _refuse_missing(folder, report)
+    _check_no_weight_missing(folder, report)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     size = image_size or _own_image_size(model.config, image_processor)
@@ -29,9 +29,9 @@ def load_folder(folder: Path, *, image_size: int | None = None) -> LoadedBackbon
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that `load_folder` would refuse, without reading a weight into memory.
+    """Raise UserError if `load_folder` would reject the folder, without loading weights into memory.
 
-    The model is built on the meta device, where weights have names, shapes and no numbers.
+    The model is built on the meta device, where weights have names and shapes but no values.
     """
     weight_files(folder)
     config = AutoConfig.from_pretrained(folder)
@@ -42,24 +42,27 @@ def check_folder(folder: Path) -> None:
         device_map={"": "meta"},
         output_loading_info=True,
     )
-    _refuse_missing(folder, report)
+    _check_no_weight_missing(folder, report)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     family(config, tokenizer, _own_image_size(config, image_processor))
 
 
-def _refuse_missing(folder: Path, report: dict[str, Any]) -> None:
+def _check_no_weight_missing(folder: Path, report: dict[str, Any]) -> None:
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(
-            f"{folder}: weights of {missing[0]} and {len(missing) - 1} others are missing: download or "
+            f"{folder}: the weights of {missing[0]} and {len(missing) - 1} others are missing: download or "
             "pre-train the backbone again"
         )
 
 
 def _own_image_size(config: Any, image_processor: Any) -> int:
-    """Side in pixels that the folder was made for: of the vision config, or what a Qwen processor makes of
-    the study's pictures; a processor with one size for all makes that of any."""
+    """The image size of the folder's model, in pixels.
+
+    It comes from the vision config if the config has one; otherwise (Qwen) it is the size that the image
+    processor produces from the study's images.
+    """
     vision = config.vision_config
     size = getattr(vision, "image_size", None)
     if size is not None:

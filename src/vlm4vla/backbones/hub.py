@@ -1,7 +1,8 @@
-"""Checkpoints from the Hugging Face hub: one pinned commit, whole, into the cache that all its tools share.
+"""Downloads of checkpoints from the Hugging Face hub at a pinned commit, into the shared Hugging Face cache.
 
-Files that are whole stay when a download is killed, and a lost connection goes on inside a file; the next run
-fetches what is missing. What is in the cache needs no network, and with HF_HUB_OFFLINE set none is tried.
+If a download is interrupted, complete files stay in the cache and the next run fetches only the missing ones.
+If the connection breaks, the download resumes inside the file. Cached files need no network. If
+HF_HUB_OFFLINE is set, the network is not used at all.
 """
 
 from __future__ import annotations
@@ -20,99 +21,103 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
 
 COMMIT = re.compile("[0-9a-f]{40}")
-ATTEMPTS = 5  # at a connection that breaks
-PAUSE = 5.0  # seconds before the second attempt; doubled for each further one
-ABANDONED = 3600.0  # seconds after which nobody writes an unfinished file any more
+ATTEMPTS = 5  # for a request, while the connection breaks or the hub is overloaded
+PAUSE = 5.0  # seconds before the second attempt; doubled before each further attempt
+ABANDONED = 3600.0  # seconds without a write, after which an unfinished file counts as abandoned
 
 T = TypeVar("T")
 
 
 def fetch(name: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
-    """The cached folder of the files of hub name `name` at commit `revision` that match `patterns`.
+    """Download the files of model `name` at commit `revision` that match `patterns`; return their folder.
 
-    `key` of config.yaml holds both. Raises UserError, one line, when the revision is none or no commit, the
-    name or the commit does not exist, the model is gated, the disk has no room, or the hub cannot be reached.
+    `key`: the key of config.yaml that holds both. Raises UserError if the revision is None or not a commit,
+    the name or the commit does not exist, the model is gated, the disk has no room, or the hub cannot be
+    reached.
     """
     if revision is None:
         raise UserError(
-            f"{key}.checkpoint: {name!r} is no local folder, and a hub name needs its commit: write "
-            "`revision`, or the path of a folder"
+            f"{key}.checkpoint: {name!r} is not a local folder, and a hub name needs a commit: write "
+            "`revision`, or the path of a local folder"
         )
     try:
         return _fetch(name, revision, list(patterns), key)
     except _hub_errors() as error:
-        raise UserError(_told(error, name, revision, key)) from None
+        raise UserError(_describe(error, name, revision, key)) from None
 
 
 def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
     from huggingface_hub import HfApi, is_offline_mode, snapshot_download
 
-    cached = _cached(name, revision, patterns)
+    cached = _cached_snapshot(name, revision, patterns)
     if cached is not None:
         return cached
     if is_offline_mode():
         if not COMMIT.fullmatch(revision):
             raise UserError(
-                f"{key}.revision: {revision!r} is no commit, and HF_HUB_OFFLINE forbids to ask for it: write "
-                "the 40 hexadecimal digits of one that is in the cache"
+                f"{key}.revision: {revision!r} is not a commit, and HF_HUB_OFFLINE forbids looking it up: "
+                "write the 40 hexadecimal digits of a cached commit"
             )
         raise UserError(
-            f"{key}.checkpoint: {name!r} at {revision} is not in the cache {_cache()}, and HF_HUB_OFFLINE "
-            f"forbids downloads: run `hf download {name} --revision {revision}` where there is a network, or "
-            "write the path of a folder"
+            f"{key}.checkpoint: {name!r} at {revision} is not in the cache {_cache_folder()}, and "
+            f"HF_HUB_OFFLINE forbids downloads: run `hf download {name} --revision {revision}` where a "
+            "network is available, or write the path of a local folder"
         )
     if not COMMIT.fullmatch(revision):
-        commit = _again(lambda: HfApi().model_info(name, revision=revision).sha)
+        commit = _retry(lambda: HfApi().model_info(name, revision=revision).sha)
         raise UserError(
-            f"{key}.revision: {revision!r} is a branch, a tag or a part of a commit, and may name other "
-            f"weights tomorrow: write its commit, {commit}"
+            f"{key}.revision: {revision!r} is a branch, a tag or part of a commit, and its weights may "
+            f"change: write its commit, {commit}"
         )
-    files = _again(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns, dry_run=True))
+    files = _retry(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns, dry_run=True))
     if not files:
         raise UserError(
-            f"{key}.checkpoint: {name!r} has no file like {', '.join(patterns)}: write the name of a model"
+            f"{key}.checkpoint: {name!r} has no file that matches {', '.join(patterns)}: write the name of a "
+            "model"
         )
     _discard_abandoned(name)
-    wanted = sum(file.file_size or 0 for file in files if file.will_download)
-    check_room(_cache(), wanted, f"{key}.checkpoint: {name!r}", "set HF_HOME to a folder on a larger one")
-    with _Told(name, wanted):
-        return Path(_again(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns)))
+    size = sum(file.file_size or 0 for file in files if file.will_download)
+    alternative = "set HF_HOME to a folder on a larger disk"
+    check_room(_cache_folder(), size, f"{key}.checkpoint: {name!r}", alternative)
+    with _DownloadProgress(name, size):
+        return Path(_retry(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns)))
 
 
-def _cached(name: str, revision: str, patterns: list[str]) -> Path | None:
-    """The folder in the cache, if all of it is there: no network."""
+def _cached_snapshot(name: str, revision: str, patterns: list[str]) -> Path | None:
+    """The snapshot's folder in the cache if it is complete, else None; uses no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     if not COMMIT.fullmatch(revision):
-        return None  # what a branch named when it was cached says nothing of today
+        return None  # a branch may have moved since it was cached
     try:
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=True)
         )
-        weight_files(folder)  # a cache that another version has written may not know what belongs to it
+        weight_files(folder)  # a cache written by another version of the client may be incomplete
     except (LocalEntryNotFoundError, UserError):
         return None
     return folder
 
 
-def _again(work: Callable[[], T]) -> T:
-    """`work`, some times over while the connection breaks or the hub is overloaded."""
+def _retry(request: Callable[[], T]) -> T:
+    """Call `request`, up to ATTEMPTS times while the connection breaks or the hub is overloaded."""
     import httpx2
 
     for attempt in range(ATTEMPTS):
         try:
-            return work()
+            return request()
         except _hub_errors() as error:
-            root = _root(error)
-            status = getattr(getattr(root, "response", None), "status_code", None)
+            cause = _root_cause(error)
+            status = getattr(getattr(cause, "response", None), "status_code", None)
             overloaded = status is not None and (status == 429 or status >= 500)
-            passing = overloaded or isinstance(root, httpx2.TransportError)
-            if not passing or attempt == ATTEMPTS - 1:
+            temporary = overloaded or isinstance(cause, httpx2.TransportError)
+            if not temporary or attempt == ATTEMPTS - 1:
                 raise
             wait = PAUSE * 2**attempt
             print(
-                f"the hub: {_first_line(root)}; files that are whole stay, again in {wait:.0f} s", flush=True
+                f"Hugging Face hub: {_first_line(cause)}; keeping complete files, retrying in {wait:.0f} s",
+                flush=True,
             )
             time.sleep(wait)
     raise AssertionError("unreachable")
@@ -125,8 +130,8 @@ def _hub_errors() -> tuple[type[BaseException], ...]:
     return (OSError, HFValidationError, httpx2.HTTPError)
 
 
-def _root(error: BaseException) -> BaseException:
-    """What lies below the errors that the hub's client makes of others."""
+def _root_cause(error: BaseException) -> BaseException:
+    """The original error inside the errors that the hub's client wraps around it."""
     from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
 
     while isinstance(error, (DryRunError, LocalEntryNotFoundError)) and error.__cause__ is not None:
@@ -138,60 +143,61 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-def _told(error: BaseException, name: str, revision: str, key: str) -> str:
-    """What went wrong, in one line that says what to do."""
+def _describe(error: BaseException, name: str, revision: str, key: str) -> str:
+    """One line for the user: what went wrong and what to do."""
     from huggingface_hub import constants, get_token
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    error = _root(error)
+    error = _root_cause(error)
     page = f"{constants.ENDPOINT}/{name}"
     if isinstance(error, GatedRepoError):
         if get_token() is None:
             return (
-                f"{key}.checkpoint: {name!r} is gated, and there is no token: accept its terms at {page}, "
-                "then run `hf auth login` or set HF_TOKEN; or write the path of a folder"
+                f"{key}.checkpoint: {name!r} is gated, and no token is set: accept its terms at {page}, "
+                "then run `hf auth login` or set HF_TOKEN; or write the path of a local folder"
             )
         return (
             f"{key}.checkpoint: {name!r} is gated, and the token has no access to it: accept its terms at "
-            f"{page} with the account of the token; or write the path of a folder"
+            f"{page} with the account of the token; or write the path of a local folder"
         )
     if isinstance(error, RepositoryNotFoundError):
         private = "" if get_token() else " and run `hf auth login` if it is private"
-        return f"{key}.checkpoint: the hub has no model {name!r}: check the name{private}, or write a folder"
-    if isinstance(error, RevisionNotFoundError):
         return (
-            f"{key}.revision: {name!r} has no commit {revision!r}: write one of those at {page}/commits/main"
+            f"{key}.checkpoint: the hub has no model {name!r}: check the name{private}, or write the path of "
+            "a local folder"
         )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{key}.revision: {name!r} has no commit {revision!r}: write one from {page}/commits/main"
     return (
-        f"{key}.checkpoint: {name!r} at {revision!r} cannot be downloaded ({_first_line(error)}): check both "
-        "and the network, or write the path of a folder"
+        f"{key}.checkpoint: {name!r} at {revision!r} cannot be downloaded ({_first_line(error)}): check "
+        "the name, the revision and the network, or write the path of a local folder"
     )
 
 
-def _cache() -> Path:
+def _cache_folder() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
 
 
-def _blobs(name: str) -> Path:
-    return _cache() / f"models--{name.replace('/', '--')}" / "blobs"
+def _blob_folder(name: str) -> Path:
+    return _cache_folder() / f"models--{name.replace('/', '--')}" / "blobs"
 
 
 def _discard_abandoned(name: str) -> None:
-    """Remove what killed downloads left half-way: nothing goes on from it, and it fills the disk."""
-    for path in _blobs(name).glob("*.incomplete"):
+    """Remove the unfinished files of killed downloads; later downloads do not use them."""
+    for path in _blob_folder(name).glob("*.incomplete"):
         if time.time() - path.stat().st_mtime > ABANDONED:
             path.unlink(missing_ok=True)
 
 
-class _Told:
-    """Says now and then how much of a download lies in the cache."""
+class _DownloadProgress:
+    """Logs regularly how much of a download of `size` bytes has arrived in the cache."""
 
-    def __init__(self, name: str, wanted: float):
-        self.blobs = _blobs(name)
+    def __init__(self, name: str, size: float):
+        self.blobs = _blob_folder(name)
         self.before = self._bytes()
-        self.progress = Progress(f"download {name} (MB)", max(1, round(wanted / 1e6)))
+        self.progress = Progress(f"download {name} (MB)", max(1, round(size / 1e6)))
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -200,7 +206,7 @@ class _Told:
         for path in self.blobs.glob("*"):
             try:
                 total += path.stat().st_size
-            except OSError:  # it was renamed in between
+            except OSError:  # the file was renamed in the meantime
                 continue
         return total
 
@@ -208,10 +214,10 @@ class _Told:
         while not self._end.wait(2.0):
             self.progress.update(min(self.progress.total - 1, round((self._bytes() - self.before) / 1e6)))
 
-    def __enter__(self) -> _Told:
+    def __enter__(self) -> _DownloadProgress:
         from huggingface_hub.utils import disable_progress_bars
 
-        disable_progress_bars()  # they are made for a terminal, this is a log
+        disable_progress_bars()  # progress bars are for a terminal, but the output goes to a log
         self._thread.start()
         return self
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are not made here: a local folder or a pinned revision from the hub, put in place."""
+"""Installing of released checkpoints, from a local folder or from a pinned revision on the hub."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ from pathlib import Path
 
 from vlm4vla.backbones import hub
 from vlm4vla.backbones.weights import family_of, weight_files
+from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 
-PARTS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # what a Hugging Face folder needs here
-OURS = ("provenance.json", "score.json")  # of a folder that another stage made
+PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # the files of a model that are needed
+STAGE_FILES = ("provenance.json", "score.json")  # written by another stage into its folder; not installed
 
 
-def place(
-    checkpoint: str, revision: str | None, output: Path, *, key: str, family: str, whose: str = "the family"
+def install(
+    checkpoint: str,
+    revision: str | None,
+    output: Path,
+    *,
+    key: str,
+    family: str,
+    required_by: str | None = None,
 ) -> None:
     """Link (or copy) the files of a local folder, or of a hub name's `revision`, into `output`.
 
-    `key` of config.yaml holds `checkpoint`, `revision` and, for a backbone, `family`. Raises UserError when
-    the checkpoint cannot be had, is damaged, or is not of `family`, which is `whose`; nothing is put in place
-    then.
+    `key`: the key of config.yaml that holds `checkpoint` and `revision`. `family`: the family that the
+    checkpoint must have. `required_by`: the backbone that has this family; None if `key` itself holds
+    `family`. Raises UserError if the checkpoint cannot be obtained, is damaged or has another family;
+    `output` does not change then.
     """
     source = Path(checkpoint).expanduser()
     if not source.is_dir():
-        source = hub.fetch(checkpoint, revision, PARTS, key)
+        source = hub.fetch(checkpoint, revision, PATTERNS, key)
     weight_files(source)
-    check_family(source, family, key, whose)
+    check_family(source, family, key, required_by)
     output.mkdir(parents=True, exist_ok=True)
-    _check_copies(source, output, key)
-    for old in output.glob("*.safetensors*"):  # of other settings; it must not hide a missing file
+    _check_room_for_copies(source, output, key)
+    for old in output.glob("*.safetensors*"):  # from other settings; an old file could hide a missing one
         old.unlink()
-    for pattern in PARTS:
+    for pattern in PATTERNS:
         for file in sorted(source.glob(pattern)):
-            if file.name in OURS:
+            if file.name in STAGE_FILES:
                 continue
             target = output / file.name
             target.unlink(missing_ok=True)
@@ -44,22 +52,22 @@ def place(
                 shutil.copy2(file, target)
 
 
-def _check_copies(source: Path, output: Path, key: str) -> None:
-    """Refuse to copy what the disk of `output` has no room for; links on one disk need none."""
-    files = [file.resolve() for pattern in PARTS for file in source.glob(pattern)]
-    here = output.stat().st_dev
-    copied = sum(file.stat().st_size for file in files if file.stat().st_dev != here)
-    hub.check_room(output, copied, f"{key}.checkpoint: a copy of {source}", "move `results` to a larger one")
+def _check_room_for_copies(source: Path, output: Path, key: str) -> None:
+    """Raise UserError if the disk of `output` has no room for the copies; links on one disk need no room."""
+    files = [file.resolve() for pattern in PATTERNS for file in source.glob(pattern)]
+    disk = output.stat().st_dev
+    copied = sum(file.stat().st_size for file in files if file.stat().st_dev != disk)
+    check_room(output, copied, f"{key}.checkpoint: a copy of {source}", "move `results` to a larger disk")
 
 
-def check_family(folder: Path, family: str, key: str, whose: str = "the family") -> None:
-    """Refuse a Hugging Face folder of another family than `family`, from its config.json alone."""
+def check_family(folder: Path, family: str, key: str, required_by: str | None = None) -> None:
+    """Raise UserError if a Hugging Face folder is not of `family`, judging by its config.json alone."""
     found = family_of(folder)
     if found == family:
         return
-    if whose == "the family":
-        raise UserError(f"{key}.family: {family!r}, but {folder} is a {found!r}: write that")
+    if required_by is None:
+        raise UserError(f"{key}.family: {family!r}, but {folder} is a {found!r}: write {found!r}")
     raise UserError(
-        f"{key}.checkpoint: {folder} is a {found!r}, but {whose} is a {family!r}: write a checkpoint of "
-        "that family, or ask for another backbone"
+        f"{key}.checkpoint: {folder} is a {found!r}, but {required_by} is a {family!r}: write a checkpoint "
+        f"of the family {family!r}, or request another backbone"
     )

@@ -1,4 +1,4 @@
-"""A backbone in memory: text and pictures in, hidden states out, whatever the family."""
+"""A backbone in memory, with the same interface for every family: text and images in, hidden states out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vlm4vla.backbones.kernels.last_position import last_position_only
 from vlm4vla.backbones.kernels.padding_free import is_padding_free
 from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
 
-logging.disable_progress_bar()  # a stage prints its own progress
+logging.disable_progress_bar()  # each stage logs its own progress
 
 
 class LoadedBackbone:
@@ -55,38 +55,38 @@ class LoadedBackbone:
     # Text ---------------------------------------------------------------------------------------------
 
     def question_ids(self, question: str) -> list[int]:
-        """Ids of a picture and its first question, up to where the answer starts."""
+        """Ids of an image and its first question, up to the start of the answer."""
         adapter = self.adapter
         return adapter.before + adapter.image_ids + adapter.encode(adapter.after_image(question))
 
     def prompt_ids(self, instruction: str) -> list[int]:
-        """Ids of the VLA prompt for an instruction, kept for the next call. Do not change the list."""
+        """Ids of the VLA prompt for an instruction. The list is cached: do not change it."""
         if instruction not in self._prompts:
             self._prompts[instruction] = self.question_ids(self.adapter.instruction(instruction))
         return self._prompts[instruction]
 
     def answer_ids(self, answer: str) -> list[int]:
-        """Ids of an answer and the family's end token (`end_id`)."""
+        """Ids of an answer, followed by the family's end token (`end_id`)."""
         return [*self.adapter.encode(answer), self.end_id]
 
     def conversation_ids(self, statements: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
-        """(question, answer) turns about one picture: ids, and 1 for each id that is learnt, else 0.
+        """The ids of (question, answer) turns about one image, and a mask: 1 for each target id, else 0.
 
-        What is learnt is every answer with its end token; the loss of position t belongs to id t, which is
+        The targets are all answers with their end tokens. The mask at position t belongs to id t, which is
         predicted from the ids before it.
         """
         ids: list[int] = []
-        learnt: list[int] = []
+        is_target: list[int] = []
         for turn, (question, answer) in enumerate(statements):
             next_turn = self.adapter.next_turn(question)
-            asked = self.adapter.encode(next_turn) if turn else self.question_ids(question)
-            answered = self.answer_ids(answer)
-            ids += asked + answered
-            learnt += [0] * len(asked) + [1] * len(answered)
-        return ids, learnt
+            question_ids = self.adapter.encode(next_turn) if turn else self.question_ids(question)
+            answer_ids = self.answer_ids(answer)
+            ids += question_ids + answer_ids
+            is_target += [0] * len(question_ids) + [1] * len(answer_ids)
+        return ids, is_target
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of an answer's ids up to its end token, without special tokens."""
+        """Decode an answer's ids up to the end token, without special tokens."""
         ids = [int(i) for i in ids]
         if self.end_id in ids:
             ids = ids[: ids.index(self.end_id)]
@@ -95,15 +95,15 @@ class LoadedBackbone:
     # Batches ------------------------------------------------------------------------------------------
 
     def encode_images(self, images: np.ndarray | Tensor) -> dict[str, Any]:
-        """Vision inputs from pictures (B, H, W, 3) uint8, equal to the family's image processor's.
+        """Vision inputs for images (B, H, W, 3) uint8, equal to those of the family's image processor.
 
-        Pictures of the backbone's own size need no resizing and are handled all at once; others go through
-        the image processor.
+        Images of the backbone's own size need no resizing and are processed as one tensor. Other images go
+        through the image processor. Raises ValueError for another shape or type.
         """
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(
-                f"pictures must be uint8 of shape (B, H, W, 3), got {images.dtype} {tuple(images.shape)}"
+                f"images must be uint8 of shape (B, H, W, 3), got {images.dtype} {tuple(images.shape)}"
             )
         if tuple(images.shape[1:3]) == (self.image_size, self.image_size):
             pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
@@ -117,44 +117,44 @@ class LoadedBackbone:
         return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
 
     def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:
-        """What `model(**batch)` needs: B id lists, padded on the left, and pictures (B, H, W, 3) uint8.
+        """Inputs of `model(**batch)` for B id lists, padded on the left, and images (B, H, W, 3) uint8.
 
-        Every list must start as `question_ids` does, with the picture at its fixed place.
+        Every list must start like those of `question_ids`, with the image at its fixed position.
         """
         longest = max(map(len, ids))
         padded = np.full((len(ids), longest), self.tokenizer.pad_token_id, dtype=np.int64)
         for row, sequence in zip(padded, ids, strict=True):
             row[longest - len(sequence) :] = sequence
         padding = torch.tensor([longest - len(sequence) for sequence in ids])
-        own = torch.arange(longest) - padding[:, None]  # (B, T): each token's place in its own sequence
-        real = own >= 0
+        index = torch.arange(longest) - padding[:, None]  # (B, T): each token's index in its own sequence
+        real = index >= 0
         start = self.adapter.image_start
-        is_image = (own >= start) & (own < start + self.adapter.image_tokens)
+        is_image = (index >= start) & (index < start + self.adapter.image_tokens)
         if self._positions.shape[-1] < longest:
-            with torch.inference_mode(False):  # what a rollout computes first, training may use later
+            with torch.inference_mode(False):  # training may later use a tensor that a rollout created
                 self._positions = self.adapter.positions(2 * longest)
         batch = {
             "input_ids": torch.from_numpy(padded),
             "attention_mask": real.long(),
-            "position_ids": self._positions[..., own.clamp(min=0)],
+            "position_ids": self._positions[..., index.clamp(min=0)],
         }
         return batch | self.adapter.extras(is_image, real) | self.encode_images(images)
 
     # Model --------------------------------------------------------------------------------------------
 
     def vision_encoder(self) -> list[nn.Module]:
-        """What the variant freeze-vision keeps as it is; each family's file says where the projector is."""
+        """The modules that `freeze: vision` freezes; each family's file says if the projector is included."""
         return self.adapter.vision_encoder(self.model)
 
     def word_embedding(self) -> nn.Module:
-        """What the variant freeze-embedding keeps as it is."""
+        """The module that `freeze: embedding` freezes."""
         return self.adapter.word_embedding(self.model)
 
     def hidden(self, batch: dict[str, Any], query: Tensor) -> Tensor:
-        """The query's hidden state after the final norm: (B, d).
+        """The hidden state (B, d) of `query` after the final norm.
 
-        `query` (d) is appended as the last token of every sequence, after padding, as an embedding. The
-        output layer is not called.
+        `query`: (d,), an embedding that is appended to every sequence as its last token. The output layer is
+        not called.
         """
         words = self.word_embedding()(batch["input_ids"])
         embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
@@ -163,7 +163,7 @@ class LoadedBackbone:
         return states[:, -1]
 
     def save(self, folder: Path) -> None:
-        """Write an ordinary Hugging Face folder. Each file appears whole or not at all, the weights last."""
+        """Write an ordinary Hugging Face folder. Each file is written atomically, the weights last."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as temporary:
@@ -171,6 +171,6 @@ class LoadedBackbone:
                 part.save_pretrained(temporary)
             files = sorted(Path(temporary).iterdir(), key=lambda file: file.suffix == ".safetensors")
             for file in files:
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
                 file.replace(folder / file.name)

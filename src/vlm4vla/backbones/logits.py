@@ -1,13 +1,15 @@
-"""A backbone's logits at chosen positions only.
+"""Hidden states, vocabulary logits and greedy answers of a backbone.
 
-Most positions of a text are not learnt from, and the product with the vocabulary is a large part of a tiny
-backbone's step; so the inner model runs first and the output layer where it is asked.
+The inner model runs first; the output layer then runs only at the positions that are needed. Most positions
+have no training target, and the product with the vocabulary is a large part of a tiny backbone's step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,20 +17,43 @@ from vlm4vla.backbones.loaded import LoadedBackbone
 
 
 def hidden_states(backbone: LoadedBackbone, batch: dict[str, Any]) -> Tensor:
-    """Hidden states after the final norm, (B, T, d), of a `LoadedBackbone.batch`."""
+    """Hidden states after the final norm, (B, T, d), for a `LoadedBackbone.batch`."""
     inputs = dict(batch)
     embeddings = backbone.word_embedding()(inputs.pop("input_ids"))
     return backbone.adapter.last_hidden(backbone.model, embeddings, inputs)
 
 
-def followed_by(backbone: LoadedBackbone, batch: dict[str, Any], ids: Tensor) -> dict[str, Any]:
-    """`batch` (B, T) with text tokens `ids` (B, n) after every sequence: what `hidden_states` takes."""
+def append_tokens(backbone: LoadedBackbone, batch: dict[str, Any], ids: Tensor) -> dict[str, Any]:
+    """`batch` (B, T) with text tokens `ids` (B, n) after every sequence, as `hidden_states` takes it."""
     longer = backbone.adapter.extend(batch, ids.shape[1])
     return longer | {"input_ids": torch.cat([batch["input_ids"], ids], dim=1)}
 
 
 def logits(backbone: LoadedBackbone, hidden: Tensor) -> Tensor:
-    """Vocabulary logits (..., V) of hidden states (..., d), as the model's own forward makes them."""
+    """Vocabulary logits (..., V) for hidden states (..., d), equal to those of the model's own forward."""
     found = backbone.model.get_output_embeddings()(hidden)
     cap = getattr(backbone.model.config.get_text_config(), "final_logit_softcapping", None)
     return found if cap is None else torch.tanh(found / cap) * cap  # Gemma 2
+
+
+@torch.inference_mode()
+def greedy_answers(
+    backbone: LoadedBackbone, images: np.ndarray, questions: Sequence[str], longest: int
+) -> list[str]:
+    """Answer each question about its image by greedy decoding, with at most `longest` tokens.
+
+    `images`: (B, H, W, 3) uint8. Answers are short, so each step runs the whole sequence again instead of
+    caching keys and values.
+    """
+    texts = [list(backbone.question_ids(question)) for question in questions]
+    starts = [len(text) for text in texts]
+    unfinished = np.arange(len(texts))
+    for _ in range(longest):
+        batch = backbone.batch([texts[index] for index in unfinished], images[unfinished])
+        best = logits(backbone, hidden_states(backbone, batch)[:, -1]).argmax(-1).numpy()  # (B,)
+        for index, token in zip(unfinished, best, strict=True):
+            texts[index].append(int(token))
+        unfinished = unfinished[best != backbone.end_id]
+        if not len(unfinished):
+            break
+    return [backbone.decode(text[start:]) for text, start in zip(texts, starts, strict=True)]

@@ -1,7 +1,7 @@
-"""A word-level tokenizer for a tiny backbone: one token a word, one token a template phrase.
+"""A word-level tokenizer for tiny backbones: one token for each word and each phrase of a prompt template.
 
-Fewer tokens are the largest lever on speed, so what every prompt repeats (the system turn, the question
-around an instruction) is a single token. Text is lower-cased; phrases keep their case.
+The number of tokens affects the speed most. Text that every prompt repeats (the system turn, the question
+around an instruction) is therefore a single token. Words are lower-cased; phrases keep their case.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ BOS, PAD, EOS, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 
 
 def tiny_tokenizer(words: Sequence[str], phrases: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Ids: the four special tokens, then `phrases` in order, then the sorted distinct words.
+    """Build the tokenizer. Ids: the four special tokens, `phrases` in their order, then the sorted words.
 
-    The order of the first four is that of Kosmos-2, which takes the ids after the unknown token's as image
-    placeholders. A longer phrase wins over one that it starts with.
+    The special tokens have the same order as in Kosmos-2, whose image placeholders are the ids after the
+    unknown token. If one phrase begins with another, the longer phrase has priority.
     """
     special = list(dict.fromkeys([BOS, PAD, EOS, UNKNOWN, *phrases]))
     plain = sorted({word.lower() for word in words} - set(special))

@@ -1,8 +1,10 @@
-"""Words that a backbone lacks: added to its tokenizer and embeddings, and taken away again.
+"""Adding missing words to a backbone's tokenizer and embeddings, and removing them again.
 
 Not obvious:
-- New rows start as the mean of the old ones, so that no new word is likelier than what the model knows.
-- Words are added behind all others, so taking them away is cutting rows, and the ids of old words stay.
+- The embeddings of new words start as the mean of the old embeddings, so that no new word is likelier than
+  the words that the model knows.
+- New words are added at the end of the vocabulary. Removing them cuts off the last rows, and the ids of the
+  old words do not change.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.core.artefacts import write_json
 
-BEFORE = "tokenizer_before"  # subfolder: the tokenizer without words that a policy does not keep
+ORIGINAL = "tokenizer_before"  # subfolder: the tokenizer without the words that a policy does not keep
 
 
 def has_word_tokens(backbone: LoadedBackbone) -> bool:
-    """Whether the tokenizer knows whole words only, as tiny backbones' do."""
+    """Whether the tokenizer has only whole words, like those of tiny backbones."""
     return isinstance(backbone.tokenizer.backend_tokenizer.model, WordLevel)
 
 
 def missing_words(backbone: LoadedBackbone, words: Sequence[str]) -> list[str]:
-    """The words, each once and in their order, that are not one known token for this backbone."""
+    """The distinct words, in their order, that the tokenizer does not encode as one known token."""
     unknown = backbone.tokenizer.unk_token_id
     found = []
     for word in dict.fromkeys(words):
@@ -39,16 +41,16 @@ def missing_words(backbone: LoadedBackbone, words: Sequence[str]) -> list[str]:
 
 
 def add_words(backbone: LoadedBackbone, words: Sequence[str]) -> LoadedBackbone:
-    """`backbone` with a token for each of `words`; it grows by those that it lacks, and by nothing else.
+    """Add the missing ones of `words` to the vocabulary; each of `words` is then one token.
 
-    The model is changed in place; the backbone that comes back knows the new sizes.
+    The model is changed in place. Use the returned backbone, which has the new sizes.
     """
-    lacking = missing_words(backbone, words)
-    if not lacking:
+    missing = missing_words(backbone, words)
+    if not missing:
         return backbone
     model, tokenizer = backbone.model, backbone.tokenizer
     rows = model.get_input_embeddings().weight.shape[0]
-    tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in lacking])
+    tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in missing])
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
@@ -58,31 +60,36 @@ def add_words(backbone: LoadedBackbone, words: Sequence[str]) -> LoadedBackbone:
     return LoadedBackbone(model, tokenizer, backbone.image_processor, backbone.adapter)
 
 
-def keep_words_before(backbone: LoadedBackbone, folder: Path) -> None:
-    """Keep in a backbone's `folder` what `without_later_words` needs to take later words away."""
-    backbone.tokenizer.save_pretrained(folder / BEFORE)
+def save_original_vocabulary(backbone: LoadedBackbone, folder: Path) -> None:
+    """Save the present vocabulary to a backbone's `folder`, for `restore_original_vocabulary`."""
+    backbone.tokenizer.save_pretrained(folder / ORIGINAL)
     rows = backbone.model.get_input_embeddings().weight.shape[0]
-    write_json(folder / BEFORE / "rows.json", {"rows": rows})
+    write_json(folder / ORIGINAL / "rows.json", {"rows": rows})
 
 
-def without_later_words(backbone: LoadedBackbone, folder: Path) -> LoadedBackbone:
-    """`backbone`, loaded from `folder`, without words added after `keep_words_before`, if that was called."""
-    kept = folder / BEFORE
-    if not kept.is_dir():
-        return backbone
-    tokenizer = AutoTokenizer.from_pretrained(kept, padding_side="left")
-    return with_words_of(backbone, tokenizer, json.loads((kept / "rows.json").read_text())["rows"])
+def restore_original_vocabulary(backbone: LoadedBackbone, folder: Path) -> LoadedBackbone:
+    """Remove the words that `backbone`, loaded from `folder`, gained after `save_original_vocabulary`.
 
-
-def with_words_of(backbone: LoadedBackbone, tokenizer: PreTrainedTokenizerBase, rows: int) -> LoadedBackbone:
-    """`backbone` with an earlier `tokenizer` and `rows` embeddings again: the words added since are gone.
-
-    The model is changed in place. Raises ValueError when it has fewer rows than that.
+    Returns `backbone` unchanged if `folder` has no saved vocabulary.
     """
-    have = backbone.model.get_input_embeddings().weight.shape[0]
-    if have < rows:
-        raise ValueError(f"the backbone has {have} embeddings, fewer than the {rows} to keep")
-    if have > rows:
+    original = folder / ORIGINAL
+    if not original.is_dir():
+        return backbone
+    tokenizer = AutoTokenizer.from_pretrained(original, padding_side="left")
+    return remove_added_words(backbone, tokenizer, json.loads((original / "rows.json").read_text())["rows"])
+
+
+def remove_added_words(
+    backbone: LoadedBackbone, tokenizer: PreTrainedTokenizerBase, rows: int
+) -> LoadedBackbone:
+    """Return `backbone` to an earlier `tokenizer` and its number of embeddings, `rows`.
+
+    The model is changed in place. Raises ValueError if the model has fewer than `rows` embeddings.
+    """
+    present = backbone.model.get_input_embeddings().weight.shape[0]
+    if present < rows:
+        raise ValueError(f"the backbone has {present} embeddings, but the earlier tokenizer needs {rows}")
+    if present > rows:
         backbone.model.resize_token_embeddings(rows, mean_resizing=False)
     family = type(backbone.adapter)
     adapter = family(backbone.model.config, tokenizer, backbone.image_size)

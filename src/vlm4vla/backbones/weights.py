@@ -1,4 +1,4 @@
-"""A Hugging Face folder's weights and family, checked without loading them, nor torch."""
+"""Checks of a Hugging Face folder's weights and family that load neither the weights nor torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from vlm4vla.core.errors import UserError
 
 
 def family_of(folder: Path) -> str:
-    """The family (key of `backbones.FAMILIES`) of a folder's config.json, or a model type that is none."""
+    """The family (a key of `registry.FAMILIES`) of a folder's config.json; for other models, the model type.
+
+    Raises UserError if config.json is missing or has no model_type.
+    """
     try:
         config = json.loads((folder / "config.json").read_text())
         model_type = str(config["model_type"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
-            f"{folder}: config.json names no model_type: give the folder of a vision-language model"
+            f"{folder}: config.json has no model_type: write the folder of a vision-language model"
         ) from None
     # PaliGemma 2 shares PaliGemma's model type.
     text = config.get("text_config") or {}
@@ -25,12 +28,12 @@ def family_of(folder: Path) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The folder's safetensors files; UserError when one is missing, cut short or otherwise unreadable.
+    """The folder's safetensors files; UserError if one is missing, truncated or otherwise unreadable.
 
-    Only headers are read: a safetensors file's header says how long the file must be.
+    Only the headers are read, because the header of a safetensors file states the length of the file.
     """
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no config.json: give a Hugging Face folder of a vision-language model")
+        raise UserError(f"{folder}: no config.json: write a Hugging Face folder of a vision-language model")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
@@ -45,6 +48,6 @@ def weight_files(folder: Path) -> list[Path]:
                 tensors.keys()
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{file}: not a whole safetensors file ({error}): download or pre-train the backbone again"
+                f"{file}: not a complete safetensors file ({error}): download or pre-train the backbone again"
             ) from None
     return files

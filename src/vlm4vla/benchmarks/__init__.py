@@ -1,14 +1,14 @@
-"""The embedded benchmarks: scenes, tasks, experts and stepping, on MuJoCo.
+"""The embedded benchmarks: scenes, tasks, scripted experts and simulation, built on MuJoCo.
 
-MuJoCo does the rigid bodies, contacts and pictures. The robot is a gripper without an arm; handles,
-levers and buttons are moved along their own axes by the hand that holds or presses them. A scene of
-primitives renders thousands of 64 by 64 frames a second on one core, so evaluation needs no GPU.
+MuJoCo simulates rigid bodies and contacts, and renders the images. The robot is a gripper without an arm. The
+hand holds or presses handles, levers and buttons, which move along their own axes. A scene of primitives
+renders at thousands of 64 by 64 frames per second on one core, so evaluation needs no GPU.
 """
 
 import os
 import sys
 
-# Before MuJoCo is imported, which reads it then.
-if sys.platform == "linux":  # headless; set MUJOCO_GL=osmesa where EGL is missing
+# MuJoCo reads these variables when it is imported.
+if sys.platform == "linux":  # headless; set MUJOCO_GL=osmesa if EGL is missing
     os.environ.setdefault("MUJOCO_GL", "egl")
-os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's software driver: no threads beside the job's own
+os.environ.setdefault("LP_NUM_THREADS", "0")  # no extra threads in Mesa's software driver

@@ -1,4 +1,4 @@
-"""Draws scenes: a compiled model with its drawing context, and the looks that it takes on."""
+"""Rendering: a compiled MuJoCo model with its OpenGL context, and looks applied to a model."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import weakref
 import mujoco
 import numpy as np
 
-from vlm4vla.benchmarks.camera import camera_pose
-from vlm4vla.benchmarks.looks import MATERIALS, Look
+from vlm4vla.benchmarks.looks import MATERIALS, Look, camera_pose
 from vlm4vla.benchmarks.scene import Layout, mjcf
 from vlm4vla.core.errors import UserError
 
 
 class Arena:
-    """A compiled layout with its drawing context. Worlds made from it share its textures.
+    """A compiled layout with its OpenGL context. All worlds of an arena share its textures.
 
-    Not thread-safe: one arena belongs to one process, because a GL context does.
+    An arena is not thread-safe and belongs to one process, because an OpenGL context does.
     """
 
     def __init__(self, layout: Layout):
         self.layout = layout
         self.model = mujoco.MjModel.from_xml_string(mjcf(layout))
         self._context = None
-        # Geoms whose colour the look decides, by the key of Look: `group:name` is how they are named.
+        # Geoms are named `group:name`. A look sets the colours of the groups that are fields of `Look`.
         self.groups: dict[str, list[int]] = {}
         for index in range(self.model.ngeom):
             self.groups.setdefault(self.model.geom(index).name.partition(":")[0], []).append(index)
@@ -33,7 +32,7 @@ class Arena:
     def _open(self) -> None:
         size = self.layout.image_size
         self._gl = _drawing_context(size)
-        weakref.finalize(self, self._gl.free)  # at the latest before the interpreter takes EGL apart
+        weakref.finalize(self, self._gl.free)  # before the interpreter shuts EGL down
         self._gl.make_current()
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -45,7 +44,10 @@ class Arena:
         self._rect = mujoco.MjrRect(0, 0, size, size)
 
     def render(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-        """Picture of one world: (size, size, 3) uint8. `model` may differ from the arena's in looks only."""
+        """Render an image (size, size, 3) uint8 of one world.
+
+        `model` may differ from the arena's model in its look only.
+        """
         if self._context is None:
             self._open()
         self._gl.make_current()
@@ -54,17 +56,19 @@ class Arena:
         )
         mujoco.mjr_render(self._rect, self._scene, self._context)
         size = self.layout.image_size
-        picture = np.empty((size, size, 3), np.uint8)
-        mujoco.mjr_readPixels(picture, None, self._rect, self._context)
-        return picture[::-1]
+        image = np.empty((size, size, 3), np.uint8)
+        mujoco.mjr_readPixels(image, None, self._rect, self._context)
+        return image[::-1]
 
     def render_depth(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray]:
-        """What a picture's pixels show: depth (size, size) float32, metres along the camera's axis from its
-        plane, and the geom's id (size, size) int32, -1 where there is none."""
-        self.render(model, data)  # puts the geoms of this state into the scene
+        """Render the depth (size, size) float32 and the geom id (size, size) int32 of every pixel.
+
+        Depth is in metres along the camera's axis. The geom id is -1 if a pixel shows no geom.
+        """
+        self.render(model, data)  # updates the geoms of the scene to this state
         flags, size = self._scene.flags, self.layout.image_size
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
-            flags[flag] = 1  # every geom in a colour of its own, its number in the scene
+            flags[flag] = 1  # the colour of a geom encodes its number in the scene
         mujoco.mjr_render(self._rect, self._scene, self._context)
         colours, window = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.float32)
         mujoco.mjr_readPixels(colours, window, self._rect, self._context)
@@ -81,7 +85,7 @@ class Arena:
 
 
 def apply_look(arena: Arena, model: mujoco.MjModel, look: Look) -> None:
-    """Set the colours, materials, light and camera of `model`, a copy of the arena's own."""
+    """Set the colours, materials, light and camera of `model`, which is a copy of the arena's model."""
     position, rotation = camera_pose(look)
     model.cam_pos[0] = position
     mujoco.mju_mat2Quat(model.cam_quat[0], rotation.flatten())
@@ -98,10 +102,10 @@ def apply_look(arena: Arena, model: mujoco.MjModel, look: Look) -> None:
 
 
 def _drawing_context(size: int) -> mujoco.GLContext:
-    """A headless OpenGL context of size by size pixels. Raises UserError when there is none."""
+    """Create a headless OpenGL context of size by size pixels. Raises UserError if that fails."""
     try:
         return mujoco.GLContext(size, size)
-    except Exception as error:  # each backend raises its own type
+    except Exception as error:  # each backend raises another type
         raise UserError(
             f"no headless OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): install libegl1 and "
             f"libgl1-mesa-dri, or libosmesa6 and set MUJOCO_GL=osmesa ({type(error).__name__})"

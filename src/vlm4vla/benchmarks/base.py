@@ -1,4 +1,4 @@
-"""What every embedded benchmark is made of: tasks, episodes, and the benchmark itself."""
+"""The base classes of the embedded benchmarks: tasks, episodes and benchmarks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import numpy as np
 
 from vlm4vla.benchmarks.looks import Look
 from vlm4vla.benchmarks.scene import Layout
-from vlm4vla.benchmarks.skills import Command, Skill
+from vlm4vla.benchmarks.skills import HandCommand, Skill
 from vlm4vla.benchmarks.world import START, World
 from vlm4vla.conventions.actions import Gripper
-from vlm4vla.conventions.benchmarks import gripper
+from vlm4vla.conventions.benchmarks import BENCHMARKS, gripper
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 
 
 @dataclass(frozen=True)
 class Task:
-    """One instruction: solved when all its skills are done at once. The expert does them in order."""
+    """One instruction. It is solved when all its skills are done at the same time.
+
+    The expert does the skills in order.
+    """
 
     name: str
     instruction: str
@@ -34,16 +37,16 @@ class Task:
     def done(self, world: World) -> bool:
         return all(skill.done(world) for skill in self.skills)
 
-    def act(self, world: World) -> Command:
+    def act(self, world: World) -> HandCommand:
         for skill in self.skills:
             if not skill.done(world):
                 return skill.act(world)
-        return Command(world.hand + [0.0, 0.0, 0.02], 0.0, True)
+        return HandCommand(world.hand + [0.0, 0.0, 0.02], 0.0, True)
 
 
 @dataclass(frozen=True)
 class Episode:
-    """An initial state and the tasks to solve from it, one after another (one task but on CALVIN)."""
+    """An initial state, and the tasks to solve from it one after another. Only a chain has several tasks."""
 
     layout: Layout
     props: Mapping[str, tuple[float, float, float]]
@@ -61,10 +64,10 @@ class Episode:
 class Benchmark(ABC):
     """An embedded benchmark.
 
-    Called by: demonstrations (`demonstration`), rollouts (`evaluation`), the vocabulary (`instructions`).
-    Actions are (7,): x, y, z in `position_unit` metres, roll, pitch, yaw in `rotation_unit` radians, gripper
-    in the real benchmark's polarity. A benchmark of the user's own says its polarity as `gripper`; that of
-    the built-in ones stands in `actions.conventions`.
+    Demonstrations call `demonstration`, rollouts call `evaluation`, and the vocabulary calls `instructions`.
+    Actions are (7,): x, y, z in `position_unit` metres, roll, pitch, yaw in `rotation_unit` radians, and the
+    gripper in the real benchmark's polarity. A user's own benchmark sets `gripper`, and may set `title` and
+    `instructions_per_episode`; the built-in ones have these facts in conventions/benchmarks.py.
     """
 
     name: str
@@ -72,31 +75,33 @@ class Benchmark(ABC):
     position_unit: float
     rotation_unit: float
     clip: float = np.inf  # largest magnitude of a motion entry of an action
-    speed: float  # the expert's top speed, m a step
-    turn: float  # and its turning speed, rad a step
+    speed: float  # the expert's top speed, metres per step
+    turn: float  # the expert's top turning speed, radians per step
     gripper: Gripper | None = None
+    title: str | None = None  # in tables and figures; None: the name
+    instructions_per_episode: int = 1  # more than one: every episode is a chain of so many tasks
 
     @abstractmethod
     def instructions(self) -> list[str]:
-        """Every wording that demonstrations or evaluation can use."""
+        """Return every wording that demonstrations or evaluation can use."""
 
     @abstractmethod
     def demonstration(self, index: int, seed: int) -> Episode:
-        """The start of demonstration `index`; differs from every evaluation episode."""
+        """Return the start of demonstration `index`. It differs from every evaluation episode."""
 
     @abstractmethod
     def evaluation(self, episodes: int, seed: int) -> Sequence[Episode]:
-        """The fixed initial states of the benchmark, `episodes` chains or initial states a task."""
+        """Return the fixed initial states of the benchmark: `episodes` chains, or `episodes` per task."""
 
     def action(self, motion: np.ndarray, rotation: np.ndarray, is_open: bool) -> np.ndarray:
-        """(7,) float32 action from metres, radians and the wanted fingers."""
+        """Return the action (7,) float32 for a motion (3,) m, a rotation (3,) rad and a gripper state."""
         pose = np.concatenate([motion / self.position_unit, rotation / self.rotation_unit])
         pose = np.clip(pose, -self.clip, self.clip)
         polarity = self.gripper or gripper(self.name)
         return np.append(pose, polarity.open if is_open else polarity.close).astype(np.float32)
 
     def apply(self, world: World, action: np.ndarray) -> None:
-        """One control step with an action (7,) in the benchmark's own units and polarity."""
+        """Run one control step with an action (7,) in the benchmark's units and polarity."""
         pose = np.clip(np.asarray(action[:6], float), -self.clip, self.clip)
         polarity = self.gripper or gripper(self.name)
         opens = abs(action[6] - polarity.open) < abs(action[6] - polarity.close)
@@ -105,15 +110,14 @@ class Benchmark(ABC):
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The embedded benchmark called `name`. Raises UserError for an unknown one."""
-    built_in = registry.BENCHMARK_CLASSES
-    if name in built_in:
-        module, attribute = built_in[name].split(":")
+    """Return the embedded benchmark called `name`. Raises UserError if no benchmark has this name."""
+    if name in BENCHMARKS:
+        module, attribute = BENCHMARKS[name].embedded_class.split(":")
         return getattr(importlib.import_module(module), attribute)()
     found = registry.find("benchmark", name)
     if found is None:
-        known = ", ".join([*list(built_in)[:-1], *registry.names("benchmark")])
-        raise UserError(f"benchmark {name!r} is unknown: write {known} or {list(built_in)[-1]}")
+        *others, last = [*BENCHMARKS, *registry.names("benchmark")]
+        raise UserError(f"benchmark {name!r} is unknown: write {', '.join(others)} or {last}")
     return found()
 
 
@@ -125,7 +129,10 @@ def scatter(
     apart: float,
     taken: Sequence[tuple[float, float]] = (),
 ) -> list[tuple[float, float]]:
-    """`count` points (x, y) in a box, at least `apart` metres from each other and from `taken`."""
+    """Draw `count` points (x, y) in a box, at least `apart` metres from each other and from `taken`.
+
+    Raises ValueError if the box has no room for the points.
+    """
     for _ in range(1000):
         points: list[tuple[float, float]] = []
         for _ in range(60 * count):

@@ -1,6 +1,6 @@
-"""Bridge (embedded): four pick-and-place tasks, demonstrated in a "real" look, evaluated in a simulated one.
+"""Bridge (embedded): four pick-and-place tasks. Demonstrations have "real" looks, evaluation a simulated one.
 
-Modelled on Bridge V2 data and SimplerEnv's WidowX tasks: 24 fixed initial states a task.
+It is modelled on the Bridge V2 data and SimplerEnv's WidowX tasks, with 24 fixed initial states per task.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vlm4vla.core.seeding import rng_for
 
 STATES = 24
 
-# task: (prop, target, wordings; the first is the one of the evaluation)
+# task: (prop, target, wordings); evaluation uses the first wording
 TASKS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "carrot_on_plate": ("carrot", "plate", ("put the carrot on the plate", "place the carrot on the plate")),
     "spoon_on_towel": ("spoon", "towel", ("put the spoon on the towel", "move the spoon onto the towel")),

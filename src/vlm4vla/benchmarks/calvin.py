@@ -1,7 +1,7 @@
 """CALVIN (embedded): one table, four environments, chains of five instructions.
 
-Modelled on CALVIN ABC→D: demonstrations come from environments A, B and C; evaluation is in D, which has
-textures, colours, fixture positions and a camera of its own.
+It is modelled on CALVIN ABC→D. Demonstrations come from environments A, B and C. Evaluation is in D, which
+has other textures, colours, fixture positions and another camera.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from vlm4vla.benchmarks.base import Benchmark, Episode, Task, scatter
 from vlm4vla.benchmarks.looks import Camera, Look, jitter_camera
 from vlm4vla.benchmarks.scene import Layout
 from vlm4vla.benchmarks.skills import Articulate, Lift, Press, Push, Rotate
+from vlm4vla.conventions.benchmarks import CALVIN
 from vlm4vla.core.seeding import rng_for
 
 BLOCKS = ("red", "blue", "pink")
 LAYOUT = Layout(tuple(f"{c} block" for c in BLOCKS), ("drawer", "slider", "switch", "button"))
-CHAIN = 5
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "open_drawer": ("open the drawer", "pull the drawer open", "pull out the drawer"),
@@ -100,8 +100,11 @@ ENVIRONMENTS: dict[str, Environment] = {
 
 @dataclass
 class Symbols:
-    """What the chain generator knows of the world: fixtures on or off, the third of the table where each
-    block is (-1 left, 0 middle, 1 right), and the block last lifted, which is still in the hand."""
+    """The symbolic state of the world in the chain generator.
+
+    It has the states of the fixtures and the third of the table in which each block is (-1 left, 0 middle,
+    1 right). `held` is the block that the hand still holds from the last instruction.
+    """
 
     drawer: bool
     slider: bool
@@ -111,7 +114,7 @@ class Symbols:
     held: str | None = None
 
     def feasible(self) -> list[tuple[str, str | None]]:
-        """(kind, block colour or None) of what can be asked now and is not already so."""
+        """Return the instructions (kind, block colour or None) that are possible and not yet fulfilled."""
         tasks: list[tuple[str, str | None]] = [
             ("close_drawer" if self.drawer else "open_drawer", None),
             ("move_slider_left" if self.slider else "move_slider_right", None),
@@ -129,6 +132,7 @@ class Symbols:
         return tasks
 
     def after(self, kind: str, colour: str | None) -> Symbols:
+        """Return the state after an instruction has been solved."""
         zone = dict(self.zone)
         if kind.startswith("push"):
             zone[colour] += 1 if kind.endswith("right") else -1
@@ -145,8 +149,8 @@ class Symbols:
         return new
 
 
-def skill_of(kind: str, colour: str | None):
-    """The skill of an instruction kind."""
+def make_skill(kind: str, colour: str | None):
+    """Return the skill of an instruction."""
     block = f"{colour} block"
     return {
         "open_drawer": lambda: Articulate("drawer", 1.0),
@@ -169,7 +173,7 @@ class Calvin(Benchmark):
     name = "calvin"
     position_unit = 0.11
     rotation_unit = 0.6
-    clip = 0.65  # the study clips relative actions of CALVIN there
+    clip = 0.65  # the VLM4VLA study clips CALVIN's relative actions to ±0.65
     speed = 0.071
     turn = 0.38
 
@@ -191,7 +195,7 @@ class Calvin(Benchmark):
         zone = {c: int(np.sign(s[0]) * (abs(s[0]) > 0.05)) for c, s in zip(BLOCKS, spots, strict=True)}
         symbols = Symbols(**bits, zone=zone)
         tasks, kinds = [], set()
-        for _ in range(CHAIN):
+        for _ in range(CALVIN.instructions_per_episode):
             options = [o for o in symbols.feasible() if o[0] not in kinds]
             by_kind = sorted({kind for kind, _ in options})
             kind = str(rng.choice(by_kind))
@@ -200,7 +204,7 @@ class Calvin(Benchmark):
             kinds.add(kind)
             wording = WORDINGS[kind][int(rng.integers(len(WORDINGS[kind])))]
             name = kind.replace("block", f"{colour}_block")
-            tasks.append(Task(name, wording.format(colour), (skill_of(kind, colour),)))
+            tasks.append(Task(name, wording.format(colour), (make_skill(kind, colour),)))
             symbols = symbols.after(kind, colour)
         q = {name: float(bits[name]) for name in ("drawer", "slider", "switch")}
         return Episode(LAYOUT, props, place.look, tuple(tasks), fixtures, q, bits["led"], index)

@@ -1,4 +1,4 @@
-"""Classes of what a pixel shows, and their colours in a picture of them."""
+"""The semantic classes of pixels, and the colour of each class in a segmentation map."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from vlm4vla.benchmarks.props import PROPS
 from vlm4vla.benchmarks.scene import slug
 
-# Each class has a colour that is far from the others': a generated pixel is of the class of the nearest one.
-# The mean of many colours is grey, so the commonest class is grey: what might be anything is drawn as table.
+# The colours are far apart, because a generated pixel gets the class with the nearest colour. The mean of
+# many colours is grey, so the most common class, table, is grey: uncertain pixels are then drawn as table.
 PALETTE: dict[str, tuple[int, int, int]] = {
-    "floor": (0, 0, 0),  # and whatever lies beyond it
+    "floor": (0, 0, 0),  # and everything beyond the floor
     "table": (128, 128, 128),
     "gripper": (255, 255, 255),
     "fixture": (128, 0, 0),
@@ -34,14 +34,14 @@ _OF_NOUN = {
 
 
 def class_of_prop(name: str) -> str:
-    """The class of a prop of the catalogue."""
+    """Return the class of a prop."""
     return _OF_NOUN[PROPS[name].noun]
 
 
 def classes_of_geoms(model: mujoco.MjModel) -> np.ndarray:
-    """(ngeom + 1,) uint8: each geom's place in `CLASSES`; the last entry stands for no geom.
+    """Return (ngeom + 1,) uint8: the index of each geom's class in `CLASSES`.
 
-    The hand's shadow lies on the table and counts as table.
+    The last entry is for pixels without a geom. The hand's shadow counts as table.
     """
     props = {slug(name): class_of_prop(name) for name in PROPS}
     found = np.zeros(model.ngeom + 1, np.uint8)

@@ -1,6 +1,7 @@
-"""LIBERO-10 (embedded): ten two-part tasks, each in a scene of its own that varies little.
+"""LIBERO-10 (embedded): ten tasks of two parts, each in its own scene with little variation.
 
-Modelled on LIBERO-Long: 50 fixed initial states a task; demonstrations and evaluation share their look.
+It is modelled on LIBERO-Long, with 50 fixed initial states per task. Demonstrations and evaluation have the
+same look.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.core.seeding import rng_for
 
 STATES = 50
-JITTER = 0.025  # props stand within ± this (m) of their places
+JITTER = 0.025  # metres; largest offset of a prop in x and in y
 HERE, LEFT, RIGHT = (0.0, 0.0), (-0.034, 0.0), (0.034, 0.0)
 
 
 @dataclass(frozen=True)
-class Scene:
-    """One task: its wording, where things stand, its two parts, and the fixtures' first positions."""
+class SceneRecipe:
+    """One task: its instruction, its two parts, and the initial scene.
+
+    `props` and `fixtures`: positions (x, y) in metres. `q`: initial states of the fixtures, 0..1.
+    """
 
     instruction: str
     props: dict[str, tuple[float, float]]
@@ -33,58 +37,58 @@ class Scene:
     q: dict[str, float] = field(default_factory=dict)
 
 
-SCENES: dict[str, Scene] = {
-    "can_and_bottle_in_basket": Scene(
+SCENES: dict[str, SceneRecipe] = {
+    "can_and_bottle_in_basket": SceneRecipe(
         "put both the can and the bottle in the basket",
         {"can": (-0.13, -0.10), "bottle": (0.02, 0.10), "basket": (0.17, 0.0), "butter": (-0.14, 0.08)},
         (("place", "can", "basket", HERE, LEFT), ("place", "bottle", "basket", HERE, RIGHT)),
     ),
-    "butter_and_carton_in_basket": Scene(
+    "butter_and_carton_in_basket": SceneRecipe(
         "put both the butter and the carton in the basket",
         {"butter": (0.10, -0.13), "carton": (0.12, 0.10), "basket": (-0.15, 0.0), "can": (-0.02, 0.13)},
         (("place", "butter", "basket", HERE, LEFT), ("place", "carton", "basket", HERE, RIGHT)),
     ),
-    "stove_on_and_pot": Scene(
+    "stove_on_and_pot": SceneRecipe(
         "turn on the stove and put the pot on it",
         {"pot": (-0.13, -0.06), "stove": (0.06, 0.10), "bowl": (0.05, -0.14)},
         (("press", True), ("place", "pot", "stove")),
         {"button": (0.22, 0.06)},
     ),
-    "bowl_in_drawer_and_close": Scene(
+    "bowl_in_drawer_and_close": SceneRecipe(
         "put the bowl in the drawer and close it",
         {"bowl": (0.12, -0.08), "carton": (0.16, 0.12)},
         (("place", "bowl", "drawer"), ("articulate", "drawer", 0.0)),
         {"drawer": (-0.12, 0.06)},
         {"drawer": 1.0},
     ),
-    "mugs_on_plate_and_tray": Scene(
+    "mugs_on_plate_and_tray": SceneRecipe(
         "put the white mug on the plate and the red mug on the tray",
         {"white mug": (-0.06, -0.14), "red mug": (0.07, -0.13), "plate": (-0.16, 0.08), "tray": (0.16, 0.08)},
         (("place", "white mug", "plate"), ("place", "red mug", "tray")),
     ),
-    "book_in_caddy_and_close_drawer": Scene(
+    "book_in_caddy_and_close_drawer": SceneRecipe(
         "put the book in the caddy and close the drawer",
         {"book": (-0.02, -0.10), "caddy": (-0.18, 0.03)},
         (("place", "book", "caddy"), ("articulate", "drawer", 0.0)),
         {"drawer": (0.16, 0.04)},
         {"drawer": 1.0},
     ),
-    "mug_on_plate_butter_beside": Scene(
+    "mug_on_plate_butter_beside": SceneRecipe(
         "put the white mug on the plate and the butter to the right of the plate",
         {"white mug": (-0.17, -0.08), "butter": (0.02, -0.14), "plate": (-0.02, 0.08)},
         (("place", "white mug", "plate"), ("place", "butter", "plate", (0.13, 0.0))),
     ),
-    "can_and_butter_in_basket": Scene(
+    "can_and_butter_in_basket": SceneRecipe(
         "put both the can and the butter in the basket",
         {"can": (0.16, -0.07), "butter": (-0.16, -0.09), "basket": (0.0, 0.11), "bottle": (-0.15, 0.10)},
         (("place", "can", "basket", HERE, LEFT), ("place", "butter", "basket", HERE, RIGHT)),
     ),
-    "pot_and_bowl_on_tray": Scene(
+    "pot_and_bowl_on_tray": SceneRecipe(
         "put both the pot and the bowl on the tray",
         {"pot": (0.16, 0.08), "bowl": (0.04, -0.14), "tray": (-0.13, 0.04)},
         (("place", "pot", "tray", HERE, RIGHT), ("place", "bowl", "tray", HERE, LEFT)),
     ),
-    "mug_on_tray_and_close_door": Scene(
+    "mug_on_tray_and_close_door": SceneRecipe(
         "put the red mug on the tray and slide the door to the left",
         {"red mug": (-0.16, -0.02), "tray": (0.10, -0.09)},
         (("place", "red mug", "tray"), ("articulate", "slider", 0.0)),

@@ -1,7 +1,9 @@
-"""How a scene is seen: camera, light, textures, shades of colour, noise of the camera.
+"""The appearance of a scene: camera, light, textures, shades of colour and camera noise.
 
-A look changes pictures only, never physics. Benchmarks have looks of their own; pre-training pictures
-take `internet` looks, drawn anew for each picture from wide ranges.
+A look changes images only, never physics. Each benchmark has its own looks. Each pre-training image has its
+own random look (`internet_look`), drawn from wide ranges.
+
+Frame: the table's top is z = 0, x points right in the image, y away from the camera. Lengths in metres.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class Look:
-    """Colours are RGB in 0..1. `shade` scales and `tint` shifts the colours of props; `noise` is the standard
-    deviation of the camera's noise and `gain` its exposure (pictures in 0..1)."""
+    """Camera, light and colours of a scene. Colours are RGB in 0..1.
+
+    `shade` scales and `tint` shifts the colours of props. `noise` is the standard deviation of the camera's
+    noise and `gain` its exposure, both for images in 0..1.
+    """
 
     camera: Camera = Camera()
     table: tuple[float, float, float] = (0.72, 0.66, 0.58)
@@ -46,7 +51,7 @@ class Look:
 
 
 def jitter_camera(look: Look, rng: np.random.Generator, degrees: float, share: float) -> Look:
-    """The same look from a camera that was bumped: angles by ±`degrees`, distance by ±`share`."""
+    """Return the same look with the camera's angles changed by up to ±`degrees`, its distance by ±`share`."""
     camera = look.camera
     return replace(
         look,
@@ -59,13 +64,41 @@ def jitter_camera(look: Look, rng: np.random.Generator, degrees: float, share: f
     )
 
 
-def internet(rng: np.random.Generator) -> Look:
-    """A random look for pre-training pictures: tables of many shades, most of them plain, seen from another
-    camera than the benchmarks' under a light that varies.
+def camera_pose(look: Look) -> tuple[np.ndarray, np.ndarray]:
+    """Return the position (3,) and the rotation (3, 3) of a look's camera.
 
-    The ranges are bounded for a reason that was measured (docs/decisions.md): on grey tables alone a backbone
-    recognises nothing on a benchmark's table, and with strong colours and textures on every table it learns
-    no place in the time that there is.
+    The columns of the rotation point right, up and backwards.
+    """
+    camera = look.camera
+    elevation, azimuth = np.deg2rad(camera.elevation), np.deg2rad(camera.azimuth)
+    forward = np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), -np.sin(elevation)]
+    )
+    position = np.asarray(camera.target) - camera.distance * forward
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    return position, np.stack([right, np.cross(right, forward), -forward], axis=1)
+
+
+def project(look: Look, points: np.ndarray) -> np.ndarray:
+    """Project points (n, 3) in metres to image coordinates (n, 2).
+
+    The coordinates are column and row from the top left, as shares of the image's width and height.
+    """
+    position, rotation = camera_pose(look)
+    local = (np.asarray(points) - position) @ rotation
+    scale = np.tan(np.deg2rad(look.camera.field_of_view) / 2)
+    flat = local[:, :2] / (-local[:, 2:] * scale)
+    return np.stack([(flat[:, 0] + 1) / 2, (1 - flat[:, 1]) / 2], axis=1)
+
+
+def internet_look(rng: np.random.Generator) -> Look:
+    """Return a random look for pre-training images.
+
+    Tables have many shades and are mostly plain. The camera differs from the benchmarks' cameras, and the
+    light varies. The ranges are bounded because of a measurement (docs/decisions.md). After training on grey
+    tables alone, a backbone recognises nothing on a benchmark's table. With strong colours and textures on
+    every table, it learns no positions in the available training time.
     """
 
     def shade(low: float, high: float, spread: float) -> tuple[float, float, float]:

@@ -1,8 +1,8 @@
-"""Pictures with statements about them, true by the scene's own state.
+"""Images of random scenes with true statements about them, derived from the state of the scene.
 
-One picture carries every statement that it supports, by question set; training and evaluation choose among
-them. Places are read off the picture: `<loc00>` … `<loc63>` are the cells of an 8 by 8 grid in reading order,
-`<x00>` … `<x15>` and `<y00>` … `<y15>` sixteenths of its width and height.
+A picture carries all statements that it supports, each with its question set. Training and evaluation choose
+among them. Image positions are words: `<loc00>` … `<loc63>` are the cells of an 8 by 8 grid in reading order;
+`<x00>` … `<x15>` and `<y00>` … `<y15>` are sixteenths of the image's width and height.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import numpy as np
 from vlm4vla.benchmarks import looks
 from vlm4vla.benchmarks.arena import Arena
 from vlm4vla.benchmarks.base import scatter
-from vlm4vla.benchmarks.camera import project
 from vlm4vla.benchmarks.classes import classes_of_geoms
+from vlm4vla.benchmarks.looks import project
 from vlm4vla.benchmarks.props import AMBIGUOUS, COLOURS, PROPS
 from vlm4vla.benchmarks.scene import Layout, slug
 from vlm4vla.benchmarks.world import World
 from vlm4vla.core.seeding import rng_for
-from vlm4vla.data.questions.points import BINS, point
-from vlm4vla.data.questions.statements import Picture, Statement
+from vlm4vla.data.questions.statements import POINT_BINS, Picture, Statement, point_words
 
 GRID = 8
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 SETS = ("caption", "where", "colour", "count", "relation", "existence", "pointing", "state")
-# A question has many wordings, as for a real VLM: a name must be read off wherever it stands.
+# A question has many wordings, as for a real VLM: a backbone must find the name at any position in it.
 WHERE = (
     "where is the {} ?",
     "find the {}",
@@ -48,20 +47,20 @@ FROM_GRIPPER = (
 )
 FIXTURES = {"drawer": "drawer", "slider": "door", "switch": "switch", "button": "button"}
 LISTED = 3  # things in a caption
-NEAR, FAR = 0.03, 0.11  # metres: below NEAR a thing is neither left nor right, beyond FAR it is far
+NEAR, FAR = 0.03, 0.11  # metres; under NEAR a thing is neither left nor right, over FAR it is far
 LAYOUT = Layout(tuple(PROPS), tuple(FIXTURES), frozen=True)
 
 
-def cell(place: tuple[float, float]) -> str:
-    """The grid cell of a place."""
+def cell_word(place: tuple[float, float]) -> str:
+    """Return the word for the grid cell of an image position (column, row) in 0..1."""
     column, row = (int(np.clip(v * GRID, 0, GRID - 1)) for v in place)
     return f"<loc{row * GRID + column:02d}>"
 
 
 def relation(a: Sequence[float], b: Sequence[float]) -> str:
-    """Where on the table (x, y in metres) `a` lies as seen from `b`: first left or right, then front or back.
+    """Return the position of `a` relative to `b` (x, y in metres): first left or right, then front or back.
 
-    Each is "near", or the side, or the side with "far-" before it.
+    Each of the two words is "near", a side, or a side with the prefix "far-".
     """
 
     def side(distance: float, low: str, high: str) -> str:
@@ -72,14 +71,14 @@ def relation(a: Sequence[float], b: Sequence[float]) -> str:
     return f"{side(a[0] - b[0], 'left', 'right')} {side(a[1] - b[1], 'front', 'back')}"
 
 
-def height(z: float) -> str:
-    """A height above the table (m) in a word."""
+def height_word(z: float) -> str:
+    """Return the word for a height above the table in metres."""
     return "low" if z < 0.05 else "middle" if z < 0.10 else "high"
 
 
 def place_tokens() -> list[str]:
-    """Every word that stands for a place."""
-    bins = range(BINS)
+    """Return every word for an image position."""
+    bins = range(POINT_BINS)
     return (
         [f"<loc{i:02d}>" for i in range(GRID * GRID)]
         + [f"<x{i:02d}>" for i in bins]
@@ -88,29 +87,32 @@ def place_tokens() -> list[str]:
 
 
 class Painter:
-    """Draws random scenes and says what is true of them. `look`: "internet" or "benchmark" (see looks)."""
+    """Renders random scenes with statements about them.
+
+    `look`: "internet" for a random look per picture (see looks.py), "benchmark" for the default look.
+    """
 
     def __init__(self, image_size: int, look: str):
         self.arena = Arena(Layout(LAYOUT.props, LAYOUT.fixtures, True, image_size))
         self.world = World(self.arena)
         self.look = look
-        self.class_of = classes_of_geoms(self.arena.model)
+        self.geom_classes = classes_of_geoms(self.arena.model)
 
     def draw(self, split: str, seed: int, index: int, dense: bool = False) -> Picture:
-        """Picture `index` of a split; the same arguments give the same picture and statements.
+        """Draw picture `index` of a split. The same arguments give the same picture and statements.
 
-        `dense` adds what each pixel shows: depth (size, size) float32 in metres along the camera's axis, and
-        classes (size, size) uint8, places in `classes.CLASSES`.
+        `dense` adds the depth (size, size) float32, in metres along the camera's axis, and the classes (size,
+        size) uint8, as indices into `classes.CLASSES`.
         """
         rng = rng_for("questions", split, seed, index)
-        look = looks.internet(rng) if self.look == "internet" else looks.Look()
-        # Many pictures show one thing: from them a small model learns names and places first, and then it
-        # can learn which thing of several a question means. Without them it stays where guessing leaves it.
+        look = looks.internet_look(rng) if self.look == "internet" else looks.Look()
+        # Many pictures show only one thing. From them a small model first learns names and positions. Then it
+        # can learn which of several things a question means. Without them it stays at chance level.
         fixtures = [n for n in FIXTURES if rng.random() < 0.2]
         count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.25, 0.25, 0.15]))
         names = [str(n) for n in rng.choice(list(PROPS), count, replace=False)]
-        shown = bool(rng.random() < 0.7)
-        held = bool(shown and rng.random() < 0.3)
+        show_hand = bool(rng.random() < 0.7)
+        held = bool(show_hand and rng.random() < 0.3)
         spots = scatter(rng, len(fixtures) + len(names), (-0.25, -0.20), (0.25, 0.22), 0.10)
         at = dict(zip(fixtures, spots, strict=False))
         q = {n: float(rng.integers(2)) for n in ("drawer", "slider", "switch")}
@@ -121,7 +123,7 @@ class Painter:
             for n, spot in zip(names, spots[len(fixtures) :], strict=True)
         }
         world = self.world
-        world.reset(props, at, look, q, led, tuple(hand), shown)
+        world.reset(props, at, look, q, led, tuple(hand), show_hand)
         movable = [n for n in names if PROPS[n].movable]
         world.open = bool(rng.integers(2)) and not (held and movable)
         world.rotation[2] = rng.uniform(-0.5, 0.5)
@@ -130,11 +132,11 @@ class Painter:
             carried = movable[0]
             world.static[carried] = hand.copy()
             world.data.mocap_pos[world.model.body(slug(carried)).mocapid[0]] = hand
-        world._place()
+        world._write_state()
         image = world.render(rng)
         things = {n: world.position(n) for n in names}
         things |= {FIXTURES[n]: world.position(n) for n in at}
-        if shown:
+        if show_hand:
             things["gripper"] = world.hand
             things["shadow"] = world.hand * [1, 1, 0]
         flat = project(look, np.array(list(things.values())))
@@ -146,23 +148,23 @@ class Painter:
         picture = Picture(image, places, ground={n: np.array(at) for n, at in things.items()})
         if dense:
             picture.depth, geoms = self.arena.render_depth(world.model, world.data)
-            picture.classes = self.class_of[geoms]  # -1, no geom, is the last entry
+            picture.classes = self.geom_classes[geoms]  # index -1, for no geom, is the last entry
         picture.statements = [Statement("caption", "describe", text) for text in self._captions(rng, places)]
-        picture.statements += self._questions(rng, places, things, names, carried, shown, set(at))
+        picture.statements += self._questions(rng, places, things, names, carried, show_hand, set(at))
         return picture
 
     def _captions(self, rng, places) -> list[str]:
-        """What is where, `LISTED` things at a time, in an order of their own each time."""
-        out = []
+        """Return captions that list up to `LISTED` things with their positions, in random order."""
+        captions = []
         for _ in range(3):
             order = [str(n) for n in rng.permutation(sorted(places))[:LISTED]]
-            out.append(" ".join(f"{n} {cell(places[n])}" for n in order))
-        return out
+            captions.append(" ".join(f"{n} {cell_word(places[n])}" for n in order))
+        return captions
 
-    def _questions(self, rng, places, ground, names, carried, shown, fixtures) -> list[Statement]:
-        out = [Statement("where", str(rng.choice(WHERE)).format(n), cell(p)) for n, p in places.items()]
+    def _questions(self, rng, places, ground, names, carried, show_hand, fixtures) -> list[Statement]:
+        out = [Statement("where", str(rng.choice(WHERE)).format(n), cell_word(p)) for n, p in places.items()]
         out += [
-            Statement("pointing", f"point to the {n}", point(p))
+            Statement("pointing", f"point to the {n}", point_words(p))
             for n, p in places.items()
             if n not in ("gripper", "shadow")
         ]
@@ -193,16 +195,16 @@ class Painter:
             "switch": ("is the bulb on ?", self.world.lit["bulb"]),
             "button": ("is the led on ?", self.world.lit["led"]),
         }
-        asked = [state[n] for n in FIXTURES if n in fixtures]
-        if shown:
-            asked.append(("is the gripper open ?", self.world.open))
-            asked.append(("does the gripper hold a thing ?", carried is not None))
-            out.append(Statement("state", "how high is the gripper ?", height(self.world.hand[2])))
-        return out + [Statement("state", q, "yes" if yes else "no") for q, yes in asked]
+        yes_no = [state[n] for n in FIXTURES if n in fixtures]
+        if show_hand:
+            yes_no.append(("is the gripper open ?", self.world.open))
+            yes_no.append(("does the gripper hold a thing ?", carried is not None))
+            out.append(Statement("state", "how high is the gripper ?", height_word(self.world.hand[2])))
+        return out + [Statement("state", question, "yes" if yes else "no") for question, yes in yes_no]
 
 
-def words() -> list[str]:
-    """Every word of questions and answers, sorted, without the place tokens."""
+def question_words() -> list[str]:
+    """Return every word of the questions and answers, sorted, without the words for image positions."""
     text = [
         " ".join(WHERE + FROM + FROM_GRIPPER).replace("{}", "") + " shadow",
         "describe how high point to what colour how many things are there a thing does hold",

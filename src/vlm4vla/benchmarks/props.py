@@ -1,6 +1,6 @@
-"""Things that stand on the table: what they are called, how they look, whether the gripper can hold them.
+"""The catalogue of props, the things on the table: names, shapes, colours, and which ones can be held.
 
-Lengths in metres, colours RGB in 0..1. Every prop is made of MuJoCo primitives.
+Lengths are in metres, colours are RGB in 0..1. Every prop consists of MuJoCo primitives.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """One primitive of a prop: MuJoCo geom type, half-sizes, place in the prop's frame, own colour."""
+    """One primitive of a prop: MuJoCo geom type, half-sizes, position in the prop's frame, and colour.
+
+    `colour` None stands for the prop's colour. `euler`: rotation in degrees.
+    """
 
     kind: str
     size: tuple[float, ...]
@@ -35,10 +38,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Prop:
-    """A named thing. `height` is the height of its centre above the table when it lies there.
+    """A named thing. `height` is the height of its centre when it lies on the table.
 
-    movable: a free body that the gripper can hold; otherwise it stays where the scene puts it, and `surface`
-    is the height at which things put on it come to rest and `reach` how far from its centre still counts.
+    A movable prop is a free body that the gripper can hold. Any other prop stays where the scene puts it.
+    For such a prop, `surface` is the height at which other props come to rest on it, and `reach` is the
+    largest distance from its centre that still counts as on it.
     """
 
     noun: str
@@ -54,7 +58,7 @@ class Prop:
         return f"{self.colour} {self.noun}" if self.noun in AMBIGUOUS else self.noun
 
 
-# Nouns that come in several colours: their names start with the colour.
+# Nouns of several props. The names of these props start with the colour.
 AMBIGUOUS = {"block", "mug", "ball"}
 
 
@@ -94,7 +98,7 @@ _CATALOGUE = (
     ),
     Prop(
         "spoon",
-        "green",  # as SimplerEnv's
+        "green",  # as in SimplerEnv
         (Part("box", (0.045, 0.011, 0.007)), Part("ellipsoid", (0.027, 0.022, 0.010), (0.05, 0, 0))),
         0.010,
     ),
@@ -182,7 +186,7 @@ _CATALOGUE = (
     _open_box("green", "caddy", 0.062, 0.018, 0.070),
 )
 
-SCALE = 1.15  # of the sizes above: at 64 pixels a block is then about seven pixels wide
+SCALE = 1.15  # factor of the sizes above; a block is about 7 pixels wide in an image of 64 pixels
 
 
 def _scaled(prop: Prop) -> Prop:

@@ -1,4 +1,4 @@
-"""The `demonstrations` stage: scripted experts solve a benchmark's tasks, recorded as a LeRobot data set."""
+"""Recordings of scripted experts that solve a benchmark's tasks, for demonstrations and auxiliary tasks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from vlm4vla.benchmarks.arena import Arena
 from vlm4vla.benchmarks.base import Benchmark, Task
-from vlm4vla.benchmarks.camera import project
+from vlm4vla.benchmarks.looks import project
 from vlm4vla.benchmarks.scene import Layout
-from vlm4vla.benchmarks.skills import limited
+from vlm4vla.benchmarks.skills import limit_motion
 from vlm4vla.benchmarks.world import World
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.seeding import rng_for
 
-FLIP = 0.02  # share of steps at which noise closes or opens the fingers against the expert's wish
+FLIP = 0.02  # share of steps at which noise inverts the expert's gripper command
 
 
 @dataclass
 class Recording:
-    """One instruction, solved: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7), points (T, 2).
+    """One solved instruction: images (T, H, W, 3) uint8, states (T, 8), actions (T, 7), points (T, 2).
 
-    `points`: where the gripper is in the picture, column and row as shares of its width and height.
-    `seen`: what `watch` said of the world at each of the T steps, before the action.
+    `points`: position of the gripper in the image, column and row as shares of its width and height.
+    `annotations`: what `annotate` returned at each of the T steps, before the action.
     """
 
     instruction: str
@@ -33,10 +33,10 @@ class Recording:
     states: np.ndarray
     actions: np.ndarray
     points: np.ndarray
-    seen: list[Any] = field(default_factory=list)
+    annotations: list[Any] = field(default_factory=list)
 
 
-Watch = Callable[[World, Task], Any]
+Annotate = Callable[[World, Task], Any]
 
 
 def record(
@@ -46,23 +46,24 @@ def record(
     rng: np.random.Generator,
     noise: float,
     max_steps: int,
-    watch: Watch | None = None,
+    annotate: Annotate | None = None,
 ) -> Recording | None:
-    """Let the expert solve `task` from the world's present state; None when it does not in `max_steps`.
+    """Let the expert solve `task` from the world's present state.
 
-    At a share `noise` of the steps the executed motion differs from the recorded one, so that the data holds
-    states off the expert's path with the action that leads back.
+    Returns None if the expert needs more than `max_steps`. At a share `noise` of the steps, the executed
+    motion differs from the recorded action. The data thus contains states off the expert's path, together
+    with the action that leads back.
     """
-    images, states, actions, points, seen = [], [], [], [], []
+    images, states, actions, points, annotations = [], [], [], [], []
     task.begin(world)
     for _ in range(max_steps):
         if task.done(world):
             break
         command = task.act(world)
-        motion, rotation = limited(world, command, benchmark.speed, benchmark.turn)
+        motion, rotation = limit_motion(world, command, benchmark.speed, benchmark.turn)
         clean = benchmark.action(motion, rotation, command.open)
-        if watch is not None:
-            seen.append(watch(world, task))
+        if annotate is not None:
+            annotations.append(annotate(world, task))
         images.append(world.render(rng))
         states.append(world.state())
         actions.append(clean)
@@ -75,7 +76,7 @@ def record(
     if not actions or not task.done(world):
         return None
     stacked = (np.stack(each) for each in (images, states, actions, points))
-    return Recording(task.instruction, *stacked, seen)
+    return Recording(task.instruction, *stacked, annotations)
 
 
 def recordings(
@@ -85,11 +86,11 @@ def recordings(
     seed: int,
     max_steps: int,
     image_size: int,
-    watch: Watch | None = None,
+    annotate: Annotate | None = None,
 ) -> Iterator[Recording]:
-    """`episodes` solved instructions; a chain counts once for each of its instructions.
+    """Yield the recordings of `episodes` solved instructions; every instruction of a chain counts.
 
-    Raises UserError when the expert fails more often than it solves, which no setting of noise should do.
+    Raises UserError if the expert fails more often than it succeeds, because `noise` is too large.
     """
     worlds: dict[Layout, World] = {}
     made = failed = index = 0
@@ -104,7 +105,7 @@ def recordings(
         hand = (rng.uniform(-0.05, 0.05), -0.02 + rng.uniform(-0.05, 0.05), 0.16 + rng.uniform(-0.04, 0.02))
         start.start(world, hand)
         for task in start.tasks:
-            recording = record(benchmark, world, task, rng, noise, max_steps, watch)
+            recording = record(benchmark, world, task, rng, noise, max_steps, annotate)
             if recording is None:
                 failed += 1
                 break
@@ -114,6 +115,6 @@ def recordings(
                 return
         if failed > 20 + made:
             raise UserError(
-                f"benchmarks.{benchmark.name}.demonstrations.noise: {noise} makes the expert fail "
-                f"{failed} of {failed + made} times: write less"
+                f"benchmarks.{benchmark.name}.demonstrations.noise: with {noise} the expert fails "
+                f"{failed} of {failed + made} times: write a smaller number"
             )

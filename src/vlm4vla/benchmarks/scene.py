@@ -1,6 +1,6 @@
-"""The MuJoCo model of a scene, as text.
+"""The MuJoCo model of a scene, written as MJCF.
 
-Frame: the table's top is z = 0, x points right in the picture, y away from the camera. Lengths in metres.
+Frame: the table's top is z = 0, x points right in the image, y away from the camera. Lengths in metres.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from vlm4vla.benchmarks.props import COLOURS, PROPS, Part
 from vlm4vla.core.errors import UserError
 
 HALF_TABLE = (0.36, 0.30)  # half-lengths in x and y
-PARKED = (0.0, 0.0, -3.0)  # where unused parts wait, out of sight
+PARKED = (0.0, 0.0, -3.0)  # position of unused parts, out of sight
 TIMESTEP = 0.005
-# Fixtures: moving part's axis and stroke (metres); its `q` runs from 0 to 1 along it.
+# Fixtures: axis and stroke (metres) of the moving part. Its position `q` goes from 0 to 1 along the stroke.
 STROKES: dict[str, tuple[tuple[float, float, float], float]] = {
     "drawer": ((0.0, -1.0, 0.0), 0.12),  # q = 1: open, pulled towards the camera
     "slider": ((1.0, 0.0, 0.0), 0.15),  # q = 0: left, 1: right
@@ -25,8 +25,10 @@ STROKES: dict[str, tuple[tuple[float, float, float], float]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """What a model holds: names of props (a name may not repeat) and of fixtures. `frozen` builds a model for
-    pictures only, in which nothing is simulated."""
+    """The names of the props (each at most once) and of the fixtures in a model.
+
+    `frozen` builds a model for rendering only, without simulation.
+    """
 
     props: tuple[str, ...]
     fixtures: tuple[str, ...] = ()
@@ -61,7 +63,7 @@ def _box(name: str, size, at, rgb, group: str, collide: bool = True) -> str:
 
 
 def _fixture(name: str) -> str:
-    """Two mocap bodies: the fixed base and the part that moves."""
+    """Return two mocap bodies: the fixed base and the moving part."""
     brown, dark = (0.55, 0.42, 0.30), (0.15, 0.15, 0.17)
     if name == "drawer":
         base = _box("roof", (0.066, 0.048, 0.005), (0, 0.052, 0.051), brown, "fixture")
@@ -99,11 +101,11 @@ def _fixture(name: str) -> str:
 
 
 def mjcf(layout: Layout) -> str:
-    """The scene as MJCF text. Raises UserError for a prop or fixture that the catalogue lacks."""
+    """Return the scene as MJCF text. Raises UserError for an unknown prop or fixture."""
     bodies, welds = [], []
     for name in layout.props:
         if name not in PROPS:
-            raise UserError(f"scene: no prop is called {name!r}: write one of {', '.join(sorted(PROPS))}")
+            raise UserError(f"scene: unknown prop {name!r}: write one of {', '.join(sorted(PROPS))}")
         prop = PROPS[name]
         free = prop.movable and not layout.frozen
         tag = f'name="{slug(name)}"' + ("" if free else ' mocap="true"')
@@ -118,12 +120,11 @@ def mjcf(layout: Layout) -> str:
             )
     for name in layout.fixtures:
         if name not in STROKES:
-            raise UserError(
-                f"scene: no fixture is called {name!r}: write one of {', '.join(sorted(STROKES))}"
-            )
+            raise UserError(f"scene: unknown fixture {name!r}: write one of {', '.join(sorted(STROKES))}")
         bodies.append(_fixture(name))
     none = 'contype="0" conaffinity="0"'
-    # Few facets: at 64 pixels they do not show, and a software renderer's time goes with the vertices.
+    # Curved shapes have few facets: more would not be visible at 64 pixels, and the software renderer's time
+    # grows with the number of vertices.
     builtins = {
         "plain": 'builtin="flat" rgb1="1 1 1"',
         "checker": 'builtin="checker" rgb1="1 1 1" rgb2="0.75 0.75 0.75"',

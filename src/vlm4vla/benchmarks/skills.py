@@ -1,8 +1,8 @@
-"""What an instruction asks of the world, and the scripted expert that does it.
+"""Skills: the goals of instructions, each with a scripted expert that reaches the goal.
 
-A skill says when it is done and what a smooth expert does next. The expert is a function of the present
-state only, as a policy without memory is: it approaches along a funnel, closes the fingers at the target,
-carries, and opens; disturbed, it starts again from where it is.
+A skill decides whether it is done and what the expert does next. The expert depends on the present state
+only, like a policy without memory. It approaches along a funnel, closes the fingers at the target, carries,
+and opens. After a disturbance it starts again from the new state.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import Protocol
 import numpy as np
 
 from vlm4vla.benchmarks.props import PROPS
+from vlm4vla.benchmarks.scene import STROKES
 from vlm4vla.benchmarks.world import World
 
 TRAVEL = 0.11  # height (m) at which things are carried
-# Horizontal and vertical distance (m) of its target at which the expert closes its fingers.
+# Largest horizontal and vertical distance (m) to the target at which the expert closes its fingers.
 CLOSE = (0.045, 0.070)
-RELEASE = (0.030, 0.040)  # and of its goal at which it lets go
-RELEASE_ON_BLOCK = (0.012, 0.012)  # a block set down askew on another falls off
+RELEASE = (0.030, 0.040)  # the same distances to the goal at which the expert opens its fingers
+RELEASE_ON_BLOCK = (0.012, 0.012)  # smaller for stacking, because a misaligned block falls off
 
 
 @dataclass(frozen=True)
-class Command:
-    """Where the hand should go next (m), its wanted yaw (rad), and whether the fingers are open."""
+class HandCommand:
+    """The target of the hand: position (3,) in metres, yaw in radians, and whether the fingers are open."""
 
     target: np.ndarray
     yaw: float
@@ -32,33 +33,42 @@ class Command:
 
 
 class Skill(Protocol):
+    """The goal of an instruction, or of a part of one, and the expert for it."""
+
     def begin(self, world: World) -> None:
-        """Called once when the instruction starts; skills that compare with a start remember it here."""
+        """Called once when the instruction starts. Some skills store the initial state here."""
 
-    def done(self, world: World) -> bool: ...
+    def done(self, world: World) -> bool:
+        """Return whether the goal is reached."""
+        ...
 
-    def act(self, world: World) -> Command: ...
+    def act(self, world: World) -> HandCommand:
+        """Return the expert's next command."""
+        ...
 
 
-def _funnel(world: World, target: np.ndarray, floor: float = 0.012) -> np.ndarray:
-    """Next point on the way down to `target`: the height follows the horizontal distance, so that the hand
-    comes from above and never through its neighbours."""
-    away = float(np.hypot(*(target - world.hand)[:2]))
-    height = target[2] + np.clip(1.6 * (away - floor), 0.0, max(TRAVEL - target[2], 0.03))
+def _approach(world: World, target: np.ndarray, floor: float = 0.012) -> np.ndarray:
+    """Return the next point on the way down to `target`.
+
+    The height decreases with the horizontal distance, so that the hand comes from above and does not hit
+    other things.
+    """
+    distance = float(np.hypot(*(target - world.hand)[:2]))
+    height = target[2] + np.clip(1.6 * (distance - floor), 0.0, max(TRAVEL - target[2], 0.03))
     return np.array([target[0], target[1], height])
 
 
-def _take(world: World, name: str) -> Command | None:
-    """The command that gets `name` into the hand; None when it is there."""
+def _grasp(world: World, name: str) -> HandCommand | None:
+    """Return the next command to grasp `name`, or None if the hand holds it."""
     if world.held == name:
         return None
     if not world.open:
-        return Command(world.hand + [0, 0, 0.015], 0.0, True)
+        return HandCommand(world.hand + [0, 0, 0.015], 0.0, True)
     target = world.position(name)
     target[2] = max(target[2], 0.014)
     away = world.hand - target
     close = bool(np.hypot(*away[:2]) < CLOSE[0] and away[2] < CLOSE[1])
-    return Command(target if close else _funnel(world, target), 0.0, not close)
+    return HandCommand(target if close else _approach(world, target), 0.0, not close)
 
 
 @dataclass
@@ -74,13 +84,13 @@ class Lift:
     def done(self, world: World) -> bool:
         return world.held == self.prop and world.position(self.prop)[2] > self.height
 
-    def act(self, world: World) -> Command:
-        return _take(world, self.prop) or Command(world.hand + [0, 0, 0.06], 0.0, False)
+    def act(self, world: World) -> HandCommand:
+        return _grasp(world, self.prop) or HandCommand(world.hand + [0, 0, 0.06], 0.0, False)
 
 
 @dataclass
 class Push:
-    """Move a prop along the table by at least `distance` metres; direction -1 is left, 1 right."""
+    """Move a prop along the table by at least `distance` metres. Direction: -1 is left, 1 is right."""
 
     prop: str
     direction: int
@@ -94,18 +104,18 @@ class Push:
         x, _, z = world.position(self.prop)
         return bool((x - self.start) * self.direction > self.distance and z < PROPS[self.prop].height + 0.03)
 
-    def act(self, world: World) -> Command:
-        take = _take(world, self.prop)
-        if take:
-            return take
+    def act(self, world: World) -> HandCommand:
+        grasp = _grasp(world, self.prop)
+        if grasp:
+            return grasp
         low = PROPS[self.prop].height + 0.004
         ahead = world.hand + [0.06 * self.direction, 0, 0]
-        return Command(np.array([ahead[0], ahead[1], low]), float(world.rotation[2]), False)
+        return HandCommand(np.array([ahead[0], ahead[1], low]), float(world.rotation[2]), False)
 
 
 @dataclass
 class Rotate:
-    """Turn a prop by at least 60 degrees; direction -1 is right (clockwise), 1 left, seen from above."""
+    """Turn a prop by at least 60 degrees. Direction, seen from above: -1 is right (clockwise), 1 is left."""
 
     prop: str
     direction: int
@@ -119,13 +129,13 @@ class Rotate:
         turned = (world.yaw(self.prop) - self.start + np.pi) % (2 * np.pi) - np.pi
         return bool(turned * self.direction > self.angle)
 
-    def act(self, world: World) -> Command:
-        take = _take(world, self.prop)
-        if take:
-            return take
+    def act(self, world: World) -> HandCommand:
+        grasp = _grasp(world, self.prop)
+        if grasp:
+            return grasp
         at = world.hand.copy()
         at[2] = 0.055
-        return Command(at, float(world.rotation[2]) + self.direction, False)
+        return HandCommand(at, float(world.rotation[2]) + self.direction, False)
 
 
 @dataclass
@@ -142,20 +152,18 @@ class Articulate:
     def done(self, world: World) -> bool:
         return abs(world.q[self.fixture] - self.goal) < self.tolerance
 
-    def act(self, world: World) -> Command:
-        take = _take(world, self.fixture)
-        if take:
-            return take
-        from vlm4vla.benchmarks.scene import STROKES
-
+    def act(self, world: World) -> HandCommand:
+        grasp = _grasp(world, self.fixture)
+        if grasp:
+            return grasp
         axis, stroke = STROKES[self.fixture]
         rest = np.asarray(axis) * stroke * (self.goal - world.q[self.fixture])
-        return Command(world.hand + rest + np.sign(rest) * 0.01, 0.0, False)
+        return HandCommand(world.hand + rest + np.sign(rest) * 0.01, 0.0, False)
 
 
 @dataclass
 class Press:
-    """Press the button until its light is `on`."""
+    """Press the button until its light is on, or off if `on` is false."""
 
     on: bool
 
@@ -165,21 +173,21 @@ class Press:
     def done(self, world: World) -> bool:
         return world.lit["led"] == self.on
 
-    def act(self, world: World) -> Command:
+    def act(self, world: World) -> HandCommand:
         if world.held is not None:
-            return Command(world.hand + [0, 0, 0.015], 0.0, True)
+            return HandCommand(world.hand + [0, 0, 0.015], 0.0, True)
         target = world.fixtures["button"] + [0, 0, 0.024]
-        if world._pressing:  # already down without the wanted light: come up first
-            return Command(world.hand + [0, 0, 0.05], 0.0, True)
-        return Command(_funnel(world, target), 0.0, True)
+        if world._pressing:  # the light is still wrong: raise the hand first
+            return HandCommand(world.hand + [0, 0, 0.05], 0.0, True)
+        return HandCommand(_approach(world, target), 0.0, True)
 
 
 @dataclass
 class Place:
     """Put a prop on or in something and let go.
 
-    `onto` is a prop, or "drawer". `beside` shifts the goal, `aim` only where the expert lets go (m), so
-    that two things fit into one basket.
+    `onto` is a prop, or "drawer". `beside` shifts the goal, in metres. `aim` shifts only the point where the
+    expert lets go, in metres, so that two things fit into one basket.
     """
 
     prop: str
@@ -191,7 +199,7 @@ class Place:
         pass
 
     def goal(self, world: World) -> np.ndarray:
-        """(3,) m: where the prop's centre should come to rest."""
+        """Return the position (3,) in metres at which the prop's centre should come to rest."""
         mine = PROPS[self.prop].height
         if self.onto == "drawer":
             return world.drawer_centre() + [0, 0, mine]
@@ -211,25 +219,28 @@ class Place:
         reach = 0.035 if under.movable else under.reach
         return bool(np.hypot(*away[:2]) < reach and abs(away[2]) < 0.025)
 
-    def act(self, world: World) -> Command:
-        take = _take(world, self.prop)
-        if take:
-            return take
+    def act(self, world: World) -> HandCommand:
+        grasp = _grasp(world, self.prop)
+        if grasp:
+            return grasp
         goal = self.goal(world) + [*self.aim, 0.012]
         away = world.hand - goal
         stacking = self.onto in PROPS and PROPS[self.onto].movable
         flat, height = RELEASE_ON_BLOCK if stacking else RELEASE
         if np.hypot(*away[:2]) < flat and away[2] < height:
-            return Command(world.hand, 0.0, True)
-        if stacking and np.hypot(*away[:2]) > 0.07 and away[2] < 0.02:  # over the other block, not into it
-            return Command(np.array([*world.hand[:2], goal[2] + 0.04]), 0.0, False)
-        return Command(_funnel(world, goal, 0.02), 0.0, False)
+            return HandCommand(world.hand, 0.0, True)
+        if stacking and np.hypot(*away[:2]) > 0.07 and away[2] < 0.02:  # move above the other block first
+            return HandCommand(np.array([*world.hand[:2], goal[2] + 0.04]), 0.0, False)
+        return HandCommand(_approach(world, goal, 0.02), 0.0, False)
 
 
-def limited(world: World, command: Command, speed: float, turn: float) -> tuple[np.ndarray, np.ndarray]:
-    """A command as motion (3,) m and rotation (3,) rad of one step, at most `speed` m and `turn` rad.
+def limit_motion(
+    world: World, command: HandCommand, speed: float, turn: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Convert a command to the motion (3,) in metres and the rotation (3,) in radians of one step.
 
-    Far away the hand moves at full speed, near the target at a share of the way, so that it arrives smoothly.
+    They are at most `speed` metres and `turn` radians. Far from the target the hand moves at full speed. Near
+    the target each step covers a share of the remaining way, so that the hand arrives smoothly.
     """
     way = 0.75 * (command.target - world.hand)
     length = float(np.linalg.norm(way))

@@ -1,7 +1,8 @@
-"""One simulated table: its state, one control step, one picture.
+"""One simulated table: its state, its control steps and its images.
 
-Grasping is generous on purpose: fingers that close within `GRASP` of a prop's centre or a handle hold it
-(a soft weld in MuJoCo; handles follow the hand along their own axis). What is not held obeys physics.
+Grasping is deliberately easy: fingers that close within `GRASP` of a prop's centre or of a handle hold it. A
+held prop is connected by a soft weld in MuJoCo. A held handle follows the hand along its own axis. Everything
+else obeys physics.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from vlm4vla.benchmarks.looks import Look
 from vlm4vla.benchmarks.props import PROPS
 from vlm4vla.benchmarks.scene import PARKED, STROKES, TIMESTEP, slug
 
-CONTROL_STEP = 0.10  # seconds of physics a control step
+CONTROL_STEP = 0.10  # seconds of physics per control step
 GRASP = (0.080, 0.100)  # largest horizontal and vertical distance (m) at which closing fingers hold a thing
-PRESS = (0.060, 0.060)  # horizontal distance, and height of the fingertips, at which a button is pressed
-REACH = np.array([[-0.29, -0.24, 0.010], [0.29, 0.24, 0.260]])  # where the hand can go
+PRESS = (0.060, 0.060)  # largest horizontal distance and fingertip height (m) at which a button is pressed
+REACH = np.array([[-0.29, -0.24, 0.010], [0.29, 0.24, 0.260]])  # lower and upper limits of the hand (m)
 TILT = 0.3  # largest roll and pitch of the hand, radians
 HANDLES = {  # grasp point of each fixture's moving part, in the moving part's frame
     "drawer": (0.0, -0.024, 0.028),
@@ -31,9 +32,10 @@ START = (0.0, -0.02, 0.16)
 
 
 class World:
-    """State of one table. `held`: a prop's or fixture's name, or None; `q`: the fixtures' positions (0..1).
+    """The state of one table.
 
-    `lit` holds the state of "bulb" (the switch is up) and "led" (toggled by the button).
+    `held`: the name of the held prop or fixture, or None. `q`: the positions of the fixtures, 0..1. `lit`:
+    whether the "bulb" is on (the switch is up), and the "led" (the button toggles it).
     """
 
     def __init__(self, arena: Arena):
@@ -69,7 +71,7 @@ class World:
         hand: tuple[float, float, float] = START,
         show_hand: bool = True,
     ) -> None:
-        """Put props at (x, y, yaw) and fixtures at (x, y); what is not named is out of the scene."""
+        """Put props at (x, y, yaw) and fixtures at (x, y). All others are removed from the scene."""
         mujoco.mj_resetData(self.model, self.data)
         self.data.eq_active[:] = 0
         for name in self.static:
@@ -79,7 +81,7 @@ class World:
             prop = PROPS[name]
             x, y, yaw = props.get(name, (0.0, 0.0, 0.0))
             at = np.array([x, y, prop.height + 0.001])
-            if name not in props:  # far below, each at a place of its own, so that nothing collides
+            if name not in props:  # far below the table, each at another position to avoid collisions
                 at = np.array([10.0 + rank, 0.0, -3.0])
                 rank += 1
             turn = np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
@@ -100,7 +102,7 @@ class World:
         self.open, self.held = True, None
         self._show_hand, self._pressing = show_hand, False
         self.set_look(look)
-        self._place()
+        self._write_state()
         mujoco.mj_forward(self.model, self.data)
 
     def set_look(self, look: Look) -> None:
@@ -111,39 +113,43 @@ class World:
     # -- reading -------------------------------------------------------------------------------------
 
     def position(self, name: str) -> np.ndarray:
-        """(3,) m: a prop's centre or a fixture's handle."""
+        """Return the position (3,) in metres of a prop's centre or of a fixture's handle."""
         if name in self.fixtures:
-            return self.moving(name) + HANDLES[name]
+            return self.moving_part(name) + HANDLES[name]
         if name in self.static:
             return self.static[name]
         address = self._address[name]
         return self.data.qpos[address : address + 3].copy()
 
     def yaw(self, name: str) -> float:
-        """Yaw of a movable prop, radians in (-pi, pi]."""
+        """Return the yaw of a movable prop in radians, in (-pi, pi]."""
         address = self._address[name]
         w, x, y, z = self.data.qpos[address + 3 : address + 7]
         return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
 
-    def moving(self, fixture: str) -> np.ndarray:
+    def moving_part(self, fixture: str) -> np.ndarray:
+        """Return the position (3,) in metres of a fixture's moving part."""
         axis, stroke = STROKES[fixture]
         start = self.fixtures[fixture]
-        if fixture == "slider":  # its stroke is centred on the rail
+        if fixture == "slider":  # the stroke is centred on the rail
             start = start - np.asarray(axis) * stroke / 2
         return start + np.asarray(axis) * stroke * self.q[fixture]
 
     def state(self) -> np.ndarray:
-        """(8,) float32: hand x, y, z (m), roll, pitch, yaw (rad), gripper opening (0, 1), holding (0, 1)."""
+        """Return (8,) float32: hand x, y, z (m), roll, pitch, yaw (rad), open (0, 1), holding (0, 1)."""
         return np.array([*self.hand, *self.rotation, self.open, self.held is not None], np.float32)
 
     def snapshot(self) -> np.ndarray:
-        """(11,) raw numbers of the physics state that tell two worlds apart, for tests of determinism."""
+        """Return the physics state as one array, to compare two worlds in tests of determinism."""
         return np.concatenate([self.data.qpos, self.data.qvel, self.hand, list(self.q.values())])
 
     # -- acting --------------------------------------------------------------------------------------
 
     def step(self, motion: np.ndarray, rotation: np.ndarray, open_gripper: bool) -> None:
-        """One control step: move the hand by `motion` (3,) m, turn it by `rotation` (3,) rad, set fingers."""
+        """Run one control step.
+
+        The hand moves by `motion` (3,) m and turns by `rotation` (3,) rad, then the fingers open or close.
+        """
         before = self.hand.copy()
         self.hand = np.clip(self.hand + motion, *REACH)
         self.rotation = self.rotation + rotation
@@ -157,7 +163,7 @@ class World:
         if self.held in self.fixtures:
             self._drag(self.held, self.hand - before)
         self._press()
-        self._place()
+        self._write_state()
         mujoco.mj_step(self.model, self.data, nstep=round(CONTROL_STEP / TIMESTEP))
 
     def _grasp(self) -> None:
@@ -182,13 +188,13 @@ class World:
     def _drag(self, fixture: str, motion: np.ndarray) -> None:
         axis, stroke = STROKES[fixture]
         carried = self._in_drawer() if fixture == "drawer" else []
-        before = self.moving(fixture)
+        before = self.moving_part(fixture)
         self.q[fixture] = float(np.clip(self.q[fixture] + np.dot(axis, motion) / stroke, 0, 1))
         if fixture == "switch":
             self.lit["bulb"] = self.q["switch"] > 0.5
-        for name in carried:  # the tray takes its contents along, and its sides keep them centred
+        for name in carried:  # the tray carries its contents, and its sides keep them centred
             address = self._address[name]
-            self.data.qpos[address : address + 2] += (self.moving(fixture) - before)[:2]
+            self.data.qpos[address : address + 2] += (self.moving_part(fixture) - before)[:2]
             centre = self.fixtures["drawer"][0]
             self.data.qpos[address] = np.clip(self.data.qpos[address], centre - 0.02, centre + 0.02)
 
@@ -196,8 +202,8 @@ class World:
         return [n for n in self._address if n in self.present and n != self.held and self.inside_drawer(n)]
 
     def drawer_centre(self) -> np.ndarray:
-        """(3,) m: centre of the drawer's tray floor, wherever it now is."""
-        return self.moving("drawer") + np.array([0.0, 0.045, 0.0])
+        """Return the present centre (3,) in metres of the drawer's tray floor."""
+        return self.moving_part("drawer") + np.array([0.0, 0.045, 0.0])
 
     def inside_drawer(self, name: str) -> bool:
         away = np.abs(self.position(name) - self.drawer_centre())
@@ -213,8 +219,8 @@ class World:
         self._pressing = bool(near)
         self.q["button"] = float(near)
 
-    def _place(self) -> None:
-        """Write the hand, the fixtures and the lamps into MuJoCo's state."""
+    def _write_state(self) -> None:
+        """Write the hand, the fixtures and the lamps to MuJoCo's state."""
         pos, quat, slot = self.data.mocap_pos, self.data.mocap_quat, self._mocap
         turn = np.zeros(4)
         mujoco.mju_euler2Quat(turn, self.rotation, "xyz")
@@ -233,19 +239,19 @@ class World:
                 quat[slot[body]] = turn
         for name, at in self.fixtures.items():
             pos[slot[f"{name}:base"]] = at
-            pos[slot[f"{name}:moving"]] = self.moving(name)
+            pos[slot[f"{name}:moving"]] = self.moving_part(name)
         for name, rgb in (("bulb", (1.0, 0.95, 0.3)), ("led", (0.25, 1.0, 0.35))):
             for index, base in zip(self._lamps[name], self._base_rgba[name], strict=True):
                 self.model.geom_rgba[index, :3] = rgb if self.lit.get(name) else base[:3]
 
     def render(self, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Picture (size, size, 3) uint8; `rng` draws the camera's noise, if the look has any."""
+        """Render an image (size, size, 3) uint8. `rng` draws the camera's noise if the look has any."""
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
-        picture = self.arena.render(self.model, self.data)
+        image = self.arena.render(self.model, self.data)
         if self.look.gain != 1.0 or (self.look.noise and rng is not None):
-            values = picture.astype(np.float32) * self.look.gain
+            values = image.astype(np.float32) * self.look.gain
             if self.look.noise and rng is not None:
-                values += rng.normal(0, 255 * self.look.noise, picture.shape).astype(np.float32)
-            picture = np.clip(values, 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(picture)
+                values += rng.normal(0, 255 * self.look.noise, image.shape).astype(np.float32)
+            image = np.clip(values, 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(image)

@@ -1,74 +1,95 @@
-"""Auxiliary tasks in the configuration: what a backbone is fine-tuned on before it becomes a policy."""
+"""Auxiliary tasks in the configuration: backbones are fine-tuned on them before policy training."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Positive, Rate, Strict
-from vlm4vla.config.names import Benchmark, TaskName
-from vlm4vla.config.public_sets import TaskSet
+from vlm4vla.config.base import Benchmark, Positive, Rate, Strict, TaskName
+from vlm4vla.config.public_sets import TaskData
 from vlm4vla.config.training import Training
 
 
 class DiffusionDecoder(Strict):
-    """A diffusion transformer that is attached to a VLM's hidden states (omni-generation) and thrown away.
+    """The diffusion transformer that the task omni-generation adds to the VLM.
 
-    It is `heads` times `head_width` wide and draws maps of `size` pixels a side in patches of `patch` pixels.
+    It generates square maps (images, depth, segmentation) from the hidden states of the VLM. After the
+    fine-tuning it is discarded.
     """
 
-    size: Positive
-    patch: Positive
+    size: Positive = Field(description="Height and width of a map, in pixels.")
+    patch: Positive = Field(description="Height and width of a patch, in pixels.")
     layers: Positive
-    heads: Positive
-    head_width: Positive
-    shift: Rate = 1.0  # above 1: training and sampling spend more of their times at much noise
-    steps: Positive  # of the sampler
+    heads: Positive = Field(description="Attention heads.")
+    head_width: Positive = Field(
+        description="Width of an attention head. The decoder is `heads` times `head_width` wide."
+    )
+    shift: Rate = Field(
+        1.0,
+        description="Shift of the noise schedule. Above 1, training and sampling use high noise levels more "
+        "often.",
+    )
+    steps: Positive = Field(description="Number of steps of the sampler.")
 
     @model_validator(mode="after")
     def _divides(self) -> DiffusionDecoder:
         if self.size % self.patch:
-            raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}: write one that is")
+            raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}: write a multiple")
         if self.heads * self.head_width % 4:
             raise ValueError(
-                f"heads {self.heads} times head_width {self.head_width} is no multiple of 4: "
-                "write ones whose product is"
+                f"heads {self.heads} times head_width {self.head_width} is not a multiple of 4: "
+                "write numbers whose product is a multiple of 4"
             )
         return self
 
 
-class AuxiliaryTask(TaskSet):
-    """`training` here replaces the shared one for this task; a `checkpoint` stands in place of any training.
+class TaskConfig(TaskData):
+    """An auxiliary task.
 
-    `checkpoint` is a local folder, or with `revision` a hub name, of a backbone that has learnt the task.
-    With a `dataset`, or a `mixture` of some, the task's questions are those of a public set (`TaskSet`).
+    By default its questions are generated. With `dataset` or `mixture` they come from public datasets. With
+    `checkpoint` nothing is trained: the checkpoint replaces the fine-tuned backbone.
     """
 
-    training: Training | None = None
-    checkpoint: str | None = None
-    decoder: DiffusionDecoder | None = None
+    training: Training | None = Field(
+        None, description="Replaces `auxiliary.training`, which all tasks share."
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="A backbone that was already fine-tuned on the task: a local folder, or (with "
+        "`revision`) the name of a model on the Hugging Face hub.",
+    )
+    decoder: DiffusionDecoder | None = Field(
+        None,
+        description="The decoder of omni-generation. Required for this task, and not allowed for others.",
+    )
 
     @model_validator(mode="after")
-    def _one_source(self) -> AuxiliaryTask:
+    def _one_source(self) -> TaskConfig:
         if self.checkpoint is not None and self.training is not None:
-            raise ValueError("a `checkpoint` is trained already: leave out `training`, or `checkpoint`")
+            raise ValueError("a `checkpoint` is already trained: remove `training` or `checkpoint`")
         if self.checkpoint is not None and self.dataset is not None:
-            raise ValueError("`revision` would be of two things: leave out `dataset`, or `checkpoint`")
+            raise ValueError(
+                "`revision` cannot belong to both `dataset` and `checkpoint`: remove one of these two keys"
+            )
         if self.revision is not None and self.checkpoint is None and self.dataset is None:
-            raise ValueError("`revision` belongs to a `checkpoint`: write that too, or leave `revision` out")
+            raise ValueError("`revision` needs a `checkpoint` or a `dataset`: add one, or remove `revision`")
         return self
 
 
 class Auxiliary(Strict):
-    """Fine-tuning on auxiliary tasks before a backbone becomes a policy; one key of `tasks` a task."""
+    """Fine-tuning of backbones on auxiliary tasks before they are trained into policies."""
 
-    train_pictures: Positive
-    held_out_pictures: Positive
-    questions: Positive  # held-out ones that are scored before and after
-    training: Training
-    seed: int = 0
-    tasks: dict[TaskName, AuxiliaryTask]
+    train_pictures: Positive = Field(description="Number of training images per task.")
+    held_out_pictures: Positive = Field(description="Number of held-out images per task.")
+    questions: Positive = Field(
+        description="Number of held-out questions that are scored before and after fine-tuning."
+    )
+    training: Training = Field(
+        description="Fine-tuning of all tasks that have no `training` key of their own."
+    )
+    seed: int = Field(0, description="Seed of the generated images and of the fine-tuning.")
+    tasks: dict[TaskName, TaskConfig]
     fast: FastTokens | None = None
 
     @model_validator(mode="after")
@@ -77,15 +98,19 @@ class Auxiliary(Strict):
             generates = name == "omni-generation"
             if generates and task.checkpoint is not None:
                 raise ValueError(
-                    f"tasks.{name}.checkpoint: the task is scored by its decoder, which no checkpoint holds: "
-                    "leave it out"
+                    f"tasks.{name}.checkpoint: the task is scored with its decoder, which a checkpoint does "
+                    "not contain: remove this key"
                 )
             if generates != (task.decoder is not None):
-                wrong = "missing: write its widths" if generates else "this task draws nothing: leave it out"
+                wrong = (
+                    "missing: write the decoder's sizes"
+                    if generates
+                    else "this task generates no images: remove this key"
+                )
                 raise ValueError(f"tasks.{name}.decoder: {wrong}")
-            if generates and task.has_set:
-                raise ValueError(f"tasks.{name}.dataset: this task draws its own pictures: leave it out")
-            task.members(name)  # raises ValueError for what is missing
+            if generates and task.uses_public_sets:
+                raise ValueError(f"tasks.{name}.dataset: this task generates its own images: remove this key")
+            task.resolved_sets(name)  # raises ValueError for missing keys
         return self
 
 
@@ -93,24 +118,35 @@ FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 
 
 class FastTokens(Strict):
-    """FAST tokens of a benchmark's demonstrations, which a VLM learns to say.
+    """FAST injection: a VLM learns to predict the FAST tokens of a benchmark's demonstrations.
 
-    They are fitted on the demonstrations with `vocabulary` and `scale`. With `tokenizer`, a local folder of
-    the published universal tokenizer, nothing is fitted; it has its own vocabulary and scale, and the two
-    keys, which a configuration layer cannot take away, are not read.
+    The tokenizer is fitted on the demonstrations with `vocabulary` and `scale`. With `tokenizer`, a published
+    tokenizer is used instead, and `vocabulary` and `scale` are ignored.
     """
 
-    benchmark: Benchmark
-    vocabulary: Positive | None = None  # most tokens that there may be
-    scale: Rate | None = None  # normalised cosine coefficients are rounded to multiples of 1 / scale
-    tokenizer: str | None = None  # folder with tokenizer.json and processor_config.json
-    pictures: Positive  # of training, and of held-out episodes, at most
-    training: Training | None = None  # replaces the shared one
-    seed: int = 0
+    benchmark: Benchmark = Field(description="The benchmark whose demonstrations are used.")
+    vocabulary: Positive | None = Field(
+        None, description="Largest number of tokens in the vocabulary of the tokenizer."
+    )
+    scale: Rate | None = Field(
+        None, description="Cosine coefficients of normalised actions are rounded to multiples of 1 / scale."
+    )
+    tokenizer: str | None = Field(
+        None,
+        description="Folder of the published universal FAST tokenizer, with tokenizer.json and "
+        "processor_config.json.",
+    )
+    pictures: Positive = Field(
+        description="Largest number of training images. The same limit applies to held-out images."
+    )
+    training: Training | None = Field(
+        None, description="Replaces `auxiliary.training`, which all tasks share."
+    )
+    seed: int = Field(0, description="Seed of the random selection of images.")
 
     @model_validator(mode="after")
     def _one_source(self) -> FastTokens:
         for key in ("vocabulary", "scale") if self.tokenizer is None else ():
             if getattr(self, key) is None:
-                raise ValueError(f"{key} is missing: write it, or `tokenizer: <folder>` of a fitted one")
+                raise ValueError(f"{key} is missing: add it, or write `tokenizer: <folder>`")
         return self

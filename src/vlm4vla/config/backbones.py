@@ -1,29 +1,36 @@
-"""Backbones in the configuration: a tiny one that is built here, or a checkpoint."""
+"""Backbones in the configuration: tiny ones with their pre-training, and released checkpoints."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Name, Positive, Rate, Strict
-from vlm4vla.config.names import Benchmark
+from vlm4vla.config.base import Benchmark, Name, Positive, Rate, Strict
+from vlm4vla.config.capability import QuestionSet
+from vlm4vla.config.training import Training
 
 
 class TinySize(Strict):
-    """The widths of a backbone that is built from a config instead of downloaded."""
+    """The sizes of a tiny backbone. The workflow builds it with random weights and pre-trains it."""
 
-    hidden: Positive = 64
-    intermediate: Positive = 128
-    layers: Positive = 3
-    heads: Positive = 4
-    key_value_heads: Positive = 2
-    vision_hidden: Positive = 64
-    vision_intermediate: Positive = 128
-    vision_layers: Positive = 2
-    vision_heads: Positive = 4
-    experts: Annotated[int, Field(ge=0)] = 0
-    experts_per_token: Annotated[int, Field(ge=0)] = 0
+    hidden: Positive = Field(64, description="Width of the text model.")
+    intermediate: Positive = Field(128, description="Width of the text model's feed-forward layers.")
+    layers: Positive = Field(3, description="Layers of the text model.")
+    heads: Positive = Field(4, description="Attention heads of the text model.")
+    key_value_heads: Positive = Field(2, description="Key and value heads of the text model.")
+    vision_hidden: Positive = Field(64, description="Width of the vision encoder.")
+    vision_intermediate: Positive = Field(
+        128, description="Width of the vision encoder's feed-forward layers."
+    )
+    vision_layers: Positive = Field(2, description="Layers of the vision encoder.")
+    vision_heads: Positive = Field(4, description="Attention heads of the vision encoder.")
+    experts: Annotated[int, Field(ge=0)] = Field(
+        0, description="Experts per layer of a mixture-of-experts family."
+    )
+    experts_per_token: Annotated[int, Field(ge=0)] = Field(
+        0, description="Experts per token of a mixture-of-experts family."
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> TinySize:
@@ -34,7 +41,7 @@ class TinySize(Strict):
         ):
             wide, count = getattr(self, width), getattr(self, heads)
             if wide % count:
-                raise ValueError(f"{width} {wide} is not a multiple of {heads} {count}: write one that is")
+                raise ValueError(f"{width} {wide} is not a multiple of {heads} {count}: write a multiple")
         if self.experts_per_token > self.experts:
             raise ValueError(
                 f"experts_per_token {self.experts_per_token} is above experts {self.experts}: "
@@ -44,26 +51,78 @@ class TinySize(Strict):
 
 
 class Backbone(Strict):
-    """A VLM: a transformers `model_type`, and a tiny size with a pre-training recipe, or a checkpoint.
+    """A vision-language model (VLM): a tiny one (`tiny` and `pretraining`), or a released `checkpoint`."""
 
-    `checkpoint` is a local folder, or with `revision` a hub name. `learning_rates`: of VLA training on a
-    benchmark, in place of its training's.
-    """
-
-    family: str  # transformers model_type
-    parameters_b: Rate  # the real model's size, in billions
+    family: str = Field(
+        description="A built-in family, such as qwen3_vl, or a family that an extension file registers."
+    )
+    parameters_b: Rate = Field(
+        description="Size of the real model in billions of parameters, even for a tiny backbone."
+    )
     tiny: TinySize | None = None
-    pretraining: Name | None = None  # key of pretraining.recipes
-    checkpoint: str | None = None  # local folder or hub name
-    revision: str | None = None
-    learning_rates: dict[Benchmark, Rate] = Field(default_factory=dict, exclude_if=lambda rates: not rates)
+    pretraining: Name | None = Field(
+        None, description="Pre-training of a tiny backbone: a key of `pretraining.recipes`."
+    )
+    checkpoint: str | None = Field(
+        None, description="A local folder, or (with `revision`) the name of a model on the Hugging Face hub."
+    )
+    revision: str | None = Field(None, description="Commit of the checkpoint on the hub.")
+    learning_rates: dict[Benchmark, Rate] = Field(
+        default_factory=dict,
+        exclude_if=lambda rates: not rates,
+        description="For each benchmark: learning rate of the policy training with this backbone, instead of "
+        "the usual one.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Backbone:
         if (self.tiny is None) == (self.checkpoint is None):
-            raise ValueError(
-                "write either `tiny` (with `pretraining`) or `checkpoint`, not both and not neither"
-            )
+            raise ValueError("write either `tiny` (with `pretraining`) or `checkpoint`, not both")
         if (self.tiny is None) != (self.pretraining is None):
-            raise ValueError("`tiny` needs `pretraining: <recipe>`, and only `tiny` takes it")
+            raise ValueError(
+                "`tiny` and `pretraining` belong together: write both, or `checkpoint` without them"
+            )
         return self
+
+
+class Questions(Strict):
+    """Generated images with questions and answers, for pre-training and for capability scores."""
+
+    train_pictures: Positive = Field(description="Number of images for pre-training.")
+    held_out_pictures: Positive = Field(description="Number of held-out images for capability scores.")
+    seed: int = Field(0, description="Seed of the images and questions.")
+    look: Literal["internet", "benchmark"] = Field(
+        "internet",
+        description="`internet`: cameras, textures and objects that differ from those of the benchmarks. "
+        "`benchmark`: the same look as the benchmarks.",
+    )
+
+
+class Recipe(Strict):
+    """A pre-training recipe for tiny backbones."""
+
+    mixture: dict[QuestionSet, Rate] = Field(
+        description="For each question set: mean number of questions per image and update."
+    )
+    training: Training
+
+
+class AlignmentConfig(Strict):
+    """Contrastive training that aligns the vision encoder's image tokens with words.
+
+    First, this loss is trained alone with the settings `training`. Then it is added to the next-token loss of
+    the recipe with `weight`.
+    """
+
+    weight: Rate = Field(description="Weight of the contrastive loss; the next-token loss has weight 1.")
+    training: Training
+
+
+class Pretraining(Strict):
+    """Pre-training of tiny backbones."""
+
+    alignment: AlignmentConfig | None = Field(
+        None, description="Contrastive training that precedes every recipe."
+    )
+    recipes: dict[Name, Recipe]
+    seed: int = Field(0, description="Seed of the initial weights and of the training.")

@@ -1,4 +1,4 @@
-"""Benchmarks in the configuration: what a VLA learns from, how it predicts, and how it is evaluated."""
+"""Benchmarks in the configuration: demonstrations, policy training and evaluation."""
 
 from __future__ import annotations
 
@@ -12,35 +12,78 @@ from vlm4vla.config.simulators import OptionalSimulator
 from vlm4vla.config.training import Training
 
 
-class Protocol(Strict):
-    """How a benchmark is evaluated. `executed`: other numbers of a chunk's steps than `execution_horizon`,
-    which the table executed_steps tries."""
+class EvaluationProtocol(Strict):
+    """How policies are evaluated on a benchmark."""
 
-    episodes: Positive  # chains on calvin; initial states a task elsewhere
-    max_steps: Positive  # per instruction on calvin, per episode elsewhere
-    execution_horizon: Positive
-    executed: list[Positive] = Field(default_factory=list, exclude_if=lambda steps: not steps)
-    seed: int = 0
-    videos: Annotated[int, Field(ge=0)] = 3
-    simulator: OptionalSimulator = Field(None, exclude_if=lambda value: value is None)
+    episodes: Positive = Field(
+        description="On CALVIN: number of chains of five instructions. Elsewhere: number of initial states "
+        "per task."
+    )
+    max_steps: Positive = Field(
+        description="Step limit, per instruction on CALVIN and per episode elsewhere."
+    )
+    execution_horizon: Positive = Field(
+        description="Number of actions of a chunk that are executed before the policy predicts again."
+    )
+    executed: list[Positive] = Field(
+        default_factory=list,
+        exclude_if=lambda steps: not steps,
+        description="Further execution horizons, which the table executed_steps compares with "
+        "`execution_horizon`.",
+    )
+    seed: int = Field(
+        0, description="Seed of the initial states, and of the noise of policies that sample their actions."
+    )
+    videos: Annotated[int, Field(ge=0)] = Field(
+        3, description="Number of filmed episodes per policy. Real simulators are not filmed."
+    )
+    simulator: OptionalSimulator = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="`embedded` (the default): a small benchmark in MuJoCo, which is part of this "
+        "repository. A mapping: a real simulator; see docs/simulators.md.",
+    )
 
 
 class BenchmarkConfig(Strict):
+    """A benchmark: its demonstrations, the settings of its policies, and their evaluation."""
+
     demonstrations: Demonstrations
-    chunk: Positive
-    normalisation: Literal["range", "quantile"]
-    shift: Annotated[int, Field(ge=0)] = 0  # random-shift augmentation, pixels
-    colour_jitter: Fraction = 0.0
-    augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)  # of a data set
-    training: Training | None = Field(None, exclude_if=lambda value: value is None)  # in place of `vla`
-    evaluation: Protocol
+    chunk: Positive = Field(description="Action chunk: number of actions that a policy predicts at once.")
+    normalisation: Literal["range", "quantile"] = Field(
+        description="Actions are scaled to [-1, 1] with their minimum and maximum (`range`), or with their "
+        "1st and 99th percentiles (`quantile`)."
+    )
+    shift: Annotated[int, Field(ge=0)] = Field(
+        0, description="Image augmentation: largest random shift in each direction, in pixels."
+    )
+    colour_jitter: Fraction = Field(
+        0.0,
+        description="Image augmentation of recorded demonstrations: largest relative change of brightness "
+        "and contrast. Colour channels change by up to half as much.",
+    )
+    augmentation: Augmentation | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Image augmentation of demonstrations from a dataset.",
+    )
+    training: Training | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Replaces the policy training (`vla`) on this benchmark.",
+    )
+    evaluation: EvaluationProtocol
 
     @model_validator(mode="after")
     def _fits(self) -> BenchmarkConfig:
         if self.demonstrations.dataset is None and self.augmentation is not None:
-            raise ValueError("augmentation belongs to demonstrations.dataset: leave it out, or write that")
+            raise ValueError(
+                "augmentation needs demonstrations.dataset: add a dataset, or remove augmentation"
+            )
         if self.demonstrations.dataset is not None and self.colour_jitter:
-            raise ValueError("colour_jitter: pictures of a data set take `augmentation`: write 0, and that")
+            raise ValueError(
+                "colour_jitter does not apply to a dataset: write `colour_jitter: 0`, and use `augmentation`"
+            )
         if self.evaluation.execution_horizon > self.chunk:
             raise ValueError(
                 f"evaluation.execution_horizon {self.evaluation.execution_horizon} is above chunk "
@@ -63,14 +106,24 @@ HalfTurn = Annotated[float, Field(ge=0, le=0.5)]
 
 
 class Augmentation(Strict):
-    """`crop`: share of the picture's area that a random window shows, resized to the whole.
+    """Random changes of training images, drawn independently for each sample."""
 
-    `brightness`: largest amount added, in shares of white. `contrast`, `saturation`: largest change of a
-    factor around 1. `hue`: largest turn, 1 being the whole circle.
-    """
-
-    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
-    brightness: Fraction = 0.0
-    contrast: Fraction = 0.0
-    saturation: Fraction = 0.0
-    hue: HalfTurn = 0.0
+    crop: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Random crop: fraction of the image area that is kept. The crop is resized to the full "
+        "image.",
+    )
+    brightness: Fraction = Field(
+        0.0,
+        description="Largest amount that is added or subtracted; 1 is the difference between black and "
+        "white.",
+    )
+    contrast: Fraction = Field(
+        0.0, description="The contrast is multiplied by a factor from 1 - contrast to 1 + contrast."
+    )
+    saturation: Fraction = Field(
+        0.0, description="The saturation is multiplied by a factor from 1 - saturation to 1 + saturation."
+    )
+    hue: HalfTurn = Field(
+        0.0, description="Largest shift of the hue in each direction; 1 is the whole hue circle."
+    )

@@ -1,4 +1,4 @@
-"""Where question scores of a VLM come from: our own questions, lmms-eval, or a table of published scores."""
+"""The source of a VLM's question scores: generated questions, lmms-eval, or a table of published scores."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from vlm4vla.config.base import Fraction, Name, Positive, Rate, Sparse, Strict
-from vlm4vla.core.errors import nearest
+from vlm4vla.config.base import Fraction, Name, OmitsDefaults, Positive, Rate, Strict
+from vlm4vla.core.errors import suggestion
 
 QuestionSet = Literal["caption", "where", "colour", "count", "relation", "existence", "pointing", "state"]
 Source = Literal["embedded", "lmms-eval", "scores"]
 
-# lmms-eval's task: the metric that is its score, and what that is out of (the task's YAML in lmms-eval 0.7)
+# lmms-eval task -> the metric that is its score, and the metric's largest value (task YAML files of lmms-eval
+# 0.7)
 KNOWN_TASKS: dict[str, tuple[str, float]] = {
     "ai2d": ("exact_match", 1),
     "blink": ("blink_acc", 1),
@@ -35,10 +36,10 @@ KNOWN_TASKS: dict[str, tuple[str, float]] = {
     "vqav2_val": ("exact_match", 1),
     "where2place": ("where2place_acc", 1),
 }
-# transformers' model_type: lmms-eval's own name of the model that reads its checkpoints. Its qwen3_vl knows
-# a mixture of experts by a name such as A3B in the path, which a folder here need not have. PaliGemma and
-# Kosmos-2 have none in lmms-eval 0.7.
-MODELS = {
+# transformers model_type -> the lmms-eval model that loads its checkpoints. lmms-eval's qwen3_vl recognises a
+# mixture of experts by a name such as A3B in the path, which our folders do not have. lmms-eval 0.7 has no
+# model for PaliGemma and Kosmos-2.
+LMMS_EVAL_MODELS = {
     "qwen2_5_vl": "qwen2_5_vl",
     "qwen3_vl": "qwen3_vl",
     "qwen3_vl_moe": "huggingface",
@@ -47,94 +48,117 @@ MODELS = {
 
 
 class LmmsTask(Strict):
-    """How a task of lmms-eval becomes a score in 0..1: its `metric` divided by `out_of`.
+    """How the result of an lmms-eval task becomes a score from 0 to 1."""
 
-    `metric` is lmms-eval's name, with its filter behind a comma where a metric has several.
-    """
-
-    metric: str
-    out_of: Rate = 1.0
+    metric: str = Field(
+        description="lmms-eval's name of the metric. If a metric has several filters, the filter follows "
+        "after a comma."
+    )
+    out_of: Rate = Field(1.0, description="Largest value of the metric; the score is metric / out_of.")
 
 
 def _tasks(value: Any) -> Any:
-    """A list of known tasks, or a mapping whose empty values stand for what is known of a task."""
+    """Fill in the known metrics. `value`: a list of tasks, or a mapping in which a task can have no value."""
     if isinstance(value, list):
         value = dict.fromkeys(value)
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{value!r} names no task: write `[mmmu_val, pope]`, or `TASK: {{metric: NAME}}`")
-    found = {}
-    for name, given in value.items():
-        given = {"metric": given} if isinstance(given, str) else dict(given or {})
-        if "metric" not in given:
+    tasks = {}
+    for name, keys in value.items():
+        task = {"metric": keys} if isinstance(keys, str) else dict(keys or {})
+        if "metric" not in task:
             if name not in KNOWN_TASKS:
                 raise ValueError(
-                    f"unknown task {name!r}: {nearest(str(name), KNOWN_TASKS)}; of another task write "
+                    f"unknown task {name!r}: {suggestion(str(name), KNOWN_TASKS)}; for any other task write "
                     f"`{name}: {{metric: NAME, out_of: NUMBER}}`"
                 )
             metric, out_of = KNOWN_TASKS[name]
-            given = {"metric": metric, "out_of": out_of} | given
-        found[name] = given
-    return found
+            task = {"metric": metric, "out_of": out_of} | task
+        tasks[name] = task
+    return tasks
 
 
 class LmmsEval(Strict):
-    """How lmms-eval is run, and which of its result files are there already.
-
-    `results` takes `vlm` or `vlm/auxiliary` to a results.json of lmms-eval, which is read in place of a run.
-    `models` adds to, or replaces in, `MODELS`. `arguments` go into lmms-eval's model_args.
-    """
+    """Question scores from lmms-eval, which runs in a separate environment (`make env-lmms-eval`)."""
 
     tasks: Annotated[
         dict[str, LmmsTask], BeforeValidator(_tasks, json_schema_input_type=dict[str, Any] | list[str])
-    ]
-    limit: Positive | None = None  # questions of a task; none: all
-    batch: Positive = 1
-    models: dict[str, str] = Field(default_factory=dict)  # of a family
-    arguments: dict[Name, str | int | float | bool] = Field(default_factory=dict)
-    include: str | None = None  # folder with further tasks
-    environment: str = ".venv-lmms-eval"  # folder of the environment that lmms-eval is installed in
-    results: dict[str, str] = Field(default_factory=dict)
+    ] = Field(
+        description="Tasks of lmms-eval: a list of known tasks, or a mapping from tasks to their metric and "
+        "`out_of`."
+    )
+    limit: Positive | None = Field(
+        None, description="Largest number of questions per task. By default, all questions are used."
+    )
+    batch: Positive = Field(1, description="lmms-eval's batch size.")
+    models: dict[str, str] = Field(
+        default_factory=dict,
+        description="For each family: the lmms-eval model that loads its checkpoints. These entries extend "
+        "the built-in mapping.",
+    )
+    arguments: dict[Name, str | int | float | bool] = Field(
+        default_factory=dict, description="Further arguments for lmms-eval's model_args."
+    )
+    include: str | None = Field(None, description="Folder with further lmms-eval tasks.")
+    environment: str = Field(
+        ".venv-lmms-eval", description="Folder of the environment in which lmms-eval is installed."
+    )
+    results: dict[str, str] = Field(
+        default_factory=dict,
+        description="For each backbone, or `backbone/auxiliary task`: a results.json of lmms-eval, which is "
+        "read instead of running lmms-eval.",
+    )
 
-    def model_of(self, family: str) -> str | None:
-        """lmms-eval's model for a family, None where there is none."""
-        return {**MODELS, **self.models}.get(family)
+    def model_for(self, family: str) -> str | None:
+        """lmms-eval's model for a family, or None."""
+        return {**LMMS_EVAL_MODELS, **self.models}.get(family)
 
 
 class PublishedScores(Strict):
-    """A CSV with the columns model and score, and where there are any set, auxiliary, questions and
-    standard_error; scores and standard errors are out of `out_of`."""
+    """Question scores from a CSV file."""
 
-    file: str
-    out_of: Rate = 100.0
+    file: str = Field(
+        description="Path of the file. It has the columns model and score, and optionally set, auxiliary, "
+        "questions and standard_error."
+    )
+    out_of: Rate = Field(100.0, description="Largest possible score, on the scale of the file.")
 
 
-class Capability(Sparse):
-    """`questions_per_set` and `sets` are of the source `embedded`. What belongs to another source than the
-    one that is set, which a configuration layer cannot take away, is not read."""
+class Capability(OmitsDefaults):
+    """Question scores of the VLMs, which measure what a backbone knows.
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"source", "lmms_eval", "scores"})
+    Keys that belong to a source other than `source` are ignored.
+    """
 
-    questions_per_set: Positive
-    sets: list[QuestionSet]
-    source: Source = "embedded"
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"source", "lmms_eval", "scores"})
+
+    questions_per_set: Positive = Field(
+        description="Source `embedded`: number of held-out questions per question set."
+    )
+    sets: list[QuestionSet] = Field(description="Source `embedded`: the question sets.")
+    source: Source = Field(
+        "embedded",
+        description="Source of the scores. `embedded`: questions that this repository generates. "
+        "`lmms-eval`: tasks of lmms-eval. `scores`: a CSV file with scores.",
+    )
     lmms_eval: LmmsEval | None = None
     scores: PublishedScores | None = None
 
     @model_validator(mode="after")
-    def _whole(self) -> Capability:
+    def _source_is_configured(self) -> Capability:
         if self.source == "lmms-eval" and self.lmms_eval is None:
-            raise ValueError("source is lmms-eval: write `lmms_eval: {tasks: [...]}` beside it")
+            raise ValueError("source is lmms-eval: add `lmms_eval: {tasks: [...]}`")
         if self.source == "scores" and self.scores is None:
-            raise ValueError("source is scores: write `scores: {file: PATH}` beside it")
+            raise ValueError("source is scores: add `scores: {file: PATH}`")
         return self
 
-    def embedded(self) -> Capability:
-        """What the embedded source depends on."""
+    def embedded_only(self) -> Capability:
+        """A copy with the keys that the source `embedded` depends on."""
         return self.model_copy(update={"lmms_eval": None, "scores": None})
 
 
-class GivenScore(Strict):
-    """A score in 0..1, over how many questions, and its standard error; None where nobody says."""
+class QuestionScore(Strict):
+    """A score from 0 to 1. The number of questions and the standard error are None if they are unknown."""
 
     score: Fraction
     questions: Positive | None = None

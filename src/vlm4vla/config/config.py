@@ -1,51 +1,54 @@
-"""The study's configuration, whole: every key, and that the names in it fit together.
+"""The configuration: all keys of config.yaml, and the checks of names that refer to other keys.
 
-A stage never sees `Config`: `vlm4vla.study.settings` cuts out what the stage depends on, so that a changed
-key reruns what it changes only.
+A stage does not receive the `Config`. `vlm4vla.study.settings` selects the settings that the stage depends
+on, so a changed key reruns only the stages that use the key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vlm4vla.config.auxiliary import Auxiliary, FastName
-from vlm4vla.config.backbones import Backbone
-from vlm4vla.config.base import Name, Positive, Seeds, Strict
+from vlm4vla.config.backbones import Backbone, Pretraining, Questions
+from vlm4vla.config.base import Benchmark, Name, OmitsDefaults, Positive, Seeds
 from vlm4vla.config.benchmarks import BenchmarkConfig
 from vlm4vla.config.capability import Capability
-from vlm4vla.config.experts import Expert
-from vlm4vla.config.extensions import Extended
-from vlm4vla.config.faults import fault_lines
-from vlm4vla.config.heads import MlpHeadSettings
-from vlm4vla.config.names import Benchmark
-from vlm4vla.config.pretraining import Pretraining, Questions
+from vlm4vla.config.error_messages import error_lines
+from vlm4vla.config.policies import Expert, MlpHeadSettings, Variant
 from vlm4vla.config.simulators import check_simulators
-from vlm4vla.config.tables import FINE_TUNED, Cells, TableName
+from vlm4vla.config.tables import Cells, ConfiguredTable
 from vlm4vla.config.training import Training
-from vlm4vla.core.errors import UserError, nearest
+from vlm4vla.conventions.tables import TABLES
+from vlm4vla.core import registry
+from vlm4vla.core.errors import UserError, suggestion
 
-RESERVED = ("all", "random", "expert")  # words that stand where a backbone's name may stand
-
-
-class Variant(Strict):
-    """How a VLA is made of a backbone; `training` here replaces a benchmark's and the study's."""
-
-    freeze: Literal["none", "vision", "embedding"] = "none"
-    initial_weights: Literal["backbone", "random"] = "backbone"
-    training: Training | None = None
+# Words that have another meaning where a backbone's name is expected.
+RESERVED = ("all", "random", "expert")
 
 
-class Config(Extended):
-    """config.yaml, whole."""
+class Config(OmitsDefaults):
+    """The configuration of a study (config.yaml)."""
 
-    study: Name
-    scale: Literal["embedded", "smoke", "paper"]
-    results: str = "results"
-    image_size: Positive = 64
-    seeds: Seeds
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions"})
+
+    extensions: list[str] = Field(
+        default_factory=list,
+        description="Your own Python files, which register families, benchmarks or auxiliary tasks. Paths "
+        "are relative to the folder of the Snakefile. The files run whenever the configuration is read.",
+    )
+    study: Name = Field(description="Name of the study. It is also the name of its folder under `results`.")
+    scale: Literal["embedded", "smoke", "paper"] = Field(
+        description="`embedded`: tiny backbones and small benchmarks on a CPU. `smoke`: the same with few "
+        "steps, to test the software. `paper`: released checkpoints and real simulators on GPUs."
+    )
+    results: str = Field("results", description="Folder of all results.")
+    image_size: Positive = Field(
+        64, description="Height and width of the images that the backbones read, in pixels."
+    )
+    seeds: Seeds = Field(description="Training seeds. Each policy is trained once per seed.")
     backbones: dict[Name, Backbone]
     questions: Questions
     pretraining: Pretraining
@@ -53,12 +56,40 @@ class Config(Extended):
     auxiliary: Auxiliary | None = None
     benchmarks: dict[Benchmark, BenchmarkConfig]
     head: MlpHeadSettings
-    vla: Training
-    variants: dict[Name, Variant]
-    experts: dict[Name, Expert] = Field(default_factory=dict)
-    tables: Annotated[dict[TableName, Cells], Field(min_length=1)]
-    minimum_free_gb: Annotated[float, Field(ge=0)] = 3.0
-    published_scores: str | None = None  # CSV model,score of the real backbones, for the target `published`
+    vla: Training = Field(description="Training of the policies (VLAs).")
+    variants: dict[Name, Variant] = Field(description="The ways to train a policy from a backbone, by name.")
+    experts: dict[Name, Expert] = Field(
+        default_factory=dict,
+        description="Expert VLAs by name: our versions of published policies (docs/experts.md).",
+    )
+    tables: Annotated[dict[ConfiguredTable, Cells], Field(min_length=1)] = Field(
+        description="The tables of the study. A cell that is in several tables is computed once."
+    )
+    minimum_free_gb: Annotated[float, Field(ge=0)] = Field(
+        3.0, description="Free disk space, in GB, that must be available when a run starts."
+    )
+    published_scores: str | None = Field(
+        None,
+        description="CSV file with the columns model and score: question scores of the real backbones, for "
+        "the target `published`.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _run_extensions(cls, raw: Any) -> Any:
+        """Run the extension files before the names that they register are checked."""
+        if isinstance(raw, Mapping):
+            paths = raw.get("extensions", [])
+            valid = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
+            registry.activate(paths if valid else [])
+        return raw
+
+    @field_validator("extensions")
+    @classmethod
+    def _extensions_are_unique(cls, paths: list[str]) -> list[str]:
+        if len(set(paths)) != len(paths):
+            raise ValueError(f"{paths} repeats a file: write each once")
+        return paths
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
@@ -71,7 +102,7 @@ class Config(Extended):
             if recipe is not None and recipe not in self.pretraining.recipes:
                 raise ValueError(
                     f"backbones.{name}.pretraining: unknown recipe {recipe!r}: "
-                    + nearest(recipe, self.pretraining.recipes)
+                    + suggestion(recipe, self.pretraining.recipes)
                 )
         for name, expert in self.experts.items():
             if name in RESERVED or name in self.backbones:
@@ -79,7 +110,7 @@ class Config(Extended):
             if expert.backbone not in self.backbones:
                 raise ValueError(
                     f"experts.{name}.backbone: unknown backbone {expert.backbone!r}: "
-                    + nearest(expert.backbone, self.backbones)
+                    + suggestion(expert.backbone, self.backbones)
                 )
             for benchmark, settings in self.benchmarks.items():
                 chunk = expert.chunk or settings.chunk
@@ -101,51 +132,52 @@ class Config(Extended):
                 for word in () if words == ["all"] else words:
                     if word not in known:
                         raise ValueError(
-                            f"tables.{table}.{key}: unknown {key[:-1]} {word!r}: " + nearest(word, known)
+                            f"tables.{table}.{key}: unknown {key[:-1]} {word!r}: " + suggestion(word, known)
                         )
             self._auxiliaries_exist(table, cells)
         return self
 
     def _auxiliaries_exist(self, table: str, cells: Cells) -> None:
-        """Raise ValueError where `cells.auxiliaries` names what there is not, or lacks a backbone."""
-        key, given, known = f"tables.{table}.auxiliaries", cells.auxiliaries, self.auxiliaries()
-        lists = given if isinstance(given, dict) else {"": given}
+        """Raise ValueError if `cells.auxiliaries` has an unknown name, or has no list for a backbone."""
+        key, value, known = f"tables.{table}.auxiliaries", cells.auxiliaries, self.auxiliaries()
+        lists = value if isinstance(value, dict) else {"": value}
         for word in (word for words in lists.values() for word in words):
             if word not in known:
-                raise ValueError(f"{key}: unknown auxiliary task {word!r}: " + nearest(word, known))
-        if table not in FINE_TUNED and any(words != ["none"] for words in lists.values()):
+                raise ValueError(f"{key}: unknown auxiliary task {word!r}: " + suggestion(word, known))
+        if not TABLES[table].fine_tuned and any(words != ["none"] for words in lists.values()):
+            others = " or ".join(f"tables.{name}" for name, entry in TABLES.items() if entry.fine_tuned)
             raise ValueError(
-                f"{key}: this table shows backbones as they are: write [none], or the tasks in "
-                f"tables.{' or tables.'.join(FINE_TUNED)}"
+                f"{key}: this table shows no fine-tuned backbones: write [none], or list the tasks in "
+                f"{others}"
             )
-        if not isinstance(given, dict):
+        if not isinstance(value, dict):
             return
-        for name in given:
+        for name in value:
             if name not in self.backbones:
-                raise ValueError(f"{key}: unknown backbone {name!r}: " + nearest(name, self.backbones))
+                raise ValueError(f"{key}: unknown backbone {name!r}: " + suggestion(name, self.backbones))
         for name in self.backbones if cells.backbones == ["all"] else cells.backbones:
-            if name not in given:
+            if name not in value:
                 raise ValueError(f"{key}: backbone {name!r} has no list: write `{name}: [none, TASK, ...]`")
 
     def auxiliaries(self) -> list[str]:
-        """What a backbone may be fine-tuned on: `none`, the configured tasks, FAST where it is set."""
+        """Names of what a backbone can be fine-tuned on: `none`, the tasks, and FAST if it is configured."""
         if self.auxiliary is None:
             return ["none"]
         return ["none", *self.auxiliary.tasks, *(get_args(FastName) if self.auxiliary.fast else ())]
 
 
 def load_config(raw: Mapping[str, Any], source: str = "config.yaml") -> Config:
-    """Validate a raw configuration.
+    """Validate a raw configuration. `source`: the file that the messages name.
 
-    Raises UserError with one line for each fault: the key, what is wrong, and what to write instead.
+    Raises UserError with one line per error: the key, what is wrong, and what to write instead.
     """
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        lines = [f"{source}: {line}" for line in fault_lines(error, Config)]
+        lines = [f"{source}: {line}" for line in error_lines(error, Config)]
         raise UserError("\n".join(lines)) from None
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of config.yaml (draft 2020-12), for editors and for the file in workflow/schemas/."""
+    """The JSON schema of config.yaml (draft 2020-12), for editors and for workflow/schemas/."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()

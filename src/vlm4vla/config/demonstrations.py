@@ -1,4 +1,4 @@
-"""Where a benchmark's demonstrations come from: scripted experts, or a LeRobot data set."""
+"""The source of a benchmark's demonstrations: a scripted expert, or a LeRobot dataset."""
 
 from __future__ import annotations
 
@@ -8,14 +8,25 @@ from pydantic import Field, model_validator
 
 from vlm4vla.config.base import Fraction, Positive, Strict
 
+DATASET_KEYS = (
+    "revision",
+    "camera",
+    "action",
+    "action_columns",
+    "state",
+    "gripper",
+    "bounds",
+    "statistics",
+)
 
-def _unset(value: Any) -> bool:
-    """Keys of data sets stay out of the settings of demonstrations that are recorded here."""
+
+def _is_unset(value: Any) -> bool:
+    """Whether a key stays out of the JSON, so that recorded demonstrations have no keys of datasets."""
     return value is None
 
 
 class GripperValues(Strict):
-    """What the gripper's column holds in a data set; the benchmark's own values take their place."""
+    """The dataset's gripper values for open and closed. They are converted to the benchmark's values."""
 
     open: float
     close: float
@@ -23,48 +34,81 @@ class GripperValues(Strict):
     @model_validator(mode="after")
     def _differ(self) -> GripperValues:
         if self.open == self.close:
-            raise ValueError(f"open and close are both {self.open:g}: write the data set's two values")
+            raise ValueError(f"open and close are both {self.open:g}: write the dataset's two values")
         return self
 
 
 class Demonstrations(Strict):
-    """`episodes` recorded by the scripted expert; or a `dataset`, a folder, or with `revision` a hub name.
+    """Demonstrations: `episodes` of the scripted expert, or a LeRobot `dataset`.
 
-    A layer cannot take keys away: with a `dataset`, `episodes`, `noise` and `seed` are not read.
+    With a `dataset`, the keys `episodes`, `noise` and `seed` are ignored. docs/demonstrations.md has
+    examples.
     """
 
-    episodes: Positive | None = None
-    noise: Fraction | None = None  # share of steps at which the expert's motion is disturbed
-    seed: int = 0
-    dataset: str | None = Field(None, exclude_if=_unset)
-    revision: str | None = Field(None, exclude_if=_unset)
-    camera: str | None = Field(None, exclude_if=_unset)  # the feature with the pictures
-    action: str | None = Field(None, exclude_if=_unset)  # the feature with the actions; by default `action`
-    action_columns: list[Annotated[int, Field(ge=0)]] | None = Field(None, exclude_if=_unset)
-    state: str | None = Field(None, exclude_if=_unset)  # by default `observation.state`, if there is one
-    gripper: GripperValues | None = Field(None, exclude_if=_unset)
-    bounds: tuple[float, float] | None = Field(None, exclude_if=_unset)  # of motion, in place of its range
-    statistics: Literal["data", "meta"] | None = Field(None, exclude_if=_unset)  # counted, or as meta/ says
+    episodes: Positive | None = Field(None, description="Number of episodes that are recorded.")
+    noise: Fraction | None = Field(
+        None, description="Fraction of the steps in which the motion of the scripted expert is disturbed."
+    )
+    seed: int = Field(0, description="Seed of the recorded episodes.")
+    dataset: str | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="A LeRobot dataset (v2.0, v2.1 or v3.0): a local folder, or (with `revision`) the name "
+        "of a dataset on the Hugging Face hub.",
+    )
+    revision: str | None = Field(None, exclude_if=_is_unset, description="Commit, tag or branch on the hub.")
+    camera: str | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="Feature with the images. Required if the dataset has several cameras.",
+    )
+    action: str | None = Field(
+        None, exclude_if=_is_unset, description="Feature with the actions. The default is `action`."
+    )
+    action_columns: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="Indices of x, y, z, roll, pitch, yaw and gripper in the action feature, starting at 0.",
+    )
+    state: str | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="Feature with the robot's state. The default is `observation.state`, if it exists.",
+    )
+    gripper: GripperValues | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="The dataset's gripper values, if they differ from those of the benchmark.",
+    )
+    bounds: tuple[float, float] | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="Lower and upper bounds of the six motion dimensions, in the dataset's units. For "
+        "normalisation, they replace the minimum and maximum.",
+    )
+    statistics: Literal["data", "meta"] | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="Source of the action statistics: computed over all frames (`data`, the default), or "
+        "read from the dataset's meta/ (`meta`).",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Demonstrations:
         if self.dataset is not None:
             if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
-                raise ValueError(f"bounds {list(self.bounds)}: write the lower one first")
+                raise ValueError(f"bounds {list(self.bounds)}: write the lower bound first")
             return self
         for key in ("episodes", "noise"):
             if getattr(self, key) is None:
-                raise ValueError(f"{key} is missing: write it, or `dataset: <folder>`")
-        for key in OF_A_DATASET:
+                raise ValueError(f"{key} is missing: add it, or write `dataset: <folder>`")
+        for key in DATASET_KEYS:
             if getattr(self, key) is not None:
-                raise ValueError(f"{key} belongs to a `dataset`: write that too, or leave {key} out")
+                raise ValueError(f"{key} needs a `dataset`: add `dataset`, or remove {key}")
         return self
 
-    def without_recording(self) -> Demonstrations:
-        """Only the keys that are read: with a data set, none of the expert's."""
+    def without_unused_keys(self) -> Demonstrations:
+        """A copy with the keys that are read. With a dataset, the keys of the scripted expert are unset."""
         if self.dataset is None:
             return self
         return self.model_copy(update={"episodes": None, "noise": None, "seed": 0})
-
-
-OF_A_DATASET = ("revision", "camera", "action", "action_columns", "state", "gripper", "bounds", "statistics")

@@ -1,4 +1,4 @@
-"""The configuration that Snakemake makes of config.yaml and the files given with --configfile."""
+"""Merge config.yaml with the files that override it, as Snakemake does with --configfile."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from vlm4vla.core.errors import UserError
 
 
 def read_layers(paths: Sequence[Path]) -> Config:
-    """The files as one configuration: later ones replace values, key by key.
+    """Read the files as one configuration. A later file overrides the values of earlier ones, key by key.
 
-    Raises UserError for a file that is missing or no YAML mapping, and with the first fault of the whole.
+    Raises UserError for a file that does not exist or is not a YAML mapping. For an invalid configuration the
+    message is the first error.
     """
     merged: dict[str, Any] = {}
     for path in paths:
         try:
             layer = yaml.safe_load(path.read_text()) or {}
         except OSError:
-            raise UserError(f"no file {str(path)!r}: write the configuration, layers last") from None
+            raise UserError(
+                f"no file {str(path)!r}: write the path of config.yaml, then those of the files that "
+                "override it"
+            ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]}): mend it") from None
+            raise UserError(
+                f"{path}: not valid YAML ({str(error).splitlines()[0]}): correct the file"
+            ) from None
         if not isinstance(layer, Mapping):
-            raise UserError(f"{path}: no mapping of keys to values: mend it")
+            raise UserError(f"{path}: not a mapping of keys to values: write `key: value` lines")
         _update(merged, layer)
     try:
         return load_config(merged, str(paths[-1]))

@@ -1,7 +1,7 @@
-"""Public sets of questions about pictures: where they lie, and what in them is what.
+"""Public datasets of questions about images, which replace the generated questions of an auxiliary task.
 
-An auxiliary task learns from one set (`dataset`), or from a weighted `mixture` of some. What is known of a
-set's layout by name stands in `KNOWN`; the configuration may say otherwise, key by key.
+A task uses one dataset (`dataset`), or several in a weighted `mixture`. `KNOWN_SETS` holds the layouts of
+some datasets by name; the configuration can override each key.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Name, Positive, Rate, Sparse, Strict
-from vlm4vla.core.errors import nearest
+from vlm4vla.config.base import Name, OmitsDefaults, Positive, Rate, Strict
+from vlm4vla.core.errors import suggestion
 
 Layout = Literal["conversations", "choices", "answers", "demonstrations"]
 Axis = Literal["forward", "backward", "left", "right", "up", "down"]
 HeldOutShare = Annotated[float, Field(gt=0, lt=1)]
 
-# What a row of each layout consists of, and the column that each is read from unless `columns` says another.
-# `group`: rows with the same one are never in both splits; "" is the picture itself.
+# The parts of a row in each layout, and the default column of each part; `columns` overrides the columns.
+# Rows with the same `group` are never in both splits. The group "" is the image itself.
 ROLES: dict[Layout, dict[str, str]] = {
-    # LLaVA's: JSON lists of {id, image, conversations: [{from: human, value}, {from: gpt, value}, ...]}
+    # LLaVA's format: JSON lists of {id, image, conversations: [{from: human, value}, {from: gpt, value}]}.
     "conversations": {"id": "id", "picture": "image", "conversations": "conversations", "group": ""},
-    # tables with a picture, a question, its choices and which of them is right
+    # Tables with an image, a question, its choices and the correct choice.
     "choices": {
         "id": "id",
         "picture": "image",
@@ -31,20 +31,21 @@ ROLES: dict[Layout, dict[str, str]] = {
         "answer": "correct_answer",
         "group": "",
     },
-    # tables with a picture, a question and its answer
+    # Tables with an image, a question and its answer.
     "answers": {"id": "id", "picture": "image", "question": "question", "answer": "answer", "group": ""},
-    # frames of a LeRobot data set; `picture` is the camera's feature, "" the first camera
+    # Frames of a LeRobot dataset. `picture` is the camera's feature; "" is the first camera.
     "demonstrations": {"picture": "", "state": "observation.state", "group": ""},
 }
 TABLE_FILES = ["data/{split}-*.parquet", "{split}/*.parquet", "{split}*.parquet", "*.parquet"]
-# What is known of the sets that the study's tasks are named after (their cards and their users' loaders).
-KNOWN: dict[str, dict[str, Any]] = {
+# Layouts of the datasets that the study's tasks are named after. Sources: the dataset cards and public
+# loaders.
+KNOWN_SETS: dict[str, dict[str, Any]] = {
     "robopoint": {
         "layout": "conversations",
         "files": ["robopoint_1432k.json"],
         "pictures": "images",
     },
-    # videos of ScanNet, ScanNet++ and ARKitScenes, which are not in the set: below `pictures`
+    # The videos (ScanNet, ScanNet++, ARKitScenes) are not part of the dataset; `pictures` is their folder.
     "vica-332k": {
         "layout": "conversations",
         "files": ["*/base/*.json", "*/complex/*.json"],
@@ -56,40 +57,67 @@ KNOWN: dict[str, dict[str, Any]] = {
 }
 
 
-class PublicSet(Sparse):
-    """One set: a local folder, or with `revision` a hub name.
+class PublicSet(OmitsDefaults):
+    """A public dataset of questions about images: a local folder, or a dataset on the Hugging Face hub."""
 
-    `files`: patterns of its annotation files, below the folder; `{split}` in them is `split`. `pictures`: the
-    folder that its rows name pictures in, below the set's folder or anywhere. `columns`: where another column
-    than `ROLES` says is read. `held_out`: share of the pictures that are never trained on. `frames`: of a
-    video, shown side by side in one picture. `faulty`: what to do about a row that cannot be used. `axes`:
-    where the first three numbers of a LeRobot state point to. `every`: which frames of demonstrations.
-    """
-
-    LATER: ClassVar[frozenset[str]] = frozenset(
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset(
         {"dataset", "layout", "split", "files", "pictures", "columns", "buffer", "held_out", "frames"}
         | {"faulty", "axes", "every"}
     )
 
-    dataset: str | None = None
-    revision: str | None = None
-    layout: Layout | None = None
-    split: str = "train"
-    files: Annotated[list[str], Field(min_length=1)] | None = None
-    pictures: str | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
-    buffer: Positive = 1000  # samples that are read and shuffled together
-    held_out: HeldOutShare = 0.02
-    frames: Positive = 1
-    faulty: Literal["refuse", "skip"] = "refuse"
-    axes: tuple[Axis, Axis, Axis] = ("forward", "left", "up")
-    every: Positive = 5
+    dataset: str | None = Field(
+        None,
+        description="A local folder, or (with `revision`) the name of a dataset on the Hugging Face hub.",
+    )
+    revision: str | None = Field(None, description="Commit of the dataset, or of the checkpoint, on the hub.")
+    layout: Layout | None = Field(
+        None,
+        description="Format of the rows. `conversations`: JSON in the format of LLaVA. `choices`: tables "
+        "with a question, choices and the correct choice. `answers`: tables with a question and an answer. "
+        "`demonstrations`: frames of a LeRobot dataset. For robopoint, vica-332k, robo2vlm and bridgevqa, "
+        "the layout is built in.",
+    )
+    split: str = Field("train", description="Split of the dataset.")
+    files: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None,
+        description="Patterns of the annotation files, relative to the dataset's folder. `{split}` stands "
+        "for the value of `split`.",
+    )
+    pictures: str | None = Field(
+        None,
+        description="Folder of the image or video files that the rows name: relative to the dataset's "
+        "folder, or an absolute path.",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Column names of the dataset that differ from the defaults, for these parts of a "
+        "row: id, picture, question, choices, answer, conversations, state, group. Rows with the same group "
+        "are either all for training or all held out.",
+    )
+    buffer: Positive = Field(1000, description="Number of samples that are read and shuffled together.")
+    held_out: HeldOutShare = Field(
+        0.02, description="Fraction of the images (or groups) that are held out from training."
+    )
+    frames: Positive = Field(
+        1, description="Number of frames of a video, which are shown side by side in one image."
+    )
+    faulty: Literal["refuse", "skip"] = Field(
+        "refuse",
+        description="What to do with an unusable row: stop with an error (`refuse`), or omit the row "
+        "(`skip`).",
+    )
+    axes: tuple[Axis, Axis, Axis] = Field(
+        ("forward", "left", "up"),
+        description="Layout `demonstrations`: directions in which the first three numbers of the state "
+        "increase.",
+    )
+    every: Positive = Field(5, description="Layout `demonstrations`: use every n-th frame.")
 
     def resolved(self, name: str, weight: float = 1.0) -> SetSettings:
-        """This set with what is known of `name` filled in. Raises ValueError for what is missing."""
+        """All settings, with the known layout of `name` filled in. Raises ValueError for missing keys."""
         if self.dataset is None:
-            raise ValueError("dataset is missing: write a folder, or a hub name with its `revision`")
-        known = KNOWN.get(name, {})
+            raise ValueError("dataset is missing: write a folder, or a name on the hub with its `revision`")
+        known = KNOWN_SETS.get(name, {})
         layout = self.layout or known.get("layout")
         if layout is None:
             raise ValueError(f"layout is missing: write one of {', '.join(ROLES)}")
@@ -97,10 +125,10 @@ class PublicSet(Sparse):
             known = {}
         for role in self.columns:
             if role not in ROLES[layout]:
-                raise ValueError(f"columns.{role}: unknown part of a row: {nearest(role, ROLES[layout])}")
+                raise ValueError(f"columns.{role}: unknown part of a row: {suggestion(role, ROLES[layout])}")
         files = self.files or known.get("files")
         if files is None and layout == "conversations":
-            raise ValueError('files is missing: write patterns of its JSON files, such as ["*.json"]')
+            raise ValueError('files is missing: write patterns of the JSON files, such as ["*.json"]')
         return SetSettings(
             dataset=self.dataset,
             revision=self.revision,
@@ -120,44 +148,54 @@ class PublicSet(Sparse):
 
 
 class MixedSet(PublicSet):
-    """A set of a mixture; `weight`: its share of the samples, relative to the others'."""
+    """One dataset of a mixture."""
 
-    weight: Rate = 1.0
+    weight: Rate = Field(
+        1.0, description="Share of the samples, relative to the weights of the other datasets."
+    )
 
 
-class TaskSet(PublicSet):
-    """What a task learns from: a set, or a `mixture` of sets whose names may be known ones (`KNOWN`).
+class TaskData(PublicSet):
+    """The data of an auxiliary task: one public dataset, a mixture of several, or generated questions."""
 
-    `train_pictures` replaces the shared number; `all` takes the whole set, which a mixture has not.
-    """
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = PublicSet.OMITTED_AT_DEFAULT | {
+        "mixture",
+        "train_pictures",
+    }
 
-    LATER: ClassVar[frozenset[str]] = PublicSet.LATER | {"mixture", "train_pictures"}
-
-    mixture: dict[Name, MixedSet] = Field(default_factory=dict)
-    train_pictures: Positive | Literal["all"] | None = None
+    mixture: dict[Name, MixedSet] = Field(
+        default_factory=dict,
+        description="Several public datasets by name. The layouts of robopoint, vica-332k, robo2vlm and "
+        "bridgevqa are built in.",
+    )
+    train_pictures: Positive | Literal["all"] | None = Field(
+        None,
+        description="Number of training images. It replaces `auxiliary.train_pictures`. `all` uses the whole "
+        "dataset, but is not possible with a mixture.",
+    )
 
     @property
-    def has_set(self) -> bool:
-        """Whether public sets stand in place of generated questions."""
+    def uses_public_sets(self) -> bool:
+        """Whether public datasets replace the generated questions."""
         return self.dataset is not None or bool(self.mixture)
 
     @model_validator(mode="after")
-    def _one_kind(self) -> TaskSet:
+    def _dataset_or_mixture(self) -> TaskData:
         if self.dataset is not None and self.mixture:
-            raise ValueError("`dataset` and `mixture` are two sources: write one of them")
+            raise ValueError("`dataset` and `mixture` exclude each other: write one of them")
         if self.mixture and self.train_pictures == "all":
-            raise ValueError("train_pictures: a mixture has no end: write a number")
-        if not self.has_set:
-            for key in sorted(TaskSet.LATER - {"mixture"}):
+            raise ValueError("train_pictures: a mixture never ends: write a number")
+        if not self.uses_public_sets:
+            for key in sorted(TaskData.OMITTED_AT_DEFAULT - {"mixture"}):
                 if (
                     key in self.model_fields_set
                     and getattr(self, key) != type(self).model_fields[key].default
                 ):
-                    raise ValueError(f"`{key}` belongs to a `dataset`: write that too, or leave it out")
+                    raise ValueError(f"`{key}` needs a `dataset`: add `dataset`, or remove `{key}`")
         return self
 
-    def members(self, task: str) -> dict[str, SetSettings]:
-        """The sets by name, what is known filled in. Raises ValueError that names the key at fault."""
+    def resolved_sets(self, task: str) -> dict[str, SetSettings]:
+        """The datasets by name, with known layouts filled in. Raises ValueError that names the wrong key."""
         if self.dataset is not None:
             return {task: _resolved(self, task, f"tasks.{task}")}
         return {
@@ -165,10 +203,10 @@ class TaskSet(PublicSet):
             for name, each in self.mixture.items()
         }
 
-    def public(self, task: str) -> PublicSource | None:
-        """What the stage auxiliary-data reads; None where it generates."""
-        members = self.members(task)
-        return PublicSource(sets=members, train_pictures=self.train_pictures) if members else None
+    def public_source(self, task: str) -> PublicSource | None:
+        """The source that the stage auxiliary-data reads, or None if the stage generates questions."""
+        sets = self.resolved_sets(task)
+        return PublicSource(sets=sets, train_pictures=self.train_pictures) if sets else None
 
 
 def _resolved(each: PublicSet, name: str, key: str, weight: float = 1.0) -> SetSettings:
@@ -179,7 +217,7 @@ def _resolved(each: PublicSet, name: str, key: str, weight: float = 1.0) -> SetS
 
 
 class SetSettings(Strict):
-    """A `PublicSet`, every key said."""
+    """The settings of a `PublicSet`, with a value for every key."""
 
     dataset: str
     revision: str | None
@@ -198,7 +236,7 @@ class SetSettings(Strict):
 
 
 class PublicSource(Strict):
-    """The sets of a task. `train_pictures`: in place of the shared number; `all`: until the set ends."""
+    """The public datasets of a task. `train_pictures`: replaces the shared number; `all` reads to the end."""
 
     sets: dict[str, SetSettings]
     train_pictures: Positive | Literal["all"] | None = None

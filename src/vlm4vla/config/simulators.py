@@ -1,8 +1,8 @@
-"""How a benchmark is evaluated on its real simulator, through vla-eval: `benchmarks.B.evaluation.simulator`.
+"""Evaluation of a benchmark on its real simulator, through vla-eval: `benchmarks.B.evaluation.simulator`.
 
-What makes the numbers what they are (polarity, un-normalisation, what counts as success, idle steps, seeds)
-is written out and checked against what is known of the simulator; `runs` only says where and how wide it
-runs.
+The keys that decide the numbers (gripper polarity, un-normalisation, success, idle steps, seeds) are
+explicit, and are checked against the facts about the simulator. The key `runs` only says where and how
+parallel it runs.
 """
 
 from __future__ import annotations
@@ -15,101 +15,131 @@ from vlm4vla.config.base import Name, Positive, Strict
 from vlm4vla.conventions.simulators import Convention, convention
 
 ADAPTER = r"^(libero|calvin|simplerenv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
-# Servers of vla-eval that run the code which lies beside a checkpoint's weights.
+# Servers of vla-eval that run code from the folder of a checkpoint.
 RUN_REMOTE_CODE = ("openvla", "cogact", "xvla")
 
 
-class Polarity(Strict):
-    """What the simulator takes as gripper command."""
+class GripperPolarity(Strict):
+    """The gripper commands of the simulator."""
 
     open: Literal[-1, 1]
     close: Literal[-1, 1]
 
     @model_validator(mode="after")
-    def _differ(self) -> Polarity:
+    def _differ(self) -> GripperPolarity:
         if self.open == self.close:
-            raise ValueError(f"open and close are both {self.open}: write one 1 and the other -1")
+            raise ValueError(f"open and close are both {self.open}: write 1 for one and -1 for the other")
         return self
 
 
-class OtherPolicy(Strict):
-    """A policy of others, behind its own vla-eval server: it fills the rows of the expert VLA of its name.
+class ExternalPolicy(Strict):
+    """A policy from other authors, which is not trained here but runs in a model server of vla-eval.
 
-    `command` starts the server; `{host}` and `{port}` in it are replaced. `checkpoint`, `execution_horizon`
-    and `unnormalisation` are what its rows say of it. `remote_code`: the server may run a checkpoint's own
-    code.
+    In the tables, its results replace those of the expert VLA with the same name.
     """
 
-    command: Annotated[list[str], Field(min_length=1)]
-    checkpoint: Annotated[str, Field(min_length=1)]
-    execution_horizon: Positive
-    unnormalisation: Annotated[str, Field(min_length=1)]
-    remote_code: bool = False
+    command: Annotated[list[str], Field(min_length=1)] = Field(
+        description="Command that starts the server. `{host}` and `{port}` are replaced by its address."
+    )
+    checkpoint: Annotated[str, Field(min_length=1)] = Field(
+        description="Name of the checkpoint. It is only recorded with the results."
+    )
+    execution_horizon: Positive = Field(
+        description="Number of actions that the server executes per prediction. It is only recorded with the "
+        "results."
+    )
+    unnormalisation: Annotated[str, Field(min_length=1)] = Field(
+        description="How the server un-normalises actions. It is only recorded with the results."
+    )
+    remote_code: bool = Field(
+        False, description="Allow the server to run code from the folder of the checkpoint."
+    )
 
     @model_validator(mode="after")
-    def _can_be_started(self) -> OtherPolicy:
+    def _can_be_started(self) -> ExternalPolicy:
         words = " ".join(self.command)
         if "{port}" not in words or "{host}" not in words:
-            raise ValueError("command: write {host} and {port} where the server's address belongs")
+            raise ValueError(
+                "command: has no {host} or no {port}: write both in the place of the server's address"
+            )
         named = [name for name in RUN_REMOTE_CODE if name in words]
         if named and not self.remote_code:
             raise ValueError(
-                f"command: the server {named[0]} runs code that lies beside its checkpoint: write "
-                "`remote_code: true` to allow that, or leave this policy out"
+                f"command: the server {named[0]} runs code from its checkpoint's folder: write "
+                "`remote_code: true` to allow this, or remove this policy"
             )
         return self
 
 
-class Runs(Strict):
-    """Where the simulators and the policy server run; no part of what a record depends on.
+class SimulatorRuns(Strict):
+    """Where the simulators run, and in how many jobs and processes. These keys do not change any result."""
 
-    `environment`: folder of a virtual environment with the simulator and vla-eval, by default the job's
-    own. `container`: an image that vla-eval starts with docker, in place of that. `shards`: jobs of one
-    evaluation, each with its own server. `processes`: simulators of one job, which share its server.
-    `host`: where the server listens. `start_s`, `answer_s`: seconds that it may take to come up, and to
-    answer.
-    """
-
-    environment: str | None = None
-    container: str | None = None
-    shards: Positive = 1
-    processes: Positive = 1
-    host: str = "127.0.0.1"
-    start_s: Positive = 900
-    answer_s: Positive = 120
+    environment: str | None = Field(
+        None,
+        description="Folder of the virtual environment with the simulator and vla-eval. The default is the "
+        "environment of the job.",
+    )
+    container: str | None = Field(
+        None, description="Container image that vla-eval starts with docker. It replaces `environment`."
+    )
+    shards: Positive = Field(
+        1, description="Number of jobs per evaluation. Each job has its own policy server."
+    )
+    processes: Positive = Field(1, description="Number of simulators per job. They share its policy server.")
+    host: str = Field("127.0.0.1", description="Network address on which the policy server listens.")
+    start_s: Positive = Field(900, description="Seconds within which the policy server must start.")
+    answer_s: Positive = Field(120, description="Seconds within which the policy server must answer.")
 
     @model_validator(mode="after")
-    def _one_place(self) -> Runs:
+    def _one_place(self) -> SimulatorRuns:
         if self.environment is not None and self.container is not None:
-            raise ValueError("write either `environment` or `container`: the simulator is in one of them")
+            raise ValueError("write either `environment` or `container`, not both")
         return self
 
 
 class Simulator(Strict):
-    """`adapter`: libero, calvin, simplerenv, or a benchmark class of your own as `module:Class`.
+    """A real simulator, which vla-eval runs. docs/simulators.md lists the values for each benchmark."""
 
-    `tasks`: libero's tasks by number (all ten by default) or those of an own class; of simplerenv each
-    environment with the steps that an episode may take. `gripper_rule`: `two-in-a-row` sends +1 only after
-    two such predictions in a row, and -1 otherwise. `success`: at any step, which ends the episode, or at
-    the last. `params`: further arguments of the adapter. `policies`: servers of others, by the expert VLA
-    that they fill.
-    """
-
-    adapter: Annotated[str, Field(pattern=ADAPTER)]
-    gripper: Polarity
-    gripper_rule: Literal["sign", "two-in-a-row"] = "sign"
-    unnormalisation: Literal["range", "quantile"]
-    success: Literal["any-step", "last-step"]
-    idle_steps: Annotated[int, Field(ge=0)] = 0
-    environment_seed: Annotated[int, Field(ge=0)] = 0
-    render: Literal["gpu", "cpu"] = "gpu"
-    tasks: list[Annotated[int, Field(ge=0)]] | dict[str, Positive] | None = None
-    params: dict[str, JsonValue] = Field(default_factory=dict)
-    policies: dict[Name, OtherPolicy] = Field(default_factory=dict)
-    runs: Runs = Field(default_factory=Runs)
+    adapter: Annotated[str, Field(pattern=ADAPTER)] = Field(
+        description="libero, calvin, simplerenv, or your own benchmark class of vla-eval as `module:Class`."
+    )
+    gripper: GripperPolarity
+    gripper_rule: Literal["sign", "two-in-a-row"] = Field(
+        "sign",
+        description="Gripper command. `sign`: the sign of each prediction. `two-in-a-row`: +1 after two "
+        "consecutive predictions of +1, otherwise -1.",
+    )
+    unnormalisation: Literal["range", "quantile"] = Field(
+        description="Must equal the benchmark's `normalisation`."
+    )
+    success: Literal["any-step", "last-step"] = Field(
+        description="An episode succeeds if the goal is reached at any step, which ends the episode "
+        "(`any-step`), or if it is reached at the last step (`last-step`)."
+    )
+    idle_steps: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Number of steps at the start of an episode in which the robot waits until objects "
+        "are at rest (LIBERO).",
+    )
+    environment_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the simulated environment.")
+    render: Literal["gpu", "cpu"] = Field("gpu", description="Render the camera images on a GPU or a CPU.")
+    tasks: list[Annotated[int, Field(ge=0)]] | dict[str, Positive] | None = Field(
+        None,
+        description="LIBERO: numbers of the tasks, by default all ten. SimplerEnv: each environment with its "
+        "step limit per episode. CALVIN: omit this key. Your own class: numbers of the tasks.",
+    )
+    params: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Further arguments for the adapter."
+    )
+    policies: dict[Name, ExternalPolicy] = Field(
+        default_factory=dict,
+        description="Policies from other authors, by the name of the expert VLA that they replace.",
+    )
+    runs: SimulatorRuns = Field(default_factory=SimulatorRuns)
 
     @property
     def convention(self) -> Convention:
+        """The facts about the simulator."""
         return convention(self.adapter)
 
     @model_validator(mode="after")
@@ -121,58 +151,64 @@ class Simulator(Strict):
         ):
             raise ValueError(
                 f"gripper: {self.adapter} opens at {known.gripper.open:+g} and closes at "
-                f"{known.gripper.close:+g}: write those"
+                f"{known.gripper.close:+g}: write these values"
             )
         if self.success not in known.success:
             raise ValueError(
-                f"success: {self.adapter} ends an episode when its goal is reached: write {known.success[0]}"
+                f"success: {self.adapter} ends an episode when the goal is reached: write {known.success[0]}"
             )
         if self.idle_steps and self.adapter != "libero":
-            raise ValueError(f"idle_steps: {self.adapter} has none: write 0")
+            raise ValueError(f"idle_steps: {self.adapter} has no idle steps: write 0")
         self._check_tasks(known)
         return self
 
     def _check_tasks(self, known: Convention) -> None:
         if self.adapter == "simplerenv":
             if not isinstance(self.tasks, dict) or not self.tasks:
-                raise ValueError("tasks: write each environment with its steps, as `widowx_stack_cube: 60`")
-        elif self.adapter == "calvin":
+                raise ValueError(
+                    "tasks: write each environment with its steps, such as `widowx_stack_cube: 60`"
+                )
+        elif known.chains:
             if self.tasks is not None:
-                raise ValueError("tasks: calvin draws its chains itself: leave it out")
+                raise ValueError(f"tasks: {self.adapter} chooses its chains itself: remove this key")
         elif isinstance(self.tasks, dict):
-            raise ValueError(f"tasks: {self.adapter} takes a list of task numbers: write one")
+            raise ValueError(
+                f"tasks: {self.adapter} needs a list of task numbers: write a list, such as [0, 1]"
+            )
         elif self.tasks is None:
             if known.tasks is None:
-                raise ValueError(f"tasks: {self.adapter}: write the numbers of its tasks")
+                raise ValueError(f"tasks: missing: write the numbers of the tasks of {self.adapter}")
         elif not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks: {self.tasks}: write each task once, and at least one")
         elif known.tasks is not None and max(self.tasks) >= known.tasks:
             raise ValueError(f"tasks: {max(self.tasks)} is not below {known.tasks}: write numbers below it")
 
     def task_numbers(self) -> list[int]:
-        """Tasks of the adapter, in the order of its episodes; not for simplerenv and calvin."""
+        """The numbers of the tasks, in the order of the episodes. Not for simplerenv and calvin."""
         assert not isinstance(self.tasks, dict)
         return self.tasks if self.tasks is not None else list(range(self.convention.tasks or 0))
 
 
-def embedded_is_none(value: Any) -> Any:
-    """`simulator: embedded` is the default, which no settings mention."""
+def _none_if_embedded(value: Any) -> Any:
+    """Replace `embedded` by None, the default, which the JSON of the settings does not contain."""
     if isinstance(value, str) and value != "embedded":
         raise ValueError(f"unknown value {value!r}: write `embedded`, or a mapping with `adapter`")
     return None if value == "embedded" else value
 
 
-# A benchmark's `evaluation.simulator`: None for the embedded one.
+# A benchmark's `evaluation.simulator`; None is the embedded benchmark.
 OptionalSimulator = Annotated[
     Simulator | None,
-    BeforeValidator(embedded_is_none, json_schema_input_type=Literal["embedded"] | Simulator),
+    BeforeValidator(_none_if_embedded, json_schema_input_type=Literal["embedded"] | Simulator),
 ]
 
 
 def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
-    """Refuse a simulator that is not the benchmark's, or un-normalises otherwise than the policies normalise.
+    """Check each simulator against its benchmark and against the expert VLAs.
 
-    `benchmarks`: name to BenchmarkConfig. Raises ValueError naming the key.
+    `benchmarks`: BenchmarkConfig by name. Raises ValueError that names the key if the simulator belongs to
+    another benchmark, if its un-normalisation is not the inverse of the benchmark's normalisation, or if an
+    external policy has no expert VLA.
     """
     for name, benchmark in benchmarks.items():
         simulator, key = benchmark.evaluation.simulator, f"benchmarks.{name}.evaluation.simulator"
@@ -181,8 +217,8 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
         known = simulator.convention
         if known.benchmark is not None and known.benchmark != name:
             raise ValueError(
-                f"{key}.adapter: {simulator.adapter} is {known.benchmark}'s, whose actions are not those of "
-                f"{name}: write the adapter of {name}"
+                f"{key}.adapter: {simulator.adapter} is the simulator of {known.benchmark}, and {name} has "
+                f"other actions: write the adapter of {name}"
             )
         if simulator.unnormalisation != benchmark.normalisation:
             raise ValueError(
@@ -192,6 +228,6 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
         for policy in simulator.policies:
             if policy not in experts:
                 raise ValueError(
-                    f"{key}.policies.{policy}: no expert VLA of that name, so no row to fill: "
-                    f"write one of {', '.join(experts) or 'experts, and add it there'}"
+                    f"{key}.policies.{policy}: there is no expert VLA with this name: "
+                    + (f"write one of {', '.join(experts)}" if experts else "add one to `experts`")
                 )

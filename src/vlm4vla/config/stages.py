@@ -1,7 +1,8 @@
-"""What each stage depends on, and nothing else: cut out of the configuration by `vlm4vla.study.settings`.
+"""The settings of each stage: what the stage depends on, selected from the configuration.
 
-A stage's command takes one of these as JSON, and Snakemake compares that JSON: a changed key of config.yaml
-reruns the stages whose settings hold it. Names were checked when config.yaml was read.
+`vlm4vla.study.settings` creates them. A stage's command receives its settings as JSON. Snakemake compares
+this JSON, so a changed key of config.yaml reruns the stages whose settings contain the key. Names need no
+check here, because they were checked when config.yaml was read.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from vlm4vla.config.auxiliary import DiffusionDecoder, FastTokens
-from vlm4vla.config.backbones import Backbone
-from vlm4vla.config.base import Name, Positive, Strict
-from vlm4vla.config.benchmarks import Augmentation, Protocol
-from vlm4vla.config.capability import Capability, GivenScore, LmmsTask
+from vlm4vla.config.backbones import AlignmentConfig, Backbone, Questions, Recipe
+from vlm4vla.config.base import Name, OmitsDefaults, Positive, Strict
+from vlm4vla.config.benchmarks import Augmentation, EvaluationProtocol
+from vlm4vla.config.capability import Capability, LmmsTask, QuestionScore
 from vlm4vla.config.demonstrations import Demonstrations
-from vlm4vla.config.extensions import FromExtension
-from vlm4vla.config.heads import HeadSettings
-from vlm4vla.config.pretraining import Aligning, Questions, Recipe
+from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.training import Training
@@ -26,16 +25,28 @@ from vlm4vla.core.artefacts import canonical_json
 from vlm4vla.core.errors import UserError
 
 
+class ExtensionSettings(OmitsDefaults):
+    """Settings of a stage that can run a user's file.
+
+    `extension`: SHA-256 (hex) of the file that registers the stage's family, benchmark or auxiliary task;
+    None if the name is built in.
+    """
+
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extension"})
+
+    extension: str | None = None
+
+
 class QuestionsSettings(Strict):
     questions: Questions
     image_size: Positive
 
 
-class BackboneSettings(FromExtension):
+class BackboneSettings(ExtensionSettings):
     name: Name
     backbone: Backbone
     recipe: Recipe | None
-    alignment: Aligning | None = None
+    alignment: AlignmentConfig | None = None
     image_size: Positive
     seed: int
 
@@ -44,10 +55,10 @@ class CapabilitySettings(Strict):
     capability: Capability
 
 
-class AuxiliaryDataSettings(FromExtension):
-    """`public`: the set, or sets, whose questions stand in place of generated ones."""
+class AuxiliaryDataSettings(ExtensionSettings):
+    """`public`: the public datasets that replace generated questions."""
 
-    LATER: ClassVar[frozenset[str]] = FromExtension.LATER | {"public"}
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = ExtensionSettings.OMITTED_AT_DEFAULT | {"public"}
 
     task: Name
     train_pictures: Positive
@@ -66,7 +77,7 @@ class FastDataSettings(Strict):
 class AuxiliarySettings(Strict):
     name: Name  # of the backbone
     task: Name
-    training: Training | None  # None where a checkpoint stands in its place
+    training: Training | None  # None if a checkpoint replaces the training
     checkpoint: str | None = None
     revision: str | None = None
     decoder: DiffusionDecoder | None = None
@@ -75,11 +86,11 @@ class AuxiliarySettings(Strict):
     seed: int
 
 
-class DemonstrationsSettings(FromExtension):
+class DemonstrationsSettings(ExtensionSettings):
     benchmark: Name
     demonstrations: Demonstrations
     image_size: Positive
-    max_steps: Positive | None = None  # of the scripted expert; a data set has none
+    max_steps: Positive | None = None  # of an episode of the scripted expert; None for a dataset
 
 
 class VlaSettings(Strict):
@@ -100,7 +111,11 @@ class VlaSettings(Strict):
 
 
 class ExpertSummary(Strict):
-    """What a caption says of an expert VLA; `executed`: steps of each chunk, by benchmark, in words."""
+    """The facts about an expert VLA in a caption.
+
+    `steps`: training steps, or a mapping from benchmarks to training steps. `executed`: executed and
+    predicted steps of a chunk, in words.
+    """
 
     backbone: Name
     steps: Positive | dict[Name, Positive]
@@ -108,12 +123,16 @@ class ExpertSummary(Strict):
 
 
 class TableSettings(Strict):
-    """`cells`: written out, `auxiliaries` a mapping. For the caption: `vla_steps`, training steps of each
-    variant, or of each benchmark for it, and `departures` (departures.py). `families`: of each backbone,
-    where the table asks for them (correlation). `horizons`: executed steps of a chunk, by benchmark, the
-    other tables' first."""
+    """The settings of a table.
 
-    table: TableName | Literal["correlation"]
+    `cells`: without `all`, and with a mapping for `auxiliaries`. `vla_steps`: the training steps of each
+    variant, or a mapping from benchmarks to training steps where these differ; for the caption. `families`:
+    the family of each backbone, for tables that need it (correlation). `horizons`: the execution horizons by
+    benchmark, first the one that the other tables use. `departures`: the settings that differ from those of
+    the paper scale, for the caption (study/departures.py).
+    """
+
+    table: TableName
     study: Name
     scale: str
     seeds: list[int]
@@ -136,23 +155,23 @@ class CellSettings(Strict):
     departures: list[str] = Field(default_factory=list, exclude_if=lambda found: not found)
 
 
-class RolloutSettings(FromExtension):
+class RolloutSettings(ExtensionSettings):
     policy: Literal["vla", "random", "expert"]
-    backbone: Name  # "random" or "expert" for the floor and the ceiling
+    backbone: Name  # "random" or "expert" for the reference policies (floor and ceiling)
     auxiliary: Name = "none"
     variant: Name
     benchmark: Name
     seed: int
-    evaluation: Protocol
+    evaluation: EvaluationProtocol
     image_size: Positive
     study: Name
     scale: str
-    # of an evaluation on a simulator: the part that is rolled out, None for all of them
+    # The number of a shard of an evaluation on a simulator; None for all shards.
     shard: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class FilmsSettings(Strict):
-    """Whose films the report shows, in its order: backbones, expert VLAs, floor and ceiling."""
+    """The policies that the report shows in films, in order: backbones, expert VLAs, floor and ceiling."""
 
     scale: str
     benchmarks: list[Name]
@@ -160,8 +179,11 @@ class FilmsSettings(Strict):
 
 
 class LmmsEvalSettings(Strict):
-    """Of one VLM. `model`: lmms-eval's; `results`: a file that is read in place of a run; `names`: what the
-    model may be called in a result file."""
+    """The settings of lmms-eval for one VLM.
+
+    `model`: the name of lmms-eval's model class. `results`: a result file that is read instead of a run.
+    `names`: the names that the VLM can have in a result file.
+    """
 
     name: Name
     auxiliary: Name
@@ -177,25 +199,25 @@ class LmmsEvalSettings(Strict):
 
 
 class ScoresSettings(Strict):
-    """Of one VLM: what `file` says of it."""
+    """The scores of one VLM in the CSV file `file`."""
 
     name: Name
     auxiliary: Name
     file: str
-    sets: dict[str, GivenScore]
-    overall: GivenScore
+    sets: dict[str, QuestionScore]
+    overall: QuestionScore
 
 
 def settings_json(settings: BaseModel) -> str:
-    """Canonical JSON of a settings model."""
+    """The canonical JSON of a settings model."""
     return canonical_json(settings.model_dump(mode="json"))
 
 
 def read_settings(text: str, model: Any) -> Any:
-    """Settings from JSON. Raises UserError naming the key at fault."""
+    """Settings of the class `model` from JSON. Raises UserError that names the first invalid key."""
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"])) or "settings"
-        raise UserError(f"--settings: {key}: {fault['msg']}") from None
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "settings"
+        raise UserError(f"--settings: {key}: {first['msg']}") from None

@@ -1,28 +1,36 @@
-"""Tables in the configuration: which cells each shows."""
+"""Tables in the configuration: the cells that each table shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from vlm4vla.config.base import Name, Seeds, Strict
-from vlm4vla.config.names import Benchmark
+from vlm4vla.config.base import Benchmark, Name, Seeds, Strict, one_of
+from vlm4vla.conventions.tables import TABLES, configured_tables
 
 AllOrNames = Literal["all"] | list[Name]
-TableName = Literal["main", "freeze", "scratch", "auxiliary", "fast_injection", "executed_steps"]
-FINE_TUNED = ("auxiliary", "fast_injection")  # tables that show backbones after an auxiliary task
+
+TableName = Annotated[str, one_of(lambda: TABLES)]
+ConfiguredTable = Annotated[  # a key under `tables` in config.yaml
+    str,
+    one_of(configured_tables),
+    WithJsonSchema({"type": "string", "enum": configured_tables()}),
+]
 
 
-def _auxiliary_names(value: Any) -> Any:
-    """Refuse what is neither a list of names nor a mapping of such lists, in one line and not one a form."""
+def _check_auxiliaries(value: Any) -> Any:
+    """Refuse a value that is neither a list of names nor a mapping of such lists.
+
+    Pydantic would report one error for each of the two forms; this check reports one line.
+    """
     lists = list(value.values()) if isinstance(value, Mapping) else [value]
     for words in lists:
         if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
             raise ValueError(
-                f"{words!r} is no list of names: write `[none, TASK, ...]` for every backbone of the table, "
-                "or such a list below each backbone's name"
+                f"{words!r} is not a list of names: write `[none, TASK, ...]` for all backbones of the "
+                "table, or one such list under the name of each backbone"
             )
         if len(set(words)) != len(words):
             raise ValueError(f"{words} repeats a name: write each once")
@@ -30,12 +38,7 @@ def _auxiliary_names(value: Any) -> Any:
 
 
 class Cells(Strict):
-    """A table: the product of what is named here; `backbones: all` is every backbone of the study.
-
-    `auxiliaries`: what each backbone is fine-tuned on before it becomes a policy, `none` for nothing; one
-    list, or a mapping from backbones to lists, where backbones that the table does not show are left out.
-    `seeds` takes the place of the study's training seeds.
-    """
+    """The cells of a table: every combination of the names in these lists."""
 
     backbones: Annotated[
         list[Name],
@@ -43,17 +46,25 @@ class Cells(Strict):
         BeforeValidator(
             lambda value: ["all"] if value == "all" else value, json_schema_input_type=AllOrNames
         ),
-    ]
-    auxiliaries: Annotated[dict[str, list[str]] | list[str], BeforeValidator(_auxiliary_names)] = Field(
-        default_factory=lambda: ["none"]
+    ] = Field(description="Keys of `backbones`, or `all`.")
+    auxiliaries: Annotated[dict[str, list[str]] | list[str], BeforeValidator(_check_auxiliaries)] = Field(
+        default_factory=lambda: ["none"],
+        description="The auxiliary tasks on which each backbone is fine-tuned before it is trained into a "
+        "policy; `none` means no fine-tuning. Either one list for all backbones, or a mapping from backbones "
+        "to lists. Backbones in the mapping that the table does not show are ignored.",
     )
-    variants: Annotated[list[Name], Field(min_length=1)]
-    experts: list[Name] = Field(default_factory=list)  # expert VLAs that stand beside the backbones
-    benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
-    seeds: Seeds | None = None
+    variants: Annotated[list[Name], Field(min_length=1)] = Field(description="Keys of `variants`.")
+    experts: list[Name] = Field(
+        default_factory=list,
+        description="Keys of `experts`. The table shows these policies after the backbones.",
+    )
+    benchmarks: Annotated[list[Benchmark], Field(min_length=1)] = Field(description="Keys of `benchmarks`.")
+    seeds: Seeds | None = Field(
+        None, description="Training seeds of this table. They replace the `seeds` of the study."
+    )
 
     @model_validator(mode="after")
-    def _each_once(self) -> Cells:
+    def _names_are_unique(self) -> Cells:
         for key in ("backbones", "variants", "experts", "benchmarks"):
             words = getattr(self, key)
             if len(set(words)) != len(words):

@@ -1,4 +1,4 @@
-"""How a training runs: the keys of every training in the configuration."""
+"""The keys of every training in the configuration."""
 
 from __future__ import annotations
 
@@ -11,29 +11,58 @@ from vlm4vla.config.execution import WHOLE_MATRICES, Execution, micro_batches
 
 
 class Optimiser(Strict):
-    """How weights move. Steps count updates; `warmup` and `final` are fractions (of steps, of the rate)."""
+    """The optimiser and its learning-rate schedule. An update is one step of the optimiser."""
 
-    name: Literal["adamw", "muon"] = "adamw"  # muon: 2-D hidden weights; the rest stays with AdamW
-    learning_rate: Rate
-    muon_learning_rate: Rate = 4e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup: Fraction = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
-    final: Fraction = 0.02
-    clip: Rate = 1.0
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # exponential average of weights, saved; 0 = off
+    name: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="`muon` uses Muon for the backbone's hidden matrices and AdamW for all other weights.",
+    )
+    learning_rate: Rate = Field(description="Largest learning rate of AdamW.")
+    muon_learning_rate: Rate = Field(4e-3, description="Largest learning rate of Muon.")
+    betas: tuple[Fraction, Fraction] = Field(
+        (0.9, 0.95), description="Decay rates of AdamW's two moment estimates."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Decoupled weight decay of matrices. Biases and norms are not decayed."
+    )
+    warmup: Fraction = Field(
+        0.05, description="Fraction of the updates over which the learning rate rises linearly from 0."
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="How the learning rate changes after the warm-up."
+    )
+    final: Fraction = Field(
+        0.02,
+        description="Learning rate of the last update of a cosine schedule, as a fraction of the largest "
+        "rate.",
+    )
+    clip: Rate = Field(
+        1.0, description="Gradient clipping: gradients with a larger norm are scaled down to this norm."
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Decay per update of the exponential moving average of the weights. The training saves "
+        "this average as its result. With 0, there is no average.",
+    )
 
 
 class Training(Strict):
-    """One run of the training loop. `execution`: on how many processes and how, for real backbones."""
+    """One training: its length, its batch, its optimiser and how it is executed."""
 
-    steps: Positive
-    batch: Positive
+    steps: Positive = Field(description="Number of updates.")
+    batch: Positive = Field(description="Samples per update, over all processes.")
     optimiser: Optimiser
-    checkpoint_every: Positive = 500
-    log_every: Positive = 50
-    execution: Execution | None = None
+    checkpoint_every: Positive = Field(
+        500,
+        description="Number of updates between checkpoints. An interrupted training resumes from the last "
+        "checkpoint.",
+    )
+    log_every: Positive = Field(50, description="Number of updates between two lines of train.jsonl.")
+    execution: Execution | None = Field(
+        None,
+        description="Processes, precision and attention of a training on GPUs; see docs/training.md. Without "
+        "this key, the training runs in one process, on a code path for tiny backbones.",
+    )
 
     @model_validator(mode="after")
     def _can_run(self) -> Training:
@@ -43,19 +72,18 @@ class Training(Strict):
         micro_batches(self.batch, self.execution.processes, self.execution.micro_batch)
         if self.optimiser.name == "muon" and strategy not in WHOLE_MATRICES:
             raise ValueError(
-                f"optimiser muon needs whole matrices, and strategy {strategy} cuts them: write "
+                f"optimiser muon needs whole matrices, but strategy {strategy} splits them: write "
                 "`name: adamw`, or `strategy: ddp`"
             )
         if self.optimiser.average and strategy == "zero2":
             raise ValueError(
-                "strategy zero2 keeps the weights to itself, no average can be taken: write "
-                "`average: 0`, or `strategy: fsdp2`"
+                "strategy zero2 cannot average the weights: write `average: 0`, or `strategy: fsdp2`"
             )
         return self
 
     @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A training without `execution` keeps the JSON it had: what was made with it is not made again.
+    def _without_execution(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The JSON of a training without `execution` does not mention the key, so the training does not rerun.
         values = handler(self)
         if self.execution is None:
             values.pop("execution", None)

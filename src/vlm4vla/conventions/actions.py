@@ -1,7 +1,7 @@
-"""What each benchmark's action vector means: 7 numbers, of which the last is the gripper.
+"""The action vector of every benchmark: 7 numbers, six for the end effector and one for the gripper.
 
-The first six are relative end-effector motion (x, y, z, roll, pitch, yaw). The gripper's polarity differs
-between benchmarks and is the most common silent fault of a policy server, so it stands here once.
+The first six are relative motion (x, y, z, roll, pitch, yaw). The gripper's polarity differs between
+benchmarks. A wrong polarity is the most common silent error of a policy server, so all code uses `Gripper`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 
 @dataclass(frozen=True)
 class Gripper:
-    """The two values that a benchmark's gripper command takes."""
+    """The two values of a benchmark's gripper command."""
 
     open: float
     close: float
 
     @property
     def low(self) -> float:
-        """The smaller value: training target 0."""
+        """The smaller value; its training target is 0."""
         return min(self.open, self.close)
 
     @property
     def high(self) -> float:
-        """The larger value: training target 1."""
+        """The larger value; its training target is 1."""
         return max(self.open, self.close)
 
     @property
     def middle(self) -> float:
-        """The command above which the training target is 1."""
+        """Commands above this value have training target 1."""
         return (self.open + self.close) / 2

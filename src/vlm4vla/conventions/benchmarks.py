@@ -1,54 +1,153 @@
-"""What is fixed of the benchmarks: names, grippers, chains, metrics."""
+"""The facts about each benchmark: one record for each built-in one, and the same record for a user's own.
+
+Sources: the pages of CALVIN, SimplerEnv and LIBERO for chains, tasks and dataset sizes; arXiv 2601.03309
+for the trials behind its tables.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from vlm4vla.conventions.actions import Gripper
 from vlm4vla.core import registry
 
-# CALVIN: +1 opens; Bridge data: 1 opens, 0 closes; LIBERO (robosuite): +1 closes.
-GRIPPERS: dict[str, Gripper] = {
-    "calvin": Gripper(open=1.0, close=-1.0),
-    "bridge": Gripper(open=1.0, close=0.0),
-    "libero-10": Gripper(open=-1.0, close=1.0),
-}
+AVERAGE_LENGTH, SUCCESS_RATE = "average_length", "success_rate"
+
+
+@dataclass(frozen=True)
+class BenchmarkFacts:
+    """Everything about a benchmark that other packages need to know.
+
+    A user's own benchmark has the first four fields; the class that it registers provides them.
+    """
+
+    name: str
+    title: str
+    """Name in tables and figures."""
+    gripper: Gripper | None
+    """The values that open and close the gripper in the benchmark's actions."""
+    instructions_per_episode: int = 1
+    """More than one for a chain: the next instruction starts when the one before is solved."""
+
+    # Only of the built-in benchmarks.
+    embedded_class: str = ""
+    """`module:Class` of the embedded benchmark."""
+    paper_title: str = ""
+    """Name of the real benchmark, as the paper evaluates on it."""
+    tasks: int = 1
+    """Number of tasks; `evaluation.episodes` counts initial states of each."""
+    paper_trials: int = 0
+    """Episodes behind each of the paper's numbers."""
+    paper_column: str = ""
+    """Column of workflow/published/main.csv and freeze.csv."""
+    paper_factor: float = 1.0
+    """Converts a number of that column into the unit of our tables."""
+    simulator_steps_per_second: float = 0.0
+    """Of one environment of the real simulator that renders one camera on a shared x86-64 core (November
+    2026). LIBERO and CALVIN were measured; SimplerEnv is assumed to be as slow as the slower of the two."""
+    dataset_bytes: float = 0.0
+    """Size of the public demonstrations, as their page states it."""
+    raw_format: str | None = None
+    """Argument of `vlm4vla convert` for the raw demonstrations."""
+
+    @property
+    def is_chain(self) -> bool:
+        return self.instructions_per_episode > 1
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that tables report; the first one is the benchmark's score."""
+        if not self.is_chain:
+            return (SUCCESS_RATE,)
+        return (AVERAGE_LENGTH, *(f"success_at_{n}" for n in range(1, self.instructions_per_episode + 1)))
+
+    @property
+    def score_metric(self) -> str:
+        """The metric that summarises the benchmark: average length for chains, success rate otherwise."""
+        return self.metrics[0]
+
+    def maximum(self, metric: str) -> float:
+        """The largest possible value of `metric`."""
+        return float(self.instructions_per_episode) if metric == AVERAGE_LENGTH else 1.0
+
+
+CALVIN = BenchmarkFacts(
+    name="calvin",
+    title="CALVIN",
+    gripper=Gripper(open=1.0, close=-1.0),
+    instructions_per_episode=5,  # the long-horizon protocol
+    embedded_class="vlm4vla.benchmarks.calvin:Calvin",
+    paper_title="CALVIN ABC-D",
+    paper_trials=1000,
+    paper_column="calvin_abcd_avg_len",
+    simulator_steps_per_second=18.0,
+    dataset_bytes=517e9,
+    raw_format="calvin",
+)
+BRIDGE = BenchmarkFacts(
+    name="bridge",
+    title="Bridge",
+    gripper=Gripper(open=1.0, close=0.0),  # of the Bridge data
+    embedded_class="vlm4vla.benchmarks.bridge:Bridge",
+    paper_title="SimplerEnv Bridge",
+    tasks=4,
+    paper_trials=4 * 24,
+    paper_column="simpler_bridge_success",
+    paper_factor=0.01,
+    simulator_steps_per_second=12.0,
+    dataset_bytes=124e9,
+)
+LIBERO_10 = BenchmarkFacts(
+    name="libero-10",
+    title="LIBERO-10",
+    gripper=Gripper(open=-1.0, close=1.0),  # of robosuite
+    embedded_class="vlm4vla.benchmarks.libero:Libero",
+    paper_title="LIBERO-10",
+    tasks=10,
+    paper_trials=10 * 50,
+    paper_column="libero_10_success",
+    paper_factor=0.01,
+    simulator_steps_per_second=12.0,
+    dataset_bytes=12e9,
+    raw_format="libero",
+)
+
+BENCHMARKS: dict[str, BenchmarkFacts] = {each.name: each for each in (CALVIN, BRIDGE, LIBERO_10)}
+
+
+def facts(benchmark: str) -> BenchmarkFacts:
+    """The record of a built-in benchmark, or one made from the class that a user's file registers.
+
+    A name that neither knows (a row of a table that concerns no benchmark; results of another user's
+    extension) is treated as a benchmark of one instruction per episode.
+    """
+    if benchmark in BENCHMARKS:
+        return BENCHMARKS[benchmark]
+    own = registry.find("benchmark", benchmark)
+    if own is None:
+        return BenchmarkFacts(benchmark, benchmark, None)
+    return BenchmarkFacts(benchmark, own.title or benchmark, own.gripper, own.instructions_per_episode)
 
 
 def gripper(benchmark: str) -> Gripper:
-    """The gripper convention of `benchmark`, built in or of the user's own; KeyError names the known ones."""
-    if benchmark in GRIPPERS:
-        return GRIPPERS[benchmark]
-    own = registry.find("benchmark", benchmark)
-    if own is None:
-        known = ", ".join([*GRIPPERS, *registry.names("benchmark")])
+    """The gripper convention of `benchmark`. KeyError names the known benchmarks."""
+    found = facts(benchmark).gripper
+    if found is None:
+        known = ", ".join([*BENCHMARKS, *registry.names("benchmark")])
         raise KeyError(f"no gripper convention for {benchmark!r}; known: {known}")
-    return own.gripper
+    return found
 
 
-BENCHMARKS = ("calvin", "bridge", "libero-10")
-
-
-INSTRUCTIONS_IN_A_CHAIN = 5  # CALVIN's long-horizon protocol
-
-
-class _Metrics(dict[str, tuple[str, ...]]):
-    """By benchmark. One that is not named, a user's own, has one instruction an episode and so a rate."""
-
-    def __missing__(self, benchmark: str) -> tuple[str, ...]:
-        return ("success_rate",)
-
-
-METRICS = _Metrics(
-    {
-        "calvin": ("average_length", *(f"success_at_{count}" for count in range(1, 6))),
-        "bridge": ("success_rate",),
-        "libero-10": ("success_rate",),
-    }
-)
-
-
-MAXIMUM = {"average_length": 5.0, "success_rate": 1.0}
+def metrics(benchmark: str) -> tuple[str, ...]:
+    """The metrics of `benchmark`; the first one is its score."""
+    return facts(benchmark).metrics
 
 
 def score_metric(benchmark: str) -> str:
-    """The one metric that stands for a benchmark: average length on chains, success rate elsewhere."""
-    return METRICS[benchmark][0]
+    """The metric that summarises `benchmark`: average length for chains, success rate otherwise."""
+    return facts(benchmark).score_metric
+
+
+def maximum(benchmark: str, metric: str) -> float:
+    """The largest possible value of `metric` on `benchmark`."""
+    return facts(benchmark).maximum(metric)

@@ -1,8 +1,11 @@
-"""The columns of an episode record."""
+"""The columns of episode records: one row for each episode of a rollout, in `episodes.parquet`."""
 
 from __future__ import annotations
 
 import pyarrow as pa
+
+# Between the tasks, and between the instructions, of an episode that is a chain.
+SEPARATOR = " > "
 
 SCHEMA = pa.schema(
     [
@@ -22,32 +25,3 @@ SCHEMA = pa.schema(
         ("protocol", pa.string()),
     ]
 )
-
-
-SEPARATOR = " > "
-
-
-COLUMNS = {
-    "study": "string",
-    "scale": "string",
-    "benchmark": "string",
-    "model": "string",
-    "auxiliary": "string",
-    "variant": "string",
-    "seed": "integer",
-    "episode": "integer",
-    "task": "string",
-    "instruction": "string",
-    "initial_state": "integer",
-    "rollout_seed": "integer",
-    "checkpoint": "string",
-    "execution_horizon": "integer",
-    "max_steps": "integer",
-    "steps": "integer",
-    "success": "boolean",
-    "solved": "integer",
-    "protocol": "string",
-}
-
-
-SEPARATOR = " > "  # between the instructions of a chain, as rollouts write them

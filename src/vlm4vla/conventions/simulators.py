@@ -1,8 +1,8 @@
-"""What each simulator takes and gives, as vla-eval 0.8.0 drives it.
+"""The inputs and outputs of each real simulator, as vla-eval 0.8.0 drives it.
 
 Sources: the adapters of vla-eval and its list of pitfalls; calvin_env's robot (`max_rel_pos`,
-`max_rel_orn`); the CALVIN data set's page (relative actions are multiplied by 50 and 20, the gripper opens
-at +1); robosuite's Panda gripper (closes at +1); SimplerEnv's own policy wrappers (WidowX opens at +1,
+`max_rel_orn`); the page of the CALVIN dataset (relative actions are multiplied by 50 and 20, the gripper
+opens at +1); robosuite's Panda gripper (closes at +1); SimplerEnv's own policy wrappers (WidowX opens at +1,
 rotation is a rotation vector, a trial succeeds when the last step does).
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlm4vla.conventions.actions import Gripper
+from vlm4vla.conventions.benchmarks import BRIDGE, CALVIN, LIBERO_10
 
 EVENT = Literal["any-step", "last-step"]
 HARNESS = "vla-eval"
@@ -23,12 +24,14 @@ HARNESS_MODULE = "vla_eval"
 class Convention:
     """One simulator.
 
-    `benchmark`: whose policies it is for. `adapter`: vla-eval's class for it. `own`: ours in its place,
-    where the simulator is no container. `module`: what must be installed. `gripper`: what opens and closes.
-    `metres`, `radians`: what 1 of the policy's motion and rotation is, in the simulator's units.
-    `rotation`: what it takes for the policy's Euler angles. `camera`: the third-person picture. `success`:
-    the events that the adapter can count. `declares`: the adapter's own words
-    for its actions. `tasks`: how many it has, if that is fixed.
+    `benchmark`: the benchmark whose policies it evaluates. `adapter`: vla-eval's class for the simulator.
+    `own`: our class, which replaces vla-eval's when the simulator does not run in a container. `module`: the
+    module that must be installed. `gripper`: the commands that open and close. `metres`, `radians`: the size
+    of 1 of the policy's motion and rotation, in the simulator's units. `rotation`: the form in which the
+    simulator takes the policy's Euler angles. `camera`: the third-person image. `success`: the events that
+    the adapter can count as a success. `declares`: the adapter's own description of its actions. `tasks`: the
+    number of tasks, if fixed. `chains`: the simulator draws chains of instructions itself. `installation`:
+    how to make its environment.
     """
 
     benchmark: str | None
@@ -43,13 +46,16 @@ class Convention:
     success: tuple[EVENT, ...] = ("any-step", "last-step")
     declares: tuple[tuple[str, str], ...] = ()
     tasks: int | None = None
+    chains: bool = False
+    installation: str = "install it there"
 
 
 KNOWN: dict[str, Convention] = {
     "libero": Convention(
-        benchmark="libero-10",
+        benchmark=LIBERO_10.name,
+        installation="make env-libero",
         adapter="vla_eval.benchmarks.libero.benchmark:LIBEROBenchmark",
-        own="vlm4vla_libero:Libero",
+        own="vlm4vla_libero:LiberoSimulator",
         module="libero",
         gripper=Gripper(open=-1.0, close=1.0),
         camera="agentview",
@@ -61,8 +67,10 @@ KNOWN: dict[str, Convention] = {
         ),
         tasks=10,
     ),
-    "calvin": Convention(
-        benchmark="calvin",
+    CALVIN.name: Convention(
+        benchmark=CALVIN.name,
+        chains=True,
+        installation="envs/calvin/README.md",
         adapter="vla_eval.benchmarks.calvin.benchmark:CALVINBenchmark",
         own=None,
         module="calvin_env",
@@ -78,14 +86,16 @@ KNOWN: dict[str, Convention] = {
         ),
     ),
     "simplerenv": Convention(
-        benchmark="bridge",
+        benchmark=BRIDGE.name,
+        installation="envs/simplerenv/README.md",
         adapter="vla_eval.benchmarks.simpler.benchmark:SimplerEnvBenchmark",
         own=None,
         module="simpler_env",
         gripper=Gripper(open=1.0, close=-1.0),
         rotation="rotation-vector",
         camera="primary",
-        # Said of all its robots: WidowX opens at +1 all the same, and rotations reach the controller as sent.
+        # The adapter declares this for all its robots. WidowX still opens at +1, and rotations reach the
+        # controller unchanged.
         declares=(
             ("position", "delta_xyz"),
             ("rotation", "euler_xyz"),
@@ -96,5 +106,5 @@ KNOWN: dict[str, Convention] = {
 
 
 def convention(adapter: str) -> Convention:
-    """What is known of `adapter`; of a user's own (`module:Class`) nothing."""
+    """The facts about `adapter`. Nothing is known about a user's own adapter (`module:Class`)."""
     return KNOWN.get(adapter) or Convention(None, adapter, None, adapter.split(":")[0].split(".")[0], None)

@@ -1,7 +1,7 @@
 """Artefacts on disk: atomic writes, hashes and provenance.
 
-An artefact folder counts as made when it holds `provenance.json`, which is written last and
-atomically; everything before that may be resumed or thrown away.
+An artefact folder is finished when it contains `provenance.json`, which is written last and atomically.
+Everything written before can be resumed or thrown away.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ PACKAGES = (
 
 
 def canonical_json(value: Any) -> str:
-    """`value` as JSON with sorted keys and no spaces, the form that is hashed and compared."""
+    """`value` as JSON with sorted keys and no spaces: the form that is hashed and compared."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings in canonical form (hex)."""
+    """SHA-256 (hex) of settings in their canonical form."""
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes (hex)."""
+    """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def checkpoint_hash(vla: Path) -> str:
-    """SHA-256 over the hashes of all weights of a VLA folder (hex)."""
+    """SHA-256 (hex) over the hashes of all weight files of a VLA folder."""
     hashes = [
         file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts
     ]
@@ -60,7 +60,10 @@ def checkpoint_hash(vla: Path) -> str:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path` in one step, on failure it goes."""
+    """Yield a temporary path next to `path`.
+
+    On success the temporary file replaces `path` in one step; on failure it is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -83,7 +86,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically; NaN and infinity are refused (ValueError)."""
+    """Write indented JSON atomically. Raises ValueError for NaN and infinity."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -97,9 +100,10 @@ def _commit() -> str | None:
 
 
 class Provenance:
-    """Collects what a stage was made from; `write` ends the artefact.
+    """Records everything that an artefact was made from.
 
-    Usage: create it when the stage starts, call `write(folder / "provenance.json")` last.
+    Create it when the stage starts. Call `write(folder / "provenance.json")` last: this finishes
+    the artefact.
     """
 
     def __init__(self, stage: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], seed: int | None):
@@ -114,7 +118,7 @@ class Provenance:
         }
 
     def record(self, **extra: Any) -> dict[str, Any]:
-        """The record so far, with times; `extra` (JSON values) is added, for example output hashes."""
+        """The record so far, with times and `extra` (JSON values, for example hashes of outputs)."""
         return {
             **self._record,
             "packages": {name: metadata.version(name) for name in PACKAGES},
@@ -123,7 +127,7 @@ class Provenance:
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             "wall_seconds": round(time.time() - self._start, 2),
             "cpu_seconds": round(time.process_time() - self._cpu, 2),
-            "start_up_seconds": round(imports.seconds() - self._loading, 2),  # the part of it for imports
+            "start_up_seconds": round(imports.seconds() - self._loading, 2),  # part of cpu_seconds
             **extra,
         }
 

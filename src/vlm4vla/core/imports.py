@@ -1,4 +1,4 @@
-"""Loading of the modules that a process works with, and what that costs."""
+"""Import of the heavy modules that a stage works with, and the CPU time that the import takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from types import ModuleType
 
 TRAINING = ("vlm4vla.policies.policy", "vlm4vla.training.loop", "accelerate")
 ANSWERING = ("vlm4vla.training.loop", "vlm4vla.backbones.loaded")
-MODULES = {  # by stage: what brings torch and transformers, which a stage loads after its cheap checks
+# By stage: the modules that bring torch and transformers. A stage loads them after its cheap checks.
+MODULES = {
     "backbone": TRAINING,
     "auxiliary": TRAINING,
     "capability": ANSWERING,
@@ -20,10 +21,10 @@ _spent = 0.0
 
 
 def load(*names: str) -> list[ModuleType]:
-    """Import modules while the garbage collector rests, and leave what they made out of all its later rounds.
+    """Import modules with the garbage collector paused, and exempt their objects from later collections.
 
-    What an import makes stays until the process ends. Looking it through for garbage, again and again while
-    it grows and once more at the end, took a third of what a job needs to start and to end.
+    Objects made by an import live until the process ends. Searching them for garbage, again and again during
+    the import and once more at exit, took a third of a job's time to start and end.
     """
     global _spent
     begin, was_on = time.process_time(), gc.isenabled()
@@ -38,5 +39,5 @@ def load(*names: str) -> list[ModuleType]:
 
 
 def seconds() -> float:
-    """CPU seconds that `load` has taken in this process."""
+    """CPU seconds that `load` has taken so far in this process."""
     return _spent

@@ -1,4 +1,4 @@
-"""A stage's output: held by one process at a time, and whether it is made already."""
+"""The lock on a stage's output: one process at a time writes it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 
 
 def is_file(output: Path) -> bool:
-    """Whether a stage makes one JSON file, not a folder; a folder's name may hold dots."""
+    """Whether the stage writes one JSON file and not a folder (whose name can contain dots)."""
     return output.suffix == ".json"
 
 
 @contextlib.contextmanager
 def alone(output: Path) -> Iterator[bool]:
-    """Hold `output` for this process; yields whether another held it before.
+    """Lock `output` for this process. Yields whether another process held the lock and this one waited.
 
-    A killed workflow leaves its jobs running: the rerun's job waits here instead of writing beside them.
+    A killed workflow leaves its jobs running. The job of a new run waits here instead of writing to the same
+    place.
     """
     folder = output.parent if is_file(output) else output
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,6 +29,6 @@ def alone(output: Path) -> Iterator[bool]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waited = True
-            print(f"{output}: another process is making it, waiting for it", flush=True)
+            print(f"{output}: waiting for another process that is writing it", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield waited

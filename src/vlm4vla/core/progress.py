@@ -1,4 +1,4 @@
-"""How far long work is: one line on stderr now and then."""
+"""Progress of long work: a line on stderr from time to time, and durations in words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import time
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class Progress:
-    """Writes `title: done/total, note, minutes left`, at most every 10 seconds and at the end.
+def duration(seconds: float) -> str:
+    """Seconds as `45 s`, `12 min` or `1 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
-    `done`: what an earlier, killed run had finished already.
+
+class Progress:
+    """Prints `title: done/total, note, minutes left`, at most every 10 seconds and at the end.
+
+    `done`: how much an earlier run that was interrupted had finished.
     """
 
     def __init__(self, title: str, total: int, done: int = 0):
@@ -21,7 +29,7 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that `done` of the total are finished, if it is time to."""
+        """Report that `done` of the total are finished, if the last line is old enough."""
         now = time.monotonic()
         if now - self._last < SECONDS_BETWEEN_LINES and done < self.total:
             return

@@ -1,9 +1,10 @@
-"""Episode records: one row an episode, written in shards that merge."""
+"""Write episode records, one row per episode, in shards, and merge the shards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,50 @@ from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation.rollouts.runner import Outcome
 
 
+def episode_row(
+    settings: RolloutSettings,
+    *,
+    checkpoint: str,
+    protocol: str,
+    episode: int,
+    task: str,
+    instruction: str,
+    initial_state: int,
+    max_steps: int,
+    steps: int,
+    solved: int,
+    success: bool,
+    execution_horizon: int | None = None,
+) -> dict[str, Any]:
+    """One episode, of an embedded benchmark or a real simulator, as a row of `SCHEMA`.
+
+    `success`: all instructions of the episode were solved. `execution_horizon`: the number of actions that an
+    external policy's own server executes of a chunk; by default, the number of the evaluation.
+    """
+    evaluation = settings.evaluation
+    return {
+        "study": settings.study,
+        "scale": settings.scale,
+        "benchmark": settings.benchmark,
+        "model": settings.backbone,
+        "auxiliary": settings.auxiliary,
+        "variant": settings.variant,
+        "seed": settings.seed,
+        "episode": episode,
+        "task": task,
+        "instruction": instruction,
+        "initial_state": initial_state,
+        "rollout_seed": evaluation.seed,
+        "checkpoint": checkpoint,
+        "execution_horizon": execution_horizon or evaluation.execution_horizon,
+        "max_steps": max_steps,
+        "steps": steps,
+        "success": success,
+        "solved": solved,
+        "protocol": protocol,
+    }
+
+
 def table(
     settings: RolloutSettings,
     checkpoint: str,
@@ -23,49 +68,41 @@ def table(
     outcomes: Sequence[Outcome],
     first: int,
 ) -> pa.Table:
-    """Rows of episodes number `first`, `first` + 1, … in `SCHEMA`. `success`: all instructions solved."""
+    """The records of the episodes with the numbers `first`, `first` + 1, ... of an embedded benchmark."""
     evaluation = settings.evaluation
     protocol = (
         f"{settings.benchmark} ({settings.scale}): success at any step, at most {evaluation.max_steps} steps "
         f"an instruction, {evaluation.execution_horizon} steps of a chunk executed"
     )
     rows = [
-        {
-            "study": settings.study,
-            "scale": settings.scale,
-            "benchmark": settings.benchmark,
-            "model": settings.backbone,
-            "auxiliary": settings.auxiliary,
-            "variant": settings.variant,
-            "seed": settings.seed,
-            "episode": number,
-            "task": SEPARATOR.join(task.name for task in episode.tasks),
-            "instruction": SEPARATOR.join(task.instruction for task in episode.tasks),
-            "initial_state": episode.initial_state,
-            "rollout_seed": evaluation.seed,
-            "checkpoint": checkpoint,
-            "execution_horizon": evaluation.execution_horizon,
-            "max_steps": evaluation.max_steps,
-            "steps": outcome.steps,
-            "success": outcome.solved == len(episode.tasks),
-            "solved": outcome.solved,
-            "protocol": protocol,
-        }
+        episode_row(
+            settings,
+            checkpoint=checkpoint,
+            protocol=protocol,
+            episode=number,
+            task=SEPARATOR.join(task.name for task in episode.tasks),
+            instruction=SEPARATOR.join(task.instruction for task in episode.tasks),
+            initial_state=episode.initial_state,
+            max_steps=evaluation.max_steps,
+            steps=outcome.steps,
+            solved=outcome.solved,
+            success=outcome.solved == len(episode.tasks),
+        )
         for number, (episode, outcome) in enumerate(zip(episodes, outcomes, strict=True), start=first)
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def write(path: Path, rows: pa.Table) -> None:
-    """Write rows atomically; equal rows give equal bytes."""
+    """Write records atomically. Equal records give equal bytes."""
     with atomic_path(path) as temporary:
         pq.write_table(rows, temporary)
 
 
 def merge(shards: Sequence[Path], path: Path, episodes: int) -> pa.Table:
-    """Join shards into one table sorted by episode. Raises ValueError unless each episode is there once."""
+    """Merge shards into one table, sorted by episode. Raises ValueError unless each episode occurs once."""
     rows = pa.concat_tables([read_parquet(shard) for shard in shards]).sort_by("episode")
     if rows["episode"].to_pylist() != list(range(episodes)):
-        raise ValueError(f"{path}: the shards do not hold episodes 0 to {episodes - 1} once each")
+        raise ValueError(f"{path}: the shards must contain each of the episodes 0 to {episodes - 1} once")
     write(path, rows)
     return rows

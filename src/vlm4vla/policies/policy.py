@@ -1,9 +1,9 @@
-"""A VLA: a backbone and an action head.
+"""A VLA policy: a backbone and an action head.
 
-With the study's head, one learnable action query is appended to the prompt as its last token, and its last
-hidden state becomes the actions: no robot state, no history, one picture. Expert VLAs have other heads
-(heads/). A policy's folder holds `backbone/` (an ordinary Hugging Face folder), `policy.safetensors` (the
-head, with the query) and `policy.json` (what else is needed to act).
+The study's head appends one learnable action query to the prompt as its last token, and computes the actions
+from the query's last hidden state. It reads one image and an instruction, but no robot state and no history.
+Expert VLAs have other heads (heads/). A policy's folder holds `backbone/` (an ordinary Hugging Face folder),
+`policy.safetensors` (the head, including the query) and `policy.json` (everything else that inference needs).
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.actions.state import StateScale
+from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import load
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.config.heads import HeadSettings
+from vlm4vla.config.policies import HeadSettings
 from vlm4vla.core.artefacts import atomic_path, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.policies.heads import head_class
 from vlm4vla.policies.heads.base import Targets
 
-FORMAT = 2  # of policy.json and policy.safetensors
+FORMAT = 2  # version of policy.json and policy.safetensors
 
 
 class Policy(nn.Module):
-    """Parameters: `model.*` (the backbone) and `head.*`; `state_scale` is None where the head reads none."""
+    """A backbone with an action head. Parameters: `model.*` (the backbone) and `head.*`.
+
+    `state_scale` is None if the head does not read the robot's state.
+    """
 
     def __init__(
         self,
@@ -46,17 +48,17 @@ class Policy(nn.Module):
         state_scale: StateScale | None = None,
     ):
         super().__init__()
-        kind = head_class(head)
-        backbone = kind.prepared(backbone, head)
+        head_type = head_class(head)
+        backbone = head_type.prepare_backbone(backbone, head)
         self.backbone = backbone
         self.model = backbone.model
         self.settings = head
         self.chunk = chunk
         self.benchmark = benchmark
         self.statistics = statistics
-        self.state_scale = state_scale if kind.reads_state else None
-        more = {"state_size": self.state_scale.size} if self.state_scale else {}
-        self.head = kind(backbone, head, chunk, **more)
+        self.state_scale = state_scale if head_type.reads_state else None
+        state_size = {"state_size": self.state_scale.size} if self.state_scale else {}
+        self.head = head_type(backbone, head, chunk, **state_size)
         self.freeze("none")
 
     @classmethod
@@ -70,22 +72,22 @@ class Policy(nn.Module):
         seed: int,
         state_scale: StateScale | None = None,
     ) -> Policy:
-        """A policy with a new head; same seed, same bytes."""
+        """Create a policy with a new head; the same seed gives the same bytes."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(backbone, head, chunk, benchmark, statistics, state_scale)
 
     def freeze(self, what: Literal["none", "vision", "embedding"]) -> None:
-        """Choose what trains: everything, all but the vision encoder, or all but the word embedding.
+        """Train all parameters, or freeze the vision encoder or the word embedding.
 
-        An output layer that is not tied to the word embedding trains only with a head that says words: no
-        other action depends on it.
+        An output layer that is not tied to the word embedding trains only if the head predicts tokens: the
+        actions of other heads do not depend on the output layer.
         """
         for parameter in self.parameters():
             parameter.requires_grad_(True)
         output = self.model.get_output_embeddings()
         tied = output is None or output.weight is self.backbone.word_embedding().weight
-        if not tied and not self.head.says_words:
+        if not tied and not self.head.trains_output_layer:
             output.requires_grad_(False)
         frozen = {
             "none": list,
@@ -96,12 +98,14 @@ class Policy(nn.Module):
             module.requires_grad_(False)
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1) of a `LoadedBackbone.batch`, for
-        heads that read no state and do not sample."""
+        """Pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1) for a `LoadedBackbone.batch`.
+
+        Only for heads that neither read the state nor sample.
+        """
         return self.head.actions(self.backbone, batch, None, None)
 
     def loss(self, batch: dict[str, Any], targets: Targets) -> Tensor:
-        """The head's loss on a `LoadedBackbone.batch`: a mean over steps that are not padded."""
+        """The head's loss on a `LoadedBackbone.batch`: a mean over the steps that are not padded."""
         return self.head.loss(self.backbone, batch, targets)
 
     @torch.inference_mode()
@@ -112,14 +116,16 @@ class Policy(nn.Module):
         states: np.ndarray | None = None,
         noise: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Actions (B, chunk, 7) float32 in the benchmark's units, from pictures (B, H, W, 3) uint8.
+        """Predict actions (B, chunk, 7), float32, in the benchmark's units and with its gripper polarity.
 
-        The gripper has the benchmark's own polarity. Prompts are kept for each instruction. `states` (B, S),
-        in the robot's units, for a head that reads them; `noise` (B, chunk, 7), standard normal, for one that
-        samples: the same noise, the same actions.
+        `images`: (B, H, W, 3) uint8. `instructions`: one for each image; each instruction's prompt is cached.
+        `states`: (B, S) in the robot's units, required if the head reads the state. `noise`: (B, chunk, 7),
+        standard normal, required if the head samples; the same noise gives the same actions.
+
+        Raises ValueError if a required argument is missing.
         """
         if len(images) != len(instructions):
-            raise ValueError(f"{len(images)} pictures for {len(instructions)} instructions")
+            raise ValueError(f"{len(images)} images for {len(instructions)} instructions")
         if (self.head.reads_state and states is None) or (self.head.samples and noise is None):
             raise ValueError(f"a {self.settings.kind} head needs states and noise")
         training = self.training
@@ -129,12 +135,12 @@ class Policy(nn.Module):
             device = next(self.parameters()).device
             batch = self.backbone.batch(ids, images)
             scaled = torch.from_numpy(self.state_scale.scale(states)) if self.state_scale else None
-            sampled = torch.as_tensor(noise, dtype=torch.float32) if self.head.samples else None
+            noise_tensor = torch.as_tensor(noise, dtype=torch.float32) if self.head.samples else None
             pose, logits = self.head.actions(
                 self.backbone,
-                {name: _on(device, value) for name, value in batch.items()},
-                _on(device, scaled),
-                _on(device, sampled),
+                {name: _to_device(value, device) for name, value in batch.items()},
+                _to_device(scaled, device),
+                _to_device(noise_tensor, device),
             )
         finally:
             self.train(training)
@@ -143,16 +149,16 @@ class Policy(nn.Module):
     # Files --------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write the policy's folder; policy.json comes last and each file appears whole or not at all."""
+        """Write the policy's folder. Each file is written atomically, policy.json last."""
         folder = Path(folder)
         self.backbone.save(folder / "backbone")
-        own = {
+        head_tensors = {
             name: value.detach().contiguous()
             for name, value in self.state_dict().items()
             if not name.startswith("model.")
         }
         with atomic_path(folder / "policy.safetensors") as temporary:
-            save_file(own, temporary)
+            save_file(head_tensors, temporary)
         record = {
             "format": FORMAT,
             "benchmark": self.benchmark,
@@ -165,7 +171,7 @@ class Policy(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> Policy:
-        """Read a policy's folder. Raises UserError when a part is missing, cut short or of another format."""
+        """Load a policy's folder. Raises UserError if a file is missing, truncated or in another format."""
         folder = Path(folder)
         record_file, weights = folder / "policy.json", folder / "policy.safetensors"
         for file in (record_file, weights):
@@ -175,24 +181,27 @@ class Policy(nn.Module):
             record = json.loads(record_file.read_text())
             tensors = load_file(weights)
         except (json.JSONDecodeError, SafetensorError) as error:
-            raise UserError(f"{folder}: not a whole policy ({error}): train the policy again") from None
+            raise UserError(
+                f"{folder}: a file of the policy is damaged ({error}): train the policy again"
+            ) from None
         if record.get("format") != FORMAT:
             raise UserError(
-                f"{record_file}: format {record.get('format')!r}, this version reads {FORMAT}: train it again"
+                f"{record_file}: format is {record.get('format')!r}, but this version reads {FORMAT}: "
+                "train the policy again"
             )
         statistics = Statistics.from_json(record["statistics"])
         backbone = load(folder / "backbone")
         head = TypeAdapter(HeadSettings).validate_python(record["head"])
         state = StateScale.from_json(record["state"]) if record["state"] else None
         policy = cls.create(backbone, head, record["chunk"], record["benchmark"], statistics, 0, state)
-        wrong = policy.load_state_dict(tensors, strict=False)
-        missing = [name for name in wrong.missing_keys if not name.startswith("model.")]
-        if missing or wrong.unexpected_keys:
-            name = (missing or wrong.unexpected_keys)[0]
-            raise UserError(f"{weights}: {name} is not as policy.json says: train the policy again")
+        differences = policy.load_state_dict(tensors, strict=False)
+        missing = [name for name in differences.missing_keys if not name.startswith("model.")]
+        if missing or differences.unexpected_keys:
+            name = (missing or differences.unexpected_keys)[0]
+            raise UserError(f"{weights}: {name} does not match policy.json: train the policy again")
         return policy
 
 
-def _on(device: torch.device, value: Any) -> Any:
-    """A tensor on `device`; anything else as it is."""
+def _to_device(value: Any, device: torch.device) -> Any:
+    """Move a tensor to `device`; return any other value unchanged."""
     return value.to(device) if isinstance(value, Tensor) else value

@@ -1,4 +1,4 @@
-"""From the words TABLE ROW COLUMN to one number of a table."""
+"""Find the number of a table that the words TABLE ROW COLUMN of the command line mean."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Row = Mapping[str, Any]
 
 
 def find_number(table: str, rows: Sequence[Row], row: str, column: str) -> tuple[Row, str]:
-    """The tidy row, and the name of the number in it, that `row` and `column` mean.
+    """The tidy row and the name of the number in it that `row` and `column` mean.
 
-    `row`: model[/auxiliary][/variant][/benchmark], where words may be left out that do not matter. `column`:
-    metric, question set, benchmark, executed steps or number (value when none is named), joined by colons.
-    Raises UserError (one line) for a word that the table lacks, with the nearest, and for words that mean
-    several rows.
+    `row`: model[/auxiliary][/variant][/benchmark]; words that are not needed can be omitted. `column`: any of
+    metric, question set, benchmark, execution horizon and name of a number, joined by colons. The default
+    number is `value`. Raises UserError (one line) for a word that is not in the table, with suggestions, and
+    for words that match several rows.
     """
     chosen = list(rows)
-    for place, word in enumerate(row.split("/")):
-        keys = ("model",) if place == 0 else ROW_KEYS[1:]
+    for index, word in enumerate(row.split("/")):
+        keys = ("model",) if index == 0 else ROW_KEYS[1:]
         chosen = _matching(table, "row", row, chosen, word, keys)
     number = VALUE
     for word in column.split(":"):
@@ -44,37 +44,41 @@ def find_number(table: str, rows: Sequence[Row], row: str, column: str) -> tuple
             number = word
         else:
             chosen = _matching(table, "column", column, chosen, word, COLUMN_KEYS)
-    chosen = _plain(chosen)
+    chosen = _prefer_overall(chosen)
     if len(chosen) > 1:
         raise UserError(_ambiguous(table, chosen, row, column))
     if chosen[0].get(number) is None:
-        have = [name for name in NUMBERS if chosen[0].get(name) is not None]
-        told = f"it has {', '.join(have)}" if have else "it was not measured"
-        raise UserError(f"table {table}, row {row!r}, column {column!r}: no {number}: {told}")
+        existing = [name for name in NUMBERS if chosen[0].get(name) is not None]
+        remedy = f"write one of {', '.join(existing)}" if existing else "the cell was not measured"
+        raise UserError(f"table {table}, row {row!r}, column {column!r}: has no {number}: {remedy}")
     return chosen[0], number
 
 
 def _matching(
-    table: str, what: str, whole: str, rows: Sequence[Row], word: str, keys: Sequence[str]
+    table: str, part: str, words: str, rows: Sequence[Row], word: str, keys: Sequence[str]
 ) -> list[Row]:
-    """Rows in which one of `keys` is `word`, or is shown as `word`."""
+    """Rows in which one of `keys` has the value `word`, or a value that tables show as `word`.
+
+    `part` is "row" or "column", and `words` all words of this part; both are for the message.
+    """
     found = [row for row in rows if any(word in _words(row, key) for key in keys)]
     if found:
         return found
-    # names as a reader sees them: `Kosmos-2`, `kosmos 2`
-    wanted = _bare(word)
-    found = [row for row in rows if any(wanted in map(_bare, _words(row, key)) for key in keys)]
+    # Names as the tables show them, in any spelling: `Kosmos-2`, `kosmos 2`.
+    simple = _simplify(word)
+    found = [row for row in rows if any(simple in map(_simplify, _words(row, key)) for key in keys)]
     if found:
         return found
     known = sorted({str(row[key]) for row in rows for key in keys if row.get(key)})
-    known += list(NUMBERS) if what == "column" else []
+    known += list(NUMBERS) if part == "column" else []
     close = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.4)
-    told = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known)}"
-    inside = "" if word == whole else f" ({word!r} in it)"
-    raise UserError(f"table {table}: no {what} {whole!r}{inside}: {told}")
+    remedy = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    inside = "" if word == words else f" ({word!r} is unknown)"
+    raise UserError(f"table {table}: no {part} {words!r}{inside}: {remedy}")
 
 
 def _words(row: Row, key: str) -> tuple[str, ...]:
+    """The words that stand for the value of `key`."""
     value = row.get(key)
     if not value:
         return ("none",) if key == "auxiliary" else ()
@@ -82,27 +86,27 @@ def _words(row: Row, key: str) -> tuple[str, ...]:
     return (value, shown(value)) if shown else (str(value),)
 
 
-def _bare(word: str) -> str:
+def _simplify(word: str) -> str:
     return "".join(character for character in word.lower() if character.isalnum())
 
 
-def _plain(rows: Sequence[Row]) -> list[Row]:
-    """Without rows of single question sets when the overall ones are there too."""
+def _prefer_overall(rows: Sequence[Row]) -> list[Row]:
+    """Drop the rows of single question sets if there are rows over all question sets."""
     sets = {row.get("question_set") for row in rows}
     return [row for row in rows if row["question_set"] == "overall"] if "overall" in sets else list(rows)
 
 
 def _ambiguous(table: str, rows: Sequence[Row], row: str, column: str) -> str:
-    """Which words would tell the rows apart."""
+    """The message for several rows: words that select one of them."""
     for key in (*ROW_KEYS, *COLUMN_KEYS[1:]):
-        values = sorted({str(one.get(key) or "none") for one in rows})
+        values = sorted({str(each.get(key) or "none") for each in rows})
         if len(values) > 1:
             if key in ROW_KEYS[:3]:
                 fixes = [f"{row}/{value}" for value in values] if key != "model" else values
             else:
                 fixes = [f"{value}:{column}" for value in values]
             return (
-                f"table {table}, row {row!r}, column {column!r}: {len(rows)} cells: write "
+                f"table {table}, row {row!r}, column {column!r}: {len(rows)} cells match: write "
                 f"{' or '.join(fixes[:6])}"
             )
-    return f"table {table}, row {row!r}, column {column!r}: {len(rows)} cells that nothing tells apart"
+    return f"table {table}, row {row!r}, column {column!r}: {len(rows)} cells match, and no word selects one"

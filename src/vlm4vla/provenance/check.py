@@ -1,4 +1,4 @@
-"""`vlm4vla check`: is a packed study whole, as a zip file or as the folder it was unpacked to?"""
+"""`vlm4vla check`: verify the files of a packed study, in a zip file or in an unpacked folder."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def run(packed: Path) -> None:
-    """Compare every file with its hash and say how many there are. Raises UserError naming the first file
-    that is missing, changed or not listed."""
+    """Verify every file and print the number of files.
+
+    Raises UserError that names the first file that is missing, changed or not listed.
+    """
     count = check(packed)
-    print(f"{packed}: {count} files, all as they were packed")
+    print(f"{packed}: all {count} files match their hashes")
 
 
 def check(packed: Path) -> int:
-    """How many files were compared. Raises UserError (one line) for the first fault."""
+    """Verify every file and return the number of files. Raises UserError (one line) for the first error."""
     if packed.is_dir():
         return _check(packed, _Folder(packed))
     if not packed.is_file():
-        raise UserError(f"{packed}: no such file: write a packed study, or the folder it was unpacked to")
+        raise UserError(
+            f"{packed}: no such file: write the path of a packed study, or of the folder with its contents"
+        )
     try:
         with zipfile.ZipFile(packed) as archive:
             return _check(packed, _Zip(archive))
     except zipfile.BadZipFile:
-        raise UserError(f"{packed}: not a whole zip file: copy or download it again") from None
+        raise UserError(f"{packed}: not a complete zip file: copy or download it again") from None
 
 
 class _Folder:
@@ -55,30 +59,30 @@ class _Zip:
 
 
 def _check(packed: Path, files: _Folder | _Zip) -> int:
-    def fault(name: str, what: str) -> UserError:
-        return UserError(f"{packed}: {name}: {what}: unpack or download it again")
+    def error(name: str, problem: str) -> UserError:
+        return UserError(f"{packed}: {name}: {problem}: unpack or download it again")
 
     if SUMS not in files.names:
-        raise UserError(f"{packed}: no {SUMS}: write a study that `vlm4vla pack` packed")
+        raise UserError(f"{packed}: has no {SUMS}: write the path of a study that `vlm4vla pack` has packed")
     sums = {}
     for line in files.read(SUMS).decode(errors="replace").splitlines():
         match = _LINE.fullmatch(line)
         if match is None:
-            raise fault(SUMS, f"holds the line {line[:60]!r}, which is no hash and name")
+            raise error(SUMS, f"the line {line[:60]!r} is not a hash and a file name")
         sums[match[2]] = match[1]
     if METADATA not in sums:
-        raise fault(SUMS, f"does not list {METADATA}")
+        raise error(SUMS, f"does not list {METADATA}")
     for name, expected in sums.items():
         if name not in files.names:
-            raise fault(name, "missing")
+            raise error(name, "missing")
         try:
             found = hashlib.sha256(files.read(name)).hexdigest()
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
-            raise fault(name, "cannot be read") from None
+            raise error(name, "cannot be read") from None
         if found != expected:
-            raise fault(name, "changed")
+            raise error(name, "changed")
     for name in sorted(files.names - set(sums) - {SUMS}):
-        raise UserError(f"{packed}: {name}: not of the packed study: remove it")
+        raise UserError(f"{packed}: {name}: not a file of the packed study: remove it")
     described = {
         entity["@id"]: entity.get("sha256")
         for entity in json.loads(files.read(METADATA))["@graph"]
@@ -86,5 +90,5 @@ def _check(packed: Path, files: _Folder | _Zip) -> int:
     }
     for name in sorted(set(sums) - {METADATA}):
         if described.get(name) != sums[name]:
-            raise fault(name, f"{METADATA} has another hash of it than {SUMS}")
+            raise error(name, f"{METADATA} and {SUMS} have different hashes of this file")
     return len(sums)

@@ -1,8 +1,9 @@
-"""The description of a packed study: a Workflow Run RO-Crate, as JSON-LD.
+"""The metadata of a packed study: a Workflow Run RO-Crate, as JSON-LD.
 
-RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) and Workflow Run Crate 0.5 (https://w3id.org/ro/wfrun/workflow/0.5):
-the Snakemake workflow, its run, and with Process Run Crate 0.5 one action an artefact, whose inputs and
-results are files of the crate. Written by hand and not by a library, so that equal studies have equal bytes.
+It follows RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) and Workflow Run Crate 0.5
+(https://w3id.org/ro/wfrun/workflow/0.5), and describes the Snakemake workflow and its run. With Process Run
+Crate 0.5, it describes one action per artefact, whose inputs and results are files of the crate. No library
+is used, so that equal studies have equal bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MEDIA = {
     ".csv": "text/csv",
     ".tex": "application/x-tex",
 }
-UNDATED = "1980-01-01T00:00:00Z"  # of a study without any provenance
+UNDATED = "1980-01-01T00:00:00Z"  # the time of a study without any provenance
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 Entity = dict[str, Any]
 
@@ -39,22 +40,22 @@ def describe(
     study: str,
     files: Mapping[str, Mapping[str, Any]],
     provenance: Mapping[str, Mapping[str, Any]],
-    made: Mapping[str, Sequence[str]],
+    produced: Mapping[str, Sequence[str]],
     results: Sequence[str],
     sources: Sequence[str],
     licence: str,
 ) -> dict[str, Any]:
     """The content of ro-crate-metadata.json.
 
-    `files`: path in the crate -> {"what", "sha256", "size"}. `provenance`: path of a provenance file (or of a
-    score with its own) -> its record, with "inputs" already as paths in the crate. `made`: the same paths ->
-    files of that artefact. `results`: files that the run as a whole gives. `sources`: files that it was
-    given. `licence`: SPDX identifier.
+    `files`: path in the crate -> {"description", "sha256", "size" in bytes}. `provenance`: path of a
+    provenance file (or of a score that contains its provenance) -> its record, with "inputs" as paths in the
+    crate. `produced`: the same paths -> the files of that artefact. `results`: files that the run as a whole
+    produced. `sources`: files that the run read. `licence`: SPDX identifier.
     """
     times = [_span(record) for record in provenance.values() if record.get("started")]
     start = min((begin for begin, _ in times), default=UNDATED)
     end = max((stop for _, stop in times), default=UNDATED)
-    actions = [_action(path, record, made[path]) for path, record in provenance.items()]
+    actions = [_action(path, record, produced[path]) for path, record in provenance.items()]
     run = {
         "@id": "#run",
         "@type": "CreateAction",
@@ -112,19 +113,19 @@ def describe(
         run,
         *tools,
         *actions,
-        *(_file(path, told, tools if path == WORKFLOW else []) for path, told in files.items()),
+        *(_file(path, facts, tools if path == WORKFLOW else []) for path, facts in files.items()),
     ]
     return {"@context": CONTEXT, "@graph": graph}
 
 
-def _file(path: str, told: Mapping[str, Any], parts: Sequence[Entity]) -> Entity:
+def _file(path: str, facts: Mapping[str, Any], parts: Sequence[Entity]) -> Entity:
     suffix = "." + path.rsplit(".", 1)[-1]
     entity: Entity = {
         "@id": path,
         "@type": "File",
-        "name": told["what"],
-        "contentSize": str(told["size"]),
-        "sha256": told["sha256"],
+        "name": facts["description"],
+        "contentSize": str(facts["size"]),
+        "sha256": facts["sha256"],
     }
     media = MEDIA.get(suffix) or mimetypes.types_map.get(suffix)
     if media:
@@ -137,15 +138,15 @@ def _file(path: str, told: Mapping[str, Any], parts: Sequence[Entity]) -> Entity
     return entity
 
 
-def _action(path: str, record: Mapping[str, Any], made: Sequence[str]) -> Entity:
-    """The run of one stage; its settings stand in the provenance file that it gave."""
+def _action(path: str, record: Mapping[str, Any], produced: Sequence[str]) -> Entity:
+    """The run of one stage. Its settings are in the provenance file, which is one of its results."""
     action: Entity = {
         "@id": f"#{path}",
         "@type": "CreateAction",
         "name": f"{record.get('stage') or 'stage'}: {path.rsplit('/', 1)[0]}",
         "instrument": _ref(_tool(record.get("stage") or "stage")),
         "object": _refs(record.get("inputs") or ()),
-        "result": _refs(made),
+        "result": _refs(produced),
     }
     if record.get("commit"):
         action["description"] = f"vlm4vla at commit {record['commit']}, seed {record.get('seed')}"
@@ -155,6 +156,7 @@ def _action(path: str, record: Mapping[str, Any], made: Sequence[str]) -> Entity
 
 
 def _span(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Start and end of a stage, in the format of ISO 8601."""
     begin = datetime.strptime(record["started"], _TIME)
     return record["started"], (begin + timedelta(seconds=record.get("wall_seconds") or 0)).strftime(_TIME)
 

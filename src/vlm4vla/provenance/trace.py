@@ -1,4 +1,4 @@
-"""`vlm4vla trace`: from one number of a table to everything that it was made from."""
+"""`vlm4vla trace`: find everything that a number of a table was made from, and verify it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.provenance.addresses import COLUMN_KEYS, ROW_KEYS, find_number
 from vlm4vla.provenance.sources import Cell, find_source
 from vlm4vla.study.artefact_chain import FINE, Chain
+from vlm4vla.study.layout import PROVENANCE
 from vlm4vla.study.results_folder import Results
 
-_SAME = 1e-9  # relative: JSON holds every digit of a float
+_TOLERANCE = 1e-9  # relative and absolute; JSON keeps every digit of a float
 
 
 def run(results: Results, table: str, row: str, column: str, as_json: bool) -> None:
-    """Print the trace. Raises UserError, after printing, when a file changed or is missing, or when the
-    number is another now."""
+    """Print the trace. Then raise UserError if a file is changed or missing, or if the number differs."""
     found = trace(results, table, row, column)
     print(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
     problems = found["problems"]
@@ -33,9 +33,9 @@ def run(results: Results, table: str, row: str, column: str, as_json: bool) -> N
 
 
 def trace(results: Results, table: str, row: str, column: str) -> dict[str, Any]:
-    """Everything behind one number, as JSON values.
+    """Everything that a number was made from, as JSON values.
 
-    Raises UserError for words that name no number or several, and for records that are missing.
+    Raises UserError if `row` and `column` match no number or several numbers, and if records are missing.
     """
     analysis = results.analysis(table)
     record, number = find_number(table, analysis["records"], row, column)
@@ -43,18 +43,20 @@ def trace(results: Results, table: str, row: str, column: str) -> dict[str, Any]
     chain, rollouts = Chain(results), []
     for cell, seed, path in source.rollouts:
         rollouts.append(_rollout(chain, cell, seed, path))
-    for path in source.others:
+    for path in source.scores:
         chain.follow(path)
     problems = [line for rollout in rollouts for line in rollout["problems"]] + chain.problems()
-    value, again = record[number], source.again
-    agrees = None if again is None else math.isclose(value, again, rel_tol=_SAME, abs_tol=_SAME)
+    value, recomputed = record[number], source.recomputed
+    agrees = None if recomputed is None else _equal(value, recomputed)
     if agrees is False:
-        problems.insert(0, f"{number} in analysis/{table}.json is {value:.6g}, the records give {again:.6g}")
+        problems.insert(
+            0, f"{number} in analysis/{table}.json is {value:.6g}, but the records give {recomputed:.6g}"
+        )
     printed = _csv_number(results, table, record, number)
     csv_agrees = None if printed is None else printed == f"{value:.6g}"
     if csv_agrees is False:
         problems.insert(
-            0, f"{number} in tables/{table}.csv is {printed}, analysis/{table}.json has {value:.6g}"
+            0, f"{number} in tables/{table}.csv is {printed}, but analysis/{table}.json has {value:.6g}"
         )
     keys = (*ROW_KEYS, *(key for key in COLUMN_KEYS if key != "benchmark"))
     return {
@@ -66,33 +68,39 @@ def trace(results: Results, table: str, row: str, column: str) -> dict[str, Any]
         "interval": [record.get("ci_low"), record.get("ci_high")] if number == "value" else None,
         "episodes": record.get("episodes"),
         "seeds": record.get("seeds"),
-        "again": again,
+        "again": recomputed,
         "equals_table": agrees,
         "equals_csv": csv_agrees,
-        "not_computed": source.why,
+        "not_computed": source.reason,
         "rollouts": rollouts,
-        "scores": [str(path) for path in source.others],
+        "scores": [str(path) for path in source.scores],
         "artefacts": {path: artefact.summary() for path, artefact in chain.artefacts.items()},
         "problems": problems,
     }
 
 
+def _equal(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
 def _rollout(chain: Chain, cell: Cell, seed: int, path: Path) -> dict[str, Any]:
-    """One episode file, its checkpoint, and whether both are as recorded."""
+    """One episode file and its checkpoint, compared with the recorded hashes."""
     episodes = pq.read_table(path, columns=["checkpoint", "protocol", "solved"])
-    artefact = chain.follow(path.parent / "provenance.json")
+    artefact = chain.follow(path.parent / PROVENANCE)
     record = artefact.record if artefact else {}
     checkpoint = episodes["checkpoint"][0].as_py()
     problems = []
     if artefact and record.get("checkpoint") not in (None, checkpoint):
-        problems.append(f"{path}: its episodes are of another checkpoint than its provenance says")
+        problems.append(f"{path}: its episodes and its provenance have different checkpoints")
     if record.get("episodes") not in (None, len(episodes)):
-        problems.append(f"{path}: {len(episodes)} episodes, its provenance says {record['episodes']}")
+        problems.append(f"{path}: has {len(episodes)} episodes, but its provenance has {record['episodes']}")
     if record.get("mean_solved") is not None:
         solved = float(np.mean(episodes["solved"].to_numpy()))
-        if not math.isclose(solved, record["mean_solved"], rel_tol=_SAME, abs_tol=_SAME):
-            told = f"{solved:.6g} solved in the mean, its provenance says {record['mean_solved']:.6g}"
-            problems.append(f"{path}: {told}")
+        if not _equal(solved, record["mean_solved"]):
+            recorded = record["mean_solved"]
+            problems.append(
+                f"{path}: the mean of solved is {solved:.6g}, but its provenance has {recorded:.6g}"
+            )
     folder, state = None, None
     if artefact and "vla" in artefact.inputs:
         folder = Path(artefact.inputs["vla"]).parent
@@ -112,13 +120,13 @@ def _rollout(chain: Chain, cell: Cell, seed: int, path: Path) -> dict[str, Any]:
         "checkpoint": checkpoint,
         "checkpoint_folder": None if folder is None else str(folder),
         "checkpoint_state": state,
-        "provenance": str(path.parent / "provenance.json"),
+        "provenance": str(path.parent / PROVENANCE),
         "problems": problems,
     }
 
 
 def _csv_number(results: Results, table: str, record: Mapping[str, Any], number: str) -> str | None:
-    """The number as tables/{table}.csv has it; None without the file or the row."""
+    """The number as text in tables/{table}.csv; None without the file or the row."""
     keys = (*ROW_KEYS, *COLUMN_KEYS[1:])
     for row in results.csv_rows(table):
         if all(row[key] == str(record.get(key) or "") for key in keys if key in row):
@@ -127,7 +135,7 @@ def _csv_number(results: Results, table: str, record: Mapping[str, Any], number:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The trace for a reader."""
+    """The trace as lines of text."""
     cell = ", ".join(found["cell"].values())
     yield f"{found['table']}: {cell}: {found['number']} {found['value']:.6g}"
     interval = found["interval"]
@@ -136,13 +144,13 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["episodes"]:
         yield f"  {found['episodes']} initial states or questions, {found['seeds'] or 'no'} training seed(s)"
     if found["again"] is None:
-        yield f"  not computed again: {found['not_computed']}"
+        yield f"  not recomputed: {found['not_computed']}"
     else:
-        equal = "equals" if found["equals_table"] else "IS NOT"
-        yield f"  again from the records: {found['again']:.6g}, {equal} the table's"
+        relation = "equals" if found["equals_table"] else "DIFFERS FROM"
+        yield f"  recomputed from the records: {found['again']:.6g}, {relation} the table's number"
     if found["equals_csv"] is not None:
-        equal = "equals" if found["equals_csv"] else "IS NOT"
-        yield f"  tables/{found['table']}.csv {equal} analysis/{found['table']}.json"
+        relation = "equals" if found["equals_csv"] else "DIFFERS FROM"
+        yield f"  the number in tables/{found['table']}.csv {relation} that in analysis/{found['table']}.json"
     for rollout in found["rollouts"]:
         yield f"records of {rollout['cell']}, seed {rollout['seed']}"
         yield f"  {rollout['episodes_file']}"
@@ -151,7 +159,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  checkpoint {rollout['checkpoint']}"
         folder, state = rollout["checkpoint_folder"], rollout["checkpoint_state"]
         if folder:
-            yield f"  checkpoint's folder {folder}: weights {state}"
+            yield f"  folder of the checkpoint {folder}: weights {state}"
     for path, artefact in found["artefacts"].items():
         yield f"{artefact['stage']}: {path}"
         yield f"  sha256 {artefact['sha256']}"
@@ -167,4 +175,4 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["problems"]:
         yield from (f"PROBLEM {line}" for line in found["problems"])
     else:
-        yield f"all {count} artefacts and their files are as recorded"
+        yield f"all {count} artefacts and their files match the recorded hashes"

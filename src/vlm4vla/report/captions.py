@@ -1,51 +1,55 @@
-"""What a caption must say: scale, episodes, seeds, kind of interval, and what they do not cover."""
+"""Sentences that the captions of all tables share: scale, episodes, seeds, intervals, published numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlm4vla.config.stages import ExpertSummary
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, SUCCESS_RATE, facts, metrics
 from vlm4vla.report import names
 
 _SCALES = {
-    "embedded": "tiny backbones of the real architectures, pre-trained on generated pictures, and simulated "
-    "benchmarks modelled on the real ones. Published numbers are the real models' on the real benchmarks: "
-    "compare their order, not their size",
-    "smoke": "a run of few steps and episodes that proves the plumbing and claims nothing about learning",
+    "embedded": "tiny backbones with the real architectures, pre-trained on generated images, and simulated "
+    "benchmarks modelled on the real ones. Published numbers are from the real models on the real "
+    "benchmarks: compare the order of the models, not the values",
+    "smoke": "a run with few steps and episodes that tests the pipeline and says nothing about learning",
     "paper": "the study as published",
 }
 
 DIFFERENCES = (
-    "Differences are paired over the same initial states (bootstrap intervals; exact two-sided tests); rates "
-    "differ in percentage points."
+    "Differences are paired over the same initial states (bootstrap intervals; exact two-sided tests). "
+    "Differences of rates are in percentage points."
 )
 
 
 def scale_sentence(scale: str, departures: Sequence[str] = ()) -> str:
-    """What the scale is, and in which settings (departures.py) the study is not that one's."""
-    what = _SCALES[scale]
+    """The scale, and the settings in which the study departs from that scale (study/departures.py)."""
+    description = _SCALES[scale]
     if departures:
-        what += ", but for these settings, with the paper scale's in brackets: " + "; ".join(departures)
-    return f"Scale: {scale} ({what})."
+        description += ", except for these settings, with the values of the paper scale in brackets: "
+        description += "; ".join(departures)
+    return f"Scale: {scale} ({description})."
 
 
 def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:
-    """Episodes a cell on each benchmark, from the tidy records themselves."""
+    """The number of episodes per cell on each benchmark, counted from the tidy records."""
     parts = []
-    records = [row for row in records if row.get("metric", "success_rate") in names.METRICS]
+    records = [row for row in records if row.get("metric", SUCCESS_RATE) in metrics(row["benchmark"])]
     for benchmark in names.in_order(row["benchmark"] for row in records):
         counts = sorted(
             {row["episodes"] for row in records if row["benchmark"] == benchmark and row["episodes"]}
         )
         if counts:
-            what = "chains of five instructions" if benchmark == "calvin" else "initial states"
+            length = facts(benchmark).instructions_per_episode
+            episodes = f"chains of {length} instructions" if length > 1 else "initial states"
             span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-            parts.append(f"{names.benchmark(benchmark, scale)} {span} {what}")
+            parts.append(f"{names.benchmark(benchmark, scale)} {span} {episodes}")
     return f"Episodes in each cell: {'; '.join(parts)}." if parts else "No cell was measured."
 
 
 def seeds_sentence(seeds: Sequence[int]) -> str:
-    """Which training seeds, and what that leaves unmeasured."""
+    """The training seeds, and what the intervals and tests do not cover."""
     if len(seeds) == 1:
         return (
             f"One training seed ({seeds[0]}): the intervals cover the choice of episodes; the variance "
@@ -53,19 +57,20 @@ def seeds_sentence(seeds: Sequence[int]) -> str:
         )
     listed = ", ".join(map(str, seeds))
     return (
-        f"Training seeds {listed}: values are means over them, whose standard deviation stands in the CSV as "
-        "seed_sd. Intervals of policies with two or more seeds cover the choice of seeds and of episodes; "
-        "paired tests cover that of episodes only. In simulations the former hold the true value not "
-        "always in 95 of 100 studies: in 86 to 97 with two seeds, 90 to 96 with three, 91 to 96 with five."
+        f"Training seeds {listed}: values are means over seeds, and the CSV has their standard deviation in "
+        "the column seed_sd. For policies with two or more seeds, intervals cover the choice of seeds and of "
+        "episodes; paired tests cover the choice of episodes only. In simulated studies, these intervals do "
+        "not always contain the true value in 95 of 100 cases: they contain it in 86 to 97 with two seeds, "
+        "in 90 to 96 with three and in 91 to 96 with five."
     )
 
 
-def intervals_sentence(metrics: Sequence[str], seeds: Sequence[int] = (0,)) -> str:
-    """Kinds of 95 % interval for the metrics in a table."""
+def intervals_sentence(reported: Sequence[str], seeds: Sequence[int] = (0,)) -> str:
+    """The kinds of 95 % interval for the `reported` metrics of a table."""
     kinds = []
-    if "average_length" in metrics:
+    if AVERAGE_LENGTH in reported:
         kinds.append("percentile bootstrap over chains for average length")
-    if any(metric != "average_length" for metric in metrics):
+    if any(metric != AVERAGE_LENGTH for metric in reported):
         kinds.append("Wilson for success rates")
     if len(seeds) > 1:
         two = "two-level bootstrap over training seeds and, within tasks, initial states"
@@ -73,28 +78,29 @@ def intervals_sentence(metrics: Sequence[str], seeds: Sequence[int] = (0,)) -> s
     return f"In brackets: 95 % intervals ({'; '.join(kinds)})."
 
 
-def experts_sentence(experts: Mapping[str, Mapping[str, Any]]) -> str:
-    """What stands behind each expert VLA: `experts` is name -> backbone, chunk, executed, steps."""
+def experts_sentence(experts: Mapping[str, ExpertSummary]) -> str:
+    """The backbone, training steps and executed steps of each expert VLA."""
     parts = [
-        f"{names.model(name)} on {names.model(own['backbone'])}, {names.steps(own['steps'])} training steps, "
-        f"executes {own['executed']}"
+        f"{names.model(name)} on {names.model(own.backbone)}, {names.steps(own.steps)} training steps, "
+        f"executes {own.executed}"
         for name, own in experts.items()
     ]
     return (
-        f"Expert VLAs are made after the originals with heads and settings of their own: {'; '.join(parts)}. "
-        "They are no part of the means over backbones."
+        f"Expert VLAs follow the original models, with their own heads and settings: {'; '.join(parts)}. "
+        "The means over backbones do not include them."
     )
 
 
-def published_sentence(table: str) -> str:
-    return f"Published: arXiv 2601.03309, {table}."
+def published_sentence(source: str) -> str:
+    """Where in the paper the published numbers are."""
+    return f"Published: arXiv 2601.03309, {source}."
 
 
 def agreement_sentence(scale: str) -> str:
     """When a measured value agrees with the published one."""
     if scale != "paper":
-        return f"Agreement with published numbers is not judged: not comparable ({scale})."
+        return f"Agreement with the published numbers is not judged: not comparable ({scale})."
     return (
         "Agreement: the published number is within the measured 95 % interval, or within five points (5 % of "
-        "the maximum) of the value, or off."
+        "the maximum) of the measured value, or off."
     )

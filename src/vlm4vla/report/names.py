@@ -1,8 +1,10 @@
-"""How models, variants, benchmarks and metrics are called in front of a reader."""
+"""Names and numbers as tables, figures and captions print them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, SUCCESS_RATE, facts
 
 MODELS = {
     "qwen2.5-vl-3b": "Qwen2.5-VL-3B",
@@ -21,8 +23,6 @@ MODELS = {
     "random": "random actions (floor)",
     "expert": "scripted expert (ceiling)",
 }
-BENCHMARKS = {"calvin": "CALVIN", "bridge": "Bridge", "libero-10": "LIBERO-10"}
-PAPER_BENCHMARKS = {"calvin": "CALVIN ABC-D", "bridge": "SimplerEnv Bridge", "libero-10": "LIBERO-10"}
 VARIANTS = {
     "full": "all trained",
     "freeze-vision": "vision encoder frozen",
@@ -41,35 +41,33 @@ AUXILIARIES = {
     "fast-freeze-vision": "FAST (vision encoder frozen)",
     "fast-unfreeze-vision": "FAST (vision encoder trained)",
 }
-METRICS = {"average_length": "average length (0 to 5)", "success_rate": "success rate"} | {
-    f"success_at_{count}": f"success at {count}" for count in range(1, 6)
-}
 
 
 def model(name: str) -> str:
-    """A row's label; a backbone that config adds is shown under its own key."""
+    """The label of a model. A backbone that only the configuration defines is shown under its own key."""
     return MODELS.get(name, name)
 
 
 def variant(name: str) -> str:
+    """The label of a variant of the policy."""
     return VARIANTS.get(name, name)
 
 
 def auxiliary(name: str) -> str:
+    """The label of an auxiliary task."""
     return AUXILIARIES.get(name, name)
 
 
 def benchmark(name: str, scale: str = "paper") -> str:
-    """`CALVIN (embedded)`: only at paper scale does a benchmark bear the real one's name alone. One that is
-    not built in is shown under its own key."""
-    shown = BENCHMARKS.get(name, name)
+    """`CALVIN (embedded)`. Only at the paper's scale does the real benchmark's name appear alone."""
+    shown = facts(name).title
     return shown if scale == "paper" else f"{shown} ({scale})"
 
 
 def in_order(benchmarks: Iterable[str]) -> list[str]:
-    """Each benchmark once: the built-in ones in the order of BENCHMARKS, then the others as they come."""
-    found = dict.fromkeys(benchmarks)
-    return [*(name for name in BENCHMARKS if name in found), *(n for n in found if n not in BENCHMARKS)]
+    """Each benchmark once: first the built-in ones in the order of BENCHMARKS, then the others as given."""
+    unique = dict.fromkeys(benchmarks)
+    return [*(name for name in BENCHMARKS if name in unique), *(n for n in unique if n not in BENCHMARKS)]
 
 
 def joined(words: list[str]) -> str:
@@ -78,33 +76,52 @@ def joined(words: list[str]) -> str:
 
 
 def steps(count: int | Mapping[str, int]) -> str:
-    """`1000`, or where benchmarks differ `30000 (CALVIN) and 50000 (Bridge, LIBERO-10)`."""
+    """`1000`, or, if benchmarks differ, `30000 (CALVIN) and 50000 (Bridge, LIBERO-10)`."""
     if isinstance(count, int):
         return str(count)
-    shared: dict[int, list[str]] = {}
+    benchmarks: dict[int, list[str]] = {}
     for name in in_order(count):
-        shared.setdefault(count[name], []).append(BENCHMARKS.get(name, name))
-    return joined([f"{number} ({', '.join(called)})" for number, called in shared.items()])
+        benchmarks.setdefault(count[name], []).append(facts(name).title)
+    return joined([f"{number} ({', '.join(titles)})" for number, titles in benchmarks.items()])
+
+
+def factor(metric: str) -> int:
+    """Converts a value of `metric` into the unit that is printed: rates are printed in percent."""
+    return 1 if metric == AVERAGE_LENGTH else 100
 
 
 def number(metric: str, value: float, signed: bool = False) -> str:
-    """A value of `metric` as it is printed: two decimals for lengths, percent points for rates."""
+    """A value of `metric` as tables print it: average lengths with two decimals, rates in percent."""
     sign = "+" if signed else ""
-    return f"{value:{sign}.2f}" if metric == "average_length" else f"{100 * value:{sign}.1f}"
+    return f"{value:{sign}.2f}" if metric == AVERAGE_LENGTH else f"{100 * value:{sign}.1f}"
 
 
 def published(metric: str, value: float) -> str:
     """A published value with the decimals that the paper prints: 3.856, 48.0, 46.75."""
-    if metric == "average_length":
+    if metric == AVERAGE_LENGTH:
         return f"{value:.3f}"
     percent = f"{100 * value:.2f}"
     return percent.removesuffix("0")
 
 
-def unit(metric: str) -> str:
-    return "average length, 0 to 5" if metric == "average_length" else "success, %"
+def metric(benchmark: str, name: str) -> str:
+    """The label of metric `name` of `benchmark`."""
+    if name == AVERAGE_LENGTH:
+        return f"average length (0 to {facts(benchmark).instructions_per_episode})"
+    return "success rate" if name == SUCCESS_RATE else name.replace("_", " ")
+
+
+def unit(benchmark: str) -> str:
+    """The unit of the score of `benchmark`."""
+    known = facts(benchmark)
+    return f"average length, 0 to {known.instructions_per_episode}" if known.is_chain else "success, %"
 
 
 def p_value(p: float) -> str:
     """`p = 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p_number(p)}"
+
+
+def p_number(p: float) -> str:
+    """`0.012`, or `< 0.001`, for the cells of a column of p values."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

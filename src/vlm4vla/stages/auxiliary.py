@@ -1,6 +1,7 @@
-"""The stage auxiliary: a backbone is fine-tuned on an auxiliary task, and scored before and after.
+"""The stage auxiliary: fine-tune a backbone on an auxiliary task, and score the backbone before and after.
 
-Where the configuration names a `checkpoint` for the task, that is scored and taken in place of training.
+If the configuration has a `checkpoint` for the task, nothing is trained: the checkpoint is installed and
+scored.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm4vla.auxiliary.fine_tuning.choosing import lesson_of
-from vlm4vla.auxiliary.lookup import get_task
-from vlm4vla.auxiliary.tasks.base import Task
+from vlm4vla.auxiliary.lookup import fine_tuning_for, get_task
+from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
 from vlm4vla.config.stages import AuxiliarySettings
 from vlm4vla.core import imports
 from vlm4vla.core.artefacts import Provenance, file_hash, write_json
@@ -27,22 +27,22 @@ SCORE = "score.json"
 
 
 def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path) -> None:
-    """Write the backbone that knows the task, a Hugging Face folder, and `score.json` to `output`.
+    """Write the fine-tuned backbone, a Hugging Face folder, and `score.json` to `output`.
 
-    A training that was killed goes on. Where it has several processes, each of them calls this, and the main
-    one writes. Raises UserError, before training starts, for data of another picture size, for what the
-    task's lesson refuses, and for a checkpoint of another family than the backbone's.
+    An interrupted training resumes. If a training has several processes, each of them calls this function and
+    the main process writes. Raises UserError, before the training starts, for data with another image size,
+    for data that the task refuses, and for a checkpoint of another family.
     """
     inputs = {"backbone": backbone / "provenance.json", "data": data / "provenance.json"}
     provenance = Provenance("auxiliary", settings.model_dump(mode="json"), inputs, settings.seed)
     if is_main():
-        (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
+        (output / "provenance.json").unlink(missing_ok=True)  # an old one is not of these settings
     task = get_task(settings.task, data)
     size = read_questions(data, TRAIN).image_size
     if size != settings.image_size:
         raise UserError(
-            f"{data}: pictures have {size} pixels a side, image_size is {settings.image_size}: "
-            "make the data again"
+            f"{data}: images have {size} x {size} pixels, but image_size is {settings.image_size}: run the "
+            "stage auxiliary-data again"
         )
     imports.load(*imports.MODULES["auxiliary"])
     from vlm4vla.backbones import load
@@ -53,35 +53,35 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
     if settings.checkpoint is None:
         _fine_tune(settings, task, loaded, data, output, inputs)
     else:
-        _take(settings, task, loaded, data, output)
+        _install_checkpoint(settings, task, loaded, data, output)
     if not is_main():
         return
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished
 
 
 def _fine_tune(
     settings: AuxiliarySettings,
-    task: Task,
+    task: AuxiliaryTask,
     loaded: LoadedBackbone,
     data: Path,
     output: Path,
     inputs: dict[str, Path],
 ) -> None:
-    from vlm4vla.backbones.vocabulary import keep_words_before
+    from vlm4vla.backbones.vocabulary import save_original_vocabulary
     from vlm4vla.training.loop import train
 
     if not task.words_stay and is_main():
-        keep_words_before(loaded, output)
-    lesson = lesson_of(task, settings, data, loaded)
+        save_original_vocabulary(loaded, output)
+    fine_tuning = fine_tuning_for(task, settings, data, loaded)
     for module in loaded.vision_encoder() if task.freeze == "vision" else ():
         module.requires_grad_(False)
     loaded.model.eval()
-    before = lesson.score() if is_main() else {}
+    before = fine_tuning.score() if is_main() else {}
     train(
-        lesson.objective(),
-        lesson.samples(),
+        fine_tuning.objective(),
+        fine_tuning.samples(),
         training=settings.training,
         seed=settings.seed,
         folder=output,
@@ -93,32 +93,34 @@ def _fine_tune(
     )
     if not is_main():
         return
-    lesson.backbone.save(output)
-    write_json(output / SCORE, {"before": before, "after": lesson.score()})
-    drawn = lesson.drawings()
+    fine_tuning.backbone.save(output)
+    write_json(output / SCORE, {"before": before, "after": fine_tuning.score()})
+    drawn = fine_tuning.drawings()
     if drawn is not None:
         from vlm4vla.report.figures.generated import PAGE, draw_generated
 
         draw_generated(*drawn, settings.name, output / PAGE)
 
 
-def _take(settings: AuxiliarySettings, task: Task, base: LoadedBackbone, data: Path, output: Path) -> None:
-    """Put the checkpoint in place as it is, and score the base and it."""
+def _install_checkpoint(
+    settings: AuxiliarySettings, task: AuxiliaryTask, base: LoadedBackbone, data: Path, output: Path
+) -> None:
+    """Install the checkpoint unchanged, and score the backbone (`base`) and the checkpoint."""
     from vlm4vla.backbones import load
-    from vlm4vla.backbones.installing import place
+    from vlm4vla.backbones.installing import install
 
-    place(
+    install(
         settings.checkpoint,
         settings.revision,
         output,
         key=f"auxiliary.tasks.{settings.task}",
         family=base.adapter.family,
-        whose=f"backbone {settings.name!r}",
+        required_by=f"backbone {settings.name!r}",
     )
-    (output / "train.jsonl").unlink(missing_ok=True)  # of a training that other settings asked for
+    (output / "train.jsonl").unlink(missing_ok=True)  # of an earlier training with other settings
     scores = {}
     for when, backbone in (("before", base), ("after", load(output))):
-        lesson = lesson_of(task, settings, data, backbone)
-        lesson.backbone.model.eval()
-        scores[when] = lesson.score()
+        fine_tuning = fine_tuning_for(task, settings, data, backbone)
+        fine_tuning.backbone.model.eval()
+        scores[when] = fine_tuning.score()
     write_json(output / SCORE, scores)

@@ -1,4 +1,4 @@
-"""The stage auxiliary-data: an auxiliary task's pictures, questions and answers as Arrow data sets."""
+"""The stage auxiliary-data: images, questions and answers of an auxiliary task as Arrow datasets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vlm4vla.data.questions.writer import write_split
 
 
 def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
-    """Make `train/` and `held_out/` in `output`, and for a task with dense maps dense.json.
+    """Write `train/` and `held_out/` to `output`, and dense.json for a task with dense maps.
 
-    Of generated pictures, or of the public sets that the settings name.
+    The images are generated, or come from the public datasets in the settings.
     """
     if settings.public is not None:
         from vlm4vla.auxiliary.public import writer
 
         writer.run(settings, output=output)
         return
-    (output / INFO).unlink(missing_ok=True)  # of public sets that other settings asked for
+    (output / INFO).unlink(missing_ok=True)  # of earlier settings with public datasets
     provenance = Provenance("auxiliary-data", settings.model_dump(mode="json"), {}, settings.seed)
     task = get_task(settings.task)
     hashes = {}

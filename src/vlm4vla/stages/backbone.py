@@ -1,4 +1,4 @@
-"""The stage backbone: a tiny one is pre-trained on generated questions, a real checkpoint is put in place."""
+"""The stage backbone: pre-train a tiny backbone on generated questions, or install a released checkpoint."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import shutil
 from pathlib import Path
 
 from vlm4vla.backbones import build
-from vlm4vla.backbones.installing import place
+from vlm4vla.backbones.installing import install
 from vlm4vla.config.stages import BackboneSettings
 from vlm4vla.core import imports
 from vlm4vla.core.artefacts import Provenance, file_hash
 from vlm4vla.core.errors import UserError
 
-ALIGNMENT = "alignment"  # subfolder with that training's log
+ALIGNMENT = "alignment"  # subfolder with the log of the contrastive training
 
 
 def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> None:
-    """Write the backbone's Hugging Face folder to `output`; resumes a pre-training that was killed.
+    """Write the backbone, a Hugging Face folder, to `output`. An interrupted pre-training resumes.
 
-    `questions`: what a tiny one learns from; None for a checkpoint. Raises UserError for a tiny one without.
+    `questions`: the training data of a tiny backbone; None for a checkpoint. Raises UserError for a tiny
+    backbone without questions.
     """
     inputs = {"questions": questions / "provenance.json"} if questions else {}
     provenance = Provenance("backbone", settings.model_dump(mode="json"), inputs, settings.seed)
-    (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
+    (output / "provenance.json").unlink(missing_ok=True)  # an old one is not of these settings
     if settings.backbone.tiny is not None:
         if questions is None:
-            raise UserError(f"backbone {settings.name}: a tiny one learns from questions: write --questions")
+            raise UserError(
+                f"backbone {settings.name}: a tiny backbone is pre-trained on questions: write --questions"
+            )
         _pretrain(settings, questions, output)
     else:
         from vlm4vla.backbones.checkpoint import check_folder
 
-        place(
+        install(
             settings.backbone.checkpoint,
             settings.backbone.revision,
             output,
@@ -42,26 +45,33 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)
     for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):
-        shutil.rmtree(part, ignore_errors=True)  # not before the artefact is whole
+        shutil.rmtree(part, ignore_errors=True)  # only after the artefact is finished
 
 
 def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None:
     imports.load(*imports.MODULES["backbone"])
     from vlm4vla.data.questions.dataset import TRAIN
     from vlm4vla.data.questions.reading import read_questions
-    from vlm4vla.training.batches.alignment import Alignment, AlignmentObjective, Named, PictureBatches
+    from vlm4vla.training.batches.alignment import (
+        Alignment,
+        AlignmentBatches,
+        AlignmentObjective,
+        PatchLabels,
+    )
     from vlm4vla.training.batches.questions import QuestionBatches, QuestionObjective
     from vlm4vla.training.loop import train
 
     recipe = settings.recipe
     if recipe is None:
-        raise UserError(f"backbones.{settings.name}.pretraining: a tiny backbone needs a recipe: write one")
+        raise UserError(
+            f"backbones.{settings.name}.pretraining: a tiny backbone needs a recipe: add this key"
+        )
     words = json.loads((questions / "vocabulary.json").read_text())
     pictures = read_questions(questions, TRAIN)
     if pictures.image_size != settings.image_size:
         raise UserError(
-            f"{questions}: pictures have {pictures.image_size} pixels a side, image_size is "
-            f"{settings.image_size}: make the questions again"
+            f"{questions}: images have {pictures.image_size} x {pictures.image_size} pixels, but image_size "
+            f"is {settings.image_size}: run the stage questions again"
         )
     backbone = build(settings.backbone, settings.name, words, settings.image_size, settings.seed)
     batch = recipe.training.batch
@@ -69,25 +79,25 @@ def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None
         "settings": settings.model_dump(mode="json"),
         "questions": file_hash(questions / "provenance.json"),
     }
-    named = alignment = None
+    patch_labels = alignment = None
     weight = 0.0
     if settings.alignment is not None:
-        named = Named(backbone, pictures)
-        alignment = Alignment(backbone, named.ids)
+        patch_labels = PatchLabels(backbone, pictures)
+        alignment = Alignment(backbone, patch_labels.word_ids)
         weight = settings.alignment.weight
         train(
             AlignmentObjective(backbone, alignment),
-            PictureBatches(backbone, named, settings.alignment.training.batch, settings.seed),
+            AlignmentBatches(backbone, patch_labels, settings.alignment.training.batch, settings.seed),
             training=settings.alignment.training,
             seed=settings.seed,
             folder=output / ALIGNMENT,
             identity=identity,
             title=f"alignment {settings.name}",
         )
-        backbone.model.requires_grad_(True)  # it had no use for the language model
+        backbone.model.requires_grad_(True)  # the contrastive training does not use the language model
     train(
         QuestionObjective(backbone, alignment, weight),
-        QuestionBatches(backbone, pictures, dict(recipe.mixture), batch, settings.seed, named),
+        QuestionBatches(backbone, pictures, dict(recipe.mixture), batch, settings.seed, patch_labels),
         training=recipe.training,
         seed=settings.seed,
         folder=output,

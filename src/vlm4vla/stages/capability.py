@@ -1,4 +1,4 @@
-"""The stage capability: how many held-out questions of each set a backbone answers exactly."""
+"""The stage capability: how many held-out questions of each set a backbone answers correctly."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from vlm4vla.config.stages import CapabilitySettings
 from vlm4vla.core import imports
 from vlm4vla.core.artefacts import Provenance, write_json
-from vlm4vla.data.questions.dataset import HELD_OUT, Questions
+from vlm4vla.data.questions.dataset import HELD_OUT, QuestionSet
 from vlm4vla.data.questions.reading import read_questions
-from vlm4vla.data.questions.suite import Asked, choose
+from vlm4vla.data.questions.suite import SuiteQuestion, choose_questions
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
@@ -19,12 +19,12 @@ BATCH = 64
 
 
 def run(settings: CapabilitySettings, *, backbone: Path, questions: Path, output: Path) -> None:
-    """Write the JSON file `output`: score, correct and questions for each set and overall."""
+    """Write the JSON file `output`: `score`, `correct` and `questions` of each set and overall."""
     inputs = {"backbone": backbone / "provenance.json", "questions": questions / "provenance.json"}
     provenance = Provenance("capability", settings.model_dump(mode="json"), inputs, None)
     held_out = read_questions(questions, HELD_OUT)
-    wanted = settings.capability
-    suites = {name: choose(held_out, name, wanted.questions_per_set) for name in wanted.sets}
+    count = settings.capability.questions_per_set
+    suites = {name: choose_questions(held_out, name, count) for name in settings.capability.sets}
 
     imports.load(*imports.MODULES["capability"])
     from vlm4vla.backbones import load
@@ -39,15 +39,15 @@ def run(settings: CapabilitySettings, *, backbone: Path, questions: Path, output
     write_json(output, {"sets": sets, "overall": overall, "provenance": provenance.record()})
 
 
-def score(backbone: LoadedBackbone, questions: Questions, suite: list[Asked]) -> dict[str, Any]:
-    """Exact match of greedy answers: `score` = `correct` / `questions`."""
-    from vlm4vla.backbones.answering import greedy_answers
+def score(backbone: LoadedBackbone, questions: QuestionSet, suite: list[SuiteQuestion]) -> dict[str, Any]:
+    """Compare greedy answers with the correct ones: `score` = `correct` / `questions`."""
+    from vlm4vla.backbones.logits import greedy_answers
 
-    longest = max(len(backbone.answer_ids(answer)) for asked in suite for answer in asked.answers)
+    longest = max(len(backbone.answer_ids(answer)) for each in suite for answer in each.answers)
     correct = 0
     for begin in range(0, len(suite), BATCH):
-        part = suite[begin : begin + BATCH]
-        images = questions.images([asked.picture for asked in part])
-        found = greedy_answers(backbone, images, [asked.question for asked in part], longest)
-        correct += sum(answer in asked.answers for answer, asked in zip(found, part, strict=True))
+        batch = suite[begin : begin + BATCH]
+        images = questions.images([each.picture for each in batch])
+        answers = greedy_answers(backbone, images, [each.question for each in batch], longest)
+        correct += sum(answer in each.answers for answer, each in zip(answers, batch, strict=True))
     return {"score": correct / len(suite), "correct": correct, "questions": len(suite)}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from vlm4vla.analysis.records import read_episodes
 from vlm4vla.config.stages import CellSettings
-from vlm4vla.conventions.benchmarks import METRICS
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, metrics
 from vlm4vla.report import captions, names
 from vlm4vla.report.rows import fine_tuned
-from vlm4vla.report.rows.cells import Cell, measure, printed
+from vlm4vla.report.rows.cells import Cell, Row, measure, printed
 from vlm4vla.report.rows.contrasts import NONE
 from vlm4vla.report.rows.paper_numbers import Published
 from vlm4vla.report.rows.table import Block, Table
@@ -24,31 +24,27 @@ def run(
     auxiliary: Sequence[Path],
     output: Path,
 ) -> None:
-    """Write the cell's tidy rows to `output` (.csv), and the same for readers to .md and .tex beside it.
+    """Write the cell's tidy rows to `output` (.csv), and a table for readers to .md and .tex next to it.
 
-    `episodes`: one episodes.parquet a training seed. `capability`: of the base and of the fine-tuned VLM,
-    `auxiliary`: the fine-tuned VLM's folder, or its provenance.json; both empty without an auxiliary task.
-    Raises UserError for files that cannot be read or belong to another study.
+    `episodes`: one episodes.parquet per training seed. `capability`: the scores of the base VLM and of the
+    fine-tuned VLM. `auxiliary`: the folder of the fine-tuned VLM, or its provenance.json. Both are empty
+    without an auxiliary task. Raises UserError for files that cannot be read or belong to another study.
     """
     cell = Cell(settings.model, settings.variant, settings.benchmark, settings.auxiliary)
     records = read_episodes(episodes, study=settings.study, scale=settings.scale)
-    rows, gaps = measure(records, [cell], METRICS, Published({}, {}), settings.scale, settings.seeds)
+    reported = {cell.benchmark: metrics(cell.benchmark)}
+    rows, gaps = measure(records, [cell], reported, Published({}, {}), settings.scale, settings.seeds)
     blocks = [
         Block(
             "Policy",
             ["metric", "measured"],
-            [
-                [f"{names.METRICS[row['metric']]}{'' if _length(row) else ', %'}", printed(row)]
-                for row in rows
-            ],
+            [[_metric_label(row), printed(row)] for row in rows],
         )
     ]
     if settings.auxiliary != NONE and auxiliary:
-        vlms = fine_tuned.read_fine_tuned(
-            {"backbones": [cell.model], "auxiliaries": {cell.model: [cell.auxiliary]}}, capability, auxiliary
-        )
-        rows += fine_tuned.tuned_rows(vlms)
-        blocks.append(fine_tuned.tuned_block(vlms))
+        vlms = fine_tuned.read_fine_tuned([(cell.model, cell.auxiliary)], capability, auxiliary)
+        rows += fine_tuned.fine_tuned_rows(vlms)
+        blocks.append(fine_tuned.fine_tuned_block(vlms))
     caption = [
         captions.scale_sentence(settings.scale, settings.departures),
         captions.episodes_sentence(rows, settings.scale),
@@ -57,7 +53,7 @@ def run(
         fine_tuned.CAPTION if len(blocks) > 1 else "",
     ]
     table = Table(
-        name=f"{'-'.join(cell)}",
+        name="-".join(cell),
         title=cell.label(settings.scale),
         caption=" ".join(part for part in caption if part),
         records=rows,
@@ -69,5 +65,5 @@ def run(
     table.write(output.parent, output.stem)
 
 
-def _length(row: dict) -> bool:
-    return row["metric"] == "average_length"
+def _metric_label(row: Row) -> str:
+    return names.metric(row["benchmark"], row["metric"]) + ("" if row["metric"] == AVERAGE_LENGTH else ", %")

@@ -1,7 +1,7 @@
-"""The stage demonstrations for a LeRobot data set: it is fetched, checked, and indexed where it lies.
+"""The stage demonstrations for a LeRobot dataset: download, check and index it.
 
-What comes out is a `FrameIndex` (frame_index.py): a few numbers a frame, statistics and, only where the data
-set keeps its pictures in tables, a copy of those. Videos stay where they are.
+The result is a `FrameIndex` (data/demonstrations/frame_index.py): a few numbers per frame, and statistics.
+Videos stay in the dataset's folder. Images that the dataset stores in tables are copied.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ from vlm4vla.data.demonstrations.frame_index import (
     ROWS,
     STATS,
     FramePictures,
-    index_record,
+    index_json,
     open_index,
 )
 from vlm4vla.data.demonstrations.index_rows import write_rows
 from vlm4vla.data.demonstrations.matching import (
-    Choice,
+    FeatureChoice,
     check_bounds,
     check_gripper,
     check_statistics,
-    choose,
-    to_benchmark,
+    choose_features,
+    convert_gripper,
 )
 from vlm4vla.data.lerobot.hub import META, camera_patterns, dataset_folder
 from vlm4vla.data.lerobot.metadata import Metadata, read_metadata
 from vlm4vla.data.lerobot.reader import STATE
-from vlm4vla.data.quantiles import BLOCK, summary
+from vlm4vla.data.statistics import BLOCK, column_statistics
 
-BEGUN = "begun.json"  # what an unfinished folder is being made of
+UNFINISHED = "begun.json"  # identifies the dataset of an unfinished folder
 
 
 def run(settings: DemonstrationsSettings, *, output: Path) -> None:
-    """Write the index of `settings.demonstrations.dataset` to `output`; resumes the copying of pictures.
+    """Write the index of `settings.demonstrations.dataset` to `output`. Copying of images resumes.
 
-    Raises UserError when the data set cannot be had, is damaged, or is not what the benchmark needs.
+    Raises UserError if the dataset cannot be downloaded, is damaged, or does not fit the benchmark.
     """
     wanted, key = settings.demonstrations, f"benchmarks.{settings.benchmark}.demonstrations"
     provenance = Provenance("demonstrations", settings.model_dump(mode="json"), {}, None)
     for name in ("provenance.json", INDEX):
-        (output / name).unlink(missing_ok=True)  # what is there is not of these settings
+        (output / name).unlink(missing_ok=True)  # an old one is not of these settings
     metadata = read_metadata(dataset_folder(wanted.dataset, wanted.revision, META, key))
-    choice = choose(metadata, wanted, key)
+    choice = choose_features(metadata, wanted, key)
     patterns = camera_patterns(choice.camera, metadata.is_video(choice.camera))
     metadata = read_metadata(dataset_folder(wanted.dataset, wanted.revision, patterns, key))
-    files = metadata.tables()
+    files = metadata.table_files()
     videos = metadata.videos(choice.camera) if metadata.is_video(choice.camera) else None
-    _begin(output, {"source": _identity(metadata), "camera": choice.camera})
+    _clear_other_dataset(output, {"source": _identity(metadata), "camera": choice.camera})
     arrays = write_rows(metadata, choice, files, output / ROWS)
-    counted = summary(arrays["actions"])
+    counted = column_statistics(arrays["actions"])
     _convert_gripper(arrays["actions"], settings)
     stats = _statistics(metadata, choice, arrays, counted, settings, key)
     if videos is None:
@@ -76,7 +76,7 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
         if isinstance(array, np.memmap):
             array.flush()
     write_json(output / STATS, stats)
-    record = index_record(
+    record = index_json(
         source=str(metadata.folder.resolve()),
         version=metadata.version,
         camera=choice.camera,
@@ -87,52 +87,57 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
         rows=sorted(arrays),
     )
     write_text(output / INDEX, record)
-    _look(output)
-    made = [output / STATS, output / INDEX, *sorted((output / ROWS).glob("*.npy"))]
+    _decode_first_and_last(output)
+    written = [output / STATS, output / INDEX, *sorted((output / ROWS).glob("*.npy"))]
     provenance.write(
         output / "provenance.json",
         source=_identity(metadata),
         frames=len(arrays["actions"]),
-        files={str(path.relative_to(output)): file_hash(path) for path in made},
+        files={str(path.relative_to(output)): file_hash(path) for path in written},
     )
-    (output / BEGUN).unlink(missing_ok=True)
+    (output / UNFINISHED).unlink(missing_ok=True)
 
 
 def _identity(metadata: Metadata) -> dict[str, Any]:
-    """What tells one data set from another without reading its frames: place and hashes of meta/."""
+    """Identify a dataset without reading its frames: by its folder and the hashes of meta/."""
     meta = sorted(path for path in (metadata.folder / "meta").rglob("*") if path.is_file())
     hashes = {str(path.relative_to(metadata.folder)): file_hash(path) for path in meta}
     return {"folder": str(metadata.folder.resolve()), "version": metadata.version, "files": hashes}
 
 
-def _begin(output: Path, identity: dict[str, Any]) -> None:
-    """Clear `output` of another data set's parts; those of the same, which a killed run left, stay."""
-    said = canonical_json(identity) + "\n"
-    begun = output / BEGUN
-    if not (begun.is_file() and begun.read_text() == said):
+def _clear_other_dataset(output: Path, identity: dict[str, Any]) -> None:
+    """Delete what an earlier run wrote to `output`, unless that run was interrupted on the same dataset."""
+    text = canonical_json(identity) + "\n"
+    mark = output / UNFINISHED
+    if not (mark.is_file() and mark.read_text() == text):
         for part in (ROWS, PICTURES):
             shutil.rmtree(output / part, ignore_errors=True)
-        write_text(begun, said)
+        write_text(mark, text)
 
 
 def _convert_gripper(actions: np.ndarray, settings: DemonstrationsSettings) -> None:
-    """Put the benchmark's gripper values in place of the data set's, block by block."""
+    """Replace the dataset's gripper values by those of the benchmark, block by block."""
     for start in range(0, len(actions), BLOCK):
         rows = slice(start, start + BLOCK)
-        actions[rows] = to_benchmark(np.asarray(actions[rows]), settings.demonstrations, settings.benchmark)
+        actions[rows] = convert_gripper(
+            np.asarray(actions[rows]), settings.demonstrations, settings.benchmark
+        )
 
 
 def _statistics(
     metadata: Metadata,
-    choice: Choice,
+    choice: FeatureChoice,
     arrays: dict[str, np.ndarray],
     counted: dict[str, Any],
     settings: DemonstrationsSettings,
     key: str,
 ) -> dict[str, Any]:
-    """stats.json of the index: action in the benchmark's convention, and the state's; checked."""
+    """Compute and check the content of stats.json: statistics of the actions and, if present, of the states.
+
+    `counted`: statistics of the actions before the gripper was converted.
+    """
     wanted, source = settings.demonstrations, str(metadata.folder)
-    action = summary(arrays["actions"])
+    action = column_statistics(arrays["actions"])
     least, most = (counted[name][POSE_SIZE] for name in ("min", "max"))
     check_gripper(least, most, wanted, settings.benchmark, source, key)
     if wanted.statistics == "meta":
@@ -142,8 +147,8 @@ def _statistics(
         if not {"min", "max"} <= set(stated):
             has = ", ".join(sorted(stated)) or "nothing"
             raise UserError(
-                f"{where}: says {has} of {choice.action!r}, and min and max are needed: write "
-                "`statistics: data`, which counts them"
+                f"{where}: has {has} of {choice.action!r}, but min and max are needed: write "
+                "`statistics: data`, which computes them"
             )
         check_statistics(stated, counted, where)
         for name in action:
@@ -155,17 +160,17 @@ def _statistics(
             action[name][:POSE_SIZE] = [bound] * POSE_SIZE
     stats = {"action": action}
     if "states" in arrays:
-        stats[STATE] = summary(arrays["states"])
+        stats[STATE] = column_statistics(arrays["states"])
     return stats
 
 
-def _columns(values: Any, places: list[int]) -> list[float]:
+def _columns(values: Any, indices: list[int]) -> list[float]:
     flat = np.ravel(np.asarray(values, dtype=float))
-    return flat[places].tolist() if len(flat) > max(places) else flat.tolist()
+    return flat[indices].tolist() if len(flat) > max(indices) else flat.tolist()
 
 
-def _look(output: Path) -> None:
-    """Read the first and the last picture: a camera that cannot be decoded is told now, not in training."""
+def _decode_first_and_last(output: Path) -> None:
+    """Read the first and the last image: errors of the decoder show now, and not during training."""
     index = open_index(output)
     pictures = FramePictures(index)
     try:

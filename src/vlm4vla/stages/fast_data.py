@@ -1,4 +1,4 @@
-"""The stage fast-data: demonstrations as pictures, instructions and FAST tokens, with their tokenizer."""
+"""The stage fast-data: demonstrations as questions that FAST tokens answer, and the tokenizer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from vlm4vla.auxiliary.tasks.fast_injection import SET, TOKENIZER, write_tokens
 from vlm4vla.config.stages import FastDataSettings
 from vlm4vla.core.artefacts import Provenance, write_json
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.demonstrations.frame_index import FrameIndex, FramePictures
-from vlm4vla.data.demonstrations.opening import open_demonstrations
-from vlm4vla.data.lerobot.reader import Demonstrations
+from vlm4vla.data.demonstrations.frame_index import FrameIndex, FramePictures, open_demonstrations
+from vlm4vla.data.lerobot.reader import DemonstrationSet
 from vlm4vla.data.questions.statements import Picture, Statement
 from vlm4vla.data.questions.writer import write_split
 
-HELD_OUT_EPISODES = 10  # one in so many
+HELD_OUT_EPISODES = 10  # one in this many episodes is held out
 
 
 def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> None:
-    """Make `train/`, `held_out/` (whole episodes each), `fast.json` and `report.json` in `output`."""
+    """Write `train/`, `held_out/` (of other episodes), `fast.json` and `report.json` to `output`."""
     fast = settings.fast
     inputs = {"demonstrations": demonstrations / "provenance.json"}
     if fast.tokenizer is not None:
@@ -38,8 +37,8 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
     held_out = frames.episode_index % HELD_OUT_EPISODES == HELD_OUT_EPISODES - 1
     if not held_out.any():
         raise UserError(
-            f"{demonstrations}: {len(set(frames.episode_index.tolist()))} episodes: FAST injection holds out "
-            f"one in {HELD_OUT_EPISODES}: record more"
+            f"{demonstrations}: has {len(set(frames.episode_index.tolist()))} episodes, and FAST injection "
+            f"holds out one in {HELD_OUT_EPISODES}: record at least {HELD_OUT_EPISODES}"
         )
     if fast.tokenizer is not None:
         tokenizer = load_universal(universal, chunk=settings.chunk, dimensions=chunks.shape[2])
@@ -58,8 +57,10 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
     provenance.write(output / "provenance.json", files=hashes)
 
 
-def normalised_chunks(frames: Demonstrations | FrameIndex, statistics: Statistics, chunk: int) -> np.ndarray:
-    """(N, chunk, 7) in [-1, 1]: pose, and the gripper as -1 or 1; an episode's last action is repeated."""
+def normalised_chunks(
+    frames: DemonstrationSet | FrameIndex, statistics: Statistics, chunk: int
+) -> np.ndarray:
+    """Chunks (N, chunk, 7) in [-1, 1]: pose, and the gripper as -1 or 1. Last actions repeat."""
     actions, _ = indexed_chunks(frames.actions, frames.episode_index, chunk)
     pose, gripper = statistics.normalise(actions)
     return np.concatenate([pose, 2 * gripper[..., None] - 1], axis=-1)
@@ -68,21 +69,24 @@ def normalised_chunks(frames: Demonstrations | FrameIndex, statistics: Statistic
 def report(
     tokenizer: FastTokenizer, chunks: np.ndarray, ids: list[list[int]], held_out: np.ndarray
 ) -> dict[str, float | int]:
-    """Round-trip error, tokens a chunk and vocabulary, on held-out chunks (N, T, D)."""
-    said = [numbers for numbers, out in zip(ids, held_out, strict=True) if out]
-    errors = [np.abs(tokenizer.decode(n)[0] - chunk) for n, chunk in zip(said, chunks, strict=True)]
+    """Round-trip error, tokens per chunk and vocabulary size, on the held-out `chunks` (N, T, D).
+
+    `ids`: the tokens of all chunks. `held_out`: bool, whether each of them is held out.
+    """
+    tokens = [numbers for numbers, out in zip(ids, held_out, strict=True) if out]
+    errors = [np.abs(tokenizer.decode(n)[0] - chunk) for n, chunk in zip(tokens, chunks, strict=True)]
     return {
         "round_trip_error": float(np.mean(errors)),
         "largest_error": float(np.max(errors)),
         "error_bound": tokenizer.error_bound,
-        "tokens_a_chunk": float(np.mean([len(numbers) for numbers in said])),
+        "tokens_a_chunk": float(np.mean([len(numbers) for numbers in tokens])),
         "vocabulary": tokenizer.size,
-        "chunks": len(said),
+        "chunks": len(tokens),
     }
 
 
 def _pictures(
-    frames: Demonstrations | FrameIndex, ids: list[list[int]], numbers: np.ndarray
+    frames: DemonstrationSet | FrameIndex, ids: list[list[int]], numbers: np.ndarray
 ) -> Iterator[Picture]:
     picture = FramePictures(frames).picture if isinstance(frames, FrameIndex) else frames.images.__getitem__
     for number in map(int, numbers):

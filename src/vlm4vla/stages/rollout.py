@@ -1,4 +1,4 @@
-"""The `rollout` stage: evaluates a policy on a benchmark's fixed initial states."""
+"""The stage rollout: evaluate a policy on the fixed initial states of a benchmark."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from vlm4vla.benchmarks.base import get_benchmark
 from vlm4vla.config.stages import RolloutSettings
+from vlm4vla.conventions.benchmarks import facts
 from vlm4vla.core.artefacts import (
     Provenance,
     atomic_path,
@@ -23,34 +24,33 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.rollouts import actors
-from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, Stage, run_batch
+from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
 
-SHARD = 50  # episodes that step together; a killed rollout loses at most these
-ZOOM = 3
-CHAINS = "calvin"  # the one benchmark whose episodes ask several instructions; the analysis knows it
+SHARD = 50  # episodes that step together; an interrupted rollout loses at most so many
+ZOOM = 3  # a film has so many times the pixels of an image in each direction
 
 
 def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
     horizon = settings.evaluation.execution_horizon
     benchmark = get_benchmark(settings.benchmark)
     if settings.policy == "expert":
-        return actors.Expert(benchmark)
+        return actors.ScriptedExpert(benchmark)
     if settings.policy == "random":
-        return actors.Random(benchmark, settings.evaluation.seed, horizon)
+        return actors.RandomActor(benchmark, settings.evaluation.seed, horizon)
     assert vla is not None
-    return actors.Vla(vla, horizon, settings.evaluation.seed)
+    return actors.PolicyActor(vla, horizon, settings.evaluation.seed)
 
 
 def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    pictures = [
+    images = [
         Image.fromarray(frame).resize((frame.shape[1] * ZOOM, frame.shape[0] * ZOOM), 0) for frame in frames
     ]
     with atomic_path(path) as temporary:
-        pictures[0].save(
+        images[0].save(
             temporary,
             format="GIF",
             save_all=True,
-            append_images=pictures[1:],
+            append_images=images[1:],
             duration=round(1000 * FILM_EVERY / fps),
             loop=0,
         )
@@ -59,16 +59,17 @@ def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
 def run(
     settings: RolloutSettings, *, vla: Path | None = None, demonstrations: Path | None = None, output: Path
 ) -> None:
-    """Write `episodes.parquet`, `shards/` and `videos/*.gif`; finished shards are not run again.
+    """Write `episodes.parquet`, `shards/` and `videos/*.gif` to `output`. Finished shards are not run again.
 
-    `demonstrations` is for reference policies on real simulators (vlm4vla/evaluation/simulators), which
-    keep no films.
+    `vla`: folder of the policy; None for reference policies. `demonstrations`: for reference policies on real
+    simulators (stages/rollout_simulator.py), which write no films. Raises UserError for an episode with
+    another number of tasks than the benchmark declares.
     """
     evaluation = settings.evaluation
     if evaluation.simulator is not None:
-        from vlm4vla.stages import rollout_simulator as simulators
+        from vlm4vla.stages import rollout_simulator
 
-        simulators.run(settings, vla=vla, demonstrations=demonstrations, output=output)
+        rollout_simulator.run(settings, vla=vla, demonstrations=demonstrations, output=output)
         return
     inputs = {"vla": vla / "provenance.json"} if vla else {}
     dumped = settings.model_dump(mode="json")
@@ -76,21 +77,24 @@ def run(
     checkpoint = checkpoint_hash(vla) if vla else settings.policy
     benchmark = get_benchmark(settings.benchmark)
     episodes = benchmark.evaluation(evaluation.episodes, evaluation.seed)
-    if benchmark.name != CHAINS and any(len(episode.tasks) != 1 for episode in episodes):
-        raise UserError(
-            f"benchmarks.{benchmark.name}: an episode has several instructions: write one `Task` an episode, "
-            "with several skills"
-        )
+    expected = facts(benchmark.name).instructions_per_episode
+    for episode in episodes:
+        if len(episode.tasks) != expected:
+            raise UserError(
+                f"benchmarks.{benchmark.name}: an episode has {len(episode.tasks)} tasks, but "
+                f"instructions_per_episode is {expected}: write `instructions_per_episode = "
+                f"{len(episode.tasks)}` in the benchmark's class, or one `Task` with several skills"
+            )
 
     (output / "provenance.json").unlink(missing_ok=True)
     shards, identity = output / "shards", settings_hash(dumped | {"checkpoint": checkpoint})
     mark = shards / "identity"
-    if not mark.exists() or mark.read_text() != identity:  # shards of another policy or protocol
+    if not mark.exists() or mark.read_text() != identity:  # the shards are of another policy or protocol
         shutil.rmtree(shards, ignore_errors=True)
         shutil.rmtree(output / "videos", ignore_errors=True)
         write_text(mark, identity)
     paths = []
-    actor, stage = None, Stage(settings.image_size)
+    actor, pool = None, WorldPool(settings.image_size)
     title = f"rollout {settings.backbone} {settings.variant} {settings.benchmark}"
     progress = Progress(title, len(episodes), len(list(shards.glob("*.parquet"))) * SHARD)
     for first in range(0, len(episodes), SHARD):
@@ -101,7 +105,7 @@ def run(
             continue
         actor = actor or _actor(settings, vla)
         outcomes = run_batch(
-            stage,
+            pool,
             benchmark,
             actor,
             part,
@@ -123,6 +127,3 @@ def run(
 def _summary(rows: pa.Table) -> dict[str, float | int]:
     solved = rows["solved"].to_numpy()
     return {"episodes": len(solved), "mean_solved": float(np.mean(solved))}
-
-
-__all__ = ["checkpoint_hash", "run"]

@@ -1,7 +1,8 @@
-"""The `rollout` stage on a real simulator: shards of episodes, each with a policy server of its own.
+"""The stage rollout on a real simulator: shards of episodes, each with a policy server of its own.
 
-With `settings.shard` one shard is played; without, all that are not there yet, and then they are joined. What
-was played is kept: a job that was killed, or whose server died, goes on with the episodes that are missing.
+With `settings.shard`, the stage runs one shard. Without it, the stage runs all unfinished shards and merges
+them. Finished episodes are kept: a job that was interrupted, or whose server died, resumes with the missing
+episodes.
 """
 
 from __future__ import annotations
@@ -15,29 +16,36 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from vlm4vla.config.simulators import OtherPolicy, Simulator
+from vlm4vla.config.simulators import ExternalPolicy, Simulator
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.core.artefacts import Provenance, checkpoint_hash, file_hash, settings_hash, write_text
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.processes import Child
 from vlm4vla.core.progress import Progress
 from vlm4vla.evaluation import records
-from vlm4vla.evaluation.simulators import harness, outcomes
-from vlm4vla.evaluation.simulators.check import check_installed
-from vlm4vla.evaluation.simulators.episodes import Chosen, chosen, parts, shards
-from vlm4vla.evaluation.simulators.processes import Child, free_port, wait_for_answer
+from vlm4vla.evaluation.simulators import harness, recordings
+from vlm4vla.evaluation.simulators.episodes import (
+    SimulatorEpisode,
+    shard_count,
+    simulator_episodes,
+    split_episodes,
+)
+from vlm4vla.evaluation.simulators.installation import check_installed
+from vlm4vla.study.layout import EPISODES as RECORDS
+from vlm4vla.study.layout import SHARDS
 
-RECORDS = "episodes.parquet"
-POLL_S = 1.0
-PLAYED = "played"  # what the simulators recorded, below a shard's folder
+POLL_S = 1.0  # seconds between looks at the processes
+PLAYED = "played"  # subfolder of a shard with the recordings of the simulators
 
 
 def run(
     settings: RolloutSettings, *, vla: Path | None = None, demonstrations: Path | None = None, output: Path
 ) -> None:
-    """Write `episodes.parquet` and `provenance.json`; what is whole below `output` is not played again.
+    """Write `episodes.parquet` and `provenance.json` to `output`. Finished episodes are not run again.
 
-    Raises UserError with one line when a simulator is not installed, the server does not answer or dies, or
-    an episode cannot be played; the episodes that were played are kept.
+    `vla`: folder of the policy. `demonstrations`: folder of the demonstrations, for reference policies.
+    Raises UserError (one line) if a simulator is not installed, if the server does not answer or dies, or if
+    an episode fails. Finished episodes are kept.
     """
     simulator = _simulator(settings)
     other = simulator.policies.get(settings.backbone)
@@ -49,16 +57,16 @@ def run(
     checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
     (output / "provenance.json").unlink(missing_ok=True)
     if settings.shard is not None:
-        _play_shard(settings, checkpoint, vla, demonstrations, output)
+        _run_shard(settings, checkpoint, vla, demonstrations, output)
     else:
         paths = []
-        for number in range(shards(settings.evaluation)):
+        for number in range(shard_count(settings.evaluation)):
             own = settings.model_copy(update={"shard": number})
-            folder = output / "shards" / str(number)
-            if _identity(folder) != _identity_of(own, checkpoint) or not (folder / RECORDS).exists():
-                _play_shard(own, checkpoint, vla, demonstrations, folder)
+            folder = output / SHARDS / str(number)
+            if _saved_identity(folder) != _identity(own, checkpoint) or not (folder / RECORDS).exists():
+                _run_shard(own, checkpoint, vla, demonstrations, folder)
             paths.append(folder / RECORDS)
-        records.merge(paths, output / RECORDS, len(chosen(settings.evaluation)))
+        records.merge(paths, output / RECORDS, len(simulator_episodes(settings.evaluation)))
     rows = pq.read_table(output / RECORDS, columns=["solved"])
     solved = rows["solved"].to_numpy()
     provenance.write(
@@ -75,125 +83,129 @@ def _simulator(settings: RolloutSettings) -> Simulator:
     return settings.evaluation.simulator
 
 
-def _identity_of(settings: RolloutSettings, checkpoint: str) -> str:
-    """What the episodes of a shard depend on: not where and how wide it runs, but which episodes it has."""
+def _identity(settings: RolloutSettings, checkpoint: str) -> str:
+    """Hash of what the episodes of a shard depend on: not where and how parallel the shard runs."""
     dumped = settings.model_dump(mode="json")
     runs = dumped["evaluation"]["simulator"].pop("runs")
     return settings_hash(dumped | {"checkpoint": checkpoint, "shards": runs["shards"]})
 
 
-def _identity(folder: Path) -> str | None:
+def _saved_identity(folder: Path) -> str | None:
     mark = folder / PLAYED / "identity"
     return mark.read_text() if mark.exists() else None
 
 
-def _play_shard(
+def _run_shard(
     settings: RolloutSettings, checkpoint: str, vla: Path | None, demonstrations: Path | None, folder: Path
 ) -> None:
-    """Write the rows of one shard."""
+    """Run the missing episodes of one shard, and write the rows of all its episodes to `folder`."""
     simulator = _simulator(settings)
     other = simulator.policies.get(settings.backbone)
-    own = parts(chosen(settings.evaluation), shards(settings.evaluation))[settings.shard or 0]
-    identity = _identity_of(settings, checkpoint)
-    if _identity(folder) != identity:  # episodes of another policy or protocol
+    episodes = split_episodes(simulator_episodes(settings.evaluation), shard_count(settings.evaluation))[
+        settings.shard or 0
+    ]
+    identity = _identity(settings, checkpoint)
+    if _saved_identity(folder) != identity:  # the episodes are of another policy or protocol
         shutil.rmtree(folder / PLAYED, ignore_errors=True)
         (folder / RECORDS).unlink(missing_ok=True)
         write_text(folder / PLAYED / "identity", identity)
-    done = _done(folder, own)
-    missing = [each for each in own if each.number not in done]
+    finished = _finished(folder, episodes)
+    missing = [each for each in episodes if each.number not in finished]
     if missing:
         check_installed(simulator, settings.benchmark)
         title = f"rollout {settings.backbone} {settings.variant} {settings.benchmark}"
-        progress = Progress(title, len(own), len(done))
-        _Play(settings, other, folder, own, progress).play(missing, vla, demonstrations)
-    results = outcomes.played([folder / PLAYED])
-    records.write(folder / RECORDS, outcomes.rows(settings, checkpoint, own, results, other))
+        progress = Progress(title, len(episodes), len(finished))
+        _Session(settings, other, folder, episodes, progress).run(missing, vla, demonstrations)
+    results = recordings.read_recordings([folder / PLAYED])
+    records.write(folder / RECORDS, recordings.records_table(settings, checkpoint, episodes, results, other))
 
 
-def _done(folder: Path, episodes: Sequence[Chosen]) -> set[int]:
+def _finished(folder: Path, episodes: Sequence[SimulatorEpisode]) -> set[int]:
+    """Numbers of the finished episodes."""
     numbers = {each.number for each in episodes}
-    results = outcomes.played([folder / PLAYED])
+    results = recordings.read_recordings([folder / PLAYED])
     return {number for number, each in results.items() if each.failure is None and number in numbers}
 
 
-class _Play:
-    """One server and its simulators, until the episodes are played or something is wrong."""
+class _Session:
+    """One policy server and its simulators, until all episodes are finished or one process fails."""
 
     def __init__(
         self,
         settings: RolloutSettings,
-        other: OtherPolicy | None,
+        other: ExternalPolicy | None,
         folder: Path,
-        episodes: Sequence[Chosen],
+        episodes: Sequence[SimulatorEpisode],
         progress: Progress,
     ):
         self.settings, self.other, self.folder = settings, other, folder
         self.episodes, self.progress = episodes, progress
         self.simulator = _simulator(settings)
-        self.run = folder / PLAYED / f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        self.recordings = folder / PLAYED / f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
-    def play(self, missing: Sequence[Chosen], vla: Path | None, demonstrations: Path | None) -> None:
+    def run(self, missing: Sequence[SimulatorEpisode], vla: Path | None, demonstrations: Path | None) -> None:
+        """Run the episodes `missing`. Raises UserError if a process dies or an episode fails."""
         host = self.simulator.runs.host
-        port = free_port(host)
+        port = harness.free_port(host)
         with ExitStack() as stack:
             command = (
-                harness.other_command(self.other, host, port)
+                harness.external_command(self.other, host, port)
                 if self.other
                 else harness.server_command(self.settings, port, vla, demonstrations)
             )
-            server = Child(command, self.run / "server.log", {})
-            stack.callback(server.end)
-            silent = wait_for_answer(server, host, port, self.simulator.runs.start_s)
-            if silent is not None:
-                raise self._told("the policy server", silent, server)
+            server = stack.enter_context(Child(command, log=self.recordings / "server.log"))
+            problem = harness.wait_for_answer(server, host, port, self.simulator.runs.start_s)
+            if problem is not None:
+                raise self._error("the policy server", problem, server)
             url = f"ws://{host}:{port}"
             simulators = []
-            for number, part in enumerate(parts(missing, self.simulator.runs.processes)):
-                simulators.append(self._start(number, part, url))
-                stack.callback(simulators[-1].end)
+            for number, part in enumerate(split_episodes(missing, self.simulator.runs.processes)):
+                simulators.append(stack.enter_context(self._start(number, part, url)))
             self._watch(server, simulators)
 
-    def _start(self, number: int, part: Sequence[Chosen], url: str) -> Child:
-        folder = self.run / f"simulator{number}"
-        config = harness.harness_config(self.settings.evaluation, part, url, other=self.other)
+    def _start(self, number: int, part: Sequence[SimulatorEpisode], url: str) -> Child:
+        folder = self.recordings / f"simulator{number}"
+        config = harness.harness_config(self.settings.evaluation, part, url, external=self.other)
         write_text(folder / "vla-eval.yaml", harness.as_json(config))
         command = harness.simulator_command(self.simulator, folder / "vla-eval.yaml", folder, "episodes")
-        return Child(command, folder / "simulator.log", harness.simulator_environment(folder))
+        environment = harness.simulator_environment(folder)
+        return Child(command, environment=environment, log=folder / "simulator.log")
 
     def _watch(self, server: Child, simulators: Sequence[Child]) -> None:
+        """Wait until all simulators have ended. Raises UserError as `run` does."""
         running = True
         while running:
             running = any(each.status is None for each in simulators)
             if running:
                 time.sleep(POLL_S)
-            # What ends a run comes before what follows from it: simulators stop when their server does.
-            if server.status is not None and (running or self._open()):
-                raise self._told(
+            # The server is checked first, because simulators stop when their server has died.
+            if server.status is not None and (running or self._unfinished()):
+                raise self._error(
                     "the policy server", f"died with status {server.status} in an episode", server
                 )
             failed = self._failure()
             if failed is not None:
-                raise self._told("episode", f"{failed.number} failed ({failed.failure})", server)
+                raise self._error("episode", f"{failed.number} failed ({failed.failure})", server)
             for each in simulators:
                 if each.status not in (None, 0):
-                    words = f"ended with status {each.status} ({each.last_words()})"
-                    raise self._told("the simulator", words, each)
-            self.progress.update(len(_done(self.folder, self.episodes)))
-        if self._open():
-            words = f"left episodes out ({simulators[0].last_words()})"
-            raise self._told("the simulator", words, simulators[0])
+                    problem = f"ended with status {each.status} ({each.last_line()})"
+                    raise self._error("the simulator", problem, each)
+            self.progress.update(len(_finished(self.folder, self.episodes)))
+        if self._unfinished():
+            problem = f"did not run all episodes ({simulators[0].last_line()})"
+            raise self._error("the simulator", problem, simulators[0])
 
-    def _open(self) -> bool:
-        return len(_done(self.folder, self.episodes)) < len(self.episodes)
+    def _unfinished(self) -> bool:
+        return len(_finished(self.folder, self.episodes)) < len(self.episodes)
 
-    def _failure(self) -> outcomes.Played | None:
-        """An episode of this run that could not be played to its end."""
-        results = outcomes.played([self.run])
+    def _failure(self) -> recordings.PlayedEpisode | None:
+        """An episode of this session that failed."""
+        results = recordings.read_recordings([self.recordings])
         return next((each for each in results.values() if each.failure is not None), None)
 
-    def _told(self, who: str, what: str, child: Child) -> UserError:
-        kept = len(_done(self.folder, self.episodes))
+    def _error(self, subject: str, problem: str, child: Child) -> UserError:
+        finished = len(_finished(self.folder, self.episodes))
         return UserError(
-            f"benchmarks.{self.settings.benchmark}.evaluation.simulator: {who} {what}; {kept} of "
-            f"{len(self.episodes)} episodes are played and kept: see {child.log}, then run it again"
+            f"benchmarks.{self.settings.benchmark}.evaluation.simulator: {subject} {problem}; {finished} of "
+            f"{len(self.episodes)} episodes are finished and kept: read {child.log}, then run the stage again"
         )

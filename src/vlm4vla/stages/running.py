@@ -1,4 +1,4 @@
-"""The stages of a study, and how a command line runs one."""
+"""The stages of a study, and how the command line runs one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
 
 from vlm4vla.config.stages import (
     AuxiliaryDataSettings,
@@ -29,61 +31,77 @@ from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone, is_file
 from vlm4vla.training.distributed import launch
 
-# stage: (module of its `run`, settings model, inputs)
+
+class Stage(NamedTuple):
+    """A stage of the study, as the command line runs it.
+
+    `module`: has the stage's function `run`. `settings`: the class of its settings. `inputs`: names of the
+    folders that it reads, which are also the names of the options. `inputs_required`: False for a stage that
+    can run without some of them.
+    """
+
+    module: str
+    settings: type[BaseModel]
+    inputs: tuple[str, ...] = ()
+    inputs_required: bool = True
+
+
 STAGES = {
-    "questions": ("vlm4vla.stages.questions", QuestionsSettings, ()),
-    "backbone": ("vlm4vla.stages.backbone", BackboneSettings, ("questions",)),
-    "auxiliary-data": ("vlm4vla.stages.auxiliary_data", AuxiliaryDataSettings, ()),
-    "fast-data": ("vlm4vla.stages.fast_data", FastDataSettings, ("demonstrations",)),
-    "auxiliary": ("vlm4vla.stages.auxiliary", AuxiliarySettings, ("backbone", "data")),
-    "capability": ("vlm4vla.stages.capability", CapabilitySettings, ("backbone", "questions")),
-    "capability-lmms-eval": (
-        "vlm4vla.stages.capability_lmms_eval",
-        LmmsEvalSettings,
-        ("backbone",),
+    "questions": Stage("vlm4vla.stages.questions", QuestionsSettings),
+    # A checkpoint needs no questions.
+    "backbone": Stage("vlm4vla.stages.backbone", BackboneSettings, ("questions",), inputs_required=False),
+    "auxiliary-data": Stage("vlm4vla.stages.auxiliary_data", AuxiliaryDataSettings),
+    "fast-data": Stage("vlm4vla.stages.fast_data", FastDataSettings, ("demonstrations",)),
+    "auxiliary": Stage("vlm4vla.stages.auxiliary", AuxiliarySettings, ("backbone", "data")),
+    "capability": Stage("vlm4vla.stages.capability", CapabilitySettings, ("backbone", "questions")),
+    "capability-lmms-eval": Stage("vlm4vla.stages.capability_lmms_eval", LmmsEvalSettings, ("backbone",)),
+    "capability-scores": Stage("vlm4vla.stages.capability_scores", ScoresSettings),
+    "demonstrations": Stage("vlm4vla.stages.demonstrations", DemonstrationsSettings),
+    "vla": Stage("vlm4vla.stages.vla", VlaSettings, ("backbone", "demonstrations")),
+    # The reference policies (floor and ceiling) have no VLA.
+    "rollout": Stage(
+        "vlm4vla.stages.rollout", RolloutSettings, ("vla", "demonstrations"), inputs_required=False
     ),
-    "capability-scores": ("vlm4vla.stages.capability_scores", ScoresSettings, ()),
-    "demonstrations": ("vlm4vla.stages.demonstrations", DemonstrationsSettings, ()),
-    "vla": ("vlm4vla.stages.vla", VlaSettings, ("backbone", "demonstrations")),
-    "rollout": ("vlm4vla.stages.rollout", RolloutSettings, ("vla", "demonstrations")),
 }
 
 
-# Stages that may lack inputs: floor and ceiling have no VLA, a checkpoint learns from no questions.
-OPTIONAL = {"rollout", "backbone"}
-
-
 def run_stage(arguments: argparse.Namespace) -> None:
-    """Run one stage as the command line says."""
-    module, model, names = STAGES[arguments.command]
-    settings = read_settings(arguments.settings, model)
+    """Run one stage. Raises UserError for invalid settings and for unfinished inputs.
+
+    Only one process at a time writes an output folder. A process that waited for another one does nothing if
+    the other one finished the same work.
+    """
+    stage = STAGES[arguments.command]
+    settings = read_settings(arguments.settings, stage.settings)
     registry.check(getattr(settings, "extension", None))
-    inputs = {name: getattr(arguments, name) for name in names}
-    given = {name: folder for name, folder in inputs.items() if folder is not None}
-    for name, folder in given.items():
+    inputs = {name: getattr(arguments, name) for name in stage.inputs}
+    folders = {name: folder for name, folder in inputs.items() if folder is not None}
+    for name, folder in folders.items():
         if not (folder / "provenance.json").exists():
-            raise UserError(f"--{name}: {str(folder)!r} holds no provenance.json: write a finished folder")
-    execution = launch.execution_of(settings)
-    held = contextlib.nullcontext(False) if launch.is_part(execution) else alone(arguments.output)
-    with held as waited:
-        if waited and is_made(arguments.output, settings, given):
-            print(f"{arguments.output}: the other process has made it")
+            raise UserError(f"--{name}: {str(folder)!r} has no provenance.json: write a finished folder")
+    execution = launch.execution_to_launch(settings)
+    lock = contextlib.nullcontext(False) if launch.is_part_of_run(execution) else alone(arguments.output)
+    with lock as waited:
+        if waited and is_finished(arguments.output, settings, folders):
+            print(f"{arguments.output}: the other process has finished it")
         elif execution is not None:
-            command = launch.command_of(arguments.command, arguments.settings, inputs, arguments.output)
+            command = launch.stage_command(arguments.command, arguments.settings, inputs, arguments.output)
             launch.run(command, execution, arguments.output)
         else:
-            load(module)[0].run(settings, **inputs, output=arguments.output)
+            load(stage.module)[0].run(settings, **inputs, output=arguments.output)
 
 
-def is_made(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:
-    """Whether `output` is whole, of these settings and of these inputs."""
+def is_finished(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:
+    """Whether `output` is finished, and was made with these settings from these inputs."""
     path = output if is_file(output) else output / "provenance.json"
-    # A rollout's declared file is its episodes: Snakemake deletes it, not the provenance, before a rerun.
+    # Snakemake deletes the declared output before a rerun. For a rollout this is not the provenance.
     declared = output / "episodes.parquet" if isinstance(settings, RolloutSettings) else path
     if not path.exists() or not declared.exists():
         return False
     record = json.loads(path.read_text())
     record = record.get("provenance", record)
-    same = canonical_json(record["settings"]) == canonical_json(settings.model_dump(mode="json"))
+    same_settings = canonical_json(record["settings"]) == canonical_json(settings.model_dump(mode="json"))
     hashes = {entry["sha256"] for entry in record["inputs"].values()}
-    return same and all(file_hash(folder / "provenance.json") in hashes for folder in inputs.values())
+    return same_settings and all(
+        file_hash(folder / "provenance.json") in hashes for folder in inputs.values()
+    )

@@ -1,4 +1,4 @@
-"""The stage vla: a backbone becomes a policy by training on a benchmark's demonstrations."""
+"""The stage vla: train a policy from a backbone on the demonstrations of a benchmark."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.actions.state import StateScale
+from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.config.stages import VlaSettings
 from vlm4vla.conventions.benchmarks import BENCHMARKS
 from vlm4vla.core import imports, registry
 from vlm4vla.core.artefacts import Provenance, file_hash
-from vlm4vla.data.demonstrations.opening import open_demonstrations
+from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.training.distributed.processes import is_main
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
-    from vlm4vla.data.lerobot.reader import Demonstrations
+    from vlm4vla.data.lerobot.reader import DemonstrationSet
 
 
 def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: Path) -> None:
-    """Write the trained policy's folder to `output`; resumes a training that was killed.
+    """Write the trained policy to the folder `output`. An interrupted training resumes.
 
-    Where the training has several processes, each of them calls this, and the main one writes.
-    Raises UserError for demonstrations or a backbone folder that are not whole, before training starts.
+    If a training has several processes, each of them calls this function and the main process writes. Raises
+    UserError for incomplete demonstrations and for an incomplete backbone, before the training starts.
     """
     inputs = {
         "backbone": backbone / "provenance.json",
@@ -32,8 +31,10 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     }
     provenance = Provenance("vla", settings.model_dump(mode="json"), inputs, settings.seed)
     if is_main():
-        (output / "provenance.json").unlink(missing_ok=True)  # what is there is not of these settings
-    frames = open_demonstrations(demonstrations)  # cheap faults first: torch is not loaded yet
+        (output / "provenance.json").unlink(missing_ok=True)  # an old one is not of these settings
+    frames = open_demonstrations(
+        demonstrations
+    )  # errors that are cheap to find come first, before torch is loaded
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
 
     imports.load(*imports.MODULES["vla"])
@@ -41,13 +42,12 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
 
     state_scale = StateScale.from_stats(frames.stats) if head_class(settings.head).reads_state else None
     from vlm4vla.backbones import load
-    from vlm4vla.backbones.vocabulary import without_later_words
+    from vlm4vla.backbones.vocabulary import restore_original_vocabulary
     from vlm4vla.policies.policy import Policy
-    from vlm4vla.training.batches.actions import ActionObjective
-    from vlm4vla.training.batches.vla import action_samples
+    from vlm4vla.training.batches.actions import ActionObjective, action_samples
     from vlm4vla.training.loop import train
 
-    loaded = without_later_words(load(backbone), backbone)
+    loaded = restore_original_vocabulary(load(backbone), backbone)
     loaded = with_instruction_words(loaded, settings.benchmark, frames)
     if settings.initial_weights == "random":
         loaded = random_like(loaded, settings.seed)
@@ -75,28 +75,28 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     files = [*sorted((output / "backbone").glob("*.safetensors")), output / "policy.safetensors"]
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
     provenance.write(output / "provenance.json", outputs=hashes)
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)  # not before the artefact is whole
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished
 
 
 def with_instruction_words(
-    backbone: LoadedBackbone, benchmark: str, frames: Demonstrations
+    backbone: LoadedBackbone, benchmark: str, frames: DemonstrationSet
 ) -> LoadedBackbone:
-    """`backbone` with a token for each word of its instructions.
+    """Return `backbone` with a token for each word of the instructions of `benchmark` and `frames`.
 
-    A tiny backbone knows whole words only, and those of the built-in benchmarks: what another one says beyond
-    them is added. A real tokenizer spells every word.
+    The tokenizer of a tiny backbone has whole words only, those of the built-in benchmarks. The missing words
+    of another benchmark are added. The tokenizer of a real backbone can encode every word.
     """
     from vlm4vla.backbones.vocabulary import add_words, has_word_tokens
 
     if not has_word_tokens(backbone):
         return backbone
     own = registry.find("benchmark", benchmark) if benchmark not in BENCHMARKS else None
-    said = {*frames.tasks, *(own().instructions() if own is not None else ())}
-    return add_words(backbone, sorted({word for text in said for word in text.split()}))
+    instructions = {*frames.tasks, *(own().instructions() if own is not None else ())}
+    return add_words(backbone, sorted({word for text in instructions for word in text.split()}))
 
 
 def random_like(backbone: LoadedBackbone, seed: int) -> LoadedBackbone:
-    """The same architecture, tokenizer and image processor with fresh weights: same seed, same bytes."""
+    """Return a copy of the backbone with random weights, which depend on `seed` only."""
     import torch
     from transformers import AutoModelForImageTextToText
 

@@ -1,4 +1,4 @@
-"""An artefact and everything it was made from, compared with the hashes that were recorded."""
+"""An artefact and all artefacts that it was made from, compared with the recorded hashes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.results_folder import Results, read_json
 
-PROVENANCE = "provenance.json"
 FINE, CHANGED, MISSING = "as recorded", "changed", "missing"
 
 
 @dataclass
-class Artefact:
-    """One provenance.json (or a score with its provenance inside). `files`: state of each file whose hash it
-    records; `inputs`: name -> path of the artefact it was made from; `problems`: one line each."""
+class RecordedArtefact:
+    """A provenance record: a provenance.json, or the part `provenance` of a capability score.
+
+    `sha256`: the hash of the record's file. `files`: hash and state of each file that the record lists.
+    `inputs`: the name of each input and its path now. `problems`: one line for each file that is missing or
+    changed.
+    """
 
     path: Path
     sha256: str
@@ -32,10 +35,10 @@ class Artefact:
         return self.record.get("stage", "?")
 
     def summary(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The record as JSON values."""
         keys = ("stage", "settings", "seed", "commit", "python", "packages", "started", "wall_seconds")
-        told = {key: self.record.get(key) for key in keys}
-        return told | {
+        found = {key: self.record.get(key) for key in keys}
+        return found | {
             "sha256": self.sha256,
             "files": self.files,
             "inputs": self.inputs,
@@ -44,21 +47,22 @@ class Artefact:
 
 
 class Chain:
-    """Artefacts by the path of their provenance, each looked at once."""
+    """Recorded artefacts by the path of their provenance. Each file is read and hashed once."""
 
     def __init__(self, results: Results):
         self.results = results
-        self.artefacts: dict[str, Artefact] = {}
-        self.absent: list[str] = []
+        self.artefacts: dict[str, RecordedArtefact] = {}
+        self._problems: list[str] = []
 
-    def follow(self, path: Path, expected: str | None = None, whose: str = "") -> Artefact | None:
-        """The artefact of a provenance file with all that it was made from; None when the file is not there.
+    def follow(self, path: Path, expected: str | None = None, used_by: str = "") -> RecordedArtefact | None:
+        """Read the artefact of a provenance file and all artefacts that it was made from.
 
-        `expected`: the SHA-256 that `whose` record has of it.
+        `expected`: the SHA-256 of the file in the record of the artefact `used_by`. Returns None if the file
+        is missing.
         """
         key = str(path)
         if not path.exists():
-            self._absent(f"{path}: missing" + (f", an input of {whose}" if whose else ""))
+            self._add_problem(f"{path}: missing" + (f", an input of {used_by}" if used_by else ""))
             return None
         artefact = self.artefacts.get(key)
         if artefact is None:
@@ -68,23 +72,23 @@ class Chain:
                 artefact.inputs[name] = str(other)
                 self.follow(other, entry["sha256"], key)
         if expected is not None and artefact.sha256 != expected:
-            self._absent(f"{path}: changed since {whose} was made from it")
+            self._add_problem(f"{path}: changed since {used_by} was made from it")
         return artefact
 
     def problems(self) -> list[str]:
-        """Everything that is missing or is not as recorded."""
-        return [*self.absent, *(line for one in self.artefacts.values() for line in one.problems)]
+        """One line for each file that is missing or that differs from its record."""
+        return [*self._problems, *(line for each in self.artefacts.values() for line in each.problems)]
 
-    def _absent(self, line: str) -> None:
-        if line not in self.absent:
-            self.absent.append(line)
+    def _add_problem(self, line: str) -> None:
+        if line not in self._problems:
+            self._problems.append(line)
 
-    def _read(self, path: Path) -> Artefact:
+    def _read(self, path: Path) -> RecordedArtefact:
         content = read_json(path, "run the stage that writes it again")
         record = content.get("provenance", content) if isinstance(content, dict) else None
         if not isinstance(record, dict):
-            raise UserError(f"{path}: holds no provenance: run the stage that writes it again")
-        artefact = Artefact(path, file_hash(path), record)
+            raise UserError(f"{path}: has no provenance record: run the stage that writes it again")
+        artefact = RecordedArtefact(path, file_hash(path), record)
         for name, expected in recorded_files(record):
             file = path.parent / name
             state = FINE if file.is_file() and file_hash(file) == expected else CHANGED
@@ -96,14 +100,14 @@ class Chain:
 
 
 def recorded_files(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(path within the artefact's folder, SHA-256) of every file whose hash a provenance records."""
+    """(path inside the artefact's folder, SHA-256) of every file that a provenance record lists."""
     for key in ("outputs", "files"):
-        yield from _flat(record.get(key) or {}, "")
+        yield from _flattened(record.get(key) or {}, "")
 
 
-def _flat(entries: Mapping[str, Any], folder: str) -> Iterator[tuple[str, str]]:
+def _flattened(entries: Mapping[str, Any], folder: str) -> Iterator[tuple[str, str]]:
     for name, value in entries.items():
-        if isinstance(value, Mapping):  # hashes of a data set's split
-            yield from _flat(value, f"{folder}{name}/")
+        if isinstance(value, Mapping):  # the hashes of a dataset's split
+            yield from _flattened(value, f"{folder}{name}/")
         else:
             yield f"{folder}{name}", value

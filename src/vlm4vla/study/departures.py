@@ -1,6 +1,6 @@
-"""Which settings of a study at the paper's scale are not those of workflow/scales/paper.yaml.
+"""The settings in which a study at the paper scale differs from workflow/scales/paper.yaml.
 
-Its tables stand beside published numbers: a caption must say what differs.
+The tables of such a study show published numbers next to its own, so their captions list the differences.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from vlm4vla.config.layers import read_layers
 BASE, PAPER = Path("config.yaml"), Path("workflow/scales/paper.yaml")
 LISTED = 20
 NOT_SET = "not set"
-# Where and how a run is computed, what it keeps, and what only other tables read.
-ASIDE = {"execution", "runs", "policies", "checkpoint_every", "log_every", "videos", "executed"}
+# Keys that are not compared: where and how a run is computed, what it keeps, and what only other tables read.
+IGNORED = {"execution", "runs", "policies", "checkpoint_every", "log_every", "videos", "executed"}
 
 
 def departures(
     config: Config, models: Collection[str], benchmarks: Collection[str], *, auxiliary: bool
 ) -> list[str]:
-    """`vla.steps 400 (50000)`: each setting that bears on these models (backbones and expert VLAs) and
-    benchmarks (and on auxiliary tasks), with the paper scale's value in brackets; none at another scale."""
+    """Each differing setting, such as `vla.steps 400 (50000)`, with the value of the paper scale in brackets.
+
+    Only the settings of these `models` (backbones and expert VLAs) and `benchmarks` count, and with
+    `auxiliary` the settings of auxiliary tasks. A study at another scale has no departures.
+    """
     if config.scale != "paper":
         return []
     if not PAPER.is_file():
@@ -33,31 +36,34 @@ def departures(
     experts = [name for name in models if name in config.experts]
     backbones = [name for name in models if name in config.backbones]
     backbones += [config.experts[name].backbone for name in experts]
-    kept = {"backbones": dict.fromkeys(backbones), "experts": experts, "benchmarks": benchmarks}
-    parts = ["image_size", "head", "vla", "variants", *kept, *(["auxiliary"] if auxiliary else [])]
-    own, paper = config.model_dump(mode="json"), _paper()
+    relevant = {"backbones": dict.fromkeys(backbones), "experts": experts, "benchmarks": benchmarks}
+    parts = ["image_size", "head", "vla", "variants", *relevant, *(["auxiliary"] if auxiliary else [])]
+    study, paper = config.model_dump(mode="json"), _paper_settings()
     found = []
     for part in parts:
-        sides = [side[part] for side in (own, paper)]
-        if part in kept:
-            sides = [{name: side[name] for name in kept[part] if name in side} for side in sides]
-        found += [f"{path} {_short(ours)} ({_short(theirs)})" for path, ours, theirs in _apart(part, *sides)]
+        sides = [side[part] for side in (study, paper)]
+        if part in relevant:
+            sides = [{name: side[name] for name in relevant[part] if name in side} for side in sides]
+        found += [
+            f"{path} {_short(own)} ({_short(other)})" for path, own, other in _differences(part, *sides)
+        ]
     more = len(found) - LISTED
     return found if more <= 0 else [*found[:LISTED], f"{more} more in the study's config.yaml"]
 
 
 @cache
-def _paper() -> dict[str, Any]:
+def _paper_settings() -> dict[str, Any]:
     return read_layers([BASE, PAPER]).model_dump(mode="json")
 
 
-def _apart(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        for key in dict.fromkeys([*ours, *theirs]):
-            if key not in ASIDE:
-                yield from _apart(f"{path}.{key}", ours.get(key), theirs.get(key))
-    elif ours != theirs:
-        yield path, ours, theirs
+def _differences(path: str, own: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(path of the key, value in `own`, value in `other`) of each difference under `path`."""
+    if isinstance(own, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys([*own, *other]):
+            if key not in IGNORED:
+                yield from _differences(f"{path}.{key}", own.get(key), other.get(key))
+    elif own != other:
+        yield path, own, other
 
 
 def _short(value: Any) -> str:

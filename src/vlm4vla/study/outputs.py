@@ -1,48 +1,64 @@
-"""Which files each table writes: read by the workflow when it builds its jobs, so no heavy imports here."""
+"""The files that tables, films, the summary and the published study write.
+
+The workflow imports this module before any job starts, so it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-TABLES = ("main", "freeze", "scratch", "auxiliary", "fast_injection", "executed_steps", "correlation")
-_FIGURES = {
-    "main": ("main", "radar", "ranks", "tasks", "learning_curves"),
-    "freeze": ("freeze",),
-    "scratch": ("scratch",),
-    "auxiliary": ("auxiliary",),
-    "fast_injection": ("fast_injection",),
-    "executed_steps": ("executed_steps",),
-    "correlation": ("correlation", "correlation_sets"),
-}
+from vlm4vla.conventions.tables import TABLES
+from vlm4vla.study.layout import ARTEFACTS
 
-
-def generated(table: str, cells: Mapping[str, Any]) -> list[str]:
-    """Backbones of the table `auxiliary` whose decoder's drawings are among the figures."""
-    if table != "auxiliary":
-        return []
-    return [vlm for vlm in cells["backbones"] if "omni-generation" in cells["auxiliaries"][vlm]]
+SUMMARY = tuple(ARTEFACTS["summary"].paths())  # of `vlm4vla.stages.summary.run`
+CONFIG = tuple(ARTEFACTS["study_config"].paths())  # of `vlm4vla.stages.study_config.run`
+# The published study: its target, which is also the name of its folder, its tables and its inputs.
+PUBLISHED = "published"
+PUBLISHED_TABLES = ("main", "freeze", "fast_injection", "auxiliary", "correlation", "comparisons", "flagged")
+PUBLISHED_SOURCES = (
+    "main.csv",
+    "freeze.csv",
+    "fast_injection.csv",
+    "auxiliary_calvin.csv",
+    "correlation.csv",
+)
 
 
-def outputs(table: str, cells: Mapping[str, Any] | None = None) -> list[str]:
-    """Paths, relative to the study's results folder, that `vlm4vla.stages.table.run` writes for `table`.
+def generated(table: str, auxiliaries: Mapping[str, Sequence[str]]) -> list[str]:
+    """The backbones whose generated images are among the figures of `table`.
 
-    `cells`: as the stage's settings have them; without, pages of single backbones are left out.
+    `auxiliaries`: the auxiliary tasks of each backbone, as the table's cells list them.
     """
-    figures = [*_FIGURES[table], *(f"generated_{vlm}" for vlm in (generated(table, cells) if cells else ()))]
+    if not TABLES[table].generated_images:
+        return []
+    return [backbone for backbone, tasks in auxiliaries.items() if "omni-generation" in tasks]
+
+
+def outputs(table: str, auxiliaries: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """The paths that `vlm4vla.stages.table.run` writes for `table`, relative to the study's results folder.
+
+    `auxiliaries`: the auxiliary tasks of each backbone; without them, figures of single backbones are left
+    out.
+    """
+    pages = [f"generated_{backbone}" for backbone in generated(table, auxiliaries or {})]
+    figures = [*(figure.name for figure in TABLES[table].figures), *pages]
     return [
-        *(f"tables/{table}.{suffix}" for suffix in ("csv", "md", "tex", "html")),
-        *(f"figures/{figure}.{suffix}" for figure in figures for suffix in ("pdf", "png")),
-        f"analysis/{table}.json",
-        f"analysis/{table}.rst",
+        *ARTEFACTS["table"].paths(table=table),
+        *(path for name in figures for path in ARTEFACTS["figure"].paths(figure=name)),
+        ARTEFACTS["analysis"].path(table=table),
+        ARTEFACTS["caption"].path(table=table),
     ]
 
 
 def film_outputs(benchmarks: Sequence[str]) -> list[str]:
-    """Paths, relative to the study's results folder, that `vlm4vla.stages.films.run` writes."""
-    pages = [f"films/{benchmark}.html" for benchmark in benchmarks]
-    return [*pages, *(f"figures/failures.{suffix}" for suffix in ("pdf", "png"))]
+    """The paths that `vlm4vla.stages.films.run` writes, relative to the study's results folder."""
+    pages = [ARTEFACTS["films"].path(benchmark=benchmark) for benchmark in benchmarks]
+    return [*pages, *ARTEFACTS["figure"].paths(figure="failures")]
 
 
-SUMMARY = ("summary.md", "summary.rst")  # of `vlm4vla.stages.summary.run`
-CONFIG = ("config.yaml", "config.html")  # of `vlm4vla.stages.study_config.run`
+def published_outputs() -> list[str]:
+    """The paths that `vlm4vla.stages.published.run` writes, relative to the folder of the published study."""
+    return [
+        *(path for table in PUBLISHED_TABLES for path in ARTEFACTS["published"].paths(table=table)),
+        *(ARTEFACTS["analysis"].path(table=table) for table in PUBLISHED_TABLES),
+    ]

@@ -1,4 +1,4 @@
-"""A study's results folder: where its tables, records and artefacts lie."""
+"""The results folder of a study that has run: its tables, records and artefacts."""
 
 from __future__ import annotations
 
@@ -8,89 +8,96 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.core.errors import UserError, nearest
-from vlm4vla.study.published_outputs import TARGET as PUBLISHED
+from vlm4vla.core.errors import UserError, suggestion
+from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, ResultsLayout
+from vlm4vla.study.outputs import PUBLISHED
 
 DEFAULT = Path("results")
-# folders below a study's whose artefacts other artefacts name as inputs
-STAGES = ("questions", "backbones", "auxiliary", "auxiliary_data", "capability", "demonstrations", "vla")
+_ANALYSIS, _ROLLOUTS = ARTEFACTS["analysis"].folder, ARTEFACTS["rollout"].folder
 
 
 class Results:
-    """A results folder, such as results/embedded. Raises UserError when it is none."""
+    """A results folder, such as results/embedded. Raises UserError for a folder that is not one."""
 
     def __init__(self, root: Path):
         self.root = Path(root)
+        self.layout = ResultsLayout(self.root)
         if not self.root.is_dir():
-            raise UserError(f"{str(root)!r}: no such folder: write a study's, such as results/embedded")
-        if not any((self.root / name).is_dir() for name in ("analysis", "rollouts")):
             raise UserError(
-                f"{str(root)!r}: holds neither analysis/ nor rollouts/: write the folder of one study, "
-                "such as results/embedded"
+                f"{str(root)!r}: no such folder: write the folder of a study, such as results/embedded"
+            )
+        if not any((self.root / name).is_dir() for name in (_ANALYSIS, _ROLLOUTS)):
+            raise UserError(
+                f"{str(root)!r}: has no folder {_ANALYSIS} and no folder {_ROLLOUTS}: write the folder of a "
+                "study, such as results/embedded"
             )
 
+    def path(self, name: str, **wildcards: object) -> Path:
+        """The path of an artefact of the layout. Raises KeyError for a wildcard without a value."""
+        return Path(self.layout.path(name, **wildcards))
+
     def tables(self) -> list[str]:
-        """Tables that were made."""
-        return sorted(path.stem for path in (self.root / "analysis").glob("*.json"))
+        """The tables that the study has made."""
+        return sorted(path.stem for path in self.root.glob(ARTEFACTS["analysis"].glob))
 
     def analysis(self, table: str) -> dict[str, Any]:
-        """analysis/{table}.json. Raises UserError for an unknown table or a damaged file."""
+        """The numbers behind `table`. Raises UserError for an unknown table or a damaged file."""
         if table not in self.tables():
-            told = nearest(table, self.tables()) if self.tables() else "none is made yet"
-            raise UserError(f"{self.root}: no table {table!r}: {told}")
-        path = self.root / "analysis" / f"{table}.json"
+            known = suggestion(table, self.tables()) if self.tables() else "the study has made no table yet"
+            raise UserError(f"{self.root}: no table {table!r}: {known}")
+        path = self.path("analysis", table=table)
         content = read_json(path, "make the table again")
         if not isinstance(content, dict) or not {"settings", "records"} <= set(content):
-            raise UserError(f"{path}: holds no settings and records: make the table again")
+            raise UserError(f"{path}: the keys settings and records are missing: make the table again")
         return content
 
     def csv_rows(self, table: str) -> list[dict[str, str]]:
-        """tables/{table}.csv as text; empty when it is not there."""
-        path = self.root / "tables" / f"{table}.csv"
+        """The rows of the table's CSV as text; none if the file is missing."""
+        path = self.path("table", table=table, format="csv")
         if not path.exists():
             return []
         with path.open(newline="") as handle:
             return list(csv.DictReader(handle))
 
-    def cell_folder(self, model: str, auxiliary: str, variant: str, benchmark: str) -> Path:
-        """Rollouts of a cell, one folder a training seed below it."""
-        return self.root / "rollouts" / model / auxiliary / variant / benchmark
-
     def episode_files(self) -> Iterator[Path]:
-        """Episode records of every finished rollout, sorted."""
-        yield from sorted((self.root / "rollouts").glob("*/*/*/*/seed*/episodes.parquet"))
+        """The episode records of every finished rollout, sorted."""
+        yield from sorted(self.root.glob(ARTEFACTS["rollout"].glob))
 
     def locate(self, recorded: str) -> Path:
-        """Where an input that a provenance names lies now: below this folder, although it may have moved."""
+        """The present path of an input that a provenance record names.
+
+        If the study has moved, the input is in this folder and not at the recorded path.
+        """
         parts = Path(recorded).parts
         for index, part in enumerate(parts):
-            if part in STAGES and self.root.joinpath(*parts[index:]).exists():
+            if part in INPUT_FOLDERS and self.root.joinpath(*parts[index:]).exists():
                 return self.root.joinpath(*parts[index:])
         return Path(recorded)
 
 
 def open_results(results: Path | None, study: str | None) -> Results:
-    """The folder that the user names; without a name the only study below results/. Raises UserError."""
+    """The folder that the user names, or else the only study with tables in results/. Raises UserError."""
     if results is not None and study is not None:
         raise UserError("--results and --study: write one of them")
     if results is not None:
         return Results(results)
-    known = sorted(path.parent.name for path in DEFAULT.glob("*/analysis") if path.parent.name != PUBLISHED)
+    folders = [path.parent.name for path in DEFAULT.glob(f"*/{_ANALYSIS}")]
+    known = sorted(name for name in folders if name != PUBLISHED)
     if study is not None:
         if not (DEFAULT / study).is_dir():
             raise UserError(
                 f"--study {study!r}: no folder {DEFAULT / study}: "
-                + (nearest(study, known) if known else "make a table first")
+                + (suggestion(study, known) if known else "make a table first")
             )
         return Results(DEFAULT / study)
     if len(known) != 1:
-        told = f"several studies ({', '.join(known)})" if known else "no study with tables"
-        raise UserError(f"{DEFAULT}/: {told}: write --results FOLDER, such as results/embedded")
+        found = f"several studies ({', '.join(known)})" if known else "no study with tables"
+        raise UserError(f"{DEFAULT}/: {found}: write --results FOLDER, such as results/embedded")
     return Results(DEFAULT / known[0])
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """The content of a JSON file. Raises UserError with `remedy` when there is none."""
+    """The content of a JSON file. Raises UserError, which ends with `remedy`, if it cannot be read."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

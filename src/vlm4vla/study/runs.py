@@ -1,79 +1,93 @@
-"""The study as a table of runs: which VLAs, rollouts and scores each table needs."""
+"""The runs of a study: the VLAs, rollouts and capability scores that each table needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from vlm4vla.config.auxiliary import FastName
 from vlm4vla.config.config import Config
-from vlm4vla.config.tables import FINE_TUNED, Cells
+from vlm4vla.config.tables import Cells
 from vlm4vla.config.training import Training
+from vlm4vla.conventions.tables import TABLES
 from vlm4vla.study import capability as capability_plan
+from vlm4vla.study.layout import EXECUTED
 
-REFERENCES = ("random", "expert")  # floor and ceiling: policies that no backbone stands behind
-EXECUTED = "-executed"  # stands before another number of executed steps in a rollout's path
-EXPERT_VARIANT = "full"  # expert VLAs are fully trained
+REFERENCES = ("random", "expert")  # floor and ceiling: policies without a backbone
+EXPERT_VARIANT = "full"  # all weights of an expert VLA are trained
 FAST = get_args(FastName)  # FAST injection as a value of `auxiliary`
 
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One VLA (or reference policy) on one benchmark: the key of its training and of its rollouts.
+    """One VLA, or one reference policy, on one benchmark. It identifies a training and its rollouts.
 
-    `executed`: empty, or `-executed` and how many steps of a chunk its rollouts execute in place of the
-    benchmark's.
+    `model`: a backbone, an expert VLA or a reference policy; the wildcard `vlm` of paths. `executed`: empty,
+    or `-executed` and the number of steps of a chunk that the rollouts execute instead of the benchmark's
+    number.
     """
 
-    vlm: str
+    model: str
     auxiliary: str
     variant: str
     benchmark: str
     seed: int
     executed: str = ""
 
-    @property
-    def key(self) -> str:
-        """The run's folder below `vla/`."""
-        return f"{self.vlm}/{self.auxiliary}/{self.variant}/{self.benchmark}/seed{self.seed}"
-
-    @property
-    def rollouts(self) -> str:
-        """The run's folder below `rollouts/`."""
-        return self.key + self.executed
-
     @classmethod
-    def of(cls, wildcards: Any) -> Run:
-        """The run that Snakemake's wildcards, or anything with their attributes, name."""
-        return cls(*(getattr(wildcards, field.name) for field in fields(cls)))
+    def from_wildcards(cls, wildcards: Any) -> Run:
+        """The run that Snakemake's wildcards of a VLA or a rollout name. A `Run` is returned unchanged."""
+        if isinstance(wildcards, Run):
+            return wildcards
+        return cls(
+            wildcards.vlm,
+            wildcards.auxiliary,
+            wildcards.variant,
+            wildcards.benchmark,
+            int(wildcards.seed),
+            getattr(wildcards, "executed", ""),
+        )
+
+    def wildcards(self) -> dict[str, str | int]:
+        """The values of the wildcards in paths."""
+        return {
+            "vlm": self.model,
+            "auxiliary": self.auxiliary,
+            "variant": self.variant,
+            "benchmark": self.benchmark,
+            "seed": self.seed,
+            "executed": self.executed,
+        }
 
 
 class Runs:
-    """The runs of one configuration. Methods that a rule calls take Snakemake's wildcards, or a `Run`."""
+    """The runs of one configuration."""
 
     def __init__(self, config: Config):
         self.config = config
 
     def tables(self) -> list[str]:
-        """Tables that the configuration asks for; `correlation` is made wherever `main` is."""
-        return [*self.config.tables, *(["correlation"] if "main" in self.config.tables else [])]
+        """The tables of the configuration, then the tables that show the cells of one of them."""
+        configured = self.config.tables
+        return [*configured, *(name for name, entry in TABLES.items() if entry.same_cells_as in configured)]
 
     def cells_of(self, table: str) -> Cells:
-        """The product that `table` shows; `correlation` shows the cells of `main` without expert VLAs.
+        """The cells of `table` in full: every backbone by name, its auxiliary tasks, and the training seeds.
 
-        Written out: `all` backbones, the list of auxiliaries of each backbone, the training seeds.
+        A table that shows the cells of another table leaves out the expert VLAs.
         """
-        cells = self.config.tables["main" if table == "correlation" else table]
+        shared = TABLES[table].same_cells_as
+        cells = self.config.tables[shared or table]
         backbones = list(self.config.backbones) if cells.backbones == ["all"] else cells.backbones
-        given = cells.auxiliaries
-        auxiliaries = {name: given[name] if isinstance(given, dict) else given for name in backbones}
+        tasks = cells.auxiliaries
+        auxiliaries = {name: tasks[name] if isinstance(tasks, dict) else tasks for name in backbones}
         seeds = cells.seeds or self.config.seeds
-        experts = [] if table == "correlation" else cells.experts
-        written_out = {"backbones": backbones, "auxiliaries": auxiliaries, "seeds": seeds, "experts": experts}
-        return cells.model_copy(update=written_out)
+        experts = [] if shared else cells.experts
+        in_full = {"backbones": backbones, "auxiliaries": auxiliaries, "seeds": seeds, "experts": experts}
+        return cells.model_copy(update=in_full)
 
     def cells(self, table: str) -> list[Run]:
-        """The VLAs that `table` holds, in its order."""
+        """The VLAs of `table`, in the order of its rows."""
         cells = self.cells_of(table)
         return [
             Run(vlm, auxiliary, variant, benchmark, seed, executed)
@@ -82,21 +96,21 @@ class Runs:
             for variant in cells.variants
             for auxiliary in cells.auxiliaries[vlm]
             for seed in cells.seeds
-            for executed in (self.executed(benchmark) if table == "executed_steps" else [""])
-        ] + self.experts(table)
+            for executed in (self.executed_suffixes(benchmark) if TABLES[table].horizons else [""])
+        ] + self.expert_vlas(table)
 
     def horizons(self, benchmark: str) -> list[int]:
-        """Executed steps of a chunk that are tried on `benchmark`: its own, then the others in order."""
+        """The numbers of executed steps to evaluate on `benchmark`: its own, then the others, sorted."""
         evaluation = self.config.benchmarks[benchmark].evaluation
         own = evaluation.execution_horizon
         return [own, *sorted(set(evaluation.executed) - {own})]
 
-    def executed(self, benchmark: str) -> list[str]:
-        """The same as parts of paths; a benchmark's own number has none."""
+    def executed_suffixes(self, benchmark: str) -> list[str]:
+        """The values of `Run.executed` for these numbers. The benchmark's own number has an empty suffix."""
         return ["", *(f"{EXECUTED}{steps}" for steps in self.horizons(benchmark)[1:])]
 
-    def experts(self, table: str) -> list[Run]:
-        """The expert VLAs that `table` holds."""
+    def expert_vlas(self, table: str) -> list[Run]:
+        """The expert VLAs of `table`."""
         cells = self.cells_of(table)
         return [
             Run(expert, "none", EXPERT_VARIANT, benchmark, seed)
@@ -106,19 +120,19 @@ class Runs:
         ]
 
     def vlms(self, table: str) -> list[tuple[str, str]]:
-        """(backbone, auxiliary) of every VLM that `table` shows, each once, in its order."""
+        """(backbone, auxiliary task) of every VLM of `table`, each once, in the order of its rows."""
         cells = self.cells_of(table)
         return [(vlm, auxiliary) for vlm in cells.backbones for auxiliary in cells.auxiliaries[vlm]]
 
     def scored(self, table: str) -> list[tuple[str, str]]:
-        """(backbone, auxiliary) of every VLM whose capability `table` shows."""
+        """(backbone, auxiliary task) of every VLM whose capability `table` shows."""
+        if not TABLES[table].capability:
+            return []
         bases = [(vlm, "none") for vlm in self.cells_of(table).backbones]
-        if table in FINE_TUNED:
-            return list(dict.fromkeys([*bases, *self.vlms(table)]))
-        return bases if table == "correlation" else []
+        return list(dict.fromkeys([*bases, *self.vlms(table)])) if TABLES[table].fine_tuned else bases
 
     def references(self, table: str) -> list[Run]:
-        """Floor and ceiling of every benchmark of `table`; on real simulators no script can do the tasks."""
+        """Floor and ceiling of every benchmark of `table`. A real simulator has no scripted expert."""
         return [
             Run(policy, "none", "full", benchmark, 0)
             for benchmark in self.cells_of(table).benchmarks
@@ -126,15 +140,15 @@ class Runs:
         ]
 
     def policies(self) -> list[str]:
-        """What `vlm` may be in the path of a VLA: a backbone or an expert VLA."""
+        """The values of `vlm` in the path of a VLA: backbones and expert VLAs."""
         return [*self.config.backbones, *self.config.experts]
 
     def auxiliaries(self) -> list[str]:
-        """What `auxiliary` may be in a path: none, or a task of the configuration."""
+        """The values of `auxiliary` in a path: `none` and the tasks of the configuration."""
         return self.config.auxiliaries()
 
     def is_embedded(self, benchmark: str) -> bool:
-        """Whether `benchmark` is evaluated here, not on a simulator through vla-eval."""
+        """Whether `benchmark` is evaluated on the embedded simulator, not on another one through vla-eval."""
         return self.config.benchmarks[benchmark].evaluation.simulator is None
 
     def embedded_benchmarks(self) -> list[str]:
@@ -143,24 +157,27 @@ class Runs:
     def simulator_benchmarks(self) -> list[str]:
         return [name for name in self.config.benchmarks if not self.is_embedded(name)]
 
-    def is_served_by_others(self, run: Any) -> bool:
-        """Whether a server of others answers for `run`, so that nothing is trained for it."""
+    def is_served_externally(self, run: Run) -> bool:
+        """Whether an external policy server answers for `run`, so that no VLA is trained."""
         simulator = self.config.benchmarks[run.benchmark].evaluation.simulator
-        return simulator is not None and run.vlm in simulator.policies
+        return simulator is not None and run.model in simulator.policies
 
     def needs_questions(self) -> bool:
-        """Whether anything learns from, or is scored on, the generated questions."""
+        """Whether a backbone is pre-trained or scored on the generated questions."""
         tiny = any(backbone.tiny for backbone in self.config.backbones.values())
         return tiny or self.config.capability.source == "embedded"
 
-    def training(self, run: Any) -> Training:
-        """VLA training of `run`: the expert's own, the variant's, the benchmark's, or the study's."""
-        expert = self.config.experts.get(run.vlm)
+    def training(self, run: Run) -> Training:
+        """The VLA training of `run`: of the expert VLA, the variant, the benchmark or the study.
+
+        The first of these that the configuration sets counts.
+        """
+        expert = self.config.experts.get(run.model)
         if expert and expert.training:
             return expert.training
         training = self.config.variants[run.variant].training
         training = training or self.config.benchmarks[run.benchmark].training or self.config.vla
-        rates = {} if expert else self.config.backbones[run.vlm].learning_rates
+        rates = {} if expert else self.config.backbones[run.model].learning_rates
         if run.benchmark not in rates:
             return training
         optimiser = training.optimiser.model_copy(update={"learning_rate": rates[run.benchmark]})
@@ -168,9 +185,9 @@ class Runs:
 
     @property
     def capability_rules(self) -> str:
-        """The rules that make capability scores, by where these come from."""
+        """The file with the rule for capability scores, which depends on their source."""
         return capability_plan.RULES[self.config.capability.source]
 
     def _film_table(self) -> str:
-        """The table whose policies the report shows in films: the main one, else the first."""
+        """The table whose policies the report shows in films: the main table, else the first one."""
         return "main" if "main" in self.config.tables else next(iter(self.config.tables))

@@ -1,6 +1,8 @@
-"""Settings of a study's stages: the JSON that a command takes, and nothing that its stage does not depend on.
+"""The settings of each stage: the JSON that its command takes, with everything that the stage depends on.
 
-A user's own file is in the settings of the stages that meet it first; the others follow from them.
+Settings hold nothing else, so that a change of the configuration reruns only the stages that it affects. The
+hash of a user's extension file is part of the settings of the first stage that uses the extension. Later
+stages rerun because their inputs change.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from vlm4vla.config.auxiliary import AuxiliaryTask
+from vlm4vla.config.auxiliary import TaskConfig
 from vlm4vla.config.stages import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
@@ -25,14 +27,16 @@ from vlm4vla.config.stages import (
     VlaSettings,
     settings_json,
 )
+from vlm4vla.conventions.tables import TABLES
 from vlm4vla.core.registry import hash_of
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.departures import departures
-from vlm4vla.study.runs import EXECUTED, EXPERT_VARIANT, FAST, REFERENCES, Run, Runs
+from vlm4vla.study.layout import EXECUTED
+from vlm4vla.study.runs import EXPERT_VARIANT, FAST, REFERENCES, Run, Runs
 
 
 class StageSettings(Runs):
-    """What one configuration says to each stage."""
+    """The settings of every stage of one configuration."""
 
     def questions_settings(self, wildcards: Any = None) -> str:
         return settings_json(
@@ -47,7 +51,7 @@ class StageSettings(Runs):
             BackboneSettings(
                 extension=hash_of("family", backbone.family),
                 name=wildcards.vlm,
-                backbone=backbone.model_copy(update={"learning_rates": {}}),  # no part of the backbone
+                backbone=backbone.model_copy(update={"learning_rates": {}}),  # for VLAs only
                 recipe=recipe,
                 alignment=pretraining.alignment if recipe else None,
                 image_size=self.config.image_size,
@@ -65,13 +69,13 @@ class StageSettings(Runs):
                 held_out_pictures=auxiliary.held_out_pictures,
                 image_size=self.config.image_size,
                 seed=auxiliary.seed,
-                public=auxiliary.tasks[wildcards.task].public(wildcards.task),
+                public=auxiliary.tasks[wildcards.task].public_source(wildcards.task),
             )
         )
 
     def fast_data_settings(self, wildcards: Any) -> str:
-        fast = self.config.auxiliary.fast.model_copy(update={"training": None})  # no part of the data
-        if fast.tokenizer is not None:  # what is not read reruns nothing
+        fast = self.config.auxiliary.fast.model_copy(update={"training": None})  # not used for the data
+        if fast.tokenizer is not None:  # these keys are not used then, so a change reruns nothing
             fast = fast.model_copy(update={"vocabulary": None, "scale": None})
         benchmark = self.config.benchmarks[fast.benchmark]
         return settings_json(
@@ -80,17 +84,17 @@ class StageSettings(Runs):
 
     def auxiliary_settings(self, wildcards: Any) -> str:
         auxiliary = self.config.auxiliary
-        own = auxiliary.tasks.get(wildcards.task, AuxiliaryTask())
+        task = auxiliary.tasks.get(wildcards.task, TaskConfig())
         if wildcards.task in FAST:
-            own = AuxiliaryTask(training=auxiliary.fast.training)
+            task = TaskConfig(training=auxiliary.fast.training)
         return settings_json(
             AuxiliarySettings(
                 name=wildcards.vlm,
                 task=wildcards.task,
-                training=None if own.checkpoint else own.training or auxiliary.training,
-                checkpoint=own.checkpoint,
-                revision=own.revision if own.checkpoint else None,
-                decoder=own.decoder,
+                training=None if task.checkpoint else task.training or auxiliary.training,
+                checkpoint=task.checkpoint,
+                revision=task.revision if task.checkpoint else None,
+                decoder=task.decoder,
                 questions=auxiliary.questions,
                 image_size=self.config.image_size,
                 seed=auxiliary.seed,
@@ -98,7 +102,7 @@ class StageSettings(Runs):
         )
 
     def capability_settings(self, wildcards: Any = None) -> str:
-        return settings_json(CapabilitySettings(capability=self.config.capability.embedded()))
+        return settings_json(CapabilitySettings(capability=self.config.capability.embedded_only()))
 
     def lmms_eval_settings(self, wildcards: Any) -> str:
         vlm = (wildcards.vlm, wildcards.auxiliary)
@@ -114,31 +118,32 @@ class StageSettings(Runs):
             DemonstrationsSettings(
                 extension=hash_of("benchmark", wildcards.benchmark),
                 benchmark=wildcards.benchmark,
-                demonstrations=benchmark.demonstrations.without_recording(),
+                demonstrations=benchmark.demonstrations.without_unused_keys(),
                 image_size=self.config.image_size,
                 max_steps=None if benchmark.demonstrations.dataset else benchmark.evaluation.max_steps,
             )
         )
 
-    def _steps(self, vlm: str, variant: str, benchmarks: Iterable[str]) -> int | dict[str, int]:
-        """Updates of a VLA training: one number, or of each benchmark where they differ."""
+    def _steps(self, model: str, variant: str, benchmarks: Iterable[str]) -> int | dict[str, int]:
+        """The updates of a VLA training: one number, or one per benchmark if they differ."""
         steps = {
-            name: self.training(Run(vlm, "none", variant, name, self.config.seeds[0])).steps
+            name: self.training(Run(model, "none", variant, name, self.config.seeds[0])).steps
             for name in benchmarks
         }
         return next(iter(steps.values())) if len(set(steps.values())) == 1 else steps
 
     def vla_settings(self, wildcards: Any) -> str:
-        benchmark = self.config.benchmarks[wildcards.benchmark]
-        variant = self.config.variants[wildcards.variant]
-        expert = self.config.experts.get(wildcards.vlm)
+        run = Run.from_wildcards(wildcards)
+        benchmark = self.config.benchmarks[run.benchmark]
+        variant = self.config.variants[run.variant]
+        expert = self.config.experts.get(run.model)
         return settings_json(
             VlaSettings(
-                backbone=wildcards.vlm,
-                auxiliary=wildcards.auxiliary,
-                variant=wildcards.variant,
-                benchmark=wildcards.benchmark,
-                seed=int(wildcards.seed),
+                backbone=run.model,
+                auxiliary=run.auxiliary,
+                variant=run.variant,
+                benchmark=run.benchmark,
+                seed=run.seed,
                 freeze=variant.freeze,
                 initial_weights=variant.initial_weights,
                 chunk=(expert and expert.chunk) or benchmark.chunk,
@@ -147,26 +152,28 @@ class StageSettings(Runs):
                 colour_jitter=benchmark.colour_jitter,
                 augmentation=benchmark.augmentation,
                 head=expert.head if expert else self.config.head,
-                training=self.training(wildcards),
+                training=self.training(run),
             )
         )
 
     def rollout_settings(self, wildcards: Any) -> str:
-        evaluation = self.config.benchmarks[wildcards.benchmark].evaluation
-        expert = self.config.experts.get(wildcards.vlm)
-        tried = getattr(wildcards, "executed", "").removeprefix(EXECUTED)
-        horizon = int(tried) if tried else (expert and expert.execution_horizon)
-        own = {"execution_horizon": horizon} if horizon else {}
-        evaluation = evaluation.model_copy(update={"executed": [], **own})
+        """`wildcards.shard`: the number of a part of an evaluation on a simulator."""
+        run = Run.from_wildcards(wildcards)
+        evaluation = self.config.benchmarks[run.benchmark].evaluation
+        expert = self.config.experts.get(run.model)
+        executed = run.executed.removeprefix(EXECUTED)
+        horizon = int(executed) if executed else (expert and expert.execution_horizon)
+        changed = {"execution_horizon": horizon} if horizon else {}
+        evaluation = evaluation.model_copy(update={"executed": [], **changed})
         return settings_json(
             RolloutSettings(
-                extension=hash_of("benchmark", wildcards.benchmark),
-                policy=wildcards.vlm if wildcards.vlm in REFERENCES else "vla",
-                backbone=wildcards.vlm,
-                auxiliary=wildcards.auxiliary,
-                variant=wildcards.variant,
-                benchmark=wildcards.benchmark,
-                seed=int(wildcards.seed),
+                extension=hash_of("benchmark", run.benchmark),
+                policy=run.model if run.model in REFERENCES else "vla",
+                backbone=run.model,
+                auxiliary=run.auxiliary,
+                variant=run.variant,
+                benchmark=run.benchmark,
+                seed=run.seed,
                 evaluation=evaluation,
                 image_size=self.config.image_size,
                 study=self.config.study,
@@ -176,7 +183,7 @@ class StageSettings(Runs):
         )
 
     def reference_settings(self, wildcards: Any) -> str:
-        """Rollout settings of the floor or the ceiling: `wildcards.policy` on `wildcards.benchmark`."""
+        """The rollout settings of the reference policy `wildcards.policy` on `wildcards.benchmark`."""
         return self.rollout_settings(Run(wildcards.policy, "none", "full", wildcards.benchmark, 0))
 
     def cell_settings(self, wildcards: Any) -> str:
@@ -209,14 +216,14 @@ class StageSettings(Runs):
         return settings_json(self.config)
 
     def _summary(self, expert: str, benchmarks: list[str]) -> ExpertSummary:
-        own, counts = self.config.experts[expert], []
+        settings, counts = self.config.experts[expert], []
         for name in benchmarks:
             benchmark = self.config.benchmarks[name]
-            horizon = own.execution_horizon or benchmark.evaluation.execution_horizon
-            counts.append(f"{horizon} of {own.chunk or benchmark.chunk}")
+            horizon = settings.execution_horizon or benchmark.evaluation.execution_horizon
+            counts.append(f"{horizon} of {settings.chunk or benchmark.chunk}")
         executed = counts[0] if len(set(counts)) == 1 else "/".join(counts)
         return ExpertSummary(
-            backbone=own.backbone,
+            backbone=settings.backbone,
             steps=self._steps(expert, EXPERT_VARIANT, benchmarks),
             executed=f"{executed} predicted actions",
         )
@@ -242,10 +249,10 @@ class StageSettings(Runs):
                     auxiliary=any(task != "none" for _, task in self.vlms(table)),
                 ),
                 families={name: self.config.backbones[name].family for name in cells.backbones}
-                if table == "correlation"
+                if TABLES[table].families
                 else {},
                 horizons={name: self.horizons(name) for name in cells.benchmarks}
-                if table == "executed_steps"
+                if TABLES[table].horizons
                 else {},
             )
         )

@@ -1,53 +1,47 @@
-"""The study: its targets, and every artefact that they declare. The workflow's rules ask this module."""
+"""The study that the Snakefile opens: its targets, and every artefact that they need."""
 
 from __future__ import annotations
 
-from vlm4vla.study.inputs import StageInputs
-from vlm4vla.study.outputs import TABLES
-from vlm4vla.study.runs import FAST
+from vlm4vla.conventions.tables import TABLES
+from vlm4vla.study.files import StudyFiles
 from vlm4vla.study.settings import StageSettings
 
-TARGETS = {
-    "all_tables": TABLES,
-    "table_main": ("main",),
-    "table_freeze": ("freeze",),
-    "table_scratch": ("scratch",),
-    "table_auxiliary": ("auxiliary",),
-    "table_fast_injection": ("fast_injection",),
-    "table_executed_steps": ("executed_steps",),
-    "correlation": ("correlation",),
-}
+
+def table_targets() -> dict[str, tuple[str, ...]]:
+    """The tables that each target makes."""
+    return {"all_tables": tuple(TABLES)} | {entry.target: (name,) for name, entry in TABLES.items()}
 
 
-class Study(StageInputs, StageSettings):
-    """The runs, files, inputs, settings and targets of one configuration."""
+class Study(StudyFiles, StageSettings):
+    """The runs, files, settings and targets of one configuration."""
 
     def target_of(self, table: str) -> str:
-        """The target that makes `table` alone, and the name of its rule."""
-        return next(name for name, tables in TARGETS.items() if tables == (table,))
+        """The target that makes only `table`. The rule of the table has the same name."""
+        return TABLES[table].target
 
     def targets(self, name: str) -> list[str]:
-        """Files of a target: those of its tables that this configuration has; all tables have a summary,
-        films and the configuration beside them."""
-        here = [table for table in TARGETS[name] if table in self.tables()]
-        files = [path for table in here for path in self.table_files(table)]
+        """The files of a target: of each of its tables that the configuration has.
+
+        The target `all_tables` also has the films, the summary and the configuration.
+        """
+        tables = [table for table in table_targets()[name] if table in self.tables()]
+        files = [path for table in tables for path in self.table_files(table)]
         if name == "all_tables":
             files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return files
 
     def declared(self) -> list[str]:
-        """Every artefact of `all_tables`, the intermediate ones too, each once."""
+        """Every artefact of `all_tables` and of the stages before, each once."""
         files = [self.questions_path()] if self.needs_questions() else []
         for table in self.tables():
             cells = self.cells_of(table)
-            files += [self.backbone_path(vlm) for vlm in cells.backbones]
+            files += [self.backbone_path(name) for name in cells.backbones]
             files += [self.backbone_path(self.config.experts[name].backbone) for name in cells.experts]
             files += [self.demonstrations_path(benchmark) for benchmark in cells.benchmarks]
             for vlm, task in self.vlms(table):
                 if task != "none":
-                    data = self.auxiliary_data_path("fast" if task in FAST else task)
-                    files += [data, self.auxiliary_path(vlm, task)]
-            files += [self.vla_path(run) for run in self.cells(table) if not self.is_served_by_others(run)]
+                    files += [self.auxiliary_data_path(task), self.auxiliary_path(vlm, task)]
+            files += [self.vla_path(run) for run in self.cells(table) if not self.is_served_externally(run)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
         files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return list(dict.fromkeys(files))

@@ -1,7 +1,8 @@
-"""The one training loop, used by pre-training, auxiliary fine-tuning and VLA training.
+"""The training loop of pre-training, auxiliary fine-tuning and VLA training.
 
-A run is a fixed number of updates. What happens at update i depends on the seed and i alone (batch, dropout,
-augmentation, rate), so a run that was killed goes on from its last checkpoint and ends with the same bytes.
+A run has a fixed number of updates. Everything that happens at update i (batch, dropout, augmentation,
+learning rate) depends on the seed and on i alone. So a killed run resumes from its last checkpoint and ends
+with the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from vlm4vla.config.training import Training
@@ -25,6 +25,7 @@ from vlm4vla.training.components.log import LossWindow, TrainLog
 from vlm4vla.training.components.optimisers import (
     WeightAverage,
     build_optimisers,
+    freeze_unused,
     rate_factor,
     set_rate,
     split_parameters,
@@ -42,15 +43,15 @@ def train(
     identity: Mapping[str, Any],
     title: str,
 ) -> None:
-    """Minimise `objective(batch)`, a scalar; at the end its weights are the averaged ones, in eval mode.
+    """Minimise the scalar `objective(batch)`. At the end, `objective` has the averaged weights, in eval mode.
 
     `folder` receives train.jsonl and checkpoints/. `identity` is everything that the result depends on
     (settings and hashes of inputs): a checkpoint of another identity is discarded. `title` begins each
-    line of progress. Raises UserError when the loss or the gradient becomes NaN or infinite: it names the
-    update and the batch's ids, and the last good checkpoint stays.
+    progress line. Raises UserError if the loss or the gradient becomes NaN or infinite: the message names the
+    update and the ids of its batch, and the last good checkpoint is kept.
 
-    With `training.execution` distributed/loop.py runs it, on one or several processes; then only the main
-    process has the trained weights at the end.
+    If `training.execution` is set, distributed/loop.py runs the training, on one or several processes. Then
+    only the main process has the trained weights at the end.
     """
     if training.execution is not None:
         from vlm4vla.training.distributed.loop import train_distributed
@@ -65,10 +66,13 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator()
     objective.to(accelerator.device)
-    _freeze_unused(objective, samples, accelerator.device)
+    objective.train()
+    first_batch = samples.batch(samples.ids(0), np.random.default_rng(0))
+    objective(to_device(first_batch, accelerator.device)).backward()
+    freeze_unused(objective)
     flat = FlatParameters(list(split_parameters(objective, training.optimiser.name)))
-    optimisers = build_optimisers(flat, training.optimiser)
-    average = WeightAverage(flat.weights, training.optimiser.average)
+    optimisers = build_optimisers(flat.optimiser_parts(), training.optimiser)
+    average = WeightAverage([flat.weights], training.optimiser.average)
     checkpoints = Checkpoints(folder / "checkpoints", settings_hash(dict(identity)))
     done = 0
     window = LossWindow()
@@ -83,7 +87,7 @@ def train(
     log = TrainLog(folder / "train.jsonl", done) if accelerator.is_main_process else None
     progress = Progress(title, training.steps, done)
     began = time.monotonic()
-    # Reading a loss waits for an accelerator, not for a CPU.
+    # Reading a loss from a GPU waits for the GPU; on a CPU there is nothing to wait for.
     check_every = 1 if accelerator.device.type == "cpu" else training.log_every
     for step in range(done, training.steps):
         factor = rate_factor(step, training.steps, training.optimiser)
@@ -91,18 +95,17 @@ def train(
         random = np.random.default_rng([seed, step])
         seed_torch(int(random.integers(2**62)), accelerator.device)
         ids = samples.ids(step)
-        mine = ids[accelerator.process_index :: accelerator.num_processes]
-        loss = model(to_device(samples.batch(mine, random), accelerator.device))
+        own_ids = ids[accelerator.process_index :: accelerator.num_processes]
+        loss = model(to_device(samples.batch(own_ids, random), accelerator.device))
         accelerator.backward(loss)
-        flat.gather()
+        flat.gather_gradients()
         norm = accelerator.clip_grad_norm_([flat.weights], training.optimiser.clip)
         window.pending.append((step, ids, loss.detach(), norm))
         saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
         logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps
         if saves or logs or (step + 1) % check_every == 0:
-            window.settle(
-                folder, checkpoints.last
-            )  # before the update: bad gradients never reach the weights
+            # Before the update, so that a bad gradient does not reach the weights.
+            window.read_pending(folder, checkpoints.last)
         for optimiser in optimisers:
             optimiser.step()
         average.update(step + 1)
@@ -122,16 +125,3 @@ def train(
     accelerator.wait_for_everyone()
     average.apply()
     objective.eval()
-
-
-def _freeze_unused(objective: nn.Module, samples: Samples, device: torch.device) -> None:
-    """Freeze parameters that the objective does not reach (a VLA never uses the output layer).
-
-    Otherwise weight decay would shrink them, and several processes would wait for their gradients.
-    """
-    objective.train()
-    objective(to_device(samples.batch(samples.ids(0), np.random.default_rng(0)), device)).backward()
-    for parameter in objective.parameters():
-        if parameter.grad is None:
-            parameter.requires_grad_(False)
-        parameter.grad = None

@@ -1,9 +1,8 @@
-"""Checks that end a run before any job starts: configuration, targets, disk, and files already there."""
+"""Checks before any job starts: configuration, targets, disk, simulators, GPUs, and existing files."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,53 +10,58 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.backbones.installing import check_family
-from vlm4vla.backbones.known_families import families, is_read
+from vlm4vla.backbones.lookup import known_families, supports_expert_heads
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config.config import Config, load_config
-from vlm4vla.core.errors import UserError, nearest
+from vlm4vla.config.public_sets import SetSettings
+from vlm4vla.core.disk import check_room
+from vlm4vla.core.errors import UserError, suggestion
+from vlm4vla.evaluation.simulators.installation import check_installed
 from vlm4vla.study import capability as capability_plan
-from vlm4vla.study import published_outputs as published_study
-from vlm4vla.study.study import TARGETS, Study
-from vlm4vla.workflow.public_sets import check_sets
-from vlm4vla.workflow.requirements import Asked, asked
-from vlm4vla.workflow.targets import _is_published, check_target
+from vlm4vla.study.outputs import PUBLISHED
+from vlm4vla.study.study import Study, table_targets
+from vlm4vla.workflow.requirements import Requirements, requirements_of
+from vlm4vla.workflow.targets import check_target, is_published
+
+GPU_DEVICES = ("nvidia[0-9]*", "kfd")  # under /dev: NVIDIA's GPUs, and AMD's driver
 
 
 def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: bool = False) -> Study:
-    """The study of a raw configuration, once everything that can be checked beforehand is right.
+    """Check a raw configuration and the targets of a run, and return the study.
 
-    `targets`: what Snakemake was asked for. `planned`: nothing will run, so data and tools that are not there
-    yet are a note on standard error. Raises UserError with one line for each fault.
+    `targets`: names or paths, as on Snakemake's command line. `planned`: no job will run, so that missing
+    data and tools cause only a note on standard error. Raises UserError with one line per error.
     """
     study = Study(load_config(raw))
     targets = [str(target) for target in targets]
     for target in targets:
         check_target(study, target)
-    if study.config.study == published_study.TARGET:
+    if study.config.study == PUBLISHED:
         raise UserError(
-            f"config.yaml: study: {study.config.study!r} is where the paper's numbers go: write another"
+            f"config.yaml: study: {study.config.study!r} is reserved for the paper's numbers: write another "
+            "name"
         )
-    check_scores(study.config)
+    check_published_scores_file(study.config)
     if study.config.capability.source == "scores":
-        capability_plan.published(study.config)  # what the rules ask for is there
-    if targets and all(_is_published(study, target) for target in targets):
-        check_writable(study.config)  # nothing is trained: what training needs is not asked for
+        capability_plan.published_scores(study.config)  # the rules read this file
+    if targets and all(is_published(study, target) for target in targets):
+        check_writable(study.config)  # the run trains nothing, so that no other check applies
         return study
-    with noted(planned):
+    with errors_as_notes(planned):
         check_results(study.config)
-    needed = asked(study, targets)
+    needed = requirements_of(study, targets)
     for name, backbone in study.config.backbones.items():
-        if backbone.family not in families():
+        if backbone.family not in known_families():
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
-                + nearest(backbone.family, families())
+                + suggestion(backbone.family, known_families())
             )
         if backbone.checkpoint is not None and backbone.revision is None:
             folder = Path(backbone.checkpoint).expanduser()
             check_checkpoint(folder, f"backbones.{name}.checkpoint")
             check_family(folder, backbone.family, f"backbones.{name}")
     check_experts(study.config)
-    with noted(planned):
+    with errors_as_notes(planned):
         check_datasets(study.config, needed.demonstrations)
     fast = study.config.auxiliary and study.config.auxiliary.fast
     if fast and fast.tokenizer is not None:
@@ -65,70 +69,68 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
 
         check_universal(Path(fast.tokenizer).expanduser())
     check_task_checkpoints(study, targets)
-    with noted(planned):
-        check_sets(study.config, needed.sets)
-    with noted(planned and study.config.capability.source == "lmms-eval"):
+    with errors_as_notes(planned):
+        check_public_sets(study.config, needed.sets)
+    with errors_as_notes(planned and study.config.capability.source == "lmms-eval"):
         check_capability(study, needed)
-    check_made(study)
+    check_existing_artefacts(study)
     return study
 
 
 @contextlib.contextmanager
-def noted(planned: bool) -> Iterator[None]:
-    """Let a plan go on where a run would end."""
+def errors_as_notes(planned: bool) -> Iterator[None]:
+    """If `planned`, print a UserError as a note on standard error instead of raising it."""
     try:
         yield
     except UserError as error:
         if not planned:
             raise
-        print(f"note: a run would end here: {error}", file=sys.stderr)
+        print(f"note: a run would stop with this error: {error}", file=sys.stderr)
 
 
 def check_experts(config: Config) -> None:
-    """Refuse an expert VLA on a family whose language model cannot be read layer by layer."""
+    """Refuse an expert VLA if no expert head can read the layers of its backbone's language model."""
     for name, expert in config.experts.items():
         family = config.backbones[expert.backbone].family
-        if not is_read(family):
+        if not supports_expert_heads(family):
             raise UserError(
-                f"config.yaml: experts.{name}.backbone: {expert.backbone!r} is of the family {family!r}, "
-                "whose language model no expert head can read: write a backbone of another family"
+                f"config.yaml: experts.{name}.backbone: {expert.backbone!r} has the family {family!r}, and "
+                "expert heads do not support its language model: write a backbone of another family"
             )
 
 
 def check_datasets(config: Config, needed: Collection[str]) -> None:
-    """Refuse a local data set that is not there, or whose features are not what its benchmark needs.
+    """Refuse a local dataset that is missing, or that lacks the features that its benchmark needs.
 
-    `needed`: benchmarks.
+    `needed`: the benchmarks whose demonstrations the run reads.
     """
     for name in config.benchmarks:
-        if name not in needed:
+        settings = config.benchmarks[name].demonstrations
+        if name not in needed or settings.dataset is None:
             continue
-        wanted = config.benchmarks[name].demonstrations
-        if wanted.dataset is None:
-            continue
-        from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose
+        from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
         from vlm4vla.data.lerobot.hub import META, check_no_revision, dataset_folder
         from vlm4vla.data.lerobot.metadata import read_metadata
 
         key = f"config.yaml: benchmarks.{name}.demonstrations"
-        check_no_revision(wanted.dataset, wanted.revision, key)
-        if wanted.revision is None:
-            metadata = read_metadata(dataset_folder(wanted.dataset, None, META, key))
-            choice = choose(metadata, wanted, key)
-            check_stated_gripper(metadata, choice, wanted, name, key)
+        check_no_revision(settings.dataset, settings.revision, key)
+        if settings.revision is None:
+            metadata = read_metadata(dataset_folder(settings.dataset, None, META, key))
+            choice = choose_features(metadata, settings, key)
+            check_stated_gripper(metadata, choice, settings, name, key)
 
 
-def check_scores(config: Config) -> None:
-    """Refuse question scores for the published study that are not there."""
+def check_published_scores_file(config: Config) -> None:
+    """Refuse a missing file of question scores for the analysis of the paper's numbers."""
     if config.published_scores is not None and not Path(config.published_scores).is_file():
         raise UserError(
             f"config.yaml: published_scores: no file {config.published_scores!r}: write the path of a CSV "
-            "with the columns model,score, or leave the key out"
+            "file with the columns model,score, or remove the key"
         )
 
 
 def check_writable(config: Config) -> None:
-    """Refuse a results folder that cannot be written."""
+    """Refuse a results folder that is not writable."""
     folder = Path(config.results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,29 +138,28 @@ def check_writable(config: Config) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"results: folder {config.results!r} cannot be written ({error.strerror}): "
-            "write a folder that can, or mend its permissions"
+            f"results: folder {config.results!r} is not writable ({error.strerror}): "
+            "write another folder, or change its permissions"
         ) from None
 
 
 def check_results(config: Config) -> None:
-    """Refuse a results folder that cannot be written, or a disk with less room than `minimum_free_gb`."""
+    """Refuse a results folder that is not writable, or a disk with less than `minimum_free_gb` free."""
     check_writable(config)
-    folder = Path(config.results)
-    free = shutil.disk_usage(folder).free / 1e9
-    if free < config.minimum_free_gb:
-        raise UserError(
-            f"results: the disk of {config.results!r} has {free:.1f} GB free, minimum_free_gb asks for "
-            f"{config.minimum_free_gb:g}: free some room, or write another folder"
-        )
+    check_room(
+        Path(config.results),
+        config.minimum_free_gb * 1e9,
+        "results: the workflow (minimum_free_gb)",
+        "write another folder",
+    )
 
 
 def check_checkpoint(folder: Path, key: str) -> None:
-    """Refuse a Hugging Face folder that is not there, without config or weights, or with a truncated file."""
+    """Refuse a Hugging Face folder that is missing, lacks config or weights, or has a truncated file."""
     if not folder.is_dir():
         raise UserError(
             f"{key}: folder {str(folder)!r} does not exist: write the folder of a checkpoint, "
-            "or a hub name together with its `revision`"
+            "or a hub name and its `revision`"
         )
     try:
         weight_files(folder)
@@ -167,14 +168,17 @@ def check_checkpoint(folder: Path, key: str) -> None:
 
 
 def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
-    """Refuse an auxiliary task's local checkpoint that is damaged, or of another family than a backbone that
-    one of `targets` (none: all tables) wants to know the task. What a hub name is, its stage finds out."""
+    """Refuse an auxiliary task's local checkpoint that is damaged or of the wrong family.
+
+    The family must be that of each backbone that `targets` (without any, all tables) fine-tune on the task. A
+    checkpoint from the hub is checked by its stage.
+    """
     config = study.config
     if config.auxiliary is None:
         return
     tables = [table for target in targets or ["all_tables"] for table in _tables(study, target)]
-    wanted = [(run.vlm, run.auxiliary) for table in tables for run in study.cells(table)]
-    wanted += [tuned for target in targets if (tuned := _tuned(study, target)) is not None]
+    wanted = [(run.model, run.auxiliary) for table in tables for run in study.cells(table)]
+    wanted += [vlm for target in targets if (vlm := _fine_tuned_vlm(study, target)) is not None]
     for name, task in config.auxiliary.tasks.items():
         if task.checkpoint is None or task.revision is not None:
             continue
@@ -184,32 +188,31 @@ def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
             check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
 
 
-def check_capability(study: Study, needed: Asked) -> None:
-    """Refuse question scores that are needed and that are not there, nor can be made."""
-    points = study.scored("correlation") if needed.correlation else []
-    capability_plan.check(study.config, needed.capability, points)
+def check_capability(study: Study, needed: Requirements) -> None:
+    """Refuse a run that needs question scores which are missing and cannot be made."""
+    required = study.scored("correlation") if needed.correlation else []
+    capability_plan.check_capability_source(study.config, needed.capability, required)
 
 
 def _tables(study: Study, target: str) -> list[str]:
-    """The tables that a target, by name or by path, makes."""
-    if target in TARGETS:
-        return [table for table in TARGETS[target] if table in study.tables()]
+    """The tables that a target makes. The target is a name or a path."""
+    if target in table_targets():
+        return [table for table in table_targets()[target] if table in study.tables()]
     return [table for table in study.tables() if target in study.table_files(table)]
 
 
-def _tuned(study: Study, target: str) -> tuple[str, str] | None:
-    """The backbone and the auxiliary task in a target's path, if it has both."""
-    parts = target.removeprefix(f"{study.root}/").split("/")
-    if parts[0] not in ("auxiliary", "capability", "vla", "rollouts", "cells") or len(parts) < 3:
-        return None
-    vlm, task = parts[1], parts[2].removesuffix(".json")
+def _fine_tuned_vlm(study: Study, target: str) -> tuple[str, str] | None:
+    """The backbone and the auxiliary task in the path of a target, if the path has both."""
+    found = study.layout.parse(target)
+    wildcards = found[1] if found else {}
+    vlm, task = wildcards.get("vlm"), wildcards.get("auxiliary") or wildcards.get("task")
     if vlm in study.config.experts:
         vlm = study.config.experts[vlm].backbone
-    return (vlm, task) if vlm in study.config.backbones else None
+    return (vlm, task) if task and vlm in study.config.backbones else None
 
 
-def check_made(study: Study) -> None:
-    """Refuse damaged files among the artefacts that are already there and that a job would read."""
+def check_existing_artefacts(study: Study) -> None:
+    """Refuse damaged backbones and demonstrations among the results that exist already."""
     for vlm in study.config.backbones:
         provenance = Path(study.backbone_path(vlm))
         if provenance.exists():
@@ -217,6 +220,61 @@ def check_made(study: Study) -> None:
     for benchmark in study.config.benchmarks:
         provenance = Path(study.demonstrations_path(benchmark))
         if provenance.exists():
-            from vlm4vla.data.demonstrations.opening import open_demonstrations
+            from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 
             open_demonstrations(provenance.parent, images=False)
+
+
+def check_public_sets(config: Config, needed: Collection[str]) -> None:
+    """Refuse a local dataset that lacks its folder, files or columns, and a hub name without a revision.
+
+    `needed`: the auxiliary tasks whose datasets the run reads. A dataset from the hub is checked by its
+    stage.
+    """
+    tasks = config.auxiliary.tasks if config.auxiliary else {}
+    for task, settings in tasks.items():
+        if task not in needed:
+            continue
+        for name, public_set in settings.resolved_sets(task).items():
+            key = f"config.yaml: auxiliary.tasks.{task}" + ("" if name == task else f".mixture.{name}")
+            _check_public_set(public_set, key)
+
+
+def _check_public_set(settings: SetSettings, key: str) -> None:
+    if Path(settings.dataset).expanduser().is_dir():
+        from vlm4vla.auxiliary.public.opening import open_set
+
+        open_set(settings, key)
+    elif settings.revision is None:
+        raise UserError(
+            f"{key}.dataset: {settings.dataset!r} is not a folder, and a hub name needs a revision: write "
+            "`revision`, or the path of a folder"
+        )
+
+
+def check_simulators(config: Config, benchmarks: Iterable[str]) -> None:
+    """Refuse a simulator of one of `benchmarks` that is not installed."""
+    for name in sorted(benchmarks):
+        simulator = config.benchmarks[name].evaluation.simulator
+        if simulator is not None:
+            check_installed(simulator, name)
+
+
+def check_gpus(needed: int, offered: int | None, devices: Path = Path("/dev")) -> None:
+    """Refuse a training that needs more GPUs than the run offers, since Snakemake would start it anyway.
+
+    `needed`: the GPUs of the largest training. `offered`: the number in `--resources gpu=`, or None. If this
+    machine has no GPU, print a note on standard error.
+    """
+    if not needed:
+        return
+    if offered is not None and needed > offered:
+        raise UserError(
+            f"--resources gpu={offered}: a training needs {needed} GPUs, one for each of its processes: "
+            f"write fewer `processes` in its `execution`, or --resources gpu={needed}"
+        )
+    if not any(path for pattern in GPU_DEVICES for path in devices.glob(pattern)):
+        print(
+            f"note: no GPU found in {devices}: trainings of released checkpoints would run on the CPU",
+            file=sys.stderr,
+        )

@@ -1,4 +1,4 @@
-"""Where each file stands in Snakemake's report: category, labels and caption, by its path in the results."""
+"""The entry of each file in Snakemake's report: its category, labels and caption, from its path."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from vlm4vla.conventions.tables import TABLES
 from vlm4vla.report import names
 
-CAPTIONS = "../workflow/report"  # from the rules' folder
+CAPTIONS = "../workflow/report"  # relative to the folder of the rules
 _FORMS = {
     "html": "A page",
     "csv": "CSV",
@@ -20,51 +21,45 @@ _FORMS = {
     "yaml": "YAML",
     "rst": "reStructuredText",
 }
-_NAMES = {
-    "main": "backbones as policies",
-    "freeze": "frozen modules",
-    "scratch": "random weights",
-    "auxiliary": "auxiliary tasks",
-    "fast_injection": "FAST tokens",
-    "executed_steps": "executed steps",
-    "correlation": "question scores and policy scores",
-    "correlation_sets": "correlation by question set",
-    "radar": "radar: backbones over benchmarks",
-    "ranks": "ranks of the backbones",
-    "tasks": "success by task",
-    "failures": "how policies fail",
-    "learning_curves": "learning curves",
-    "config": "configuration",
-    "summary": "summary",
-}
-_TRAINING, _ROLLOUTS = ("learning_curves", "generated"), ("failures",)
+_NAMES = {"config": "configuration", "summary": "summary"}
 
 
-def entry_of(study: Any, path: str) -> dict[str, Any]:
-    """The same for a path from the workflow's folder."""
-    return entry(str(PurePosixPath(path).relative_to(study.root)))
+def study_entry(study: Any, path: str) -> dict[str, Any]:
+    """The `report_entry` of a file of `study`. `path` is relative to the workflow's folder."""
+    return report_entry(str(PurePosixPath(path).relative_to(study.root)))
 
 
-def entry(path: str) -> dict[str, Any]:
-    """Arguments of Snakemake's `report()` for a file of the study, `path` relative to its results folder."""
+def report_entry(path: str) -> dict[str, Any]:
+    """The arguments of Snakemake's `report()` for a file. `path` is relative to the results folder."""
     file = PurePosixPath(path)
     folder = file.parent.name
     stem, form = file.name.removesuffix(file.suffix), _FORMS[file.suffix[1:]]
-    kind = "generated" if stem.startswith("generated_") else stem
-    name = _NAMES.get(stem, stem)
     if folder == "tables":
-        return _entry("Tables", stem, {"table": name, "form": form})
+        return _entry("Tables", TABLES[stem].caption, {"table": TABLES[stem].title, "form": form})
     if folder == "films":
         return _entry("Rollouts", "films", {"rollouts": f"films: {names.benchmark(stem)}", "form": form})
     if folder == "analysis":
-        return _entry("Provenance", "numbers", {"artefact": f"numbers behind: {name}", "form": form})
+        numbers = f"numbers behind: {TABLES[stem].title}"
+        return _entry("Provenance", "numbers", {"artefact": numbers, "form": form})
     if folder == "figures":
-        if kind == "generated":
-            name = f"what {names.model(stem.removeprefix('generated_'))} generates"
-        category = "Training" if kind in _TRAINING else "Rollouts" if kind in _ROLLOUTS else "Figures"
-        label = {"Training": "training", "Rollouts": "rollouts"}.get(category, "figure")
-        return _entry(category, kind, {label: name, "form": form})
-    return _entry("Provenance", kind, {"artefact": name, "form": form})
+        return _figure(stem, form)
+    return _entry("Provenance", stem, {"artefact": _NAMES[stem], "form": form})
+
+
+def _figure(stem: str, form: str) -> dict[str, Any]:
+    if stem == "failures":
+        return _entry("Rollouts", stem, {"rollouts": "failures of the policies", "form": form})
+    if stem.startswith("generated_"):
+        backbone = names.model(stem.removeprefix("generated_"))
+        return _entry(
+            "Training", "generated", {"training": f"images that {backbone} generates", "form": form}
+        )
+    table, figure = next(
+        (table, figure) for table in TABLES.values() for figure in table.figures if figure.name == stem
+    )
+    kind = "training" if figure.category == "Training" else "figure"
+    label = {kind: figure.label or table.title, "form": form}
+    return _entry(figure.category, figure.caption or table.caption, label)
 
 
 def _entry(category: str, caption: str, labels: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What the targets of a run need of the outside: data sets, public sets, question scores, simulators, GPUs.
+"""What a run needs from outside the workflow, by its targets: datasets, question scores, simulators and GPUs.
 
-A cell on LIBERO-10 must not be refused because CALVIN's demonstrations are not there.
+The checks before a run look only for these. A cell on LIBERO-10 runs without the demonstrations of CALVIN.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from vlm4vla.core.errors import UserError
-from vlm4vla.study.runs import FAST
 from vlm4vla.study.study import Study
-from vlm4vla.workflow.resources import Needs
+from vlm4vla.workflow.jobs import Job, plan
+from vlm4vla.workflow.resources import JobResources
 
 
 @dataclass(frozen=True)
-class Asked:
-    """`backbones`: their keys; `demonstrations`, `rollouts`: benchmarks; `sets`: auxiliary tasks whose data
-    is read; `capability`: (backbone, auxiliary) whose question scores are; `correlation`: whether that table
-    is made, which cannot do without them; `gpus`: the most that one training takes."""
+class Requirements:
+    """What the jobs of a run need.
+
+    `backbones`: the backbones' names. `demonstrations` and `rollouts`: the benchmarks whose demonstrations
+    are read, and whose simulators run. `sets`: the auxiliary tasks whose datasets are read. `capability`: the
+    (backbone, auxiliary task) pairs whose question scores are read. `correlation`: whether the run makes the
+    table of this name, which needs a score of every backbone. `gpus`: the number of GPUs of the largest
+    training.
+    """
 
     backbones: frozenset[str]
     demonstrations: frozenset[str]
@@ -30,44 +34,32 @@ class Asked:
     gpus: int
 
 
-def asked(study: Study, targets: Iterable[str] = ()) -> Asked:
-    """Of `targets` (names or paths; none: all_tables), which `preflight.check_target` has let pass.
+def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
+    """The requirements of `targets`: names or paths; without any, all_tables.
 
-    A file that is no artefact of its own (a log) counts as everything.
+    Raises UserError for a target that no rule makes.
     """
-    from vlm4vla.workflow.jobs import NO_RULE, plan
+    jobs = plan(study, targets).values()
 
-    try:
-        jobs = list(plan(study, targets).values())
-    except UserError as error:
-        if NO_RULE not in str(error):
-            raise
-        jobs = list(plan(study).values())
-    keys: dict[str, list[tuple[str, ...]]] = {}
-    for job in jobs:
-        keys.setdefault(job.stage, []).append(job.key)
+    def values(stage: str, wildcard: str) -> frozenset[str]:
+        return frozenset(job.wildcards[wildcard] for job in jobs if job.stage == stage)
 
-    def first(stage: str, place: int = 0) -> frozenset[str]:
-        return frozenset(key[place] for key in keys.get(stage, []))
-
-    return Asked(
-        backbones=first("backbone"),
-        demonstrations=first("demonstrations"),
-        rollouts=first("rollout", 3),
-        sets=first("auxiliary_data") - {"fast", *FAST},
-        capability=tuple((key[0], key[1]) for key in keys.get("capability", [])),
-        correlation=("correlation",) in keys.get("table", []),
-        gpus=_most_gpus(study, keys),
+    return Requirements(
+        backbones=values("backbone", "vlm"),
+        demonstrations=values("demonstrations", "benchmark"),
+        rollouts=values("rollout", "benchmark"),
+        sets=values("auxiliary_data", "task") - {"fast"},
+        capability=tuple(
+            (job.wildcards["vlm"], job.wildcards["auxiliary"]) for job in jobs if job.stage == "capability"
+        ),
+        correlation=any(job.stage == "table" and job.key == ("correlation",) for job in jobs),
+        gpus=_most_gpus(study, jobs),
     )
 
 
-def _most_gpus(study: Study, keys: dict[str, list[tuple[str, ...]]]) -> int:
-    """GPUs of the largest training among jobs of these keys; 0 where all backbones are tiny."""
-    needs = Needs(study)
-    most = 0
-    for vlm, auxiliary, variant, benchmark, *_ in keys.get("vla", []):
-        run = SimpleNamespace(vlm=vlm, auxiliary=auxiliary, variant=variant, benchmark=benchmark)
-        most = max(most, needs.of_vla("gpu")(run) or 0)
-    for vlm, task in keys.get("auxiliary", []):
-        most = max(most, needs.of_auxiliary("gpu")(SimpleNamespace(vlm=vlm, task=task)) or 0)
-    return most
+def _most_gpus(study: Study, jobs: Iterable[Job]) -> int:
+    """The number of GPUs of the largest training among `jobs`; 0 if all backbones are tiny."""
+    resources = JobResources(study)
+    gpus = {"vla": resources.for_vla("gpu"), "auxiliary": resources.for_auxiliary("gpu")}
+    trainings = [job for job in jobs if job.stage in gpus]
+    return max((gpus[job.stage](SimpleNamespace(**job.wildcards)) or 0 for job in trainings), default=0)

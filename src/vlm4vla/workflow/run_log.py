@@ -1,4 +1,4 @@
-"""What a person reads while the workflow runs: a line a job, how far it is, and how long it still takes."""
+"""The log of a run: one line when a job starts or ends, with the progress and the remaining time."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from vlm4vla.core.durations import duration
+from vlm4vla.core.progress import duration
 
-# Jobs of this process's run by Snakemake's number: rule, and seconds that were expected of it, None where
-# nothing is known. `vlm4vla.workflow.estimate.expected_times` writes it, since a logger meets no study.
+# The jobs of the run in this process by Snakemake's job id: the rule, and the expected seconds, or None if
+# they are unknown. `vlm4vla.workflow.estimate.expected_times` fills this dictionary, because Snakemake's
+# logger has no access to the study.
 EXPECTED: dict[int, tuple[str, float | None]] = {}
-# Seconds of a job of which nothing is known, at the embedded scale.
-GUESS = {"questions": 60, "backbone": 200, "capability": 20, "demonstrations": 60, "vla": 100, "rollout": 40}
-OTHERS = 10
-LAST_LINES = 12  # of a failed job's log
+# The seconds of a job with unknown expected time, by its rule. They hold for the embedded scale.
+DEFAULT_SECONDS = {
+    "questions": 60,
+    "backbone": 200,
+    "capability": 20,
+    "demonstrations": 60,
+    "vla": 100,
+    "rollout": 40,
+}
+OTHER_RULES_SECONDS = 10
+LAST_LINES = 12  # lines of a failed job's log that are printed
 
 
 class RunLog:
-    """Turns the events of a run into lines; `clock` gives seconds, `expected` is as `EXPECTED`."""
+    """Turns the events of a run into lines.
+
+    `clock`: returns the time in seconds. `expected`: the expected seconds of the jobs, as in `EXPECTED`.
+    """
 
     def __init__(
         self,
@@ -29,78 +40,86 @@ class RunLog:
         self._clock = clock
         self._expected = expected
         self._begin = clock()
-        self._waiting: Counter[str] = Counter()
-        self._begun: set[int] = set()
+        self._waiting: Counter[str] = Counter()  # jobs that have not started, by rule
+        self._started: set[int] = set()
         self._running: dict[int, tuple[str, str, float]] = {}  # job: rule, message, start
-        self._took: Counter[str] = Counter()  # by rule: seconds that ended jobs took, and were expected to
-        self._guessed: Counter[str] = Counter()
-        self._busiest = 1
+        # Of the finished jobs, by rule: the seconds that they took, and the seconds that were expected.
+        self._measured_seconds: Counter[str] = Counter()
+        self._expected_seconds: Counter[str] = Counter()
+        self._most_parallel = 1  # the largest number of jobs at a time so far
         self._total = self._done = 0
 
     def planned(self, counts: Mapping[str, int]) -> str:
-        """`counts`: jobs of each rule, with Snakemake's own sum under `total`."""
+        """The line before the first job. `counts`: the jobs of each rule, with their sum under `total`."""
         self._waiting = Counter({rule: count for rule, count in counts.items() if rule != "total"})
         self._total = sum(self._waiting.values())
         jobs = ", ".join(f"{count} {rule}" for rule, count in self._waiting.items())
         return f"{self._total} jobs: {jobs}"
 
     def started(self, job: int, rule: str, message: str) -> str:
+        """The line for a job that starts. `message`: the rule's message."""
         self._running[job] = (rule, message, self._clock())
         self._waiting[rule] -= 1
-        self._begun.add(job)
-        self._busiest = max(self._busiest, len(self._running))
-        return f"{self._head()} start {message}"
+        self._started.add(job)
+        self._most_parallel = max(self._most_parallel, len(self._running))
+        return f"{self._progress()} start {message}"
 
     def finished(self, job: int) -> str:
+        """The line for a job that is done, with the time that it took and the remaining time of the run."""
         rule, message, start = self._running.pop(job, ("", f"job {job}", self._clock()))
-        took = self._clock() - start
-        self._took[rule] += took
-        self._guessed[rule] += self._guess(job, rule)
+        seconds = self._clock() - start
+        self._measured_seconds[rule] += seconds
+        self._expected_seconds[rule] += self._seconds_of(job, rule)
         self._done += 1
-        left = self.left()
-        more = f", about {duration(left)} left" if left else ""
-        return f"{self._head()} done  {message} ({duration(took)}{more})"
+        remaining = self.remaining_seconds()
+        suffix = f", about {duration(remaining)} left" if remaining else ""
+        return f"{self._progress()} done  {message} ({duration(seconds)}{suffix})"
 
     def failed(self, job: int, log: str | None) -> str:
-        """The failed job's message, and the end of its log."""
+        """The line for a failed job, followed by the end of the job's log file `log`."""
         _, message, _ = self._running.pop(job, ("", f"job {job}", 0.0))
-        text = f"{self._head()} FAILED {message}"
+        text = f"{self._progress()} FAILED {message}"
         if log and Path(log).is_file():
             lines = Path(log).read_text(errors="replace").rstrip().splitlines()[-LAST_LINES:]
-            if lines and lines[-1].startswith("error: "):  # a user's mistake: one line says it all
+            if lines and lines[-1].startswith("error: "):  # the line of a UserError is enough
                 lines = lines[-1:]
-            text += "".join(f"\n    {line}" for line in lines) + f"\n    (whole log: {log})"
+            text += "".join(f"\n    {line}" for line in lines) + f"\n    (full log: {log})"
         return text
 
-    def left(self) -> float:
-        """Seconds until the end: what waits and runs, at the pace of what has ended."""
-        now = self._clock()
-        work = sum(self._pace(rule) * guess for rule, guess in self._ahead())
-        for job, (rule, _, start) in self._running.items():
-            work += max(self._pace(rule) * self._guess(job, rule) - (now - start), 0)
-        return work / self._busiest
+    def remaining_seconds(self) -> float:
+        """The expected seconds of all waiting and running jobs, scaled by the pace of the finished jobs.
 
-    def _ahead(self) -> Iterator[tuple[str, float]]:
-        """Rule and expected seconds of every job that waits."""
+        The jobs are assumed to run in parallel, as many at a time as the most so far.
+        """
+        now = self._clock()
+        work = sum(self._pace(rule) * seconds for rule, seconds in self._waiting_jobs())
+        for job, (rule, _, start) in self._running.items():
+            work += max(self._pace(rule) * self._seconds_of(job, rule) - (now - start), 0)
+        return work / self._most_parallel
+
+    def _waiting_jobs(self) -> Iterator[tuple[str, float]]:
+        """The rule and the expected seconds of the jobs that have not started."""
         if self._expected:
             for job, (rule, _) in self._expected.items():
-                if job not in self._begun:
-                    yield rule, self._guess(job, rule)
+                if job not in self._started:
+                    yield rule, self._seconds_of(job, rule)
             return
         for rule, count in self._waiting.items():
-            yield rule, max(count, 0) * GUESS.get(rule, OTHERS)
+            yield rule, max(count, 0) * DEFAULT_SECONDS.get(rule, OTHER_RULES_SECONDS)
 
-    def _guess(self, job: int, rule: str) -> float:
-        known = self._expected.get(job, (rule, None))[1]
-        return GUESS.get(rule, OTHERS) if known is None else known
+    def _seconds_of(self, job: int, rule: str) -> float:
+        """The expected seconds of a job."""
+        expected = self._expected.get(job, (rule, None))[1]
+        return DEFAULT_SECONDS.get(rule, OTHER_RULES_SECONDS) if expected is None else expected
 
     def _pace(self, rule: str) -> float:
-        """Seconds by the clock in an expected second: of this rule's jobs, before one has ended of all."""
-        if self._guessed[rule]:
-            return self._took[rule] / self._guessed[rule]
-        guessed = self._guessed.total()
-        return self._took.total() / guessed if guessed else 1.0
+        """Measured per expected second of the finished jobs of `rule`; without any, of all finished jobs."""
+        if self._expected_seconds[rule]:
+            return self._measured_seconds[rule] / self._expected_seconds[rule]
+        expected = self._expected_seconds.total()
+        return self._measured_seconds.total() / expected if expected else 1.0
 
-    def _head(self) -> str:
+    def _progress(self) -> str:
+        """`[ 3 of 92, 2 min]`."""
         width = len(str(self._total))
         return f"[{self._done:{width}d} of {self._total}, {duration(self._clock() - self._begin)}]"

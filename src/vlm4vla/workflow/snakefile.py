@@ -1,4 +1,4 @@
-"""What the Snakefile calls before it has any rule."""
+"""The checks that the Snakefile runs before it defines its rules, and patterns for its wildcards."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +17,58 @@ from vlm4vla.config.config import load_config
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
-from vlm4vla.workflow.gpus import check_gpus
-from vlm4vla.workflow.preflight import noted, open_study
-from vlm4vla.workflow.requirements import asked
-from vlm4vla.workflow.run_lock import claim, release_stale_lock
-from vlm4vla.workflow.simulators import check_simulators_installed
-from vlm4vla.workflow.slurm_job import restore_nodes
+from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
+from vlm4vla.workflow.requirements import requirements_of
+from vlm4vla.workflow.snakemake_workarounds import record_lock_owner, remove_stale_lock, restore_slurm_nodes
 
 
 def command_line() -> argparse.Namespace | None:
-    """Snakemake's arguments, None without its command; Snakemake gives them to no Snakefile."""
+    """The arguments of the `snakemake` command; None if this process is not that command.
+
+    Snakemake does not pass its arguments to the Snakefile.
+    """
     from snakemake.cli import parse_args
 
     if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
         return None
-    with contextlib.redirect_stderr(io.StringIO()):  # which profile is used has been told once
+    with contextlib.redirect_stderr(io.StringIO()):  # Snakemake has already printed the profile
         return parse_args(sys.argv[1:])[1]
 
 
 def is_job(arguments: argparse.Namespace | None) -> bool:
-    """Whether this Snakemake is a job of another: a cluster's job is a Snakemake that runs one rule."""
+    """Whether this Snakemake runs one job for another Snakemake, as on a cluster."""
     from snakemake_interface_executor_plugins.settings import ExecMode
 
     return arguments is not None and arguments.mode != ExecMode.DEFAULT
 
 
 def is_dry_run() -> bool:
-    """Whether Snakemake was asked only to say what it would do."""
+    """Whether Snakemake runs no job: a dry run, a lint or a report."""
     return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
 
 
 def is_local(arguments: argparse.Namespace | None) -> bool:
-    """Whether jobs run on this machine, and not on a cluster's."""
+    """Whether jobs run on this machine and not on a cluster."""
     return arguments is not None and arguments.executor in (None, "local", "dryrun")
 
 
 def offered_gpus(arguments: argparse.Namespace | None) -> int | None:
-    """The number in `--resources gpu=N`, None without it."""
-    given = arguments.resources if arguments is not None else {}
-    return int(given["gpu"].value) if "gpu" in given else None
+    """N of the option `--resources gpu=N`; None without this option."""
+    resources = arguments.resources if arguments is not None else {}
+    return int(resources["gpu"].value) if "gpu" in resources else None
+
+
+def any_of(names: Iterable[str]) -> str:
+    """A regular expression for a wildcard that is one of `names`; `none` if there are no names."""
+    return "|".join(map(re.escape, names)) or "none"
 
 
 def begin(config: Mapping[str, Any]) -> Study:
-    """Check everything and return the study; a user's mistake ends Snakemake with its lines and status 1.
+    """Check configuration and targets, and return the study.
 
-    A job's run has been checked where it was started. The job's machine may see no process of that run, so it
-    must not take the run's lock for a stale one.
+    If the user made an error, print its lines and exit with status 1. A job of a run checks nothing, because
+    the run has been checked where it started. The job must not remove the run's lock either: on another
+    machine the process of the run is not visible, so the lock would look stale.
     """
     arguments = command_line()
     try:
@@ -70,27 +77,27 @@ def begin(config: Mapping[str, Any]) -> Study:
         else:
             targets = list(map(str, arguments.targets)) if arguments is not None else []
             study = open_study(config, targets, planned=is_dry_run())
-            needed = asked(study, targets)
-            with noted(is_dry_run()):
-                check_simulators_installed(study.config, needed.rollouts)
+            requirements = requirements_of(study, targets)
+            with errors_as_notes(is_dry_run()):
+                check_simulators(study.config, requirements.rollouts)
             if is_local(arguments):
-                with noted(is_dry_run()):
-                    check_gpus(needed.gpus, offered_gpus(arguments))
+                with errors_as_notes(is_dry_run()):
+                    check_gpus(requirements.gpus, offered_gpus(arguments))
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        # Snakemake answers any exception, SystemExit too, with a traceback of the Snakefile.
+        # For any exception, also SystemExit, Snakemake would print a traceback of the Snakefile.
         os._exit(1)
-    registry.share()  # jobs run them where they need them
-    # Jobs find the package's command although nobody has activated the environment.
+    registry.share()  # a job runs the user's extension files if it needs them
+    # Jobs find the package's command even if the environment is not activated.
     if shutil.which("vlm4vla") is None:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     if is_job(arguments):
-        restore_nodes()
+        restore_slurm_nodes()
         return study
-    if release_stale_lock(Path.cwd()):
-        print("The last run was killed: its lock is removed, and what it left is resumed.", file=sys.stderr)
-    claim(Path.cwd())
+    if remove_stale_lock(Path.cwd()):
+        print("The last run was killed: its lock is removed, and unfinished jobs resume.", file=sys.stderr)
+    record_lock_owner(Path.cwd())
     return study

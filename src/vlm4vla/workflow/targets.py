@@ -1,82 +1,101 @@
-"""Whether a rule makes a target: names and paths that a user may ask for."""
+"""Checks of the targets that a user names: every target must be made by a rule."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection, Mapping
 
-from vlm4vla.core.errors import UserError, nearest
-from vlm4vla.study import published_outputs as published_study
-from vlm4vla.study.study import TARGETS, Study
+from vlm4vla.conventions.tables import TABLES
+from vlm4vla.core.errors import UserError, suggestion
+from vlm4vla.study.layout import ARTEFACTS, Artefact
+from vlm4vla.study.outputs import PUBLISHED
+from vlm4vla.study.runs import FAST, REFERENCES
+from vlm4vla.study.study import Study, table_targets
 
-CELL_FORMATS = (".md", ".csv", ".tex")
+_OF_POLICIES = ("vla", "rollout", "shard", "cell")  # `vlm` may be an expert VLA in the paths of these
+# A rule makes all artefacts of these kinds together, and only those that the configuration needs.
+_MADE_TOGETHER = ("table", "figure", "analysis", "caption", "films", "summary", "study_config")
 
 
-def _is_published(study: Study, target: str) -> bool:
-    return target == published_study.TARGET or target in study.published_study()
+def is_published(study: Study, target: str) -> bool:
+    """Whether a target belongs to the analysis of the paper's numbers."""
+    return target == PUBLISHED or target in study.published_study()
 
 
 def check_target(study: Study, target: str) -> None:
-    """Refuse a target that no rule makes: an unknown name, or a path with an unknown name in it."""
-    root = f"{study.root}/"
-    if _is_published(study, target):
+    """Raise UserError for a target that no rule makes: an unknown name, or a path with an unknown name."""
+    if is_published(study, target):
         return
-    if target in TARGETS:
+    targets = table_targets()
+    if target in targets:
         if not study.targets(target):
+            [table] = targets[target]
+            others = [study.target_of(name) for name in study.tables()]
             raise UserError(
-                f"target {target!r}: config.yaml has no such table: add tables.{TARGETS[target][0]}, "
-                f"or ask for one of: all_tables, {', '.join(study.tables())}"
+                f"target {target!r}: config.yaml has no such table: add "
+                f"tables.{TABLES[table].same_cells_as or table}, "
+                f"or write one of these targets: all_tables, {', '.join(others)}"
             )
         return
+    root = f"{study.root}/"
     if not target.startswith(root):
         if "/" in target:
             raise UserError(
                 f"target {target!r}: the study {study.config.study!r} makes files below {root}: write a path "
-                "there, or `--configfile` with the layers of the study that you mean"
+                "in this folder, or add the layers of the study that you mean with `--configfile`"
             )
-        known = [*TARGETS, published_study.TARGET]
-        raise UserError(f"target {target!r}: unknown target: {nearest(target, known)}")
-    _check_path(study, target, target.removeprefix(root).split("/"))
+        known = [*targets, PUBLISHED]
+        raise UserError(f"target {target!r}: unknown target: {suggestion(target, known)}")
+    _check_path(study, target)
 
 
-def _check_path(study: Study, target: str, parts: list[str]) -> None:
+def _check_path(study: Study, target: str) -> None:
+    path = target.removeprefix(f"{study.root}/")
+    found = study.layout.parse(target)
+    artefact = found[0] if found else _artefact_in_folder(target, path)
+    values = found[1] if found else artefact.parse_beginning(path)
+    for wildcard, known in _known_values(study, artefact, values).items():
+        value = values.get(wildcard)
+        if value is not None and value not in known:
+            label = "backbone" if wildcard == "vlm" else wildcard
+            raise UserError(f"target {target!r}: unknown {label} {value!r}: {suggestion(value, known)}")
+    if not found:
+        completed = artefact.completed(path)
+        advice = f"did you mean '{study.root}/{completed}'?"
+        if completed is None:
+            advice = f"write a path of the form {study.layout.output(artefact.name)}"
+        raise UserError(f"target {target!r}: no rule makes this file: {advice}")
+    made = study.targets("all_tables")
+    if artefact.name in _MADE_TOGETHER and target not in made:
+        raise UserError(f"target {target!r}: no rule makes this file: {suggestion(target, made)}")
+
+
+def _artefact_in_folder(target: str, path: str) -> Artefact:
+    """The first kind of artefact in the folder that `path` begins with, for a message about `path`."""
+    folder = path.partition("/")[0]
+    known = []
+    for artefact in ARTEFACTS.values():
+        if artefact.folder == folder:
+            return artefact
+        known += artefact.paths() if "/" not in artefact.pattern else [artefact.folder]
+    raise UserError(
+        f"target {target!r}: unknown stage {folder!r}: {suggestion(folder, dict.fromkeys(known))}"
+    )
+
+
+def _known_values(study: Study, artefact: Artefact, values: Mapping[str, str]) -> dict[str, Collection[str]]:
+    """The values that the wildcards of an artefact may have."""
     config = study.config
-    known = {
-        "vlm": config.backbones,
-        "policy": study.policies(),
+    models: Collection[str] = study.policies() if artefact.name in _OF_POLICIES else config.backbones
+    if artefact.name in ("rollout", "shard") and values.get("vlm") in REFERENCES:
+        models = REFERENCES
+    tasks = study.auxiliaries()[1:]
+    if artefact.name == "auxiliary_data":  # both forms of FAST injection share one dataset
+        tasks = list(dict.fromkeys("fast" if task in FAST else task for task in tasks))
+    return {
+        "vlm": models,
         "auxiliary": study.auxiliaries(),
-        "task": study.auxiliaries()[1:],
+        "task": tasks,
         "variant": config.variants,
         "benchmark": config.benchmarks,
         "table": study.tables(),
     }
-    shapes = {
-        "questions": (),
-        "backbones": ("vlm",),
-        "capability": ("vlm", "auxiliary"),
-        "auxiliary": ("vlm", "task"),
-        "auxiliary_data": (),
-        "demonstrations": ("benchmark",),
-        "vla": ("policy", "auxiliary", "variant", "benchmark"),
-        "rollouts": ("policy", "auxiliary", "variant", "benchmark"),
-        "cells": ("policy", "auxiliary", "variant", "benchmark"),
-        "tables": ("table",),
-        "analysis": ("table",),
-        "figures": (),
-        "films": ("benchmark",),
-        "summary.md": (),
-        "summary.rst": (),
-        "config.yaml": (),
-        "config.html": (),
-    }
-    stage, *rest = parts
-    if stage not in shapes:
-        raise UserError(f"target {target!r}: unknown stage {stage!r}: {nearest(stage, shapes)}")
-    if stage == "rollouts" and rest and rest[0] in ("random", "expert"):
-        known["policy"] = (rest[0],)
-    if stage == "cells" and len(rest) == len(shapes[stage]) and Path(target).suffix not in CELL_FORMATS:
-        raise UserError(f"target {target!r}: no such file: did you mean {target + CELL_FORMATS[0]!r}?")
-    for kind, word in zip(shapes[stage], rest, strict=False):
-        name = Path(word).stem if kind in ("table", "auxiliary", "benchmark") else word
-        if name not in known[kind]:
-            label = "backbone" if kind in ("vlm", "policy") else kind
-            raise UserError(f"target {target!r}: unknown {label} {name!r}: {nearest(name, known[kind])}")

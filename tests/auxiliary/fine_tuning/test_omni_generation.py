@@ -1,4 +1,4 @@
-"""Omni-generation: data true to the simulator, a loss that falls and reaches the VLM, no decoder saved."""
+"""Omni-generation: data that agree with the simulator, a loss whose gradient reaches the VLM, the scores."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file
 
 from vlm4vla.auxiliary.fine_tuning.decoder import Decoder, grid_codes
-from vlm4vla.auxiliary.fine_tuning.generation import GenerationLesson
+from vlm4vla.auxiliary.fine_tuning.generation import GenerationFineTuning
 from vlm4vla.auxiliary.tasks.omni_generation import MODALITIES, REQUESTS
 from vlm4vla.backbones import build, load
 from vlm4vla.backbones.vocabulary import missing_words
 from vlm4vla.benchmarks import looks
 from vlm4vla.benchmarks.arena import Arena
-from vlm4vla.benchmarks.camera import camera_pose, project
 from vlm4vla.benchmarks.classes import CLASSES, PALETTE, class_of_prop
+from vlm4vla.benchmarks.looks import camera_pose, project
 from vlm4vla.benchmarks.painter import LAYOUT, Painter
 from vlm4vla.benchmarks.props import PROPS
 from vlm4vla.benchmarks.scene import HALF_TABLE, Layout
@@ -95,11 +95,11 @@ def test_pixels_of_a_prop_have_its_class_and_its_distance_from_the_camera():
             depth, geoms = world.arena.render_depth(world.model, world.data)
             at = world.position(name)
             column, row = (int(64 * v) for v in project(look, at[None])[0])
-            assert CLASSES[painter.class_of[geoms][row, column]] == class_of_prop(name)
-            # What is seen is the prop's surface: at most its half-size nearer than its centre.
+            assert CLASSES[painter.geom_classes[geoms][row, column]] == class_of_prop(name)
+            # The camera sees the prop's surface, which is at most its half-size nearer than its centre.
             centre = float(-((at - camera) @ rotation)[2])
             assert centre - 0.06 < depth[row, column] < centre + 0.012, name
-            # A plane's depth is known exactly: the table's top, through a pixel without a prop.
+            # The depth of a plane is known exactly: the table's top, at a pixel without a prop.
             away = np.array([-0.2, -0.15, 0.0]) if x > -0.1 else np.array([0.2, -0.15, 0.0])
             column, row = (int(64 * v) for v in project(look, away[None])[0])
             ray = rotation @ [
@@ -108,10 +108,10 @@ def test_pixels_of_a_prop_have_its_class_and_its_distance_from_the_camera():
                 -1,
             ]
             assert depth[row, column] == pytest.approx(camera[2] / -ray[2], abs=1e-3)
-            assert CLASSES[painter.class_of[geoms][row, column]] == "table"
+            assert CLASSES[painter.geom_classes[geoms][row, column]] == "table"
 
 
-def test_drawing_depth_leaves_pictures_as_they_were():
+def test_rendering_depth_does_not_change_images():
     one, other = Painter(64, "internet"), Painter(64, "internet")
     for index in range(3):
         dense, plain = one.draw("train", 3, index, dense=True), other.draw("train", 3, index)
@@ -119,9 +119,9 @@ def test_drawing_depth_leaves_pictures_as_they_were():
         assert plain.depth is None and dense.depth.shape == dense.classes.shape == (64, 64)
 
 
-def test_columns_say_what_the_simulator_says(data):
+def test_columns_agree_with_the_simulator(data):
     painter = Painter(64, "internet")
-    dense, pictures = (read(data, TRAIN) for read in (lambda *a: read_dense(*a, 64, TASK), read_questions))
+    dense, pictures = read_dense(data, TRAIN, 64, TASK), read_questions(data, TRAIN)
     assert list(dense.palette) == list(PALETTE) and dense.image_size == 64
     for number in (0, 17, 39):
         drawn = painter.draw(f"{TASK} train", 0, number, dense=True)
@@ -132,52 +132,57 @@ def test_columns_say_what_the_simulator_says(data):
         assert seen <= set(CLASSES) and "table" in seen
     every = dense.depth(np.arange(40))
     assert dense.limits == pytest.approx(tuple(np.percentile(every, (1, 90))), abs=1e-3)
-    asked = {(s.question, s.answer) for s in pictures.statements}
-    assert asked == {(request, modality) for modality, request in REQUESTS.items()}
+    requests = {(s.question, s.answer) for s in pictures.statements}
+    assert requests == {(request, modality) for modality, request in REQUESTS.items()}
 
 
 def test_props_of_every_noun_have_a_class():
     assert {class_of_prop(name) for name in PROPS} <= set(CLASSES)
     assert len({tuple(colour) for colour in PALETTE.values()}) == len(CLASSES)
-    assert HALF_TABLE  # the test above looks at points on it
+    assert HALF_TABLE  # the test of depth uses points on the table
 
 
-def test_maps_hold_the_truth(data, backbone):
-    lesson = GenerationLesson(settings(), data, load(backbone))
+def test_target_maps_are_the_downsampled_truth(data, backbone):
+    fine_tuning = GenerationFineTuning(settings(), data, load(backbone))
     ids = np.array([1, 4])
-    truth = {modality: lesson.held_out.of(modality, ids) for modality in MODALITIES}
+    truth = {modality: fine_tuning.held_out.target_maps(modality, ids) for modality in MODALITIES}
     for maps in truth.values():
         assert maps.shape == (2, 3, 16, 16) and maps.abs().max() <= 1
     np.testing.assert_array_equal(
-        lesson.held_out.nearest(truth["segmentation"]), lesson.held_out.dense.classes(ids)[:, 2::4, 2::4]
+        fine_tuning.held_out.nearest_classes(truth["segmentation"]),
+        fine_tuning.held_out.dense.classes(ids)[:, 2::4, 2::4],
     )
-    cut = lesson.held_out.dense.depth(ids).clip(*lesson.held_out.dense.limits)
+    cut = fine_tuning.held_out.dense.depth(ids).clip(*fine_tuning.held_out.dense.limits)
     means = cut.reshape(2, 16, 4, 16, 4).mean((2, 4))
-    np.testing.assert_allclose(lesson.held_out.metres(truth["depth"]), means, atol=1e-5)
+    np.testing.assert_allclose(fine_tuning.held_out.metres(truth["depth"]), means, atol=1e-5)
 
 
-def test_what_is_drawn_perfectly_scores_one_and_the_mean_zero(data, backbone, monkeypatch):
-    lesson = GenerationLesson(settings(), data, load(backbone))
-    monkeypatch.setattr(lesson, "generate", lesson.held_out.of)
-    perfect = lesson.score()
+def test_perfect_maps_score_one_and_mean_maps_zero(data, backbone, monkeypatch):
+    fine_tuning = GenerationFineTuning(settings(), data, load(backbone))
+    monkeypatch.setattr(fine_tuning, "generate", fine_tuning.held_out.target_maps)
+    perfect = fine_tuning.score()
     assert perfect["score"] == pytest.approx(1, abs=1e-4) and perfect["questions"] == 18
 
     def mean(modality, ids):
         if modality != "segmentation":
-            return lesson.train.of(modality, np.arange(40)).mean(0, keepdim=True).expand(len(ids), -1, -1, -1)
-        classes = lesson.train.classes(np.arange(40))
+            return (
+                fine_tuning.train.target_maps(modality, np.arange(40))
+                .mean(0, keepdim=True)
+                .expand(len(ids), -1, -1, -1)
+            )
+        classes = fine_tuning.train.classes(np.arange(40))
         commonest = np.argmax([(classes == number).sum(0) for number in range(len(CLASSES))], axis=0)
-        colours = lesson.train.colours[torch.from_numpy(commonest)].permute(2, 0, 1)
+        colours = fine_tuning.train.colours[torch.from_numpy(commonest)].permute(2, 0, 1)
         return colours.expand(len(ids), -1, -1, -1)
 
-    monkeypatch.setattr(lesson, "generate", mean)
-    for part in lesson.score()["modalities"].values():
+    monkeypatch.setattr(fine_tuning, "generate", mean)
+    for part in fine_tuning.score()["modalities"].values():
         assert part["score"] == pytest.approx(0, abs=1e-4)
 
 
 def test_loss_falls_and_its_gradient_reaches_vision_and_language(data, backbone):
-    lesson = GenerationLesson(settings(), data, load(backbone))
-    objective, samples = lesson.objective(), lesson.samples()
+    fine_tuning = GenerationFineTuning(settings(), data, load(backbone))
+    objective, samples = fine_tuning.objective(), fine_tuning.samples()
     random = np.random.default_rng(0)
     batch = samples.batch(np.arange(12), random)
     optimiser = torch.optim.AdamW(objective.parameters(), lr=3e-3)
@@ -190,8 +195,8 @@ def test_loss_falls_and_its_gradient_reaches_vision_and_language(data, backbone)
         optimiser.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
-    model = lesson.backbone.model
-    encoder = {id(p) for module in lesson.backbone.vision_encoder() for p in module.parameters()}
+    model = fine_tuning.backbone.model
+    encoder = {id(p) for module in fine_tuning.backbone.vision_encoder() for p in module.parameters()}
     reached = {True: 0, False: 0}
     for parameter in model.parameters():
         if parameter.grad is not None and parameter.grad.abs().max() > 0:
@@ -207,17 +212,18 @@ def test_the_gradient_reaches_every_family(data, family):
         experts_per_token=1,
     )  # fmt: skip
     wanted = Backbone(family=family, parameters_b=1, tiny=size, pretraining="r")
-    lesson = GenerationLesson(settings(), data, build(wanted, "tiny", vocabulary(), 64, 0))
+    fine_tuning = GenerationFineTuning(settings(), data, build(wanted, "tiny", vocabulary(), 64, 0))
     torch.manual_seed(0)
-    torch.nn.init.normal_(lesson.decoder.transformer.proj_out.weight, std=0.1)  # it starts at zero
-    lesson.objective()(lesson.samples().batch(np.arange(12), np.random.default_rng(0))).backward()
-    model = lesson.backbone.model
+    # The initial weights of the output layer are zero and would stop the gradient.
+    torch.nn.init.normal_(fine_tuning.decoder.transformer.proj_out.weight, std=0.1)
+    fine_tuning.objective()(fine_tuning.samples().batch(np.arange(12), np.random.default_rng(0))).backward()
+    model = fine_tuning.backbone.model
     untouched = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
-    # Tied output layers count as word embeddings; an expert may have been asked nothing.
+    # A tied output layer counts as word embeddings. An expert may have received no token.
     assert not [name for name in untouched if "lm_head" not in name and "expert" not in name]
 
 
-def test_the_folder_is_the_vlm_alone_and_the_same_bytes_again(data, backbone, tmp_path):
+def test_the_folder_has_the_vlm_only_and_a_rerun_gives_the_same_bytes(data, backbone, tmp_path):
     for name in ("one", "other"):
         stage.run(settings(), backbone=backbone, data=data, output=tmp_path / name)
     one = tmp_path / "one"
@@ -236,43 +242,44 @@ def test_the_folder_is_the_vlm_alone_and_the_same_bytes_again(data, backbone, tm
 
 
 @pytest.mark.parametrize("column", ["depth", "segmentation"])
-def test_data_without_a_column_is_refused(data, backbone, tmp_path, column):
+def test_data_without_a_column_raises(data, backbone, tmp_path, column):
     without_column(data, tmp_path / "data", column)
     with pytest.raises(
-        UserError, match=rf"column '{column}' is missing, which omni-generation needs: write"
+        UserError, match=rf"the column '{column}' is missing, and omni-generation needs it: write"
     ) as error:
         stage.run(settings(), backbone=backbone, data=tmp_path / "data", output=tmp_path / "out")
     assert "\n" not in str(error.value) and "train" in str(error.value)
     assert not (tmp_path / "out" / "train.jsonl").exists()
 
 
-def test_data_without_limits_is_refused(data, backbone, tmp_path):
+def test_data_without_depth_limits_raises(data, backbone, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     write_json(tmp_path / "data" / "dense.json", {"palette": {}})
-    with pytest.raises(UserError, match=r"dense\.json: does not say depth_limits_m and palette: write both"):
+    message = r"dense\.json: depth_limits_m or palette is missing or invalid: write both"
+    with pytest.raises(UserError, match=message):
         stage.run(settings(), backbone=backbone, data=tmp_path / "data", output=tmp_path / "out")
 
 
-def test_a_decoder_that_does_not_fit_the_pictures_is_refused(data, backbone, tmp_path):
+def test_a_decoder_size_that_does_not_divide_image_size_raises(data, backbone, tmp_path):
     wide = DECODER.model_copy(update={"size": 24})
     with pytest.raises(
-        UserError, match=r"decoder\.size: 24 does not divide image_size 64: write one that does"
+        UserError, match=r"decoder\.size: 24 does not divide image_size 64: write a divisor of image_size"
     ):
         stage.run(settings(decoder=wide), backbone=backbone, data=data, output=tmp_path)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_a_decoder_that_knows_the_truth_draws_it_in_every_number_of_steps(monkeypatch, steps):
+def test_a_decoder_that_predicts_the_truth_generates_it_in_any_number_of_steps(monkeypatch, steps):
     torch.manual_seed(0)
     decoder = Decoder(DECODER.model_copy(update={"steps": steps}), 8, 6, (1, 5))
     truth = torch.rand(2, 3, 16, 16) * 2 - 1
 
-    monkeypatch.setattr(decoder, "clean", lambda noisy, times, states, real: truth)
+    monkeypatch.setattr(decoder, "predict_clean", lambda noisy, times, states, real: truth)
     drawn = decoder.draw(torch.randn(2, 3, 16, 16), torch.zeros(2, 6, 8), torch.ones(2, 6, dtype=torch.bool))
     torch.testing.assert_close(drawn, truth, atol=1e-4, rtol=0)
 
 
-def test_padding_changes_nothing():
+def test_padding_does_not_change_the_prediction():
     torch.manual_seed(0)
     decoder = Decoder(DECODER, 8, 9, (1, 5)).eval()
     torch.nn.init.normal_(decoder.transformer.proj_out.weight)
@@ -280,11 +287,11 @@ def test_padding_changes_nothing():
     padded = torch.cat([torch.full((1, 3, 8), 7.0), states], dim=1)
     real = torch.tensor([[False] * 3 + [True] * 6])
     times = torch.tensor([500.0])
-    alone = decoder.clean(noise, times, states, real[:, 3:])
-    torch.testing.assert_close(decoder.clean(noise, times, padded, real), alone, atol=1e-5, rtol=1e-5)
+    alone = decoder.predict_clean(noise, times, states, real[:, 3:])
+    torch.testing.assert_close(decoder.predict_clean(noise, times, padded, real), alone, atol=1e-5, rtol=1e-5)
 
 
-def test_codes_of_cells_are_those_of_their_places():
+def test_grid_codes_are_the_codes_at_the_centres_of_cells():
     codes = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij"), -1).reshape(
         64, 2
     )
@@ -306,6 +313,6 @@ print("diffusers" in sys.modules)
     assert done.stdout.strip() == "False", done.stderr
 
 
-def test_depth_is_read_over_pieces(data):
+def test_depth_is_read_in_pieces(data):
     pieces = pixels(read_table(data / TRAIN)["depth"])
     assert sum(map(len, pieces)) == 40 and all(piece.shape[1] == 64 * 64 * 2 for piece in pieces)

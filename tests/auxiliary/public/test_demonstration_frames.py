@@ -1,4 +1,4 @@
-"""Questions about frames of LeRobot data sets, against the states that were written."""
+"""Questions about frames of LeRobot datasets, compared with the states in the datasets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames, direction, moves
-from vlm4vla.auxiliary.public.sample import Fault
+from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames, direction, motion_questions
+from vlm4vla.auxiliary.public.sample import InvalidRow
 from vlm4vla.config.public_sets import MixedSet
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.data.pictures.files import decode
+from vlm4vla.data.pictures.files import decode_picture
 
 FPS = 5
 LENGTHS = (12, 3, 9)
@@ -33,7 +33,7 @@ def episodes():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures in the tables, by this project's own writer."""
+    """A dataset with images in its tables, from this project's writer."""
     with LeRobotWriter(tmp_path / "set", fps=FPS, robot_type="arm", image_size=16) as writer:
         for episode in episodes():
             writer.add_episode(*episode)
@@ -45,43 +45,42 @@ def opened(folder, every=2, **keys):
     return DemonstrationFrames(folder, settings)
 
 
-def test_answers_are_true_of_the_states(folder):
+def test_answers_agree_with_the_states(folder):
     found = list(opened(folder).read())
     states = [each[1][:, :3].astype(float) for each in episodes()]
     wanted = [(episode, frame) for episode, length in enumerate(LENGTHS) for frame in range(0, length, 2)]
     assert [sample.id for sample in found] == [f"{episode}/{frame}" for episode, frame in wanted]
     for sample, (episode, frame) in zip(found, wanted, strict=True):
-        said = dict(sample.statements)
+        answers = dict(sample.statements)
         own = states[episode]
-        assert said["What is the robot asked to do?"] == TASKS[episode]
-        way = own[min(frame + FPS, len(own) - 1)] - own[frame]
-        far = float(said["How far does the gripper move in the next second, in centimetres?"])
-        assert far == pytest.approx(100 * np.linalg.norm(way), abs=0.51)
-        word = said["Which way does the gripper move in the next second?"]
-        if np.linalg.norm(way) < 0.01:
+        assert answers["What is the robot asked to do?"] == TASKS[episode]
+        motion = own[min(frame + FPS, len(own) - 1)] - own[frame]
+        far = float(answers["How far does the gripper move in the next second, in centimetres?"])
+        assert far == pytest.approx(100 * np.linalg.norm(motion), abs=0.51)
+        word = answers["Which way does the gripper move in the next second?"]
+        if np.linalg.norm(motion) < 0.01:
             assert word == "it stays"
         else:
-            axis = np.argmax(np.abs(way))
-            assert (
-                word == (("forward", "backward"), ("left", "right"), ("up", "down"))[axis][int(way[axis] < 0)]
-            )
+            axis = np.argmax(np.abs(motion))
+            words = (("forward", "backward"), ("left", "right"), ("up", "down"))[axis]
+            assert word == words[int(motion[axis] < 0)]
         left = 100 * np.linalg.norm(own[-1] - own[frame])
-        ends = said["How far is the gripper from where the task ends, in centimetres?"]
+        ends = answers["How far is the gripper from where the task ends, in centimetres?"]
         assert float(ends) == pytest.approx(left, abs=0.51)
-        assert sample.group == f"episode {episode}"  # frames of one episode are never in both splits
-        shown = decode(sample.picture, folder, 16)
+        assert sample.group == f"episode {episode}"  # keeps the frames of one episode in one split
+        shown = decode_picture(sample.picture, folder, 16)
         assert (shown == 60 * episode + 4 * frame).all()
 
 
-def test_axes_are_the_sets_own(folder):
+def test_directions_use_the_axes_of_the_dataset(folder):
     way = np.array([-0.1, 0.02, 0.03])
     assert direction(way, ("forward", "left", "up")) == "backward"
     assert direction(way, ("right", "forward", "up")) == "left"
-    assert moves(np.zeros(3), "now", ("forward", "left", "up"))[0][1] == "it stays"
+    assert motion_questions(np.zeros(3), "now", ("forward", "left", "up"))[0][1] == "it stays"
 
 
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 8, 9, 11])
-def test_reading_goes_on_from_every_position(folder, count):
+def test_reading_resumes_from_every_position(folder, count):
     whole = [sample.id for sample in opened(folder).read()]
     first = opened(folder)
     stream = first.read()
@@ -92,7 +91,7 @@ def test_reading_goes_on_from_every_position(folder, count):
 
 
 def videos(folder, version):
-    """The same episodes as videos: one file for all (v3.0), or one an episode (v2.1)."""
+    """The same episodes as videos: one file for all episodes (v3.0), or one file per episode (v2.1)."""
     with LeRobotWriter(folder, fps=FPS, robot_type="arm", image_size=16) as writer:
         for episode in episodes():
             writer.add_episode(*episode)
@@ -160,8 +159,8 @@ def test_frames_of_videos(tmp_path, version):
     assert len(found) == sum((length + 1) // 2 for length in LENGTHS)
     for sample in found:
         episode, frame = map(int, sample.id.split("/"))
-        shown = decode(sample.picture, folder, 16)
-        assert abs(shown.mean() - (60 * episode + 4 * frame)) < 2  # neighbours differ by 4
+        shown = decode_picture(sample.picture, folder, 16)
+        assert abs(shown.mean() - (60 * episode + 4 * frame)) < 2  # neighbouring frames differ by 4
         assert dict(sample.statements)["What is the robot asked to do?"] == TASKS[episode]
 
 
@@ -172,20 +171,20 @@ def test_frames_of_videos(tmp_path, version):
         ({"columns": {"state": "observation.pose"}}, "column 'observation.pose' is missing"),
     ],
 )
-def test_columns_that_are_not_there(folder, keys, line):
+def test_missing_columns_raise(folder, keys, line):
     with pytest.raises(UserError) as error:
         opened(folder, **keys)
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-def test_another_version_is_refused(folder):
+def test_an_unsupported_version_raises(folder):
     path = folder / "meta" / "info.json"
     path.write_text(path.read_text().replace('"v3.0"', '"v1.6"'))
     with pytest.raises(UserError, match=r"codebase_version is 'v1\.6'"):
         opened(folder)
 
 
-def test_states_without_a_place_are_a_fault(folder):
+def test_states_without_a_position_are_invalid_rows(folder):
     (path,) = folder.glob("data/*/*.parquet")
     table = pq.read_table(path)
     values = [[float("nan")] * 8] + table["observation.state"].to_pylist()[1:]
@@ -193,4 +192,4 @@ def test_states_without_a_place_are_a_fault(folder):
     column = pa.array(values, type=table.schema.field(place).type)
     pq.write_table(table.set_column(place, table.schema.field(place), column), path)
     found = next(opened(folder).read())
-    assert isinstance(found, Fault) and "lacks x, y, z in metres" in found.wrong
+    assert isinstance(found, InvalidRow) and "has no x, y, z in metres" in found.problem

@@ -1,4 +1,4 @@
-"""JSON in pieces against `json` itself."""
+"""Reading JSON in pieces, compared with the module `json`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_pieces_of_any_length_give_every_row(tmp_path, monkeypatch, piece, text)
     assert list(records(path)) == ROWS
 
 
-def test_reading_goes_on_from_every_position(tmp_path):
+def test_reading_resumes_from_every_position(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.json").write_text(json.dumps(ROWS[: 4 + number]))
     files = sorted(tmp_path.glob("*.json"))
@@ -50,15 +50,15 @@ def test_reading_goes_on_from_every_position(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('[{"a": 1}, {"a"', "not whole JSON"),
-        ("[1, 2]", "element 0 is no object"),
-        ("", "not whole JSON"),
+        ('[{"a": 1}, {"a"', "incomplete JSON"),
+        ("[1, 2]", "element 0 is not an object"),
+        ("", "incomplete JSON"),
         ("[{}] ", None),
         ("[]", None),
-        ('{"a": 1}\n{"a": ', "not whole JSON"),
+        ('{"a": 1}\n{"a": ', "incomplete JSON"),
     ],
 )
-def test_what_is_no_list_of_objects_is_named(tmp_path, text, line):
+def test_a_file_without_a_list_of_objects_raises(tmp_path, text, line):
     path = tmp_path / "rows.json"
     path.write_text(text)
     if line is None:

@@ -1,4 +1,4 @@
-"""Draws from several sets."""
+"""Samples drawn from several datasets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def first(mixture, count, position=None):
     return [(name, row["id"]) for name, (_, row) in itertools.islice(mixture.read(position), count)]
 
 
-def test_shares_are_the_weights_and_sets_begin_again(sets):
+def test_shares_follow_the_weights_and_datasets_start_again(sets):
     drawn = first(Mixture(sets(), WEIGHTS, 0), 4000)
     for name, weight in WEIGHTS.items():
         own = [number for other, number in drawn if other == name]
@@ -44,24 +44,24 @@ def test_draws_follow_the_seed(sets):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 29, 60, 333])
-def test_draws_go_on_from_a_position_again_and_again(sets, count):
+def test_draws_resume_repeatedly_from_a_position(sets, count):
     whole = first(Mixture(sets(), WEIGHTS, 0), 700)
     mixture = Mixture(sets(), WEIGHTS, 0)
     assert first(mixture, count) == whole[:count]
     middle = json.loads(json.dumps(mixture.position))
     again = Mixture(sets(), WEIGHTS, 0)
-    assert first(again, 2, middle) == whole[count : count + 2]  # of two draws, one set has none
+    assert first(again, 2, middle) == whole[count : count + 2]  # two draws leave one dataset unread
     later = json.loads(json.dumps(again.position))
     assert first(Mixture(sets(), WEIGHTS, 0), 300, later) == whole[count + 2 : count + 302]
 
 
-def test_a_single_set_ends(sets):
+def test_a_single_dataset_ends(sets):
     one = {"b": sets()["b"]}
     assert len(first(Mixture(one, {"b": 1.0}, 0), 100)) == 7
 
 
-def test_a_set_without_rows_is_named(sets, tmp_path):
+def test_a_dataset_without_rows_raises(sets, tmp_path):
     given = sets()
     (tmp_path / "b.json").write_text("[]")
-    with pytest.raises(UserError, match="the set 'b' of the mixture holds no row"):
+    with pytest.raises(UserError, match="mixture: the dataset 'b' has no rows"):
         first(Mixture(given, WEIGHTS, 0), 100)

@@ -1,4 +1,4 @@
-"""The stage auxiliary-data on public sets: each sample comes through once, in little memory, after a kill."""
+"""The stage auxiliary-data on public datasets: every sample once, little memory, resume after a kill."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from vlm4vla.config.public_sets import MixedSet, PublicSource
 from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
-from vlm4vla.data.questions.encoded_dataset import PictureQuestions
+from vlm4vla.data.questions.encoded_dataset import EncodedQuestionSet
 from vlm4vla.data.questions.reading import read_questions
 from vlm4vla.stages import auxiliary_data as data_stage
 
 SPLITS = (TRAIN, HELD_OUT)
 
 
-def read(folder: Path) -> dict[str, PictureQuestions]:
+def read(folder: Path) -> dict[str, EncodedQuestionSet]:
     return {split: read_questions(folder, split) for split in SPLITS}
 
 
-def samples(questions: PictureQuestions) -> dict[str, list[tuple[str, str]]]:
+def samples(questions: EncodedQuestionSet) -> dict[str, list[tuple[str, str]]]:
     found = {}
     for number in range(len(questions)):
         sample = questions.table["sample"][number].as_py()
         assert sample not in found
-        said = [questions.statements[each] for each in questions.of(number)]
-        found[sample] = [(each.question, each.answer) for each in said]
+        statements = [questions.statements[each] for each in questions.statement_numbers(number)]
+        found[sample] = [(each.question, each.answer) for each in statements]
     return found
 
 
@@ -53,16 +53,16 @@ def shown(source, size: int = 16) -> np.ndarray:
 
 
 @pytest.mark.parametrize("lines", [False, True])
-def test_every_conversation_comes_through(tmp_path, lines):
+def test_every_conversation_is_written_once(tmp_path, lines):
     rows = public_sets.robopoint(tmp_path / "set", 60, lines)
     asked = public_sets.settings("robopoint", tmp_path / "set", held_out=0.3, buffer=9)
     data_stage.run(asked, output=tmp_path / "data")
     splits = read(tmp_path / "data")
-    found = {sample: said for each in splits.values() for sample, said in samples(each).items()}
+    found = {sample: pairs for each in splits.values() for sample, pairs in samples(each).items()}
     wanted = {
         row["id"]: [
-            (ask["value"].removeprefix("<image>\n"), tell["value"])
-            for ask, tell in zip(row["conversations"][::2], row["conversations"][1::2], strict=True)
+            (question["value"].removeprefix("<image>\n"), answer["value"])
+            for question, answer in zip(row["conversations"][::2], row["conversations"][1::2], strict=True)
         ]
         for row in rows
         if "image" in row
@@ -80,7 +80,7 @@ def test_every_conversation_comes_through(tmp_path, lines):
     assert record["train"] + record["held_out"] == len(wanted)
 
 
-def test_every_choice_comes_through_with_the_tables_own_bytes(tmp_path):
+def test_every_choice_is_written_once_with_the_bytes_of_the_table(tmp_path):
     rows = {row["id"]: row for row in public_sets.robo2vlm(tmp_path / "set", 50)}
     asked = public_sets.settings("robo2vlm", tmp_path / "set", held_out=0.2, buffer=8)
     data_stage.run(asked, output=tmp_path / "data")
@@ -92,13 +92,13 @@ def test_every_choice_comes_through_with_the_tables_own_bytes(tmp_path):
             row = rows[each.table["sample"][number].as_py()]
             assert each.table["data"][number].as_py() == row["image"]
             np.testing.assert_array_equal(pictures[number], shown(io.BytesIO(row["image"])))
-            (said,) = [each.statements[one] for one in each.of(number)]
-            assert said.set == "robo2vlm" and said.answer == "ABCDE"[row["correct_answer"]]
-            right = row["choices"].strip("[]").split(", ")[row["correct_answer"]].strip("'")
-            assert f"\n{said.answer}. {right}" in said.question
+            (statement,) = [each.statements[one] for one in each.statement_numbers(number)]
+            assert statement.set == "robo2vlm" and statement.answer == "ABCDE"[row["correct_answer"]]
+            correct = row["choices"].strip("[]").split(", ")[row["correct_answer"]].strip("'")
+            assert f"\n{statement.answer}. {correct}" in statement.question
 
 
-def test_splits_do_not_change_with_seed_buffer_or_number(tmp_path):
+def test_splits_do_not_depend_on_seed_buffer_or_number(tmp_path):
     public_sets.robopoint(tmp_path / "set", 60)
     held = []
     for number, (seed, buffer, wanted) in enumerate([(0, 9, 10_000), (5, 1000, 10_000), (1, 4, 12)]):
@@ -113,11 +113,11 @@ def test_splits_do_not_change_with_seed_buffer_or_number(tmp_path):
     assert not held[0][TRAIN] & held[0][HELD_OUT]
 
 
-def test_one_picture_is_never_in_both_splits(tmp_path):
+def test_no_image_is_in_both_splits(tmp_path):
     rows = public_sets.robopoint(tmp_path / "set", 40)
     pictured = [row for row in rows if "image" in row]
     names = [row["image"] for row in pictured]
-    for number, row in enumerate(pictured):  # four questions a picture, under other ids
+    for number, row in enumerate(pictured):  # four rows share an image under different ids
         row["image"] = names[number // 4]
     (tmp_path / "set" / "robopoint_1432k.json").write_text(json.dumps(rows))
     data_stage.run(
@@ -127,7 +127,7 @@ def test_one_picture_is_never_in_both_splits(tmp_path):
     assert paths[TRAIN] and paths[HELD_OUT] and not paths[TRAIN] & paths[HELD_OUT]
 
 
-def test_the_same_settings_make_the_same_files_and_another_seed_another_order(tmp_path):
+def test_equal_settings_write_equal_files_and_another_seed_another_order(tmp_path):
     public_sets.robopoint(tmp_path / "set", 40)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         asked = public_sets.settings("robopoint", tmp_path / "set", held_out=0.3, buffer=20, seed=seed)
@@ -142,19 +142,19 @@ import os, signal, sys
 from pathlib import Path
 from vlm4vla.auxiliary.public import writer
 from vlm4vla.config.stages import AuxiliaryDataSettings
-tell = writer._Writer._tell
+report_progress = writer._Writer._report_progress
 def killed(self):
-    tell(self)
+    report_progress(self)
     if self.block == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-writer._Writer._tell = killed
+writer._Writer._report_progress = killed
 settings = AuxiliaryDataSettings.model_validate_json(Path(sys.argv[1]).read_text())
 writer.run(settings, output=Path(sys.argv[2]))
 """
 
 
 @pytest.mark.parametrize("kind", ["conversations", "choices", "mixture"])
-def test_a_killed_run_goes_on_and_makes_the_same_files(tmp_path, kind, monkeypatch):
+def test_a_killed_run_resumes_and_writes_the_same_files(tmp_path, kind, monkeypatch):
     public_sets.robopoint(tmp_path / "points", 60)
     public_sets.robo2vlm(tmp_path / "choices", 60)
     if kind == "conversations":
@@ -170,7 +170,7 @@ def test_a_killed_run_goes_on_and_makes_the_same_files(tmp_path, kind, monkeypat
     assert not (tmp_path / "killed" / "provenance.json").exists()
     before = hashes(tmp_path / "killed")
     assert before
-    # of a block that was cut off while it was written
+    # an incomplete file, as if the run had been killed while writing
     (tmp_path / "killed" / "train" / "data-000003.arrow").write_bytes(b"half a file")
     from vlm4vla.auxiliary.public import writer
 
@@ -180,7 +180,7 @@ def test_a_killed_run_goes_on_and_makes_the_same_files(tmp_path, kind, monkeypat
         writer._Writer, "_write", lambda self, block: (blocks.append(self.block), write(self, block))
     )
     data_stage.run(asked, output=tmp_path / "killed")
-    assert blocks[0] == 3  # what was whole is not made again
+    assert blocks[0] == 3  # complete blocks are not written again
     blocks.clear()
     data_stage.run(asked, output=tmp_path / "whole")
     assert blocks[0] == 0
@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_and_makes_the_same_files(tmp_path, kind, monkeypat
     assert not (tmp_path / "killed" / "progress.json").exists()
 
 
-def test_what_other_settings_left_is_not_taken_over(tmp_path):
+def test_files_of_other_settings_are_not_reused(tmp_path):
     public_sets.robopoint(tmp_path / "set", 40)
     first, second = (
         public_sets.settings("robopoint", tmp_path / "set", held_out=share, buffer=5) for share in (0.5, 0.2)
@@ -217,14 +217,14 @@ def mixture(tmp_path, wanted):
     )
 
 
-def test_a_mixture_holds_its_sets_by_weight(tmp_path):
+def test_a_mixture_contains_its_datasets_by_weight(tmp_path):
     points = public_sets.robopoint(tmp_path / "points", 60)
     choices = public_sets.robo2vlm(tmp_path / "choices", 60)
     data_stage.run(mixture(tmp_path, 400), output=tmp_path / "data")
     splits = read(tmp_path / "data")
     assert len(splits[TRAIN]) == 400 and len(splits[HELD_OUT]) == 10
     sources = splits[TRAIN].table["source"].to_pylist()
-    # a draw takes a row; rows without a picture and held-out ones are none to train on
+    # Every draw takes a row, but rows without an image and held-out rows are not training samples.
     own = [
         3 * sum("image" in row and not is_held_out(row["image"], 0.3) for row in points) / 60,
         sum(not is_held_out(hashlib.sha256(row["image"]).hexdigest(), 0.3) for row in choices) / 60,
@@ -242,21 +242,22 @@ def test_a_mixture_holds_its_sets_by_weight(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (lambda row: row["conversations"][1].update(value="[(1.4, 0.5)]"), "point (1.4, 0.5) lies outside"),
-        (lambda row: row.update(image="object_ref/none.png"), "none.png': unpack the set's pictures there"),
-        (lambda row: row.pop("conversations"), "'conversations' is missing: say in `columns`"),
-        (lambda row: row.update(image="broken.png"), "its picture is none that Pillow reads"),
+        (lambda row: row["conversations"][1].update(value="[(1.4, 0.5)]"), "point (1.4, 0.5) is outside"),
+        (lambda row: row.update(image="object_ref/none.png"), "extract the dataset's images there"),
+        (lambda row: row.pop("conversations"), "'conversations' is missing: write another key in `columns`"),
+        (lambda row: row.update(image="broken.png"), "Pillow cannot read its image"),
     ],
 )
-def test_a_faulty_row_is_one_line_or_left_out(tmp_path, spoil, line):
+def test_an_invalid_row_raises_one_line_or_is_skipped(tmp_path, spoil, line):
     rows = public_sets.robopoint(tmp_path / "set", 40)
     (tmp_path / "set" / "images" / "broken.png").write_text("no picture")
     spoil(rows[3])
     (tmp_path / "set" / "robopoint_1432k.json").write_text(json.dumps(rows))
     with pytest.raises(UserError) as error:
         data_stage.run(public_sets.settings("robopoint", tmp_path / "set"), output=tmp_path / "data")
-    said = str(error.value)
-    assert line in said and rows[3]["id"] in said and "`faulty: skip`" in said and "\n" not in said
+    message = str(error.value)
+    assert line in message and rows[3]["id"] in message
+    assert "`faulty: skip`" in message and "\n" not in message
     assert not (tmp_path / "data" / "provenance.json").exists()
     asked = public_sets.settings("robopoint", tmp_path / "set", faulty="skip", held_out=0.3)
     data_stage.run(asked, output=tmp_path / "data")
@@ -264,9 +265,9 @@ def test_a_faulty_row_is_one_line_or_left_out(tmp_path, spoil, line):
     assert record["faulty"] == 1 and record["train"] + record["held_out"] == 40 - 5 - 1
 
 
-def test_a_split_without_a_picture_is_named(tmp_path):
+def test_an_empty_split_raises(tmp_path):
     public_sets.robopoint(tmp_path / "set", 3)
-    with pytest.raises(UserError, match="no picture for the split 'held_out'"):
+    with pytest.raises(UserError, match="no image in the split 'held_out'"):
         data_stage.run(
             public_sets.settings("robopoint", tmp_path / "set", held_out=1e-9), output=tmp_path / "data"
         )
@@ -280,12 +281,12 @@ from vlm4vla.config.stages import AuxiliaryDataSettings
 settings = AuxiliaryDataSettings.model_validate_json(Path(sys.argv[1]).read_text())
 writer.run(settings, output=Path(sys.argv[2]))
 status = Path("/proc/self/status").read_text()
-print(status.partition("VmHWM:")[2].split()[0])  # getrusage's would hold the parent's as well
+print(status.partition("VmHWM:")[2].split()[0])  # getrusage would include the parent's memory
 """
 
 
-def test_memory_does_not_grow_with_the_set(tmp_path):
-    """A set sixteen times as large, of some 60 MB more, takes hardly more memory."""
+def test_memory_does_not_grow_with_the_dataset(tmp_path):
+    """A dataset that is 16 times as large, about 60 MB larger, needs hardly more memory."""
     peaks = []
     for count in (40, 640):
         folder = tmp_path / str(count)
@@ -296,4 +297,4 @@ def test_memory_does_not_grow_with_the_set(tmp_path):
         done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=True, timeout=600)
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     size = sum(path.stat().st_size for path in (tmp_path / "640").rglob("*.parquet")) / 2**20
-    assert size > 50 and peaks[1] - peaks[0] < 0.75 * size  # held whole, it would be all of it
+    assert size > 50 and peaks[1] - peaks[0] < 0.75 * size  # holding the whole dataset would need `size`

@@ -1,4 +1,4 @@
-"""Parquet rows: of files that `datasets` wrote, and of a hub set that `datasets` streams."""
+"""Parquet rows from local files written by `datasets`, and from a hub dataset streamed by `datasets`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def hub(made, monkeypatch):
-    """`datasets` takes a name of the hub for the local files, and all else is its own doing."""
+    """Make `datasets` read the local files for any hub name, and record how it was called."""
     folder, _ = made
     load = datasets.load_dataset
-    asked = []
+    calls = []
 
     def load_dataset(name, *, revision, split, streaming):
-        asked.append((name, revision, split, streaming))
+        calls.append((name, revision, split, streaming))
         files = {"train": sorted(map(str, folder.glob("data/*.parquet")))}
         return load("parquet", data_files=files, split=split, streaming=streaming)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return asked
+    return calls
 
 
-def test_rows_are_those_that_were_written(made):
+def test_rows_equal_the_written_rows(made):
     folder, rows = made
     reader = ParquetRows(sorted(folder.glob("data/*.parquet")), COLUMNS)
     found = [row for _, row in reader.read()]
@@ -47,7 +47,7 @@ def test_rows_are_those_that_were_written(made):
         }
 
 
-def test_files_are_read_on_from_every_position(made):
+def test_files_resume_from_every_position(made):
     folder, _ = made
     files = sorted(folder.glob("data/*.parquet"))
     reader = ParquetRows(files, COLUMNS)
@@ -59,7 +59,7 @@ def test_files_are_read_on_from_every_position(made):
         assert [row["id"] for _, row in ParquetRows(files, COLUMNS).read(position)] == ids[number + 1 :]
 
 
-def test_a_hub_set_is_streamed_at_its_revision_and_goes_on(made, hub):
+def test_a_hub_dataset_is_streamed_at_its_revision_and_resumes(made, hub):
     _, rows = made
     reader = HubRows("keplerccc/Robo2VLM-1", "0123abc", "train", COLUMNS)
     assert hub == [("keplerccc/Robo2VLM-1", "0123abc", "train", True)]
@@ -77,12 +77,12 @@ def test_a_hub_set_is_streamed_at_its_revision_and_goes_on(made, hub):
         assert rest == [row["id"] for row in rows[number + 1 :]]
 
 
-def test_a_hub_set_without_the_column(hub):
+def test_a_hub_dataset_without_the_column_raises(hub):
     with pytest.raises(UserError, match=r"a/b@0123: column 'picture' is missing: .*found: id, question"):
         HubRows("a/b", "0123", "train", ["id", "picture"])
 
 
-def test_a_hub_set_that_cannot_be_had(monkeypatch):
+def test_a_missing_hub_dataset_raises(monkeypatch):
     def missing(*words, **keys):
         raise datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' doesn't exist on the Hub\nmore")
 
@@ -92,15 +92,15 @@ def test_a_hub_set_that_cannot_be_had(monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_a_local_table_without_the_column(made):
+def test_a_local_table_without_the_column_raises(made):
     folder, _ = made
-    with pytest.raises(UserError, match=r"column 'picture' is missing: say in `columns` which one is meant"):
+    with pytest.raises(UserError, match=r"column 'picture' is missing: write another one in `columns`"):
         ParquetRows(sorted(folder.glob("data/*.parquet")), ["id", "picture"])
 
 
-def test_a_table_that_is_cut_off(made, tmp_path):
+def test_a_truncated_table_raises(made, tmp_path):
     folder, _ = made
     source = next(folder.glob("data/*.parquet"))
     (tmp_path / "cut.parquet").write_bytes(source.read_bytes()[:-50])
-    with pytest.raises(UserError, match="not a whole parquet file"):
+    with pytest.raises(UserError, match="incomplete or damaged Parquet file"):
         ParquetRows([tmp_path / "cut.parquet"], ["id"])

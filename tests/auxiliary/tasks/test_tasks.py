@@ -1,4 +1,4 @@
-"""Samples of every auxiliary task, checked against the simulator's own state."""
+"""Samples of every auxiliary task, compared with the state of the simulator."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vlm4vla.auxiliary.lookup import get_task
-from vlm4vla.auxiliary.tasks import frames
-from vlm4vla.auxiliary.tasks.points import points_score, read_points, write_points
+from vlm4vla.auxiliary.points import read_point_words
+from vlm4vla.auxiliary.tasks.pictures import frames
 from vlm4vla.auxiliary.tasks.robo2vlm import LETTERS
 from vlm4vla.auxiliary.tasks.vica import extent
 from vlm4vla.benchmarks.painter import FIXTURES
@@ -27,7 +27,7 @@ def made():
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_pictures_are_whole_and_follow_the_seed(made, name):
+def test_pictures_are_complete_and_follow_the_seed(made, name):
     pictures = made[name]
     assert len(pictures) == COUNT
     for picture in pictures:
@@ -40,22 +40,22 @@ def test_pictures_are_whole_and_follow_the_seed(made, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_held_out_pictures_are_others(made, name):
+def test_held_out_pictures_differ_from_training_pictures(made, name):
     held_out = list(get_task(name).pictures("held_out", COUNT, 0, 64))
     seen = {picture.image.tobytes() for picture in made[name]}
     assert not seen & {picture.image.tobytes() for picture in held_out}
 
 
-def test_unknown_task_names_the_nearest():
+def test_an_unknown_task_raises_with_a_suggestion():
     with pytest.raises(UserError, match="did you mean 'robopoint'"):
         get_task("robopoints")
 
 
-def test_robopoint_lists_what_the_world_holds(made):
+def test_robopoint_lists_the_things_of_the_scene(made):
     kinds = 0
     for picture in made["robopoint"]:
         for statement in picture.statements:
-            points = read_points(statement.answer)
+            points = read_point_words(statement.answer)
             one = re.fullmatch(r"point to the (.+)", statement.question)
             every = re.fullmatch(r"point to every (.+)", statement.question)
             if one:
@@ -77,8 +77,8 @@ def test_robopoint_lists_what_the_world_holds(made):
     assert kinds
 
 
-def test_sizes_are_those_of_mujoco():
-    import mujoco  # after vlm4vla.simulation, which chooses how to draw
+def test_sizes_equal_the_bounding_boxes_of_mujoco():
+    import mujoco  # after vlm4vla.benchmarks, which selects the OpenGL backend
 
     names = tuple(PROPS)
     model = mujoco.MjModel.from_xml_string(mjcf(Layout(names, frozen=True)))
@@ -99,7 +99,7 @@ def test_sizes_are_those_of_mujoco():
         np.testing.assert_allclose(extent(name), high - low, atol=1e-4, err_msg=name)
 
 
-def test_distances_and_sides_are_those_of_the_ground(made):
+def test_distances_and_sides_agree_with_the_positions(made):
     checked = set()
     for picture in made["vica-332k"]:
         for statement in picture.statements:
@@ -120,7 +120,7 @@ def test_distances_and_sides_are_those_of_the_ground(made):
     assert {("far", True), ("left", True), ("near", True)} <= checked
 
 
-def test_bridgevqa_is_true_of_the_frame(made):
+def test_bridgevqa_agrees_with_the_frame(made):
     nearer = 0
     for picture in made["bridgevqa"]:
         hand = picture.ground["gripper"]
@@ -144,13 +144,13 @@ def test_robo2vlm_answers_follow_states_and_actions():
     seen = set()
 
     def check(rng, frame):
-        from vlm4vla.auxiliary.tasks.robo2vlm import questions
+        from vlm4vla.auxiliary.tasks.robo2vlm import ask_choices
 
-        said = questions(
+        questions = ask_choices(
             rng, frame, ["put the carrot on the plate", "put the spoon on the towel", frame.instruction]
         )
         state, action = frame.recording.states[frame.step], frame.recording.actions[frame.step]
-        for question, letter in said:
+        for question, letter in questions:
             options = dict(re.findall(r"(\([abcd]\)) (.+?)(?= \([abcd]\)| \?)", question))
             answer = options[letter]
             if question.startswith("which phase"):
@@ -168,58 +168,44 @@ def test_robo2vlm_answers_follow_states_and_actions():
                     answer
                     == (("left", "right"), ("front", "back"), ("down", "up"))[axis][int(action[axis] > 0)]
                 )
-        return said
+        return questions
 
-    pictures = list(frames.frames("robo2vlm", check, "train", 60, 0, 64, ("bridge",), every=1))
+    pictures = list(frames("robo2vlm", check, "train", 60, 0, 64, ("bridge",), every=1))
     assert seen >= {"approach", "grasp", "carry"}
     assert {s.answer for p in pictures for s in p.statements} == set(LETTERS)
 
 
-def test_robobrain_plans_and_marks_what_then_happens():
+def test_robobrain_plans_and_marks_the_later_steps():
     plans = marks = 0
 
     def check(rng, frame):
         nonlocal plans, marks
         from vlm4vla.auxiliary.tasks.robobrain import ask
 
-        said = ask(rng, frame)
-        for question, answer in said:
+        questions = ask(rng, frame)
+        for question, answer in questions:
             if question.startswith("what is to do"):
                 parts = answer.split(" then ")
                 assert 1 <= len(parts) <= 2
-                if len(parts) == 2 and parts[1].startswith("put"):  # the second thing moves last
+                if len(parts) == 2 and parts[1].startswith("put"):  # its prop moves last
                     prop = max((n for n in PROPS if parts[1].startswith(f"put {n} ")), key=len)
-                    ends = [frame.recording.seen[i][0][prop] for i in (frame.step, -1)]
+                    ends = [frame.recording.annotations[i][0][prop] for i in (frame.step, -1)]
                     assert np.linalg.norm(ends[1] - ends[0]) > 0.05
                     plans += 1
             elif question.startswith("mark"):
-                for (column, row), steps in zip(read_points(answer), (2, 4, 6), strict=True):
-                    at = frame.recording.seen[frame.step + steps][1]["gripper"]
+                for (column, row), steps in zip(read_point_words(answer), (2, 4, 6), strict=True):
+                    at = frame.recording.annotations[frame.step + steps][1]["gripper"]
                     assert abs(column - at[0]) <= 1 / 32 + 1e-6 and abs(row - at[1]) <= 1 / 32 + 1e-6
                     marks += 1
-        return said
+        return questions
 
-    list(frames.frames("robobrain2", check, "train", 60, 0, 64, ("libero-10",)))
+    list(frames("robobrain2", check, "train", 60, 0, 64, ("libero-10",)))
     assert plans and marks
 
 
-def test_frames_name_what_lies_there(made):
+def test_frames_name_known_things(made):
     for picture in made["bridgevqa"]:
         assert set(picture.ground) <= set(PROPS) | set(FIXTURES.values()) | {"gripper"}
-
-
-def test_points_outside_the_picture_are_refused():
-    with pytest.raises(UserError, match=r"point \(1\.200, 0\.500\) lies outside the picture"):
-        write_points([(0.1, 0.1), (1.2, 0.5)])
-
-
-def test_score_of_points():
-    truth = write_points([(0.1, 0.1), (0.6, 0.6)])
-    assert points_score(truth, truth) == 1
-    assert points_score(write_points([(0.1, 0.1)]), truth) == pytest.approx(2 / 3)
-    assert points_score(write_points([(0.1, 0.1), (0.12, 0.1)]), truth) == pytest.approx(1 / 2)
-    assert points_score("a block", truth) == 0
-    assert points_score("", "") == 1
 
 
 def test_score_of_lengths():

@@ -1,4 +1,4 @@
-"""Against transformers itself: what we compute fast is what its own forward computes."""
+"""Comparison with transformers: our faster computation equals transformers' own forward."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def query(backbone):
     return torch.randn(backbone.hidden_size, generator=generator) * 0.3
 
 
-def test_query_state_is_that_of_transformers(backbone, family, images, instructions, query, tmp_path):
+def test_query_state_equals_that_of_transformers(backbone, family, images, instructions, query, tmp_path):
     folder = tmp_path / family
     backbone.save(folder)
     ids = [backbone.prompt_ids(text) for text in instructions]
@@ -23,16 +23,16 @@ def test_query_state_is_that_of_transformers(backbone, family, images, instructi
     for row, image, state in zip(ids, images, ours, strict=True):
         theirs = own_forward(backbone, folder, row, image, query)
         assert torch.allclose(state, theirs, rtol=0, atol=TOLERANCE)
-    assert (ours[0] - ours[1]).abs().max() > 1e-3  # the comparison above is not of constants
+    assert (ours[0] - ours[1]).abs().max() > 1e-3  # the states above are not constant
 
 
-def test_picture_and_text_matter(backbone, images, instructions, query):
+def test_image_and_text_matter(backbone, images, instructions, query):
     ids = [backbone.prompt_ids(instructions[0])]
     with torch.no_grad():
         state = backbone.hidden(backbone.batch(ids, images[:1]), query)
-        other_picture = backbone.hidden(backbone.batch(ids, images[1:2]), query)
+        other_image = backbone.hidden(backbone.batch(ids, images[1:2]), query)
         other_query = backbone.hidden(backbone.batch(ids, images[:1]), -query)
-    assert (state - other_picture).abs().max() > 1e-6
+    assert (state - other_image).abs().max() > 1e-6
     assert (state - other_query).abs().max() > 1e-3
 
 
@@ -47,7 +47,7 @@ def test_left_padding_does_not_matter(backbone, images, instructions, query):
 
 
 def test_padding_does_not_change_logits(backbone, images):
-    """Pre-training runs the whole model on the same batches."""
+    """Pre-training runs the whole model, with its output layer, on the same batches."""
     conversations = [
         backbone.conversation_ids([("where is the red block ?", "<loc3>"), ("describe", "red block <loc4>")]),
         backbone.conversation_ids([("describe", "blue block <loc3>")]),
@@ -59,11 +59,11 @@ def test_padding_does_not_change_logits(backbone, images):
     assert torch.allclose(together[1, -len(ids[1]) :], alone[0], rtol=0, atol=TOLERANCE)
 
 
-def test_answers_do_not_see_what_follows(backbone, images):
-    """Causal text in every family, so answers in one sequence cannot be read ahead."""
+def test_answers_do_not_depend_on_later_tokens(backbone, images):
+    """Text is causal in every family, so an answer cannot depend on later turns of its sequence."""
     turns = [("where is the red block ?", "<loc3>"), ("describe", "red block <loc4>")]
-    ids, learnt = backbone.conversation_ids(turns)
-    first_answer = learnt.index(1)
+    ids, is_target = backbone.conversation_ids(turns)
+    first_answer = is_target.index(1)
     changed = list(ids)
     changed[-2] = backbone.adapter.encode("green")[0]
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_answers_do_not_see_what_follows(backbone, images):
     assert (logits[0][-1] - logits[1][-1]).abs().max() > 1e-6
 
 
-def test_no_vocabulary_logits(backbone, images, instructions, query):
+def test_hidden_computes_no_vocabulary_logits(backbone, images, instructions, query):
     calls = []
     hook = backbone.model.get_output_embeddings().register_forward_hook(lambda *_: calls.append(1))
     batch = backbone.batch([backbone.prompt_ids(text) for text in instructions], images)
@@ -81,10 +81,10 @@ def test_no_vocabulary_logits(backbone, images, instructions, query):
         assert not calls
         backbone.model(**batch)
     hook.remove()
-    assert calls  # the hook does see the output layer when there is something to see
+    assert calls  # the hook works when the output layer runs
 
 
-def test_pictures_equal_the_image_processors(backbone, images):
+def test_pixels_equal_the_image_processors(backbone, images):
     ours = backbone.encode_images(images)
     theirs = backbone.image_processor(images=list(images), return_tensors="pt")
     for name in set(ours) & set(theirs):
@@ -92,7 +92,7 @@ def test_pictures_equal_the_image_processors(backbone, images):
     assert ours["pixel_values"].std() > 0.3
 
 
-def test_pictures_of_another_size_are_resized_by_the_processor(backbone, images):
+def test_images_of_another_size_are_resized_by_the_processor(backbone, images):
     large = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
     ours = backbone.encode_images(large)["pixel_values"]
     theirs = backbone.image_processor(images=list(large), return_tensors="pt")["pixel_values"]
@@ -100,8 +100,8 @@ def test_pictures_of_another_size_are_resized_by_the_processor(backbone, images)
     assert torch.equal(ours, torch.as_tensor(theirs))
 
 
-def test_rollout_tensors_serve_training(fresh, images, instructions):
-    """Index tensors that are first made under inference mode must not stop a later backward pass."""
+def test_tensors_of_a_rollout_work_in_training(fresh, images, instructions):
+    """Index tensors that were created in inference mode must not prevent a later backward pass."""
     backbone = fresh()
     query = torch.nn.Parameter(torch.randn(backbone.hidden_size) * 0.3)
     ids = [backbone.prompt_ids(text) for text in instructions]

@@ -1,4 +1,4 @@
-"""Modules see one position within, and all positions again after, whatever happened."""
+"""Modules compute one position inside the context manager and all positions after it, even after an error."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from vlm4vla.backbones.kernels.last_position import last_position_only
 
 
-def test_only_within():
+def test_restriction_ends_with_the_context():
     module = nn.Linear(3, 2)
     states = torch.randn(4, 5, 3)
     whole = module(states)
@@ -17,15 +17,15 @@ def test_only_within():
     assert module(states).shape == whole.shape
 
 
-def test_a_fault_within_restores_the_module():
+def test_an_error_restores_the_module():
     module = nn.Linear(3, 2)
     with pytest.raises(RuntimeError), last_position_only([module]):
         raise RuntimeError
     assert module(torch.zeros(1, 5, 3)).shape == (1, 5, 2)
 
 
-def test_every_family_spares_its_last_layer(backbone, images, instructions):
-    """The layer's output really is computed for one position, and the layers before it for all."""
+def test_every_family_computes_its_last_layer_at_one_position(backbone, images, instructions):
+    """The last layer computes its output for one position only; without `hidden`, for all positions."""
     lengths = []
     modules = backbone.adapter.last_layer(backbone.model)
     hooks = [m.register_forward_hook(lambda _, __, output: lengths.append(output.shape[1])) for m in modules]

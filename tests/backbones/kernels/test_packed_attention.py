@@ -1,4 +1,4 @@
-"""One call over packed pictures equals one call a picture."""
+"""Attention over packed images equals separate attention for each image."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from vlm4vla.backbones.kernels.packed_attention import packed_attention
 
 
 @pytest.mark.parametrize("lengths", [[4, 4, 4], [4, 2, 6]])
-def test_pieces_attend_within_themselves(lengths):
+def test_images_attend_only_to_themselves(lengths):
     generator = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 1, 2, sum(lengths), 8, generator=generator)
     ends = torch.tensor([0, *lengths]).cumsum(0)

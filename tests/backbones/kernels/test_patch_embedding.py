@@ -1,4 +1,4 @@
-"""The matrix product equals the convolution that it stands for, forwards and backwards."""
+"""The matrix product equals the convolution that it replaces, in outputs and gradients."""
 
 import copy
 
@@ -8,7 +8,7 @@ from torch import nn
 from vlm4vla.backbones.kernels.patch_embedding import PatchConv2d, PatchConv3d, use_matrix_products
 
 
-def check(convolution, pixels):
+def check_equal(convolution, pixels):
     fast = copy.deepcopy(convolution)
     use_matrix_products(fast)
     assert type(fast) in (PatchConv2d, PatchConv3d)
@@ -24,16 +24,16 @@ def check(convolution, pixels):
 
 def test_two_dimensions():
     torch.manual_seed(0)
-    check(nn.Conv2d(3, 8, 4, stride=4), torch.randn(2, 3, 12, 8))
-    check(nn.Conv2d(3, 8, (4, 2), stride=(4, 2), bias=False), torch.randn(2, 3, 13, 7))
+    check_equal(nn.Conv2d(3, 8, 4, stride=4), torch.randn(2, 3, 12, 8))
+    check_equal(nn.Conv2d(3, 8, (4, 2), stride=(4, 2), bias=False), torch.randn(2, 3, 13, 7))
 
 
 def test_three_dimensions():
     torch.manual_seed(0)
-    check(nn.Conv3d(3, 8, (2, 4, 4), stride=(2, 4, 4), bias=False), torch.randn(5, 3, 2, 4, 4))
+    check_equal(nn.Conv3d(3, 8, (2, 4, 4), stride=(2, 4, 4), bias=False), torch.randn(5, 3, 2, 4, 4))
 
 
-def test_overlapping_convolutions_are_left_alone():
+def test_overlapping_convolutions_are_not_replaced():
     convolution = nn.Conv2d(3, 8, 4, stride=2)
     use_matrix_products(convolution)
     assert type(convolution) is nn.Conv2d

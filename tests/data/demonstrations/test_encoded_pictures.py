@@ -1,10 +1,12 @@
-"""Pictures inside tables: copied whole, resumed after a kill, read one by one."""
+"""Images in tables: copied completely, also after an interruption, and read one by one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -43,9 +45,9 @@ def check(folder):
         np.testing.assert_array_equal(read.picture(int(row)), picture(row))
 
 
-def test_each_picture_is_its_own(files, tmp_path):
+def test_every_image_is_copied(files, tmp_path):
     copy_pictures(files, "look", sum(COUNTS), tmp_path / "out")
-    assert len(list((tmp_path / "out").iterdir())) == 5  # 24 each
+    assert len(list((tmp_path / "out").iterdir())) == 5  # 24 images per file
     check(tmp_path / "out")
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     copy_pictures(files, "look", sum(COUNTS), tmp_path / "out")  # nothing is left to copy
@@ -70,7 +72,7 @@ KILLED = """
 """
 
 
-def test_a_killed_copy_goes_on(files, tmp_path):
+def test_an_interrupted_copy_resumes(files, tmp_path):
     script = KILLED.format(paths=sys.path, folder=str(tmp_path), rows=sum(COUNTS))
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, env=os.environ
@@ -81,29 +83,28 @@ def test_a_killed_copy_goes_on(files, tmp_path):
     copy_pictures(files, "look", sum(COUNTS), tmp_path / "out")
     check(tmp_path / "out")
     for name, time in whole.items():
-        assert (tmp_path / "out" / name).stat().st_mtime_ns == time  # kept, not made again
+        assert (tmp_path / "out" / name).stat().st_mtime_ns == time  # the file was kept
 
 
-def test_what_cannot_be_copied_is_told(files, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="100 pictures for 99 frames"):
+def test_images_that_cannot_be_copied_are_refused(files, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="100 images for 99 frames"):
         copy_pictures(files, "look", 99, tmp_path / "a")
     pictures = [{"bytes": png(picture(0)), "path": None}, {"bytes": None, "path": "0.png"}]
     pq.write_table(pa.table({"look": pa.array(pictures, KIND)}), tmp_path / "b.parquet")
-    with pytest.raises(UserError, match=r"b\.parquet: picture 1 of 'look' is a file of its own"):
+    with pytest.raises(UserError, match=r"b\.parquet: image 1 of 'look' is a separate file"):
         copy_pictures([tmp_path / "b.parquet"], "look", 2, tmp_path / "b")
     pq.write_table(pa.table({"look": ["a"]}), tmp_path / "c.parquet")
-    with pytest.raises(UserError, match=r"c\.parquet: column 'look' holds string, no encoded pictures"):
+    with pytest.raises(UserError, match=r"c\.parquet: column 'look' has the type string, not encoded images"):
         copy_pictures([tmp_path / "c.parquet"], "look", 1, tmp_path / "c")
-    usage = type("usage", (), {"free": 10})
-    monkeypatch.setattr(encoded_pictures.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(UserError, match=r"GB are free: free some room"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match=r"d: the copy of the images needs .* GB free: free some space"):
         copy_pictures(files, "look", sum(COUNTS), tmp_path / "d")
 
 
-def test_a_picture_that_cannot_be_read_is_told(files, tmp_path):
+def test_an_unreadable_image_is_named(files, tmp_path):
     copy_pictures(files, "look", sum(COUNTS), tmp_path / "out")
-    with pytest.raises(UserError, match=r"part-00004\.arrow: picture 110 cannot be read"):
+    with pytest.raises(UserError, match=r"part-00004\.arrow: image 110 cannot be read"):
         EncodedPictures(tmp_path / "out").picture(110)
     (tmp_path / "out/part-00002.arrow").write_bytes(b"half")
-    with pytest.raises(UserError, match=r"part-00002\.arrow: picture 50 cannot be read"):
+    with pytest.raises(UserError, match=r"part-00002\.arrow: image 50 cannot be read"):
         EncodedPictures(tmp_path / "out").picture(50)

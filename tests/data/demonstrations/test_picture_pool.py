@@ -1,4 +1,4 @@
-"""Pictures made ahead by worker processes: always the same ones, and no worker is left behind."""
+"""Worker processes prepare the same images in every case, and no worker process outlives its parent."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ import time
 import numpy as np
 import psutil
 import pytest
-from handmade_sets import FRONT, TOTAL, number_of, write_v30
+from handmade_sets import FRONT, TOTAL, shown_number, write_v30
 
 from vlm4vla.config.benchmarks import Augmentation
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.demonstrations.picture_pool import PIECE, PictureMaker, PicturePool, worker_count
+from vlm4vla.data.demonstrations.picture_pool import TASK_SIZE, PictureMaker, PicturePool, worker_count
 from vlm4vla.stages.demonstrations_dataset import run
 
 SIDE = 32
@@ -43,14 +43,14 @@ def updates():
 
 
 def pictures(index, workers, room, ahead=2, parts=1):
-    """All pictures of `updates`, taken in `parts` a piece, with the next ones asked for ahead."""
+    """All images of `updates`: each update is read in `parts`, and the next updates are prefetched."""
     found = []
     with PicturePool(maker(index), workers=workers, room=room) as pool:
         for step, rows in enumerate(updates()):
-            pool.drop_before(step, step + ahead)
+            pool.keep_updates(step, step + ahead)
             for later in range(step + 1, min(step + 1 + ahead, 5)):
-                pool.want(later, updates()[later])
-            found.append(np.concatenate([pool.take(step, part) for part in np.array_split(rows, parts)]))
+                pool.prefetch(later, updates()[later])
+            found.append(np.concatenate([pool.get(step, part) for part in np.array_split(rows, parts)]))
     return np.stack(found)
 
 
@@ -60,71 +60,71 @@ def reference(index):
 
 
 @pytest.mark.parametrize(("workers", "room", "parts"), [(1, 36, 1), (3, 40, 4), (2, 5, 1)])
-def test_the_number_of_workers_changes_no_picture(index, reference, workers, room, parts):
-    """Nor does too little room, nor how an update is taken."""
+def test_the_number_of_workers_changes_no_image(index, reference, workers, room, parts):
+    """Too few slots change no image either, nor does reading an update in parts."""
     np.testing.assert_array_equal(pictures(index, workers, room, parts=parts), reference)
 
 
-def test_pictures_are_those_of_their_frames(reference):
+def test_every_image_shows_its_frame(reference):
     for rows, found in zip(updates(), reference, strict=True):
-        shown = [number_of(image) for image in found]
-        assert np.mean(np.array(shown) == rows) > 0.9  # augmented: a window may cut a block at the border
+        shown = [shown_number(image) for image in found]
+        assert np.mean(np.array(shown) == rows) > 0.9  # the augmentation may cut off a block at the border
 
 
-def test_a_picture_differs_between_updates_and_seeds(index):
+def test_an_image_differs_between_updates_and_seeds(index):
     with PicturePool(maker(index), workers=0, room=0) as pool:
-        one, two = (pool.take(step, np.array([3, 4])) for step in (0, 1))
+        one, two = (pool.get(step, np.array([3, 4])) for step in (0, 1))
     with PicturePool(maker(index, seed=8), workers=0, room=0) as pool:
-        other = pool.take(0, np.array([3, 4]))
+        other = pool.get(0, np.array([3, 4]))
     assert (one != two).any() and (one != other).any()
 
 
-def test_a_frame_that_is_asked_for_twice_comes_twice(index):
+def test_a_frame_can_be_requested_twice(index):
     with PicturePool(maker(index), workers=1, room=4) as pool:
-        found = pool.take(0, np.array([5, 5, 9]))
+        found = pool.get(0, np.array([5, 5, 9]))
     np.testing.assert_array_equal(found[0], found[1])
 
 
-def test_jumping_back_and_forth_is_right(index, reference):
-    """A training that resumes asks for update 0 first, and then for another."""
+def test_updates_in_any_order_give_the_same_images(index, reference):
+    """A resumed training run requests update 0 first, and then a later update."""
     with PicturePool(maker(index), workers=2, room=24) as pool:
         for step in (0, 4, 1, 3, 0):
-            pool.drop_before(step, step + 1)
+            pool.keep_updates(step, step + 1)
             if step < 4:
-                pool.want(step + 1, updates()[step + 1])
-            np.testing.assert_array_equal(pool.take(step, updates()[step]), reference[step])
+                pool.prefetch(step + 1, updates()[step + 1])
+            np.testing.assert_array_equal(pool.get(step, updates()[step]), reference[step])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_go_on_while_nobody_asks(index, workers):
-    """A training step is long: all that was wanted is made in it, not one piece a worker."""
-    rows = np.arange(3 * PIECE)
+def test_workers_prepare_all_requests_without_further_calls(index, workers):
+    """During a long training step, workers prepare all requested images, not only one task each."""
+    rows = np.arange(3 * TASK_SIZE)
     with PicturePool(maker(index), workers=workers, room=len(rows)) as pool:
-        pool.want(0, rows)
+        pool.prefetch(0, rows)
         limit = time.monotonic() + 120
         while not pool._slots.any((1, 2, 3)).all() and time.monotonic() < limit:
             time.sleep(0.05)
         assert pool._slots.any((1, 2, 3)).all()
         with PicturePool(maker(index), workers=0, room=0) as alone:
-            np.testing.assert_array_equal(pool.take(0, rows), alone.take(0, rows))
+            np.testing.assert_array_equal(pool.get(0, rows), alone.get(0, rows))
 
 
-def test_a_fault_in_a_worker_is_one_line(index, tmp_path):
+def test_an_error_in_a_worker_is_one_line(index, tmp_path):
     copy = shutil.copytree(index, tmp_path / "index")
     (copy / "rows" / "video_start.npy").unlink()
     with (
         pytest.raises(UserError, match=r"video_start\.npy: cannot be read"),
         PicturePool(maker(copy), workers=1, room=4) as pool,
     ):
-        pool.take(0, np.array([0]))
+        pool.get(0, np.array([0]))
 
 
-def test_a_worker_that_dies_is_told(index):
+def test_the_death_of_a_worker_is_reported(index):
     with PicturePool(maker(index), workers=1, room=8) as pool:
-        pool.take(0, np.array([0]))
+        pool.get(0, np.array([0]))
         os.kill(pool._workers[0][0].pid, signal.SIGKILL)
-        with pytest.raises(UserError, match=r"a worker that decodes pictures ended \(exit status -9\)"):
-            pool.take(1, np.array([1]))
+        with pytest.raises(UserError, match=r"a worker process that decodes images ended \(exit status -9\)"):
+            pool.get(1, np.array([1]))
 
 
 PARENT = """
@@ -136,7 +136,7 @@ PARENT = """
     from vlm4vla.data.demonstrations.picture_pool import PicturePool
     if __name__ == "__main__":
         pool = PicturePool(maker(Path({index!r})), workers=2, room=16)
-        pool.take(0, np.arange(16))
+        pool.get(0, np.arange(16))
         print(*[process.pid for process, _ in pool._workers], flush=True)
         time.sleep(60)
 """
@@ -162,11 +162,11 @@ def alive(pid):
         return False
 
 
-def test_workers_by_environment(monkeypatch):
+def test_the_number_of_workers_follows_the_environment(monkeypatch):
     monkeypatch.setenv("VLM4VLA_WORKERS", "3")
     assert worker_count() == 3
     monkeypatch.setenv("VLM4VLA_WORKERS", "many")
-    with pytest.raises(UserError, match="VLM4VLA_WORKERS: 'many' is no number"):
+    with pytest.raises(UserError, match="VLM4VLA_WORKERS: 'many' is not a number"):
         worker_count()
     monkeypatch.delenv("VLM4VLA_WORKERS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(32)))

@@ -1,4 +1,4 @@
-"""Data sets from a hub that runs here, through huggingface_hub as it is: pinned, resumed, offline, gated."""
+"""Datasets downloaded by huggingface_hub from a local server: pinned, resumed, offline and gated."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 from handmade_sets import FRONT, TOTAL, WRIST, write_v21, write_v30
-from hub_server import COMMIT, Hub
+from hub_server import COMMIT, HubServer
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.lerobot.hub import camera_patterns, dataset_folder
@@ -37,15 +37,15 @@ STAGE = """
 def hub(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     sets = {"lab/new": write_v30(folder / "new"), "lab/old": write_v21(folder / "old")}
-    server = Hub(sets | {"lab/shut": sets["lab/new"]}, gated={"lab/shut"})
+    server = HubServer(sets | {"lab/shut": sets["lab/new"]}, gated={"lab/shut"})
     yield server
     server.close()
 
 
 def stage(hub, home, output, *wanted, **environment):
-    """What the stage says of each of `wanted` (name and revision), in a process of its own.
+    """Return what the stage prints for each of `wanted` (name and revision), in a new process.
 
-    huggingface_hub reads its environment when it is imported.
+    The process is new because huggingface_hub reads the environment variables when it is imported.
     """
     sets = json.dumps([{"dataset": name, "revision": own, "camera": FRONT} for name, own in wanted])
     command = [sys.executable, "-c", textwrap.dedent(STAGE), sets, str(output)]
@@ -60,28 +60,28 @@ def stage(hub, home, output, *wanted, **environment):
     return lines
 
 
-def test_a_set_is_fetched_once_with_its_camera_alone_and_then_offline(hub, tmp_path):
+def test_a_dataset_is_downloaded_once_with_one_camera_and_then_read_offline(hub, tmp_path):
     home, wanted = tmp_path / "home", [("lab/new", "v1"), ("lab/old", COMMIT)]
-    hub.asked.clear()
+    hub.downloads.clear()
     assert stage(hub, home, tmp_path / "one", *wanted) == [str(TOTAL)] * 2
-    fetched = set(hub.asked)
+    fetched = set(hub.downloads)
     assert any(FRONT in path for path in fetched) and not any(WRIST in path for path in fetched)
     record = json.loads((tmp_path / "one/0/provenance.json").read_text())
     assert COMMIT in record["source"]["folder"]
-    # A damaged download: one file is missing. Only that is fetched again.
+    # One file is missing, as after a damaged download: only this file is downloaded again.
     lost = sorted(home.rglob("snapshots/*/videos/chunk-000/*/*.mp4"))[0]
     lost.resolve().unlink()
     lost.unlink()
-    hub.asked.clear()
+    hub.downloads.clear()
     assert stage(hub, home, tmp_path / "two", *wanted) == [str(TOTAL)] * 2
-    assert [path.rpartition("/")[2] for path in hub.asked] == [lost.name]
-    hub.asked.clear()
+    assert [path.rpartition("/")[2] for path in hub.downloads] == [lost.name]
+    hub.downloads.clear()
     offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
     assert stage(hub, home, tmp_path / "three", *wanted, **offline) == [str(TOTAL)] * 2
-    assert not hub.asked
+    assert not hub.downloads
 
 
-def test_what_cannot_be_fetched_is_one_line(hub, tmp_path):
+def test_a_failed_download_is_one_line(hub, tmp_path):
     cases = {
         ("lab/shut", "v1"): "dataset: 'lab/shut' at 'v1': is gated: accept its terms",
         ("lab/none", "v1"): "dataset: 'lab/none' at 'v1': is not on the hub, or is private",
@@ -101,12 +101,12 @@ def test_what_cannot_be_fetched_is_one_line(hub, tmp_path):
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub cannot be reached, and the cache"),
     ],
 )
-def test_without_the_hub_an_empty_cache_is_one_line(hub, tmp_path, environment, line):
+def test_an_empty_cache_without_the_hub_is_one_line(hub, tmp_path, environment, line):
     (found,) = stage(hub, tmp_path / "home", tmp_path / "out", ("lab/new", "v1"), **environment)
     assert found.startswith("error: ") and line in found
 
 
-def test_a_gated_set_opens_with_a_token(hub, tmp_path):
+def test_a_gated_dataset_is_downloaded_with_a_token(hub, tmp_path):
     found = stage(hub, tmp_path / "home", tmp_path / "out", ("lab/shut", "v1"), HF_TOKEN="good")
     assert found == [str(TOTAL)]
 
@@ -118,5 +118,5 @@ def test_a_folder_needs_no_hub_and_a_name_needs_a_revision(tmp_path):
         dataset_folder("lab/new", None, ["*"], "key")
 
 
-def test_a_set_of_pictures_needs_no_video():
+def test_a_dataset_of_images_needs_no_video():
     assert not any("videos" in pattern for pattern in camera_patterns(FRONT, False))

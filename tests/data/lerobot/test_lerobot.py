@@ -1,4 +1,4 @@
-"""Data sets: what is written is read, by us and by others; faults are one line each."""
+"""Written datasets are read back, by this package and by `datasets`. Each error is one line."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.lerobot.reader import read
+from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 
 LENGTHS = (5, 3, 7)
@@ -46,25 +46,25 @@ def frames(folder):
 
 def test_round_trip(folder):
     images, _, actions, _ = (list(part) for part in zip(*episodes(), strict=True))
-    found = read(folder)
+    found = read_demonstrations(folder)
     np.testing.assert_array_equal(found.images, np.concatenate(images))
     np.testing.assert_array_equal(found.actions, np.concatenate(actions))
     assert found.episode_index.tolist() == np.repeat([0, 1, 2], LENGTHS).tolist()
     assert found.frame_index.tolist() == [*range(5), *range(3), *range(7)]
     assert found.instructions == np.repeat(TASKS, LENGTHS).tolist()
     assert found.tasks == ["open the drawer", "lift the red block"]
-    assert read(folder, images=False).images is None
+    assert read_demonstrations(folder, images=False).images is None
 
 
-def test_further_columns(tmp_path):
+def test_extra_columns(tmp_path):
     points = [np.random.default_rng(1).uniform(size=(length, 2)).astype(np.float32) for length in LENGTHS]
     more = {"observation.gripper_point": ("column", "row")}
-    with LeRobotWriter(tmp_path, fps=10, robot_type="arm", image_size=16, more=more) as writer:
+    with LeRobotWriter(tmp_path, fps=10, robot_type="arm", image_size=16, extra_columns=more) as writer:
         for episode, own in zip(episodes(), points, strict=True):
             with pytest.raises(ValueError, match="gripper_point"):
                 writer.add_episode(*episode, {"observation.gripper_point": own[:-1]})
             writer.add_episode(*episode, {"observation.gripper_point": own})
-    found = read(tmp_path)
+    found = read_demonstrations(tmp_path)
     np.testing.assert_array_equal(found.gripper_points, np.concatenate(points))
     np.testing.assert_array_equal(found.states, np.concatenate([states for _, states, _, _ in episodes()]))
     feature = found.info["features"]["observation.gripper_point"]
@@ -74,11 +74,11 @@ def test_further_columns(tmp_path):
     )
 
 
-def test_columns_that_a_set_need_not_have(folder, frames):
-    assert read(folder).gripper_points is None
+def test_optional_columns_may_be_missing(folder, frames):
+    assert read_demonstrations(folder).gripper_points is None
     table = pq.read_table(frames)
     pq.write_table(table.drop_columns(["observation.state"]), frames)
-    assert read(folder).states is None
+    assert read_demonstrations(folder).states is None
 
 
 def test_datasets_reads_the_frames(folder, frames, tmp_path):
@@ -101,7 +101,7 @@ def test_metadata_is_version_3(folder):
     assert set(info["features"]) == set(pq.read_schema(folder / "data/chunk-000/file-000.parquet").names)
     assert info["features"]["action"]["shape"] == [7]
     assert info["features"]["observation.images.primary"]["dtype"] == "image"
-    tasks = pd.read_parquet(folder / "meta" / "tasks.parquet")  # instructions are the index
+    tasks = pd.read_parquet(folder / "meta" / "tasks.parquet")  # the instructions are the index
     assert tasks.loc["lift the red block", "task_index"] == 1
     rows = pq.read_table(folder / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
     assert [row["length"] for row in rows] == list(LENGTHS)
@@ -110,8 +110,8 @@ def test_metadata_is_version_3(folder):
     assert rows[1]["tasks"] == ["lift the red block"]
 
 
-def test_statistics_are_those_of_numpy(folder):
-    stats = read(folder, images=False).stats
+def test_statistics_equal_those_computed_by_numpy(folder):
+    stats = read_demonstrations(folder, images=False).stats
     images, states, actions, _ = (list(part) for part in zip(*episodes(), strict=True))
     for name, values in (("action", actions), ("observation.state", states)):
         values = np.concatenate(values).astype(np.float64)
@@ -129,7 +129,7 @@ def test_statistics_are_those_of_numpy(folder):
     )
 
 
-def test_same_episodes_same_bytes(folder, tmp_path):
+def test_the_same_episodes_give_the_same_bytes(folder, tmp_path):
     again = write(tmp_path / "again")
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     assert len(files) == 5
@@ -137,7 +137,7 @@ def test_same_episodes_same_bytes(folder, tmp_path):
         assert (folder / name).read_bytes() == (again / name).read_bytes(), name
 
 
-def test_a_writer_that_fails_leaves_no_data_set(tmp_path):
+def test_a_writer_that_fails_leaves_no_dataset(tmp_path):
     with (
         pytest.raises(RuntimeError),
         LeRobotWriter(tmp_path, fps=1, robot_type="arm", image_size=16) as writer,
@@ -171,7 +171,7 @@ def replaced(name, values):
 def test_a_missing_column_is_named(folder, frames, name):
     rewrite(frames, lambda table: table.drop_columns([name]))
     with pytest.raises(UserError, match=rf"file-000\.parquet: column '{name}' is missing"):
-        read(folder)
+        read_demonstrations(folder)
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -179,46 +179,46 @@ def test_another_action_size_is_named(folder, frames, fixed):
     kind = pa.list_(pa.float32(), 6) if fixed else pa.list_(pa.float32())
     rewrite(frames, replaced("action", pa.array([[0.0] * 6] * 15, kind)))
     with pytest.raises(UserError, match=r"column 'action' has 6 numbers: write 7"):
-        read(folder)
+        read_demonstrations(folder)
 
 
-def test_lists_of_variable_type_but_right_size_are_read(folder, frames):
+def test_lists_of_variable_length_type_are_read_if_their_size_is_correct(folder, frames):
     rewrite(frames, replaced("action", pa.array([[0.5] * 7] * 15, pa.list_(pa.float64()))))
-    assert read(folder).actions.dtype == np.float32
+    assert read_demonstrations(folder).actions.dtype == np.float32
 
 
 def test_nan_is_named_with_episode_and_frame(folder, frames):
     actions = np.zeros((15, 7), dtype=np.float32)
     actions[6, 2] = np.nan
     rewrite(frames, replaced("action", pa.array(actions.tolist(), pa.list_(pa.float32(), 7))))
-    with pytest.raises(UserError, match=r"action of episode 1, frame 1 holds NaN"):
-        read(folder, images=False)
+    with pytest.raises(UserError, match=r"action of episode 1, frame 1 contains NaN"):
+        read_demonstrations(folder, images=False)
 
 
 def test_a_task_without_instruction_is_named(folder, frames):
     rewrite(frames, replaced("task_index", pa.array([5] * 15)))
     with pytest.raises(UserError, match=r"tasks\.parquet: has 2 tasks, but a frame has task_index 5"):
-        read(folder)
+        read_demonstrations(folder)
 
 
 def test_a_truncated_table_is_named(folder, frames):
     frames.write_bytes(frames.read_bytes()[:-50])
-    with pytest.raises(UserError, match="not a whole parquet file"):
-        read(folder)
+    with pytest.raises(UserError, match="not a complete Parquet file"):
+        read_demonstrations(folder)
 
 
 @pytest.mark.parametrize("name", ["info.json", "stats.json", "tasks.parquet"])
 def test_missing_metadata_is_named(folder, name):
     (folder / "meta" / name).unlink()
     with pytest.raises(UserError, match=f"{name}: not found"):
-        read(folder)
+        read_demonstrations(folder)
 
 
 def test_another_version_is_named(folder):
     path = folder / "meta" / "info.json"
     path.write_text(path.read_text().replace("v3.0", "v2.1"))
     with pytest.raises(UserError, match=r"codebase_version is 'v2\.1'"):
-        read(folder)
+        read_demonstrations(folder)
 
 
 def test_images_of_two_sizes_are_named(folder, frames):
@@ -229,14 +229,14 @@ def test_images_of_two_sizes_are_named(folder, frames):
 
     values = pa.array([png(16)] * 14 + [png(8)], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
     rewrite(frames, replaced("observation.images.primary", values))
-    with pytest.raises(UserError, match=r"image of row 14 is \(8, 8\), the first is \(16, 16\)"):
-        read(folder)
+    with pytest.raises(UserError, match=r"image of row 14 is \(8, 8\) pixels, the first is \(16, 16\)"):
+        read_demonstrations(folder)
 
 
-def test_a_broken_image_is_named(folder, frames):
+def test_a_damaged_image_is_named(folder, frames):
     images = pq.read_table(frames)["observation.images.primary"].to_pylist()
     images[4]["bytes"] = images[4]["bytes"][:100]
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     rewrite(frames, replaced("observation.images.primary", pa.array(images, kind)))
     with pytest.raises(UserError, match="image of row 4 cannot be read"):
-        read(folder)
+        read_demonstrations(folder)

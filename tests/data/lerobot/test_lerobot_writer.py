@@ -1,4 +1,4 @@
-"""Large data sets: as video, in several files, and gone on with after a kill."""
+"""Large datasets: written as videos and in several files, and resumed after a kill."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SOURCE = {"made": "here", "pictures": 1}
 
 
 def episodes():
-    """Smooth pictures, which a codec keeps well; the level of blue tells episode and frame."""
+    """Yield episodes of smooth images, which a codec keeps well. Blue encodes the episode and the frame."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE] * 255 // (SIDE - 1)
     for number in range(COUNT):
@@ -63,7 +63,8 @@ def test_the_files_are_those_of_the_format(whole):
         {f"videos/{IMAGE}/chunk-000/file-{n:03d}.mp4" for n in range(3)} if pictures == "video" else set()
     )
     meta = {"info.json", "stats.json", "tasks.parquet", "episodes/chunk-000/file-000.parquet"}
-    assert names == tables | videos | {f"meta/{name}" for name in meta}  # and no notes of an unfinished one
+    # There are no records of an unfinished dataset.
+    assert names == tables | videos | {f"meta/{name}" for name in meta}
     info = json.loads((folder / "meta/info.json").read_text())
     assert info["features"][IMAGE]["dtype"] == ("video" if pictures == "video" else "image")
     rows = pq.read_table(folder / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
@@ -82,7 +83,7 @@ def test_the_files_are_those_of_the_format(whole):
         assert (info["video.codec"], info["video.fps"], info["video.height"]) == ("h264", FPS, SIDE)
 
 
-def test_what_is_written_is_indexed_frame_by_frame(whole, tmp_path):
+def test_a_written_dataset_is_indexed_frame_by_frame(whole, tmp_path):
     pictures, folder = whole
     settings = DemonstrationsSettings(
         benchmark="calvin", demonstrations=Demonstrations(dataset=str(folder)), image_size=SIDE
@@ -127,32 +128,32 @@ def kill(folder, pictures, at):
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
-def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(whole, tmp_path):
+def test_a_killed_writer_resumes_and_writes_the_same_bytes(whole, tmp_path):
     pictures, folder = whole
-    for at in (6, 9):  # twice, in the second file and in the third
+    for at in (6, 9):  # twice: in the second file and in the third
         kill(tmp_path / "set", pictures, at)
         assert not (tmp_path / "set/meta/info.json").exists()
     first = tmp_path / "set/data/chunk-000/file-000.parquet"
     time = first.stat().st_mtime_ns
     write(tmp_path / "set", pictures)
-    assert first.stat().st_mtime_ns == time  # kept, not written again
+    assert first.stat().st_mtime_ns == time  # the file was kept
     assert files_of(tmp_path / "set") == files_of(folder)
 
 
-def test_an_unfinished_set_of_another_source_is_kept(tmp_path):
+def test_an_unfinished_dataset_of_another_source_is_kept(tmp_path):
     kill(tmp_path / "set", "png", 6)
     before = files_of(tmp_path / "set")
-    with pytest.raises(UserError, match=r"set: holds an unfinished data set made of .*'here'"):
+    with pytest.raises(UserError, match=r"set: contains an unfinished dataset of another source, .*'here'"):
         write(tmp_path / "set", "png", identity=SOURCE | {"made": "there"})
     assert files_of(tmp_path / "set") == before
 
 
-def test_a_folder_with_something_else_is_kept(tmp_path):
+def test_a_folder_with_other_files_is_kept(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"is not empty, and no unfinished data set"):
+    with pytest.raises(UserError, match=r"is not empty and not an unfinished dataset"):
         write(tmp_path, "png")
 
 
-def test_a_video_needs_an_even_side(tmp_path):
-    with pytest.raises(ValueError, match="a video of 33 pixels a side cannot be"):
+def test_a_video_needs_an_even_size(tmp_path):
+    with pytest.raises(ValueError, match="a video needs an even image size, not 33"):
         LeRobotWriter(tmp_path, fps=1, robot_type="arm", image_size=33, pictures="video")

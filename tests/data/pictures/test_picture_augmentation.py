@@ -1,4 +1,4 @@
-"""Augmentation of one picture, against colorsys and Pillow."""
+"""Augmentation of one image, compared with colorsys and Pillow."""
 
 import colorsys
 
@@ -16,12 +16,12 @@ def picture():
 
 
 def smooth(side=60):
-    """A picture in which each place has its own colour."""
+    """An image in which each position has a different colour."""
     rows, columns = np.mgrid[0:side, 0:side] / (side - 1)
     return np.rint(np.stack([rows, columns, 1 - rows], -1) * 255).astype(np.uint8)
 
 
-def test_without_changes_it_is_resized_only(picture):
+def test_without_settings_an_image_is_only_resized(picture):
     found = augmented(picture, 16, 0, None, np.random.default_rng(0))
     expected = Image.fromarray(picture).resize((16, 16), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(found, np.asarray(expected))
@@ -30,7 +30,7 @@ def test_without_changes_it_is_resized_only(picture):
 @pytest.mark.parametrize(
     ("saturation", "turn"), [(1.0, 0.05), (1.0, -0.3), (0.8, 0.0), (1.7, 0.0), (1.3, 0.2)]
 )
-def test_colours_turn_as_colorsys_turns_them(saturation, turn):
+def test_colours_change_as_in_colorsys(saturation, turn):
     random = np.random.default_rng(1)
     values = random.uniform(size=(5, 40, 3)).astype(np.float32)
     values[0, :6] = [[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
@@ -41,7 +41,7 @@ def test_colours_turn_as_colorsys_turns_them(saturation, turn):
         np.testing.assert_allclose(two, expected, atol=2e-6)
 
 
-def test_brightness_is_added_and_contrast_turns_around_the_mean():
+def test_brightness_is_added_and_contrast_keeps_the_mean():
     flat = np.full((8, 8, 3), 100, dtype=np.uint8)
     levels = set()
     for seed in range(40):
@@ -57,7 +57,7 @@ def test_brightness_is_added_and_contrast_turns_around_the_mean():
 
 
 def test_a_window_shows_its_share_of_the_area():
-    """In a picture that grows evenly, a window's span is its side."""
+    """In an image that is a linear gradient, the range of values equals the side of the window."""
     spans, corners = [], set()
     for seed in range(30):
         found = augmented(smooth(), 60, 0, Augmentation(crop=0.81), np.random.default_rng(seed)).astype(float)
@@ -85,7 +85,7 @@ def test_a_shift_is_a_clamped_move(picture):
     np.testing.assert_array_equal(shifted(square, 1, 0)[1:], square[:-1])
 
 
-def test_same_random_state_same_picture(picture):
+def test_the_same_random_state_gives_the_same_image(picture):
     everything = Augmentation(crop=0.9, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05)
     one, two, other = (augmented(picture, 24, 3, everything, np.random.default_rng(s)) for s in (5, 5, 6))
     np.testing.assert_array_equal(one, two)

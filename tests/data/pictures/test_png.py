@@ -1,4 +1,4 @@
-"""The PNG codec against Pillow, both ways."""
+"""The PNG codec compared with Pillow, in both directions."""
 
 import io
 
@@ -20,7 +20,7 @@ def by_pillow(image, form="PNG", **options):
     return buffer.getvalue()
 
 
-def test_pillow_reads_what_is_written(picture):
+def test_pillow_reads_encoded_images(picture):
     with Image.open(io.BytesIO(encode(picture))) as image:
         image.verify()  # checksums of all chunks
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode(picture)))), picture)
@@ -31,22 +31,22 @@ def test_round_trip(picture):
 
 
 @pytest.mark.parametrize("level", [0, 6])
-def test_pillows_pictures_are_read(picture, level):
-    smooth = np.sort(picture, axis=1)  # Pillow filters this one
+def test_images_of_pillow_are_decoded(picture, level):
+    smooth = np.sort(picture, axis=1)  # Pillow uses filters for this image
     for image in (picture, smooth):
         np.testing.assert_array_equal(decode(by_pillow(Image.fromarray(image), compress_level=level)), image)
 
 
-def test_other_kinds_become_rgb(picture):
+def test_other_modes_become_rgb(picture):
     image = Image.fromarray(picture)
     for other in (image.convert("RGBA"), image.convert("L"), image.convert("P")):
         np.testing.assert_array_equal(decode(by_pillow(other)), np.asarray(other.convert("RGB")))
     assert decode(by_pillow(image, "JPEG")).shape == picture.shape
 
 
-def test_broken_pictures_are_refused(picture):
+def test_damaged_images_are_refused(picture):
     data = bytearray(encode(picture))
     data[60:64] = b"\xff\xff\xff\xff"
-    for broken in (b"no picture", encode(picture)[:200], bytes(data)):
+    for broken in (b"no image", encode(picture)[:200], bytes(data)):
         with pytest.raises(OSError):
             decode(broken)

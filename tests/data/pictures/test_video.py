@@ -1,8 +1,8 @@
-"""Frames out of videos: each one exactly, whatever the codec, and in whatever order."""
+"""Every frame of a video is found exactly, for each codec and in each order of reading."""
 
 import numpy as np
 import pytest
-from handmade_sets import FPS, number_of, picture, write_video
+from handmade_sets import FPS, picture, shown_number, write_video
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.pictures.video import VideoFile, VideoFiles
@@ -25,7 +25,7 @@ def video(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("order", ["forward", "back", "random"])
-def test_each_frame_is_the_one_that_was_written(video, order):
+def test_each_frame_is_found(video, order):
     places = np.arange(COUNT)
     if order == "back":
         places = places[::-1]
@@ -34,38 +34,38 @@ def test_each_frame_is_the_one_that_was_written(video, order):
     file = VideoFile(video, FPS)
     for place in places:
         found = file.frame(place / FPS)
-        assert found.dtype == np.uint8 and number_of(found) == place
+        assert found.dtype == np.uint8 and shown_number(found) == place
         assert np.abs(found.astype(int) - picture(place)).mean() < 12
     file.close()
 
 
-def test_a_time_between_frames_gives_the_nearest(video):
+def test_a_time_between_frames_gives_the_closest_frame(video):
     file = VideoFile(video, FPS)
-    assert number_of(file.frame(10.4 / FPS)) == 10
-    assert number_of(file.frame(10.6 / FPS)) == 11
+    assert shown_number(file.frame(10.4 / FPS)) == 10
+    assert shown_number(file.frame(10.6 / FPS)) == 11
 
 
-def test_a_time_beyond_the_end_is_told(video):
+def test_a_time_after_the_end_is_refused(video):
     file = VideoFile(video, FPS)
     with pytest.raises(UserError, match=rf"video\.mp4: shows no frame at {COUNT / FPS:.3f} s"):
         file.frame(COUNT / FPS)
-    assert number_of(file.frame(3 / FPS)) == 3  # the file is still good
+    assert shown_number(file.frame(3 / FPS)) == 3  # the file can still be read
 
 
-def test_few_files_are_open(tmp_path):
+def test_only_a_few_files_are_open(tmp_path):
     paths = [tmp_path / f"{number}.mp4" for number in range(5)]
     for number, path in enumerate(paths):
         write_video(path, range(number, number + 3))
     files = VideoFiles(FPS, most=2)
     for _ in range(2):
         for number, path in enumerate(paths):
-            assert number_of(files.frame(path, 1 / FPS)) == number + 1
+            assert shown_number(files.frame(path, 1 / FPS)) == number + 1
             assert len(files) <= 2
     files.close()
     assert not len(files)
 
 
-def test_what_is_no_video_is_told(tmp_path):
+def test_a_file_that_is_not_a_video_is_refused(tmp_path):
     path = tmp_path / "a.mp4"
     with pytest.raises(UserError, match=r"a\.mp4: not a video"):
         VideoFiles(FPS).frame(path, 0)
@@ -74,11 +74,11 @@ def test_what_is_no_video_is_told(tmp_path):
         VideoFiles(FPS).frame(path, 0)
 
 
-def test_a_damaged_video_is_told(tmp_path):
+def test_a_damaged_video_is_refused(tmp_path):
     path = tmp_path / "a.mp4"
     write_video(path, range(20), options={"g": "5", "crf": "12", "movflags": "faststart"})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])
     with pytest.raises(UserError, match=r"a\.mp4: "):
         for place in range(20):
-            assert number_of(VideoFile(path, FPS).frame(place / FPS)) == place
+            assert shown_number(VideoFile(path, FPS).frame(place / FPS)) == place

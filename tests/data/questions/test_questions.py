@@ -1,4 +1,4 @@
-"""The Arrow reader against `datasets`' own writer."""
+"""Question sets that `datasets` has written are read back."""
 
 import datasets
 import numpy as np
@@ -39,24 +39,24 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_every_picture_and_statement_is_found(folder):
+def test_every_image_and_statement_is_read(folder):
     found = read_questions(folder, "train")
     assert len(found) == 30 and found.image_size == 8
     for index, row in enumerate(rows()):
-        statements = [found.statements[number] for number in found.of(index)]
+        statements = [found.statements[number] for number in found.statement_numbers(index)]
         assert statements == [Statement(**statement) for statement in row["statements"]]
-    wanted = [29, 0, 7, 8, 15, 7]  # across the four files, in any order
+    wanted = [29, 0, 7, 8, 15, 7]  # from all four files, in any order
     expected = [np.frombuffer(list(rows())[index]["image"], np.uint8).reshape(8, 8, 3) for index in wanted]
     np.testing.assert_array_equal(found.images(wanted), expected)
 
 
-def test_statements_are_kept_once(folder):
+def test_each_distinct_statement_is_kept_once(folder):
     found = read_questions(folder, "train")
     assert len(found.statements) == len(set(found.statements)) < len(found.numbers)
 
 
 def test_a_missing_split_is_named(folder):
-    with pytest.raises(UserError, match="held_out: not a whole Arrow data set"):
+    with pytest.raises(UserError, match="held_out: not a complete Arrow dataset"):
         read_questions(folder, "held_out")
 
 
@@ -66,8 +66,8 @@ def test_a_missing_column_is_named(tmp_path):
         read_questions(tmp_path, "train")
 
 
-def test_pictures_of_two_sizes_are_refused(tmp_path):
+def test_images_of_two_sizes_are_refused(tmp_path):
     made = [next(rows(1, 8)), next(rows(1, 6))]
     datasets.Dataset.from_list(made, features=FEATURES).save_to_disk(tmp_path / "train")
-    with pytest.raises(UserError, match="pictures"):
+    with pytest.raises(UserError, match="images of 2 sizes"):
         read_questions(tmp_path, "train")

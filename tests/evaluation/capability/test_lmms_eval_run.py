@@ -1,7 +1,7 @@
-"""lmms-eval itself: runs where `make env-lmms-eval` has made its environment, or LMMS_EVAL names another one.
+"""Run lmms-eval itself, in the environment of `make env-lmms-eval` or the environment that LMMS_EVAL names.
 
-It answers with the processor, chat template and `generate` of transformers. What it must score is known from
-our own answers to the same questions.
+lmms-eval answers with the processor, chat template and `generate` of transformers. The expected score follows
+from our own answers to the same questions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import torch
 from PIL import Image
 
 from vlm4vla.backbones import build
-from vlm4vla.backbones.answering import greedy_answers
 from vlm4vla.backbones.families.chatml import ANSWER, SYSTEM, USER
-from vlm4vla.backbones.logits import hidden_states, logits
+from vlm4vla.backbones.logits import greedy_answers, hidden_states, logits
 from vlm4vla.config.backbones import Backbone, TinySize
 from vlm4vla.config.capability import LmmsTask
 from vlm4vla.config.stages import LmmsEvalSettings
@@ -29,7 +28,7 @@ from vlm4vla.core.artefacts import write_json
 from vlm4vla.stages.capability_lmms_eval import run
 
 ENVIRONMENT = Path(os.environ.get("LMMS_EVAL", ".venv-lmms-eval")).absolute()
-SIZE = 224  # a multiple of 28, which qwen_vl_utils rounds to, so that no picture is resized
+SIZE = 224  # a multiple of 28, which qwen_vl_utils rounds to, so that no image is resized
 QUESTIONS, RIGHT = 12, 9
 WORDS = [f"word{number}" for number in range(40)]
 TASK = """
@@ -68,7 +67,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def backbone():
-    """A small Qwen2.5-VL with larger weights than it begins with, whose answers differ."""
+    """A small Qwen2.5-VL whose weights are enlarged, so that its answers differ."""
     size = TinySize(hidden=64, intermediate=96, heads=4, layers=2, vision_hidden=64, vision_heads=4)
     settings = Backbone(family="qwen2_5_vl", parameters_b=1, tiny=size, pretraining="any")
     made = build(settings, "tiny", WORDS, SIZE, 0)
@@ -81,7 +80,7 @@ def backbone():
 
 @pytest.fixture
 def folder(backbone, tmp_path):
-    """The backbone as a released checkpoint lies there: with its whole processor and chat template."""
+    """The backbone in the form of a released checkpoint, with its complete processor and chat template."""
     folder = tmp_path / "backbones" / "tiny"
     backbone.save(folder)
     vision = backbone.model.config.vision_config
@@ -109,40 +108,42 @@ def folder(backbone, tmp_path):
     return folder
 
 
-def surest(backbone, pictures, asked):
-    """The QUESTIONS whose best answers stand out most, so that bfloat16 does not change them."""
+def most_certain(backbone, images, questions):
+    """Indices of the QUESTIONS with the largest margin of the best answer, which bfloat16 does not change."""
     with torch.inference_mode():
-        batch = backbone.batch([list(backbone.question_ids(text)) for text in asked], pictures)
+        batch = backbone.batch([list(backbone.question_ids(text)) for text in questions], images)
         best, second = logits(backbone, hidden_states(backbone, batch)[:, -1]).topk(2).values.T
     return torch.argsort((best - second) / best.abs(), descending=True)[:QUESTIONS].numpy()
 
 
 @pytest.fixture
 def tasks(backbone, tmp_path):
-    """A task of lmms-eval with our answers to RIGHT of QUESTIONS questions, and another word to the rest."""
+    """A task of lmms-eval with QUESTIONS questions, of which our answers to RIGHT are correct."""
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (3 * QUESTIONS, 1, 1, 3), dtype=np.uint8)
-    pictures = np.broadcast_to(colours, (len(colours), SIZE, SIZE, 3)).copy()
-    asked = [" ".join(rng.choice(WORDS, 3)) for _ in colours]
-    sure = surest(backbone, pictures, asked)
-    pictures, asked = pictures[sure], [asked[index] for index in sure]
-    answers = greedy_answers(backbone, pictures, asked, 1)
-    assert len(set(answers)) > 4, "the answers must depend on what is asked"
-    said = answers[:RIGHT] + ["nothing"] * (QUESTIONS - RIGHT)
+    images = np.broadcast_to(colours, (len(colours), SIZE, SIZE, 3)).copy()
+    questions = [" ".join(rng.choice(WORDS, 3)) for _ in colours]
+    certain = most_certain(backbone, images, questions)
+    images, questions = images[certain], [questions[index] for index in certain]
+    answers = greedy_answers(backbone, images, questions, 1)
+    assert len(set(answers)) > 4, "the answers must depend on the questions"
+    expected = answers[:RIGHT] + ["nothing"] * (QUESTIONS - RIGHT)
     files = []
-    for picture in pictures:
+    for image in images:
         buffer = BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG")
+        Image.fromarray(image).save(buffer, "PNG")
         files.append(buffer.getvalue())
     folder = tmp_path / "tasks"
     folder.mkdir()
-    pq.write_table(pa.table({"picture": files, "question": asked, "answer": said}), folder / "test.parquet")
+    pq.write_table(
+        pa.table({"picture": files, "question": questions, "answer": expected}), folder / "test.parquet"
+    )
     (folder / "shapes.yaml").write_text(TASK.format(data=json.dumps(str(folder / "test.parquet"))))
     (folder / "shapes.py").write_text(FUNCTIONS)
     return folder
 
 
-def test_its_score_is_what_our_own_answers_say(folder, tasks, tmp_path, monkeypatch):
+def test_the_score_agrees_with_our_own_answers(folder, tasks, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     settings = LmmsEvalSettings(

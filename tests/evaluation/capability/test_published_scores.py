@@ -1,4 +1,4 @@
-"""A CSV of published question scores."""
+"""Published question scores in a CSV file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(tmp_path):
     return read
 
 
-def test_one_score_a_model(read):
+def test_one_score_per_model(read):
     found = read("model,score\nkosmos-2,50.5\npaligemma-1,70\n")
     assert {vlm: own[OVERALL].score for vlm, own in found.items()} == {
         ("kosmos-2", "none"): 0.505,
@@ -49,7 +49,7 @@ def test_sets_with_questions_and_standard_errors(read):
     assert found["kosmos-2", "robopoint"][OVERALL].standard_error is None
 
 
-def test_a_stated_overall_score_is_no_mean(read):
+def test_an_overall_score_replaces_the_mean(read):
     assert read("model,set,score\nkosmos-2,a,10\nkosmos-2,,90\n")["kosmos-2", "none"][OVERALL].score == 0.9
 
 
@@ -58,28 +58,28 @@ def test_a_stated_overall_score_is_no_mean(read):
     [
         ("model\nkosmos-2\n", "column 'score' is missing"),
         ("model,score,stderr\nkosmos-2,1,1\n", "unknown column 'stderr'"),
-        ("model,score\n", "holds no score"),
+        ("model,score\n", "no scores"),
         ("model,score\nkosmos2,1\n", "line 2: unknown model 'kosmos2': did you mean 'kosmos-2'"),
         ("model,score,auxiliary\nkosmos-2,1,robopont\n", "unknown auxiliary task 'robopont'"),
-        ("model,score\nkosmos-2,1\nkosmos-2,2\n", "line 3: 'kosmos-2' has a second score of 'overall'"),
-        ("model,score\nkosmos-2,high\n", "score 'high' is no number"),
-        ("model,score\nkosmos-2,101\n", "score '101' is not from 0 to 100"),
-        ("model,score,questions\nkosmos-2,1,2.5\n", "questions '2.5' is no whole number"),
-        ("model,score,standard_error\nkosmos-2,1,-1\n", "standard_error '-1' is below 0"),
+        ("model,score\nkosmos-2,1\nkosmos-2,2\n", "line 3: duplicate score of 'kosmos-2' for 'overall'"),
+        ("model,score\nkosmos-2,high\n", "score 'high' is not a number"),
+        ("model,score\nkosmos-2,101\n", "score '101' is not between 0 and 100"),
+        ("model,score,questions\nkosmos-2,1,2.5\n", "questions '2.5' is not a whole number"),
+        ("model,score,standard_error\nkosmos-2,1,-1\n", "standard_error '-1' is negative"),
     ],
 )
-def test_bad_lines_are_refused_in_one_line(read, text, line):
+def test_a_bad_file_is_refused_with_one_line(read, text, line):
     with pytest.raises(UserError) as error:
         read(text)
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"capability\.scores\.file: no file"):
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"capability\.scores\.file: file '.*' does not exist"):
         read_published(PublishedScores(file=str(tmp_path / "none.csv")), MODELS, TASKS)
 
 
-def test_what_the_stage_writes_is_read_as_scores(tmp_path, read):
+def test_the_output_of_the_stage_is_read_as_scores(tmp_path, read):
     found = read("model,set,score\nkosmos-2,mmmu,40\nkosmos-2,pope,80\n")["kosmos-2", "none"]
     sets = dict(found)
     overall = sets.pop(OVERALL)

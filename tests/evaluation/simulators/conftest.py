@@ -1,4 +1,4 @@
-"""Tests on the real LIBERO simulator are collected where it is installed (make test-libero)."""
+"""Collect the tests on the real LIBERO simulator only where it is installed (make test-libero)."""
 
 import importlib.util
 

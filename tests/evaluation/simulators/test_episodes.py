@@ -1,42 +1,43 @@
-"""Which episodes there are, how they are cut into jobs, and what vla-eval is asked to play."""
+"""The episodes of an evaluation, their shards, and the configuration of vla-eval."""
 
 import pytest
 from simulator_examples import protocol
 
-from vlm4vla.config.simulators import OtherPolicy
-from vlm4vla.evaluation.simulators.episodes import chosen, parts, shards
+from vlm4vla.config.simulators import ExternalPolicy
+from vlm4vla.evaluation.simulators.episodes import shard_count, simulator_episodes, split_episodes
 from vlm4vla.evaluation.simulators.harness import harness_config, simulator_command
 
 URL = "ws://127.0.0.1:8000"
 
 
 @pytest.mark.parametrize(("benchmark", "count"), [("libero-10", 500), ("calvin", 1000), ("bridge", 96)])
-def test_the_studys_numbers_of_trials(benchmark, count):
-    episodes = chosen(protocol(benchmark))
+def test_the_number_of_episodes_of_the_study(benchmark, count):
+    episodes = simulator_episodes(protocol(benchmark))
     assert [each.number for each in episodes] == list(range(count))
-    places = {(each.entry, each.task, each.state) for each in episodes}
-    assert len(places) == count  # no initial state twice
+    assert len({(each.entry, each.task, each.state) for each in episodes}) == count
 
 
-def test_parts_hold_every_episode_once_and_tasks_together():
-    episodes = chosen(protocol("libero-10", episodes=7))
-    cut = parts(episodes, 4)
+def test_parts_contain_every_episode_once_and_tasks_together():
+    episodes = simulator_episodes(protocol("libero-10", episodes=7))
+    cut = split_episodes(episodes, 4)
     assert [each for part in cut for each in part] == episodes
     assert {len(part) for part in cut} == {17, 18}
-    assert len(parts(episodes[:3], 8)) == 3
+    assert len(split_episodes(episodes[:3], 8)) == 3
 
 
-def test_no_more_jobs_than_episodes():
+def test_there_are_at_most_as_many_shards_as_episodes():
     assert (
-        shards(protocol("bridge", {"tasks": {"widowx_stack_cube": 60}, "runs": {"shards": 9}}, episodes=2))
+        shard_count(
+            protocol("bridge", {"tasks": {"widowx_stack_cube": 60}, "runs": {"shards": 9}}, episodes=2)
+        )
         == 2
     )
 
 
-def test_vla_eval_gets_the_missing_episodes_only():
+def test_vla_eval_runs_the_missing_episodes_only():
     evaluation = protocol("bridge")
-    missing = [each for each in chosen(evaluation) if each.entry in (1, 3) and each.state > 20]
-    config = harness_config(evaluation, missing, URL, other=None)
+    missing = [each for each in simulator_episodes(evaluation) if each.entry in (1, 3) and each.state > 20]
+    config = harness_config(evaluation, missing, URL, external=None)
     assert [each["name"] for each in config["benchmarks"]] == ["entry1", "entry3"]
     eggplant = config["benchmarks"][1]
     assert eggplant["max_steps"] == 120 and eggplant["episodes_per_task"] == 1
@@ -46,9 +47,9 @@ def test_vla_eval_gets_the_missing_episodes_only():
     assert eggplant["params"]["params"]["task_name"] == "widowx_put_eggplant_in_basket"
 
 
-def test_a_container_gets_what_it_needs_and_draws_for_itself():
+def test_a_container_gets_our_folder_and_uses_vla_evals_adapter():
     evaluation = protocol("libero-10", {"runs": {"container": "libero:1"}})
-    config = harness_config(evaluation, chosen(evaluation)[:1], URL, other=None)
+    config = harness_config(evaluation, simulator_episodes(evaluation)[:1], URL, external=None)
     assert config["docker"]["image"] == "libero:1"
     assert config["docker"]["env"] == ["PYTHONPATH=/opt/vlm4vla"]
     params = config["benchmarks"][0]["params"]
@@ -57,19 +58,21 @@ def test_a_container_gets_what_it_needs_and_draws_for_itself():
     assert "--no-docker" not in command
 
 
-def test_a_server_of_others_sees_every_picture_and_sends_what_it_likes():
-    other = OtherPolicy(
+def test_an_external_policy_gets_every_image_and_its_actions_are_not_checked():
+    external = ExternalPolicy(
         command=["serve", "{host}:{port}"], checkpoint="c", execution_horizon=5, unnormalisation="quantile"
     )
     evaluation = protocol("libero-10")
     ours, theirs = (
-        harness_config(evaluation, chosen(evaluation)[:1], URL, other=each)["benchmarks"][0]["params"]
-        for each in (None, other)
+        harness_config(evaluation, simulator_episodes(evaluation)[:1], URL, external=each)["benchmarks"][0][
+            "params"
+        ]
+        for each in (None, external)
     )
     assert ours["params"]["look_every"] == 2 and theirs["params"]["look_every"] == 1
     assert ours["sends"]["gripper"] == "binary_close_positive" and "sends" not in theirs
 
 
-def test_another_environment_runs_the_simulator():
+def test_the_simulator_runs_in_its_own_environment():
     evaluation = protocol("libero-10", {"runs": {"environment": "/somewhere/venv"}})
     assert simulator_command(evaluation.simulator, "c", "o", "e")[0] == "/somewhere/venv/bin/python"

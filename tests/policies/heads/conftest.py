@@ -1,4 +1,4 @@
-"""What the tests of heads share."""
+"""Fixtures shared by the tests of action heads."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def targets():
 
 @pytest.fixture
 def inputs(images):
-    """A builder: the batch of a policy's prompts."""
+    """A function that builds the batch of a policy's prompts."""
     return lambda policy: policy.backbone.batch(
         [policy.backbone.prompt_ids(text) for text in INSTRUCTIONS], images
     )

@@ -1,4 +1,4 @@
-"""What holds for every expert head: it learns, what it reads matters, its folder keeps it."""
+"""Tests for every expert head: it learns, it uses its inputs, and it survives saving and loading."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def predict(policy, images, states=None, noise=None):
 @pytest.mark.parametrize(
     ("kind", "family"), [("tokens", "qwen2_5_vl"), ("flow", "paligemma"), ("planned-flow", "qwen3_vl")]
 )
-def test_a_few_samples_are_learnt_by_heart(kind, family, make_policy, inputs, targets, images):
-    """After training on two samples, the actions at their states are theirs, up to the head's resolution."""
+def test_a_few_samples_can_be_memorised(kind, family, make_policy, inputs, targets, images):
+    """After training on two samples, the head predicts their actions, up to the head's resolution."""
     policy = make_policy(kind, family)
     batch = inputs(policy)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=3e-3, weight_decay=0)
@@ -43,11 +43,11 @@ def test_a_few_samples_are_learnt_by_heart(kind, family, make_policy, inputs, ta
     noise = np.random.default_rng(0).normal(size=(2, CHUNK, 7))
     found = predict(policy, images, states, noise)
     real = targets["mask"].bool().numpy()
-    wanted = targets["pose"].numpy()[real]
-    nearest = np.abs(found[..., :6][real] - wanted).mean()
-    swapped = np.abs(found[::-1][..., :6][real] - wanted).mean()
-    assert nearest < 0.35
-    assert nearest < 0.6 * swapped  # it tells the two samples apart
+    expected = targets["pose"].numpy()[real]
+    error = np.abs(found[..., :6][real] - expected).mean()
+    swapped_error = np.abs(found[::-1][..., :6][real] - expected).mean()
+    assert error < 0.35
+    assert error < 0.6 * swapped_error  # the head distinguishes the two samples
     assert np.array_equal(found[..., 6][real] > 0.5, targets["gripper"].numpy()[real] > 0.5)
 
 
@@ -63,7 +63,7 @@ def test_padded_steps_do_not_count(kind, make_policy, inputs, targets):
     other = targets["pose"].clone()
     other[1, -1] = -other[1, -1]
     everywhere = torch.ones_like(targets["mask"])
-    if policy.head.samples:  # noisy steps see each other: only their own error is left out
+    if policy.head.samples:  # noisy steps attend to each other, so the mask removes only their own error
         assert loss(targets["pose"], targets["mask"]) != loss(targets["pose"], everywhere)
     else:
         assert loss(targets["pose"], targets["mask"]) == loss(other, targets["mask"])
@@ -77,13 +77,13 @@ def test_gradients_reach_the_vision_encoder(kind, make_policy, inputs, targets):
     assert sum(g is not None and g.abs().max() > 0 for g in gradients) > len(gradients) / 2
 
 
-def test_the_state_matters_where_it_is_read(kind, make_policy, images):
+def test_the_state_matters_only_to_heads_that_read_it(kind, make_policy, images):
     policy = make_policy(kind)
     one, other = (predict(policy, images, states=np.full((2, 8), v, np.float32)) for v in (0, 5))
     assert np.array_equal(one, other) == (not policy.head.reads_state)
 
 
-def test_noise_matters_where_the_head_samples(kind, make_policy, images):
+def test_noise_matters_only_to_heads_that_sample(kind, make_policy, images):
     policy = make_policy(kind)
     one, again, other = (
         predict(policy, images, noise=np.full((2, CHUNK, 7), v, np.float32)) for v in (0, 0, 0.5)
@@ -92,7 +92,7 @@ def test_noise_matters_where_the_head_samples(kind, make_policy, images):
     assert np.array_equal(one, other) == (not policy.head.samples)
 
 
-def test_a_head_that_reads_the_state_asks_for_it(kind, make_policy, images):
+def test_a_head_that_reads_the_state_requires_one(kind, make_policy, images):
     policy = make_policy(kind)
     if policy.head.reads_state:
         with pytest.raises(ValueError, match="needs states"):
@@ -115,8 +115,8 @@ def test_folder_round_trip(kind, make_policy, images, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_neighbours_in_a_batch_do_not_matter(kind, make_policy, images):
-    """The shorter prompt is padded in the batch of two and not alone."""
+def test_other_samples_in_the_batch_do_not_matter(kind, make_policy, images):
+    """The shorter prompt is padded in the batch of two, but not on its own."""
     policy = make_policy(kind)
     states = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
     noise = np.random.default_rng(0).normal(size=(2, CHUNK, 7))

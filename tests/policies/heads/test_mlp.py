@@ -1,4 +1,4 @@
-"""The action head's widths, ranges and initial weights."""
+"""The MLP head's widths, output ranges and initial weights."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ def widths(module):
     return [(layer.in_features, layer.out_features) for layer in module if isinstance(layer, nn.Linear)]
 
 
-def test_widths_are_the_studys():
+def test_widths_match_the_study():
     head = MlpHead(2048, 1024, [1024, 512, 256], chunk=10)
     assert widths(head.trunk) == [(2048, 1024), (1024, 1024)]
     assert widths(head.pose) == [(1024, 1024), (1024, 512), (512, 256), (256, 60)]

@@ -1,4 +1,4 @@
-"""Two made-up studies, cell by cell."""
+"""The comparison of two synthetic studies, cell by cell."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from vlm4vla.study.results_folder import Results
 
 
 def study(root: Path, skill: float, models=("kosmos-2", "paligemma-1"), noise: int = 0, **how) -> Path:
-    """Rollouts of `models` on CALVIN and Bridge."""
+    """Write rollouts of `models` on CALVIN and Bridge to `root`."""
     for model in models:
         for benchmark in ("calvin", "bridge"):
             made.write_episodes(root, made.episodes(model, "full", benchmark, skill, noise=noise, **how))
     return root
 
 
-def compared(one: Path, other: Path):
-    return compare_studies(Results(one), Results(other))
+def compared(first: Path, second: Path):
+    return compare_studies(Results(first), Results(second))
 
 
 def outcomes(root: Path, benchmark: str, model: str = "kosmos-2") -> np.ndarray:
@@ -57,20 +57,20 @@ def test_order_of_episodes_does_not_matter(tmp_path):
             made.write_episodes(other, frame.assign(episode=frame["episode"].to_numpy()[::-1]))
     found = compared(one, other).differences
     assert all(each.difference == 0 and each.p_value == 1 and not each.why_unpaired for each in found)
-    assert all(each.twins for each in found)
+    assert all(each.same_checkpoint for each in found)
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"count": 60}, "another number of initial states"),
-        ({"rollout_seed": 6}, "other initial states"),
-        ({"protocol": "another"}, "protocol differs"),
-        ({"execution_horizon": 1}, "execution_horizon"),
-        ({"scale": "smoke"}, "scale embedded against smoke"),
+        ({"count": 60}, "the number of initial states differs"),
+        ({"rollout_seed": 6}, "the initial states differ"),
+        ({"protocol": "another"}, "the protocol differs"),
+        ({"execution_horizon": 1}, "execution_horizon differs"),
+        ({"scale": "smoke"}, "scale differs (embedded in A, smoke in B)"),
     ],
 )
-def test_other_states_or_protocol_are_not_paired(tmp_path, change, why):
+def test_different_states_or_protocols_are_not_paired(tmp_path, change, why):
     one, other = study(tmp_path / "a", 0.5), study(tmp_path / "b", 0.65, noise=1, **change)
     found = compared(one, other).differences
     assert all(why in each.why_unpaired for each in found)
@@ -83,7 +83,7 @@ def test_other_states_or_protocol_are_not_paired(tmp_path, change, why):
     assert calvin.test == "permutation" and calvin.ci_low < calvin.difference < calvin.ci_high
 
 
-def test_all_seeds_of_both_count(tmp_path):
+def test_all_training_seeds_of_both_studies_count(tmp_path):
     one, other = tmp_path / "a", tmp_path / "b"
     frames = {}
     for root, seeds in ((one, (0, 1)), (other, (1, 2, 3))):
@@ -96,38 +96,37 @@ def test_all_seeds_of_both_count(tmp_path):
     assert found.difference == pytest.approx(np.mean(frames[other]) - np.mean(frames[one]))
 
 
-def test_cells_that_one_lacks_are_named(tmp_path, capsys):
+def test_cells_of_one_study_only_are_named(tmp_path, capsys):
     one = study(tmp_path / "a", 0.5, models=("kosmos-2", "paligemma-1"))
     other = study(tmp_path / "b", 0.5, models=("kosmos-2", "qwen3-vl-2b"))
     assert cli.main(["compare", str(one), str(other), "--output", str(tmp_path / "c.md")]) == 0
-    told = (tmp_path / "c.md").read_text()
-    assert (
-        "PaliGemma-1, all trained on Bridge in B" in told
-        and "Qwen3-VL-2B, all trained on CALVIN in A" in told
-    )
+    text = (tmp_path / "c.md").read_text()
+    assert "PaliGemma-1, all trained on Bridge in B" in text
+    assert "Qwen3-VL-2B, all trained on CALVIN in A" in text
     with (tmp_path / "c.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert sorted(row["only_in"] for row in rows) == ["", "", "A", "A", "B", "B"]
     assert not (tmp_path / "c.tex").exists()
 
 
-def test_without_output_it_is_printed(tmp_path, capsys):
+def test_without_output_the_table_is_printed(tmp_path, capsys):
     one = study(tmp_path / "a", 0.5)
     assert cli.main(["compare", str(one), str(one)]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("# Two studies") and "4 cells were rolled out with the same checkpoint" in told
+    printed = capsys.readouterr().out
+    assert printed.startswith("# Two studies")
+    assert "4 cells are from rollouts of the same checkpoint in both folders" in printed
 
 
-def test_mistakes_are_one_line(tmp_path, capsys):
+def test_user_errors_are_one_line(tmp_path, capsys):
     one = study(tmp_path / "a", 0.5, models=("kosmos-2",))
     other = study(tmp_path / "b", 0.5, models=("paligemma-1",))
     (tmp_path / "empty" / "rollouts").mkdir(parents=True)
-    for arguments, told in (
+    for arguments, message in (
         ([one, tmp_path / "nowhere"], "no such folder"),
-        ([one, tmp_path / "empty"], "no episodes.parquet below rollouts/"),
+        ([one, tmp_path / "empty"], "no episodes.parquet under rollouts/"),
         ([one, other], "no cell is in both"),
         ([one, one, "--output", tmp_path / "c.txt"], "ends in .csv or .md"),
     ):
         assert cli.main(["compare", *map(str, arguments)]) == 1
         error = capsys.readouterr().err
-        assert told in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1

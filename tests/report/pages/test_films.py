@@ -1,4 +1,4 @@
-"""Films, strips of failures and the films' pages, from made-up rollouts."""
+"""Films, strips of failures and the pages of films, from synthetic rollouts."""
 
 import numpy as np
 import pytest
@@ -13,30 +13,30 @@ from vlm4vla.report.rows.films import frames_of, read_films
 from vlm4vla.stages import films as films_report
 
 
-def film(path, greys):
-    """A GIF of plain frames, 0.2 s each."""
+def write_film(path, greys):
+    """Write a GIF of uniform frames, 0.2 s each."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = [Image.fromarray(np.full((8, 8, 3), grey, dtype=np.uint8)) for grey in greys]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=200, loop=0)
+    images = [Image.fromarray(np.full((8, 8, 3), grey, dtype=np.uint8)) for grey in greys]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=200, loop=0)
 
 
 @pytest.fixture
 def rollouts(tmp_path):
-    """Records of three models, each with films of episodes 0 and 1; success by (model, episode)."""
-    won = {"kosmos-2": (True, False), "paligemma-1": (True, True), "qwen2.5-vl-3b": (False, False)}
+    """Records of three models, with films of the episodes 0 and 1 of each."""
+    success = {"kosmos-2": (True, False), "paligemma-1": (True, True), "qwen2.5-vl-3b": (False, False)}
     paths = []
-    for model, outcomes in won.items():
+    for model, outcomes in success.items():
         frame = made.episodes(model, "full", "bridge", 0.5, count=6)
         frame.loc[:1, "success"] = outcomes
         frame["solved"] = frame["success"].astype(int)
         path = made.write_episodes(tmp_path, frame)
         for number in (0, 1):
-            film(path.parent / "videos" / f"episode{number:04d}.gif", range(0, 250, 25))
+            write_film(path.parent / "videos" / f"episode{number:04d}.gif", range(0, 250, 25))
         paths.append(path)
     return tmp_path, paths
 
 
-def test_first_failed_film_of_each(rollouts):
+def test_first_failed_film_of_each_model(rollouts):
     _, paths = rollouts
     films = read_films(paths)
     assert [(each.model, each.episode) for each in films] == [
@@ -47,11 +47,11 @@ def test_first_failed_film_of_each(rollouts):
     assert len(first_failures(films, ["bridge"], strips=1)) == 1
 
 
-def test_frames_are_even_over_time_and_equal_ones_last_longer(tmp_path):
-    film(tmp_path / "a.gif", [0, 0, 0, 60, 120, 180])
+def test_frames_are_evenly_spaced_and_equal_frames_last_longer(tmp_path):
+    write_film(tmp_path / "a.gif", [0, 0, 0, 60, 120, 180])
     frames = frames_of(tmp_path / "a.gif", 3)
     assert [second for second, _ in frames] == pytest.approx([0, 0, 1.0][::2])
-    film(tmp_path / "b.gif", range(0, 250, 25))
+    write_film(tmp_path / "b.gif", range(0, 250, 25))
     seconds = [second for second, _ in frames_of(tmp_path / "b.gif", 4)]
     assert seconds[0] == 0 and seconds[-1] == pytest.approx(1.8) and len(seconds) == 4
     (tmp_path / "c.gif").write_text("no film")
@@ -72,7 +72,7 @@ def test_pages_and_strips(rollouts):
     assert "No episode of this benchmark was filmed" in (root / "films" / "calvin.html").read_text()
 
 
-def test_chains_say_how_far(rollouts):
+def test_page_says_how_far_a_chain_got(rollouts):
     _, paths = rollouts
     chain = read_films(paths)[0].__class__(
         **{**vars(read_films(paths)[0]), "instructions": ("a", "b", "c"), "solved": 1, "success": False}
@@ -81,8 +81,8 @@ def test_chains_say_how_far(rollouts):
     assert "solved 1 of 3" in film_page([chain], "bridge", {"kosmos-2": "Kosmos-2"}, "smoke")
 
 
-def test_a_film_without_its_episode(rollouts):
+def test_film_without_a_record_is_refused(rollouts):
     _, paths = rollouts
-    film(paths[0].parent / "videos" / "episode0099.gif", [0, 9])
+    write_film(paths[0].parent / "videos" / "episode0099.gif", [0, 9])
     with pytest.raises(UserError, match="no episode 99"):
         read_films(paths)

@@ -1,4 +1,4 @@
-"""The last part of a table's page: from a rollout to everything that it was made from."""
+"""The last part of a table's page: it links each rollout to everything that the rollout was made from."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import pandas as pd
 
 from vlm4vla.core.artefacts import file_hash
-from vlm4vla.report.pages.records_section import SHORT, records_section
+from vlm4vla.report.pages.records_section import HASH_DIGITS, records_section
 
 
 class Reader(HTMLParser):
-    """Link targets, ids and the words of every grid row."""
+    """Collects link targets, ids and the texts of every grid row."""
 
     def __init__(self, text):
         super().__init__()
@@ -38,7 +38,7 @@ def section(root, others=()):
     return records_section(root, "freeze", sorted(root.glob("rollouts/**/episodes.parquet")), others)
 
 
-def test_a_line_for_every_rollout_with_its_hashes(traced):
+def test_each_rollout_has_a_row_with_its_hashes(traced):
     found = Reader(section(traced))
     files = sorted(traced.glob("rollouts/**/episodes.parquet"))
     rows = [row for row in found.rows if row]
@@ -46,7 +46,11 @@ def test_a_line_for_every_rollout_with_its_hashes(traced):
     for row, path in zip(rows, files, strict=True):
         frame = pd.read_parquet(path)
         assert row[1:5] == [str(frame[key][0]) for key in ("auxiliary", "variant", "benchmark", "seed")]
-        assert row[5:8] == [str(len(frame)), file_hash(path)[:SHORT], frame["checkpoint"][0][:SHORT]]
+        assert row[5:8] == [
+            str(len(frame)),
+            file_hash(path)[:HASH_DIGITS],
+            frame["checkpoint"][0][:HASH_DIGITS],
+        ]
     assert found.open == []
 
 
@@ -56,17 +60,17 @@ def test_links_lead_from_a_rollout_to_questions_and_demonstrations(traced):
     assert {link[1:] for link in found.links} == set(found.ids) and len(found.ids) == len(set(found.ids))
     stages = re.findall(r"<summary>(\w+): ", text)
     assert sorted(set(stages)) == ["backbone", "demonstrations", "questions", "rollout", "vla"]
-    assert "All files are as recorded." in text
+    assert "All files match their records." in text
 
 
-def test_a_changed_weight_is_named(traced):
+def test_a_changed_file_is_named(traced):
     (traced / "backbones/kosmos-2/model.safetensors").write_text("other")
     text = section(traced)
-    assert "All files are as recorded" not in text
+    assert "All files match their records" not in text
     assert "backbones/kosmos-2/model.safetensors: changed" in text
 
 
-def test_scores_stand_beside_the_rollouts(traced):
+def test_other_artefacts_are_listed_with_the_rollouts(traced):
     folder = traced / "backbones/paligemma-1"
-    assert records_section(traced, "freeze", [], [folder]) == ""  # nothing was rolled out
+    assert records_section(traced, "freeze", [], [folder]) == ""  # no section without rollouts
     assert section(traced, [folder]).count("<summary>backbone: ") == 2

@@ -1,4 +1,4 @@
-"""The summary against the records behind it."""
+"""The summary of a study agrees with the records behind it."""
 
 import json
 
@@ -7,39 +7,40 @@ import pytest
 import synthetic_study as made
 from docutils.core import publish_parts
 
-from vlm4vla.core.durations import clock
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.progress import duration
 from vlm4vla.report.pages import summary
-from vlm4vla.report.pages.cost import read_costs, total
+from vlm4vla.report.pages.cost import read_costs, total_cost
 from vlm4vla.report.pages.findings import findings
-from vlm4vla.report.pages.page import restructured
+from vlm4vla.report.pages.page import escape_rst
+from vlm4vla.stages import summary as summary_stage
 from vlm4vla.stages.table import run
 
 
 @pytest.fixture(scope="module")
 def summed(study, tuned, tmp_path_factory):
-    """A results folder with five tables of the made-up studies and their summary."""
+    """A results folder with five tables of the synthetic studies, and their summary."""
     _, episodes, capability, _curves = study
     root = tmp_path_factory.mktemp("summary")
     for table in ("main", "freeze", "scratch", "correlation"):
         own = {"capability": capability} if table == "correlation" else {}
-        run(table, made.settings(table), episodes=episodes, published=made.PUBLISHED, output=root, **own)
+        run(made.settings(table), episodes=episodes, published=made.PUBLISHED, output=root, **own)
     given = {key: value for key, value in vars(tuned).items() if key != "fast"}
-    run("auxiliary", made.settings("auxiliary"), output=root, **given)
+    run(made.settings("auxiliary"), output=root, **given)
     times = root / "benchmarks" / "vla" / "qwen2.5-vl-3b.tsv"
     times.parent.mkdir(parents=True)
     times.write_text("s\th:m:s\tmax_rss\tcpu_time\n100\t-\t500.5\t90\n200\t-\tNA\t180\n")
-    brought = root / "backbones" / "qwen3-vl-2b" / "provenance.json"
-    brought.parent.mkdir(parents=True)
-    brought.write_text(json.dumps({"cpu_seconds": 60, "wall_seconds": 70}))
-    covered = root / "vla" / "qwen2.5-vl-3b" / "provenance.json"
-    covered.parent.mkdir(parents=True)
-    covered.write_text(json.dumps({"cpu_seconds": 1e6, "wall_seconds": 1e6}))
-    summary.run(analysis=sorted((root / "analysis").glob("*.json")), output=root)
+    copied = root / "backbones" / "qwen3-vl-2b" / "provenance.json"
+    copied.parent.mkdir(parents=True)
+    copied.write_text(json.dumps({"cpu_seconds": 60, "wall_seconds": 70}))
+    timed = root / "vla" / "qwen2.5-vl-3b" / "provenance.json"
+    timed.parent.mkdir(parents=True)
+    timed.write_text(json.dumps({"cpu_seconds": 1e6, "wall_seconds": 1e6}))
+    summary_stage.run(analysis=sorted((root / "analysis").glob("*.json")), output=root)
     return root
 
 
-def test_best_backbone_is_that_of_the_records(summed):
+def test_best_backbone_has_the_best_mean_in_the_records(summed):
     text = (summed / "summary.md").read_text()
     means = {
         model: made.episodes(model, "full", "calvin", 0.55 + 0.04 * place)["solved"].mean()
@@ -47,18 +48,19 @@ def test_best_backbone_is_that_of_the_records(summed):
     }
     best = max(means, key=means.get)
     assert best == "internvl3.5-4b"
-    line = next(line for line in text.splitlines() if line.startswith("- **CALVIN (embedded)** InternVL"))
-    assert f"{means[best]:.2f} [" in line and "% of redrawn sets of episodes" in line
+    line = next(line for line in text.splitlines() if line.startswith("- **CALVIN (embedded):** InternVL"))
+    assert f"{means[best]:.2f} [" in line and "% of bootstrap resamples of the episodes" in line
 
 
 def test_findings_count_their_cells(summed):
     analyses = summary.read_analyses(sorted((summed / "analysis").glob("*.json")))
-    skill, auxiliary, frozen, scratch = findings(analyses)
-    assert (skill.verdict, skill.shown, skill.tried) == ("does not show here", 0, 3)
-    assert (auxiliary.verdict, auxiliary.tried) == ("shows in part", 7)
-    assert (frozen.verdict, frozen.tried) == ("shows here", 6)
-    assert (scratch.verdict, scratch.tried) == ("shows here", 9)
-    assert [each.verdict for each in findings({})] == ["was not tried"] * 4
+    correlation, auxiliary, freeze, scratch = findings(analyses)
+    assert correlation.verdict == "This study does not show it"
+    assert (correlation.shown, correlation.tested) == (0, 3)
+    assert (auxiliary.verdict, auxiliary.tested) == ("This study shows it in part", 7)
+    assert (freeze.verdict, freeze.tested) == ("This study shows it", 6)
+    assert (scratch.verdict, scratch.tested) == ("This study shows it", 9)
+    assert [each.verdict for each in findings({})] == ["This study did not test it"] * 4
     ratios = []
     for benchmark in made.BENCHMARKS:
         for model in made.THREE:
@@ -69,41 +71,41 @@ def test_findings_count_their_cells(summed):
                 for variant, factor in (("full", 1.0), ("scratch", 0.35))
             )
             ratios.append(100 * random / full)
-    assert f"reach {min(ratios):.0f} to {max(ratios):.0f} %" in scratch.cases
+    assert f"reaches {min(ratios):.0f} to {max(ratios):.0f} %" in scratch.details
 
 
-def test_words_that_a_reader_needs(summed):
+def test_summary_states_the_setup(summed):
     text = (summed / "summary.md").read_text()
-    for words in ("96 chains", "not measured", "One training seed", "0, 1, 2 (Auxiliary tasks)", "10: Qwen"):
-        assert words in text
+    for part in ("96 chains", "not measured", "One training seed", "0, 1, 2 (Auxiliary tasks)", "10 (Qwen"):
+        assert part in text
     assert text.count("\n## ") == 6
 
 
-def test_cost_is_summed_once(summed):
+def test_each_job_counts_once_in_the_cost(summed):
     costs = read_costs(summed)
     assert (costs["vla"].jobs, costs["vla"].cpu, costs["vla"].wall) == (1, 180, 200)
     assert (costs["backbones"].cpu, costs["backbones"].memory) == (60, 0)
-    assert total(costs).cpu == 240
-    assert "4 min of processor time in 2 jobs" in (summed / "summary.md").read_text()
-    assert [clock(each) for each in (43, 720, 11100)] == ["43 s", "12 min", "3 h 05 min"]
+    assert total_cost(costs).cpu == 240
+    assert "took 4 min of CPU time in 2 jobs" in (summed / "summary.md").read_text()
+    assert [duration(each) for each in (43, 720, 11100)] == ["43 s", "12 min", "3 h 05 min"]
 
 
-def test_restructured_text_is_whole(summed):
+def test_restructured_text_is_valid(summed):
     for path in (summed / "summary.rst", *sorted((summed / "analysis").glob("*.rst"))):
-        told = {"report_level": 1, "halt_level": 2}
-        parts = publish_parts(path.read_text(), writer="html", settings_overrides=told)
+        strict = {"report_level": 1, "halt_level": 2}
+        parts = publish_parts(path.read_text(), writer="html", settings_overrides=strict)
         assert "system-message" not in parts["html_body"]
-    assert restructured("a_ *b* `c` {{ d }}") == r"a\_ \*b\* \`c\` { { d }}"
+    assert escape_rst("a_ *b* `c` {{ d }}") == r"a\_ \*b\* \`c\` { { d }}"
 
 
-def test_gaps_and_broken_numbers(tmp_path):
-    run("freeze", made.settings("freeze"), episodes=[], published=made.PUBLISHED, output=tmp_path)
-    summary.run(analysis=[tmp_path / "analysis" / "freeze.json"], output=tmp_path)
+def test_gaps_and_damaged_analyses(tmp_path):
+    run(made.settings("freeze"), episodes=[], published=made.PUBLISHED, output=tmp_path)
+    summary_stage.run(analysis=[tmp_path / "analysis" / "freeze.json"], output=tmp_path)
     text = (tmp_path / "summary.md").read_text()
-    assert "was not tried" in text and "Qwen2.5-VL-3B all trained on CALVIN (embedded)" in text
+    assert "did not test it" in text and "Qwen2.5-VL-3B all trained on CALVIN (embedded)" in text
     (tmp_path / "broken.json").write_text("{}")
-    with pytest.raises(UserError, match=r"broken\.json: not a table's numbers"):
+    with pytest.raises(UserError, match=r"broken\.json: not the numbers of a table"):
         summary.read_analyses([tmp_path / "broken.json"])
     with pytest.raises(UserError, match="no table"):
         summary.read_analyses([])
-    assert np.isfinite(read_costs(tmp_path).get("vla", total({})).cpu)
+    assert np.isfinite(read_costs(tmp_path).get("vla", total_cost({})).cpu)

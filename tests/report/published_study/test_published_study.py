@@ -1,4 +1,4 @@
-"""The analysis of the paper's numbers alone."""
+"""The analysis of the paper's own numbers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from scipy import stats
 
 from vlm4vla.core.errors import UserError
-from vlm4vla.report.published_study.comparisons import FALLS, OPEN, SURVIVES, compare_all
+from vlm4vla.report.published_study.comparisons import DOES_NOT_SURVIVE, SURVIVES, UNDECIDED, compare_all
 from vlm4vla.report.published_study.flags import find_flags
 from vlm4vla.report.published_study.numbers import read_numbers
 from vlm4vla.stages.published import run
-from vlm4vla.study.published_outputs import outputs
+from vlm4vla.study.outputs import published_outputs
 
 PUBLISHED = Path(__file__).parents[3] / "workflow" / "published"
 
@@ -44,19 +44,19 @@ def rows(folder: Path, table: str) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def test_every_declared_file_and_no_other(made):
+def test_run_writes_the_declared_files_only(made):
     written = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
-    assert written == set(outputs())
+    assert written == set(published_outputs())
 
 
-def test_intervals_of_rates_are_wilsons(made):
+def test_rates_have_wilson_intervals(made):
     row = next(r for r in rows(made, "main") if (r["model"], r["benchmark"]) == ("kosmos-2", "bridge"))
     theirs = stats.binomtest(58, 96).proportion_ci(method="wilson")  # printed 60.4 %
     assert (float(row["ci_low"]), float(row["ci_high"])) == pytest.approx((theirs.low, theirs.high), abs=4e-4)
     assert row["episodes"] == "96" and not row["flag"]
 
 
-def test_no_interval_from_a_mean_alone(made):
+def test_a_mean_alone_has_no_interval(made):
     lengths = [row for row in rows(made, "main") if row["metric"] == "average_length"]
     assert len(lengths) == 12
     for row in lengths:
@@ -64,14 +64,14 @@ def test_no_interval_from_a_mean_alone(made):
         assert float(row["widest_low"]) < float(row["value"]) < float(row["widest_high"])
 
 
-def test_rates_give_an_interval_of_the_mean(made):
+def test_rates_determine_the_interval_of_the_mean(made):
     row = next(
         r
         for r in rows(made, "auxiliary")
         if (r["model"], r["auxiliary"], r["metric"]) == ("qwen2.5-vl-7b", "none", "average_length")
     )
     reached = np.array([0.936, 0.869, 0.807, 0.757, 0.690])
-    chance = -np.diff([1, *reached, 0])  # of solving 0 to 5
+    chance = -np.diff([1, *reached, 0])  # probability of solving exactly 0 to 5
     sd = np.sqrt(chance @ np.arange(6) ** 2 - (chance @ np.arange(6)) ** 2)
     assert float(row["ci_high"]) == pytest.approx(4.06 + 1.96 * sd / np.sqrt(1000) + 0.01, abs=1e-3)
 
@@ -95,12 +95,12 @@ def test_comparisons_that_survive(compared):
             if (one.table, one.first.benchmark) == (table, benchmark) and question in one.question
         ]
 
-    assert verdicts("main", "bridge", "backbone against backbone") == [FALLS] * 45
+    assert verdicts("main", "bridge", "backbone against backbone") == [DOES_NOT_SURVIVE] * 45
     assert verdicts("freeze", "calvin", "freeze-vision") == [SURVIVES] * 3
     assert verdicts("freeze", "bridge", "freeze-vision") == [SURVIVES] * 3
     assert SURVIVES not in verdicts("freeze", "bridge", "freeze-embedding")
-    assert OPEN in verdicts("main", "calvin", "backbone against backbone")
-    assert verdicts("fast_injection", "bridge", "FAST tokens against none") == [FALLS] * 4
+    assert UNDECIDED in verdicts("main", "calvin", "backbone against backbone")
+    assert verdicts("fast_injection", "bridge", "FAST tokens against none") == [DOES_NOT_SURVIVE] * 4
 
 
 def test_p_agrees_with_scipy(compared):
@@ -120,16 +120,16 @@ def test_correlation_without_and_with_scores(made, tmp_path):
     scores.write_text("model,score\n" + "".join(f"{model},{50 + 3 * i}\n" for i, model in enumerate(models)))
     run(PUBLISHED, scores, tmp_path / "out")
     found = [row for row in rows(tmp_path / "out", "correlation") if row["benchmark"] == "bridge"]
-    again = next(row for row in found if row["model"].startswith("all") and row["metric"] == "pearson_r")
+    row = next(row for row in found if row["model"].startswith("all") and row["metric"] == "pearson_r")
     values = [float(text) for text in _column("simpler_bridge_success")]
     theirs = stats.pearsonr(50 + 3 * np.arange(len(models)), values)
-    assert float(again["value"]) == pytest.approx(theirs.statistic, abs=1e-5)
+    assert float(row["value"]) == pytest.approx(theirs.statistic, abs=1e-5)
     left_out = [
         stats.pearsonr(np.delete(np.arange(len(models)), i), np.delete(values, i)).statistic
         for i in range(len(models))
     ]
-    assert float(again["without_one_low"]) == pytest.approx(min(left_out), abs=1e-5)
-    assert float(again["without_one_high"]) == pytest.approx(max(left_out), abs=1e-5)
+    assert float(row["without_one_low"]) == pytest.approx(min(left_out), abs=1e-5)
+    assert float(row["without_one_high"]) == pytest.approx(max(left_out), abs=1e-5)
 
 
 def _main() -> list[dict[str, str]]:
@@ -146,31 +146,31 @@ def _column(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("model\nkosmos-2\n", "column 'score' is missing"),
         ("model,score\nkosmos2,1\n", "unknown model 'kosmos2': did you mean 'kosmos-2'?"),
-        ("model,score\nkosmos-2,1\nkosmos-2,2\n", "is there twice"),
-        ("model,score\nkosmos-2,high\n", "score 'high' of 'kosmos-2' is no number"),
+        ("model,score\nkosmos-2,1\nkosmos-2,2\n", "model 'kosmos-2' has two lines"),
+        ("model,score\nkosmos-2,high\n", "score 'high' of 'kosmos-2' is not a number"),
         ("model,score\nkosmos-2,1\n", "1 models have a score: write at least 4"),
     ],
 )
-def test_scores_that_cannot_be_used(tmp_path, text, told):
+def test_invalid_scores_are_refused(tmp_path, text, message):
     (tmp_path / "scores.csv").write_text(text)
-    with pytest.raises(UserError, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(message)):
         run(PUBLISHED, tmp_path / "scores.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_number_that_is_none(tmp_path):
+def test_impossible_number_is_refused(tmp_path):
     shutil.copytree(PUBLISHED, tmp_path / "published")
     path = tmp_path / "published" / "freeze.csv"
     path.write_text(path.read_text().replace("23.95", "239.5"))
-    with pytest.raises(UserError, match=r"freeze: .*'239.5' is no number from 0 to 100"):
+    with pytest.raises(UserError, match=r"freeze: .*'239.5' is not a number from 0 to 100"):
         read_numbers(tmp_path / "published")
 
 
-def test_tables_are_whole(made):
+def test_tables_are_complete(made):
     for table in ("main", "freeze", "fast_injection", "auxiliary", "correlation", "comparisons", "flagged"):
         text = (made / "tables" / f"{table}.tex").read_text()
         assert text.isascii()

@@ -15,23 +15,23 @@ def test_scores_by_model_and_task_from_folder_or_provenance(tmp_path):
     robopoint = found["qwen2.5-vl-3b", "robopoint"]
     assert (robopoint.before.value, robopoint.after.value) == (0.2, 0.8)
     assert robopoint.after.questions == 400
-    assert {task for (_, task), own in found.items() if not own.rose} == {made.FLAT}
+    assert {task for (_, task), own in found.items() if not own.clearly_rose} == {made.FLAT}
 
 
 @pytest.mark.parametrize(("low", "rose"), [(0.31, True), (0.3, False), (0.2, False)])
 def test_rise_is_an_interval_above_the_other(low, rose):
     own = OwnScore(Score(0.25, 0.2, 0.3, 9), Score(0.4, low, 0.5, 9))
-    assert own.rose is rose
+    assert own.clearly_rose is rose
 
 
 @pytest.mark.parametrize(("chance", "rose"), [(0.31, True), (0.36, False)])
 def test_rise_is_above_guessing(chance, rose):
     own = OwnScore(Score(0.0, 0.0, 0.01, 400), Score(0.4, 0.35, 0.45, 400), chance)
-    assert own.rose is rose
+    assert own.clearly_rose is rose
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"before": 1, "after": 2}', "[]"])
-def test_what_is_not_scores_is_refused_in_one_line(tmp_path, content):
+def test_a_file_without_scores_is_refused_in_one_line(tmp_path, content):
     path = made.write_own_scores(tmp_path)[0]
     path.with_name("score.json").write_text(content)
     with pytest.raises(UserError, match=r"score\.json: not") as fault:

@@ -19,7 +19,7 @@ def test_scores_by_model_and_set(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "{}", json.dumps({"sets": {}, "overall": {"score": 1}})])
-def test_what_is_not_a_score_is_refused_in_one_line(tmp_path, content):
+def test_a_file_without_a_score_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "none.json"
     path.write_text(content)
     with pytest.raises(UserError, match="not a capability score") as fault:

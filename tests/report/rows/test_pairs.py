@@ -1,4 +1,4 @@
-"""Pairs of backbones, the standing over all benchmarks and success by task in the main table."""
+"""Pairs of backbones, the ranking over all benchmarks and success by task in the main table."""
 
 import json
 
@@ -76,16 +76,16 @@ def test_with_several_seeds_the_interval_must_leave_out_zero_too():
     assert not test["decided"]
 
 
-def test_standing_leaves_out_policies_with_gaps():
+def test_the_ranking_leaves_out_policies_with_gaps():
     frame = records(("bridge", "calvin"))
     partial = frame[~((frame["model"] == "kosmos-2") & (frame["benchmark"] == "calvin"))]
-    whole, found, details = pairs.stand_over_all(partial, POLICIES, ["bridge", "calvin"])
+    whole, found, details = pairs.rank_over_all(partial, POLICIES, ["bridge", "calvin"])
     assert whole == [POLICIES[0], POLICIES[2]]
     assert [each.rank for each in found] == [2.0, 1.0]
-    block = pairs.standing_block(["Qwen", "Pali"], found)
+    block = pairs.ranking_block(["Qwen", "Pali"], found)
     assert [row[0] for row in block.rows] == ["Pali", "Qwen"]
     assert json.loads(json.dumps(details))["policies"][0]["model"] == "qwen2.5-vl-3b"
-    assert pairs.stand_over_all(frame.iloc[:0], POLICIES, ["bridge"]) == ([], [], {})
+    assert pairs.rank_over_all(frame.iloc[:0], POLICIES, ["bridge"]) == ([], [], {})
 
 
 def test_task_grids_are_of_benchmarks_with_a_task_an_episode():

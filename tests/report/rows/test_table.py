@@ -59,7 +59,7 @@ def test_captions():
     assert "seed_sd" in seeds_sentence([0, 1])
 
 
-def test_unequal_steps_are_said():
+def test_the_caption_says_that_steps_differ():
     variants = ["full", "scratch"]
     assert step_sentence({"full": 5, "scratch": 5}, variants) == "Every policy had 5 VLA training steps."
     assert "differ: all trained 5 and from random weights 7" in step_sentence(

@@ -13,7 +13,7 @@ from vlm4vla.stages.table import run
 
 def make(tuned, output, settings=None, **changes):
     inputs = vars(tuned) | {"fast": []} | changes
-    run("auxiliary", settings or made.settings("auxiliary"), output=output, **inputs)
+    run(settings or made.settings("auxiliary"), output=output, **inputs)
     return output
 
 
@@ -27,10 +27,10 @@ def test_files(written):
     check_benchmark_names(written, "auxiliary")
 
 
-def test_what_a_decoder_drew_is_among_the_figures(written):
+def test_generated_images_are_among_the_figures(written):
     for suffix in ("pdf", "png"):
         page = written / "figures" / f"generated_qwen2.5-vl-7b.{suffix}"
-        assert page.read_text() == f"what qwen2.5-vl-7b drew, {suffix}"
+        assert page.read_text() == f"images of qwen2.5-vl-7b, {suffix}"
 
 
 def test_a_missing_page_is_named(tuned, tmp_path):
@@ -89,18 +89,18 @@ def test_own_score_and_capability_before_and_after(written):
     assert (base["value"], base["difference"]) == ("0.6", "")
 
 
-def test_verdicts_say_what_rose_and_what_did_not(written):
+def test_verdicts_say_which_scores_rose(written):
     analysis = json.loads((written / "analysis" / "auxiliary.json").read_text())
-    told = "\n".join(analysis["verdicts"])
-    assert "RoboPoint: its own score rose from 20.0 % to 80.0 %; control on CALVIN (embedded) fell" in told
-    assert "ViCA-332k: its own score rose from 20.0 % to 80.0 %; control on CALVIN (embedded) rose" in told
-    assert "Robo2VLM: its own score did not clearly rise (20.0 % before, 22.0 % after)" in told
-    assert "did not clearly rise for Qwen2.5-VL-3B after Robo2VLM: these rows do not show" in told
-    assert "Of 6 policies whose task's own score rose, control rose in 1, fell in 1" in told
-    assert "shows in 5 of 6" in told
+    text = "\n".join(analysis["verdicts"])
+    assert "RoboPoint: its own score rose from 20.0 % to 80.0 %; control on CALVIN (embedded) fell" in text
+    assert "ViCA-332k: its own score rose from 20.0 % to 80.0 %; control on CALVIN (embedded) rose" in text
+    assert "Robo2VLM: its own score did not clearly rise (20.0 % before, 22.0 % after)" in text
+    assert "did not clearly rise for Qwen2.5-VL-3B after Robo2VLM: these rows do not show" in text
+    assert "Of 6 policies whose task's own score rose, control rose in 1, fell in 1" in text
+    assert "shows in 5 of 6" in text
 
 
-def test_seed_values_stand_behind_the_boxes(written):
+def test_seed_values_are_in_the_json(written):
     values = json.loads((written / "analysis" / "auxiliary.json").read_text())["seed_values"]
     chosen = [each for each in values if each["auxiliary"] == "vqa-mix"]
     assert [each["seed"] for each in chosen] == [0, 1, 2]
@@ -124,16 +124,13 @@ def test_missing_records_and_scores_are_named(tuned, tmp_path):
 
 
 def test_a_study_without_any_record_still_makes_its_table(tmp_path):
-    run("auxiliary", made.settings("auxiliary"), episodes=[], published=made.PUBLISHED, output=tmp_path)
+    run(made.settings("auxiliary"), episodes=[], published=made.PUBLISHED, output=tmp_path)
     check_whole(tmp_path, "auxiliary")
 
 
 def test_one_seed_without_none_compares_nothing(tuned, tmp_path):
-    settings = made.settings("auxiliary", seeds=[0])
-    settings["cells"] = settings["cells"] | {
-        "backbones": ["qwen2.5-vl-3b"],
-        "auxiliaries": {"qwen2.5-vl-3b": ["robopoint"]},
-    }
+    cells = {"backbones": ["qwen2.5-vl-3b"], "auxiliaries": {"qwen2.5-vl-3b": ["robopoint"]}}
+    settings = made.settings("auxiliary", cells, seeds=[0])
     episodes = [path for path in tuned.episodes if "robopoint" in path.parts and "seed0" in path.parts]
     make(tuned, tmp_path, settings, episodes=episodes)
     row = only(read_rows(tmp_path, "auxiliary"), metric="average_length")
@@ -148,7 +145,7 @@ def test_the_same_records_give_the_same_bytes(tuned, written, tmp_path):
     check_same_bytes(written, tmp_path, "auxiliary")
 
 
-def test_cells_of_a_task_do_not_enter_the_other_tables(study, tuned, tmp_path):
+def test_rollouts_after_a_task_do_not_change_other_tables(study, tuned, tmp_path):
     _root, episodes, _capability, curves = study
     extra = [path for path in tuned.episodes if "none" not in path.parts]
     assert extra
@@ -158,12 +155,12 @@ def test_cells_of_a_task_do_not_enter_the_other_tables(study, tuned, tmp_path):
             "curves": curves if table == "main" else [],
             "published": made.PUBLISHED,
         }
-        run(table, made.settings(table), episodes=episodes, output=tmp_path / "without", **inputs)
-        run(table, made.settings(table), episodes=episodes + extra, output=tmp_path / "with", **inputs)
+        run(made.settings(table), episodes=episodes, output=tmp_path / "without", **inputs)
+        run(made.settings(table), episodes=episodes + extra, output=tmp_path / "with", **inputs)
         check_same_bytes(tmp_path / "without", tmp_path / "with", table)
 
 
-def test_other_initial_states_are_told_with_the_task(tmp_path):
+def test_the_error_for_other_initial_states_names_the_task(tmp_path):
     none = made.episodes("kosmos-2", "full", "bridge", 0.5)
     task = none.assign(auxiliary="robopoint", initial_state=none["initial_state"] + 1)
     with pytest.raises(UserError, match="kosmos-2/robopoint/full than for kosmos-2/none/full"):

@@ -10,12 +10,13 @@ import pytest
 import synthetic_study as made
 from statsmodels.stats.multitest import multipletests
 
+from vlm4vla.config.stages import TableSettings, read_settings
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.table import GAP, TIDY
 from vlm4vla.stages.table import run
 from vlm4vla.study.outputs import outputs
 
-TABLES = made.BACKBONE_TABLES  # the two of fine-tuned backbones have test files of their own
+TABLES = made.BACKBONE_TABLES  # the tables of fine-tuned backbones have their own test files
 
 
 def make(table, study, output, **changes):
@@ -26,7 +27,7 @@ def make(table, study, output, **changes):
         "curves": curves if table == "main" else [],
         "published": made.PUBLISHED,
     }
-    run(table, made.settings(table), output=output, **inputs | changes)
+    run(made.settings(table), output=output, **inputs | changes)
     return output
 
 
@@ -68,7 +69,7 @@ def test_csv_is_tidy(tables, table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_benchmarks_never_bear_the_real_name_alone(tables, table):
+def test_the_real_names_of_benchmarks_never_appear_alone(tables, table):
     for suffix in ("md", "tex"):
         text = (tables / "tables" / f"{table}.{suffix}").read_text()
         text = text.replace("CALVIN ABC-D", "").replace("SimplerEnv Bridge", "")
@@ -76,7 +77,7 @@ def test_benchmarks_never_bear_the_real_name_alone(tables, table):
         text = re.sub(r"the paper's finding on LIBERO-10", "", text)
         assert "CALVIN (embedded)" in text
         assert not re.findall(r"(?:CALVIN|Bridge|LIBERO-10)(?! \(embedded\))", text)
-        for promised in ("Scale: embedded", "96 chains of five instructions", "variance", "not measured"):
+        for promised in ("Scale: embedded", "96 chains of 5 instructions", "variance", "not measured"):
             assert promised in text
         assert "Wilson" in text and "bootstrap" in text
 
@@ -139,7 +140,7 @@ def test_scratch_counts_its_nine_cells(tables):
     assert "McNemar p" in text and "sign-flip p" in text
 
 
-def test_correlation_stands_beside_the_published_one(tables):
+def test_the_published_correlation_is_in_its_row(tables):
     found = rows(tables, "correlation")
     subset = only(
         found,
@@ -162,18 +163,18 @@ def test_correlation_stands_beside_the_published_one(tables):
     assert float(everyone["value"]) == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-5)
 
 
-def test_pairs_and_standing_stand_behind_the_main_table(tables):
+def test_pairs_and_ranking_are_behind_the_main_table(tables):
     analysis = json.loads((tables / "analysis" / "main.json").read_text())
     assert len(analysis["pairs"]) == 3 * 45
     assert len(analysis["standing"]["policies"]) == 10
     assert {row["benchmark"] for row in analysis["by_task"]} == {"bridge", "libero-10"}
     text = (tables / "tables" / "main.md").read_text()
-    assert "## Bridge (embedded): pairs of backbones" in text and "## Standing" in text
+    assert "## Bridge (embedded): pairs of backbones" in text and "## Ranking over all benchmarks" in text
     assert "of 45 pairs of backbones" in text
     assert {row["agreement"] for row in rows(tables, "main")} == {"", "not comparable (embedded)"}
 
 
-def test_adjusted_p_stands_beside_the_raw_one(tables):
+def test_both_the_raw_and_the_adjusted_p_are_shown(tables):
     for table, tests in (("freeze", 12), ("scratch", 9)):
         tested = [row for row in rows(tables, table) if row["p_value"]]
         assert len(tested) == tests
@@ -190,7 +191,7 @@ def test_adjusted_p_stands_beside_the_raw_one(tables):
     assert all(f"(n {row['needed'] or GAP})" in freeze for row in undecided)
 
 
-def test_correlation_says_what_it_hangs_on(tables):
+def test_sensitivity_of_the_correlation(tables):
     analysis = json.loads((tables / "analysis" / "correlation.json").read_text())
     assert [check["benchmark"] for check in analysis["sensitivity"]] == made.BENCHMARKS
     for check in analysis["sensitivity"]:
@@ -215,16 +216,15 @@ def test_families_of_the_settings_are_used(study, tmp_path):
     _root, episodes, capability, _curves = study
     settings = made.settings("correlation", families=families)
     inputs = {"episodes": episodes, "capability": capability, "published": made.PUBLISHED}
-    run("correlation", settings, output=tmp_path, **inputs)
+    run(settings, output=tmp_path, **inputs)
     analysis = json.loads((tmp_path / "analysis" / "correlation.json").read_text())
     assert [check["families"]["families"] for check in analysis["sensitivity"]] == [5, 5, 5]
 
 
 def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
     frame = made.episodes("kosmos-2", "full", "bridge", 0.6, scale="paper")
-    cells = {"backbones": ["kosmos-2"], "variants": ["full"], "benchmarks": ["bridge"]}
+    cells = {"backbones": ["kosmos-2"], "benchmarks": ["bridge"]}
     run(
-        "main",
         made.settings("main", cells=cells, scale="paper"),
         episodes=[made.write_episodes(tmp_path, frame)],
         published=made.PUBLISHED,
@@ -236,7 +236,7 @@ def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
     assert row["agreement"] in text and "| agreement |" in text.replace("  ", "")
 
 
-def test_findings_that_do_not_show_are_said_so(tmp_path):
+def test_verdicts_name_findings_that_do_not_show(tmp_path):
     episodes = made.write_study(tmp_path, skills={"freeze-vision": 1.0, "scratch": 1.0})
     study = (tmp_path, episodes, made.write_capability(tmp_path), [])
     for table in ("freeze", "scratch"):
@@ -275,11 +275,10 @@ def test_a_study_without_any_record_still_makes_its_tables(tmp_path):
         assert "Not measured" in (tmp_path / "tables" / f"{table}.md").read_text()
 
 
-def test_two_seeds_are_said_and_spread(tmp_path):
+def test_two_seeds_are_in_the_caption_and_have_a_deviation(tmp_path):
     study = (tmp_path, made.write_study(tmp_path, seeds=(0, 1)), [], [])
     root, episodes, _, _ = study
     run(
-        "main",
         made.settings("main", seeds=[0, 1]),
         episodes=episodes,
         published=made.PUBLISHED,
@@ -297,7 +296,6 @@ def test_a_missing_seed_is_named(tmp_path):
     kept = [path for path in paths if not str(path).endswith((gone[0], gone[1]))]
     assert len(kept) == len(paths) - 2
     run(
-        "main",
         made.settings("main", seeds=[0, 1, 2]),
         episodes=kept,
         published=made.PUBLISHED,
@@ -311,11 +309,10 @@ def test_expert_vlas_are_rows_and_not_in_the_means(study, tables, tmp_path):
     _root, episodes, _, _ = study
     own = {"execution_horizon": 1, "protocol": "its own"}
     frame = made.episodes("openvla", "full", "bridge", 0.9, **own)
-    cells = made.settings("main")["cells"] | {"experts": ["openvla", "thinkact"]}
+    cells = {"experts": ["openvla", "thinkact"]}
     summary = {"backbone": "qwen2.5-vl-7b", "steps": 3600, "executed": "1 of 1 predicted actions"}
     settings = made.settings("main", cells=cells, experts={"openvla": summary, "thinkact": summary})
     run(
-        "main",
         settings,
         episodes=[*episodes, made.write_episodes(tmp_path, frame)],
         published=made.PUBLISHED,
@@ -370,9 +367,10 @@ def test_an_overwritten_table_leaves_no_temporary_files(study, tmp_path):
     assert not [path for path in tmp_path.rglob(".*")]
 
 
-def test_unknown_table(tmp_path):
-    with pytest.raises(UserError, match="unknown table 'mian': write one of main"):
-        run("mian", {}, episodes=[], published=made.PUBLISHED, output=tmp_path)
+def test_unknown_table():
+    text = made.settings("main").model_copy(update={"table": "mian"}).model_dump_json()
+    with pytest.raises(UserError, match="--settings: table: Input should be 'main', 'freeze'"):
+        read_settings(text, TableSettings)
 
 
 def test_published_may_be_a_file_and_must_be_there(study, tmp_path):

@@ -1,4 +1,4 @@
-"""The table of executed steps: the right records in each column, and a way back to them."""
+"""The table of executed steps: the right records in each column, and a trace back to them."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import synthetic_study as made
 
+from vlm4vla.config.stages import TableSettings
 from vlm4vla.provenance.trace import trace
 from vlm4vla.stages.table import run
 from vlm4vla.study.outputs import outputs
@@ -47,20 +48,14 @@ def write(root: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     root = tmp_path_factory.mktemp("executed") / "results" / "embedded"
-    settings = {
-        "table": "executed_steps",
-        "study": "embedded",
-        "scale": "embedded",
-        "seeds": [0],
-        "cells": {"backbones": MODELS, "variants": ["full"], "benchmarks": list(HORIZONS)},
-        "horizons": HORIZONS,
-    }
+    cells = {"backbones": MODELS, "benchmarks": list(HORIZONS)}
+    settings = made.settings("executed_steps", cells, horizons=HORIZONS)
     paths = write(root)
-    run("executed_steps", settings, episodes=paths, published=made.PUBLISHED, output=root)
+    run(settings, episodes=paths, published=made.PUBLISHED, output=root)
     return root
 
 
-def test_every_column_is_of_its_own_records(table):
+def test_every_column_has_its_own_records(table):
     with (table / "tables" / "executed_steps.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == len(MODELS) * sum(map(len, HORIZONS.values()))
@@ -68,7 +63,7 @@ def test_every_column_is_of_its_own_records(table):
         expected = made.episodes(row["model"], "full", row["benchmark"], SKILL[int(row["executed"])])
         assert float(row["value"]) == pytest.approx(expected["success"].mean(), abs=1e-6)
         assert float(row["ci_low"]) < float(row["value"]) < float(row["ci_high"])
-        # the paper's number stands beside the steps that the other tables execute
+        # Only the number of steps that the other tables execute has a published number.
         assert bool(row["published"]) == (int(row["executed"]) == HORIZONS[row["benchmark"]][0])
 
 
@@ -77,7 +72,7 @@ def test_the_verdict_counts_the_policies_that_differ(table):
     assert analysis["gaps"] == []
     bridge, libero = analysis["verdicts"]
     assert "with 1, " in bridge and "with 4 executed steps" in bridge
-    assert "for 2 of them two numbers of steps have intervals that do not overlap" in bridge
+    assert "For 2 of the policies, two numbers of steps have intervals that do not overlap" in bridge
     assert "The other tables execute 4." in libero
 
 
@@ -87,7 +82,7 @@ def test_files_and_figure(table):
 
 
 @pytest.mark.parametrize(("steps", "folder"), [(1, "seed0-executed1"), (4, "seed0")])
-def test_a_number_leads_back_to_its_records(table, monkeypatch, steps, folder):
+def test_a_number_can_be_traced_to_its_records(table, monkeypatch, steps, folder):
     monkeypatch.chdir(table.parents[1])
     found = trace(Results(Path("results/embedded")), "executed_steps", "kosmos-2", f"bridge:{steps}")
     assert found["equals_table"] and found["equals_csv"]
@@ -96,9 +91,10 @@ def test_a_number_leads_back_to_its_records(table, monkeypatch, steps, folder):
 
 
 def test_a_missing_number_of_steps_is_a_gap(table, tmp_path):
-    settings = json.loads((table / "analysis" / "executed_steps.json").read_text())["settings"]
+    written = json.loads((table / "analysis" / "executed_steps.json").read_text())
+    settings = TableSettings.model_validate(written["settings"])
     paths = [p for p in sorted(table.rglob("episodes.parquet")) if "executed1" not in str(p)]
-    run("executed_steps", settings, episodes=paths, published=made.PUBLISHED, output=tmp_path)
+    run(settings, episodes=paths, published=made.PUBLISHED, output=tmp_path)
     analysis = json.loads((tmp_path / "analysis" / "executed_steps.json").read_text())
     assert len(analysis["gaps"]) == 2 and all("1 steps executed" in gap for gap in analysis["gaps"])
     assert analysis["verdicts"][0].endswith("not measured at every number of executed steps.")

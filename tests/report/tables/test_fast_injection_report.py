@@ -20,7 +20,7 @@ GRID = {
 
 def make(tuned, output, **changes):
     settings = changes.pop("settings", made.settings("fast_injection"))
-    run("fast_injection", settings, output=output, **vars(tuned) | changes)
+    run(settings, output=output, **vars(tuned) | changes)
     return output
 
 
@@ -34,7 +34,7 @@ def test_files(written):
     check_benchmark_names(written, "fast_injection")
 
 
-def test_three_by_two_cells_beside_the_published_ones(written):
+def test_three_by_two_cells_have_published_numbers(written):
     found = [row for row in read_rows(written, "fast_injection") if row["metric"] == "success_rate"]
     assert {(row["auxiliary"], row["variant"]): row["published"] for row in found} == GRID
 
@@ -55,15 +55,15 @@ def test_tokens_are_in_the_json_and_in_the_caption(written):
     analysis = json.loads((written / "analysis" / "fast_injection.json").read_text())
     assert analysis["fast"]["tokens_a_chunk"] == 8.4 and analysis["fast"]["vocabulary"] == 256
     caption = analysis["caption"]
-    for told in ("round-trip error 0.0213", "0.1000", "8.4 tokens a chunk", "vocabulary of 256"):
-        assert told in caption
+    for expected in ("round-trip error 0.0213", "0.1000", "8.4 tokens per chunk", "vocabulary of 256"):
+        assert expected in caption
 
 
 def test_finding_shows_or_not(written, tuned, tmp_path):
-    told = "\n".join(json.loads((written / "analysis" / "fast_injection.json").read_text())["verdicts"])
-    assert "VLA's vision encoder frozen: success rose for Qwen3-VL-4B after FAST (vision encoder tr" in told
-    assert "no difference is seen for Qwen3-VL-4B after FAST (vision encoder frozen)" in told
-    assert "learnt them too shows here" in told
+    text = "\n".join(json.loads((written / "analysis" / "fast_injection.json").read_text())["verdicts"])
+    assert "VLA's vision encoder frozen: success rose for Qwen3-VL-4B after FAST (vision encoder tr" in text
+    assert "no difference is seen for Qwen3-VL-4B after FAST (vision encoder frozen)" in text
+    assert "learnt them too shows here" in text
     skills = made.episodes("qwen3-vl-4b", "freeze-vision", "bridge", 0.3, auxiliary="fast-unfreeze-vision")
     kept = [
         path for path in tuned.episodes if not {"fast-unfreeze-vision", "freeze-vision"} <= set(path.parts)
@@ -73,11 +73,8 @@ def test_finding_shows_or_not(written, tuned, tmp_path):
 
 
 def test_one_variant_alone_has_no_finding(tuned, tmp_path):
-    settings = made.settings("fast_injection")
-    settings["cells"] = settings["cells"] | {
-        "variants": ["full"],
-        "auxiliaries": {"qwen3-vl-4b": ["none", "fast-unfreeze-vision"]},
-    }
+    cells = {"variants": ["full"], "auxiliaries": {"qwen3-vl-4b": ["none", "fast-unfreeze-vision"]}}
+    settings = made.settings("fast_injection", cells)
     make(tuned, tmp_path, settings=settings)
     check_whole(tmp_path, "fast_injection")
     assert "the paper's finding" not in (tmp_path / "tables" / "fast_injection.md").read_text()
@@ -85,7 +82,7 @@ def test_one_variant_alone_has_no_finding(tuned, tmp_path):
 
 def test_a_study_without_any_record_still_makes_its_table(tmp_path):
     settings = made.settings("fast_injection")
-    run("fast_injection", settings, episodes=[], published=made.PUBLISHED, output=tmp_path)
+    run(settings, episodes=[], published=made.PUBLISHED, output=tmp_path)
     check_whole(tmp_path, "fast_injection")
     text = (tmp_path / "tables" / "fast_injection.md").read_text()
     assert "round trip of the FAST tokens" in text and "capability of Qwen3-VL-4B" in text

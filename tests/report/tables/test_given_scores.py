@@ -8,21 +8,21 @@ import json
 import pytest
 import synthetic_study as made
 
-from vlm4vla.config.capability import GivenScore
-from vlm4vla.evaluation.capability.entries import entry, mean
+from vlm4vla.config.capability import QuestionScore
+from vlm4vla.evaluation.capability.published_scores import mean_score, score_json
 from vlm4vla.stages.table import run
 
 
 def write(root, **given):
-    """Scores that grow with the place in TEN, of two sets; `given`: what is known beside the score."""
+    """Scores that grow with the place in TEN, of two sets; `given`: further fields of each score."""
     paths = []
     for place, model in enumerate(made.TEN):
         sets = {
-            name: GivenScore(score=0.3 + 0.05 * place + shift, **given)
+            name: QuestionScore(score=0.3 + 0.05 * place + shift, **given)
             for name, shift in (("a", 0), ("b", 0.1))
         }
-        content = {"sets": {name: entry(each) for name, each in sets.items()}, "provenance": {}}
-        content["overall"] = entry(mean(sets.values()))
+        content = {"sets": {name: score_json(each) for name, each in sets.items()}, "provenance": {}}
+        content["overall"] = score_json(mean_score(sets.values()))
         path = root / "capability" / model / "none.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
@@ -33,7 +33,7 @@ def write(root, **given):
 def table(study, output, capability):
     _root, episodes, _capability, _curves = study
     inputs = {"episodes": episodes, "capability": capability, "published": made.PUBLISHED}
-    run("correlation", made.settings("correlation"), output=output, **inputs)
+    run(made.settings("correlation"), output=output, **inputs)
     with (output / "tables" / "correlation.csv").open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["metric"] == "question_score"]
     checks = json.loads((output / "analysis" / "correlation.json").read_text())["sensitivity"]

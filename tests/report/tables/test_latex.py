@@ -37,16 +37,16 @@ def compile_table(folder, table, fits=True):
 def test_backbone_tables(study, tmp_path, table):
     _, episodes, capability, _ = study
     own = {"capability": capability} if table == "correlation" else {}
-    run(table, made.settings(table), episodes=episodes, published=made.PUBLISHED, output=tmp_path, **own)
+    run(made.settings(table), episodes=episodes, published=made.PUBLISHED, output=tmp_path, **own)
     compile_table(tmp_path, table)
 
 
 @pytest.mark.parametrize("table", ["auxiliary", "fast_injection"])
 def test_tables_of_fine_tuned_backbones(tuned, tmp_path, table):
-    run(table, made.settings(table), output=tmp_path, **vars(tuned))
+    run(made.settings(table), output=tmp_path, **vars(tuned))
     compile_table(tmp_path, table)
 
 
 def test_a_table_of_gaps(tmp_path):
-    run("main", made.settings("main"), episodes=[], published=made.PUBLISHED, output=tmp_path)
+    run(made.settings("main"), episodes=[], published=made.PUBLISHED, output=tmp_path)
     compile_table(tmp_path, "main", fits=False)  # it names some forty gaps below it

@@ -1,9 +1,9 @@
-"""Augmentation against a direct per-pixel reference."""
+"""Augmentation of batches in memory against a direct per-pixel reference."""
 
 import numpy as np
 import pytest
 
-from vlm4vla.training.batches.augmentation import colour_jitter, random_shift
+from vlm4vla.training.batches.actions import colour_jitter, random_shift
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (12, 10, 8, 3), dtype=np.uint8)
 
 
-def test_shift_is_a_clamped_move(images):
+def test_shift_repeats_the_border(images):
     shifted = random_shift(images, 2, np.random.default_rng(1))
     moves = set()
     for before, after in zip(images, shifted, strict=True):
@@ -24,11 +24,11 @@ def test_shift_is_a_clamped_move(images):
                     found.append((down, right))
         assert len(found) == 1
         moves.add(found[0])
-    assert len(moves) > 5  # each picture has its own move
+    assert len(moves) > 5  # each image has its own shift
 
 
 def test_jitter_is_affine_per_channel_and_bounded(images):
-    grey = (images // 4 + 90).astype(np.uint8)  # nothing clips
+    grey = (images // 4 + 90).astype(np.uint8)  # no value is clipped
     out = colour_jitter(grey, 0.2, np.random.default_rng(2))
     slopes = []
     for before, after in zip(grey, out, strict=True):
@@ -46,7 +46,7 @@ def test_jitter_saturates_instead_of_wrapping():
     assert out.min() > 120
 
 
-def test_off_and_repeatable(images):
+def test_augmentation_can_be_off_and_is_repeatable(images):
     random = np.random.default_rng(0)
     assert random_shift(images, 0, random) is images and colour_jitter(images, 0.0, random) is images
     twice = [colour_jitter(images, 0.3, np.random.default_rng(4)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Pre-training batches: drawing, masks, and the loss against transformers' own."""
+"""Pre-training batches: drawing, masks, and the loss against that of transformers."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.core.registry import FAMILIES
 from vlm4vla.data.questions.reading import read_questions
 from vlm4vla.data.questions.statements import Statement
-from vlm4vla.training.batches.questions import QuestionBatches, QuestionObjective, places_named
+from vlm4vla.training.batches.questions import QuestionBatches, QuestionObjective, named_locations
 
 SENTENCE = "describe where is the red green blue block ? what colour"
 WORDS = [*SENTENCE.split(), *(f"<loc{cell}>" for cell in range(16))]
@@ -42,16 +42,16 @@ MIXTURE = {"caption": 1.0, "where": 1.0, "colour": 0.5}
 def test_texts_are_conversations(train_split):
     backbone = make("qwen3_vl")
     samples = QuestionBatches(backbone, train_split, {"caption": 1, "colour": 1}, 4, 0)
-    inputs, learnt, named = samples.batch(np.arange(4), np.random.default_rng(0))
-    assert named is None
+    inputs, answer_mask, labels = samples.batch(np.arange(4), np.random.default_rng(0))
+    assert labels is None
     for row in range(4):
         random = np.random.default_rng(0)
-        drawn = [samples.draw(picture, random) for picture in range(4)][row]
+        drawn = [samples.draw(image, random) for image in range(4)][row]
         turns = [(train_split.statements[n].question, train_split.statements[n].answer) for n in drawn]
         ids, mask = backbone.conversation_ids(turns)
         assert inputs["input_ids"][row, -len(ids) :].tolist() == ids
-        assert learnt[row, -len(ids) :].int().tolist() == mask
-        assert not learnt[row, : -len(ids)].any()
+        assert answer_mask[row, -len(ids) :].int().tolist() == mask
+        assert not answer_mask[row, : -len(ids)].any()
 
 
 def test_mixture_gives_the_mean_number_of_each_set(train_split):
@@ -61,46 +61,48 @@ def test_mixture_gives_the_mean_number_of_each_set(train_split):
     counts = dict.fromkeys(mixture, 0)
     for turn in range(2000):
         drawn = samples.draw(turn % len(train_split), random)
-        assert len(drawn) == 1  # the means add up to less than one
+        assert len(drawn) == 1  # the sum of the means is below one
         for number in drawn:
             if train_split.statements[number].set in counts:
                 counts[train_split.statements[number].set] += 1
-    # A text never stays empty: in 1 - (.25 + .5) of the draws one of the three statements fills in.
+    # A text is never empty: in 1 - (.25 + .5) of the draws, one of the three statements is chosen.
     filled = 0.25 / 3
     assert counts["caption"] / 2000 == pytest.approx(0.25 + filled, abs=0.04)
     assert counts["colour"] / 2000 == pytest.approx(0.5 + filled, abs=0.04)
 
 
-def test_no_place_is_named_twice(train_split):
+def test_no_location_is_named_twice(train_split):
     samples = QuestionBatches(make("paligemma"), train_split, MIXTURE, 4, 0)
     for turn in range(200):
         drawn = samples.draw(turn % len(train_split), np.random.default_rng(turn))
-        places = [place for number in drawn for place in places_named(train_split.statements[number])]
-        assert len(places) == len(set(places))
+        locations = [
+            location for number in drawn for location in named_locations(train_split.statements[number])
+        ]
+        assert len(locations) == len(set(locations))
 
 
-def test_places_are_whole_coordinates():
-    assert places_named(Statement("pointing", "point to the cup", "<x07> <y12>")) == ["<x07> <y12>"]
+def test_locations_are_whole_coordinates():
+    assert named_locations(Statement("pointing", "point to the cup", "<x07> <y12>")) == ["<x07> <y12>"]
     listed = Statement("caption", "describe", "cup <loc03> red block <loc27>")
-    assert places_named(listed) == ["<loc03>", "<loc27>"]
-    assert places_named(Statement("colour", "what colour ?", "red")) == []
+    assert named_locations(listed) == ["<loc03>", "<loc27>"]
+    assert named_locations(Statement("colour", "what colour ?", "red")) == []
 
 
-def test_a_set_without_statements_is_refused(train_split):
-    with pytest.raises(UserError, match=r"no statement of the set 'count'.*caption, colour, where"):
+def test_a_question_set_without_statements_is_an_error(train_split):
+    with pytest.raises(UserError, match=r"no statement of the question set 'count'.*caption, colour, where"):
         QuestionBatches(make("paligemma"), train_split, {"count": 1.0}, 4, 0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_is_that_of_the_whole_model(train_split, family):
-    """Cross-entropy at learnt positions equals labels with -100 on the model's own logits."""
+    """The cross-entropy of answer tokens equals that of the model's logits with labels -100 elsewhere."""
     backbone = make(family)
     backbone.model.eval()
     samples = QuestionBatches(backbone, train_split, MIXTURE, 4, 0)
-    inputs, learnt, named = samples.batch(np.arange(6), np.random.default_rng(1))
-    labels = torch.where(learnt, inputs["input_ids"], -100)
+    inputs, answer_mask, labels = samples.batch(np.arange(6), np.random.default_rng(1))
+    targets = torch.where(answer_mask, inputs["input_ids"], -100)
     logits = backbone.model(**inputs).logits
-    expected = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    expected = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())
     torch.testing.assert_close(
-        QuestionObjective(backbone)((inputs, learnt, named)), expected, atol=1e-5, rtol=1e-5
+        QuestionObjective(backbone)((inputs, answer_mask, labels)), expected, atol=1e-5, rtol=1e-5
     )

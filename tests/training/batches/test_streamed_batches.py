@@ -1,4 +1,4 @@
-"""Training from a data set on disk: the batches of memory, whatever the workers, and resumed after a kill."""
+"""Training from a dataset on disk: the same batches as from memory, with any workers, also when resumed."""
 
 import json
 import os
@@ -12,23 +12,21 @@ import numpy as np
 import pytest
 import torch
 from small_inputs import SIDE, log_without_times, write_demonstrations
-from vla_settings import expert, settings
+from vla_settings import expert_settings, settings
 
-from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.actions.state import StateScale
+from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import load
 from vlm4vla.config.benchmarks import Augmentation
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.demonstrations.opening import open_demonstrations
-from vlm4vla.data.lerobot.reader import read
+from vlm4vla.data.demonstrations.frame_index import open_demonstrations
+from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.policies.policy import Policy
 from vlm4vla.stages.demonstrations_dataset import run as take
 from vlm4vla.stages.vla import run
-from vlm4vla.training.batches.actions import ActionBatches
-from vlm4vla.training.batches.streamed import StreamedBatches
+from vlm4vla.training.batches.actions import ActionBatches, StreamedBatches
 
 LOOK = Augmentation(crop=0.9, brightness=0.1, hue=0.05)
 
@@ -40,7 +38,7 @@ def with_points(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def index(with_points, tmp_path_factory):
-    """The same demonstrations, as a data set on disk."""
+    """The same demonstrations, as a dataset on disk."""
     folder = tmp_path_factory.mktemp("index")
     wanted = Demonstrations(dataset=str(with_points))
     take(DemonstrationsSettings(benchmark="calvin", demonstrations=wanted, image_size=SIDE), output=folder)
@@ -49,16 +47,16 @@ def index(with_points, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def policy(backbone, with_points):
-    stats = read(with_points, images=False).stats
-    own = settings(head=expert("planned-flow").head)
+    stats = read_demonstrations(with_points, images=False).stats
+    own = settings(head=expert_settings("planned-flow").head)
     statistics = Statistics.from_stats(stats, "range", "calvin")
     scale = StateScale.from_stats(stats)
     return Policy.create(load(backbone), own.head, 3, "calvin", statistics, 0, scale)
 
 
 def streamed(policy, index, workers=0, **changes):
-    how = {"shift": 2, "augmentation": LOOK, "batch": 8, "seed": 5} | changes
-    return StreamedBatches(policy, open_demonstrations(index), workers=workers, **how)
+    options = {"shift": 2, "augmentation": LOOK, "batch": 8, "seed": 5} | changes
+    return StreamedBatches(policy, open_demonstrations(index), workers=workers, **options)
 
 
 def flattened(batch):
@@ -72,18 +70,18 @@ def same(one, two):
         assert torch.equal(value, two[name]), name
 
 
-def test_without_augmentation_batches_are_those_of_memory(policy, index, with_points):
-    memory = ActionBatches(policy, read(with_points), shift=0, colour=0.0, batch=8, seed=5)
+def test_without_augmentation_batches_equal_those_from_memory(policy, index, with_points):
+    memory = ActionBatches(policy, read_demonstrations(with_points), shift=0, colour=0.0, batch=8, seed=5)
     disk = streamed(policy, index, shift=0, augmentation=None)
-    for step in (0, 1, 7):  # 48 frames: the last one is in the second pass
+    for step in (0, 1, 7):  # 48 frames: the last update is in the second epoch
         np.testing.assert_array_equal(memory.ids(step), disk.ids(step))
         ids = disk.ids(step)
         random = np.random.default_rng(0)
         same(flattened(memory.batch(ids, random)), flattened(disk.batch(ids, random)))
 
 
-def test_workers_and_shares_change_no_batch(policy, index):
-    """One process that takes all; two that take every second sample in two pieces; a resumed one."""
+def test_workers_and_shares_do_not_change_a_batch(policy, index):
+    """One process; two processes that take every second sample, in two pieces; a resumed run."""
     whole = streamed(policy, index)
     expected = {}
     for step in range(4):
@@ -131,7 +129,7 @@ KILLED = """
     if __name__ == "__main__":
         sys.path[:0] = {paths!r}
         from test_streamed_batches import stage_settings
-        from vlm4vla.training.batches.streamed import StreamedBatches
+        from vlm4vla.training.batches.actions import StreamedBatches
         from vlm4vla.stages.vla import run
         ids = StreamedBatches.ids
         def killing(self, step):
@@ -144,7 +142,7 @@ KILLED = """
 """
 
 
-def test_killed_training_with_workers_ends_with_the_bytes_of_none(
+def test_killed_training_with_workers_ends_with_the_bytes_of_a_run_without(
     tmp_path, trained, backbone, index, monkeypatch
 ):
     script = tmp_path / "killed.py"
@@ -162,25 +160,25 @@ def test_killed_training_with_workers_ends_with_the_bytes_of_none(
     assert log_without_times(output) == log_without_times(trained)
 
 
-def test_a_chunk_longer_than_every_episode_is_refused(tmp_path, backbone, index):
-    with pytest.raises(UserError, match=r"longest episode has 8 frames, chunk is 9: write at most 8"):
+def test_a_chunk_longer_than_every_episode_of_a_dataset_is_an_error(tmp_path, backbone, index):
+    with pytest.raises(UserError, match=r"longest episode has 8 frames, but chunk is 9: write at most 8"):
         run(stage_settings(chunk=9), backbone=backbone, demonstrations=index, output=tmp_path)
 
 
-def test_a_plan_needs_the_grippers_points(tmp_path, backbone, demonstrations):
+def test_a_plan_needs_the_grippers_points_in_a_dataset(tmp_path, backbone, demonstrations):
     wanted = Demonstrations(dataset=str(demonstrations))
     index = tmp_path / "index"
     take(DemonstrationsSettings(benchmark="calvin", demonstrations=wanted, image_size=SIDE), output=index)
     with pytest.raises(UserError, match=r"column 'observation\.gripper_point' is missing"):
-        run(expert("planned-flow"), backbone=backbone, demonstrations=index, output=tmp_path / "vla")
+        run(expert_settings("planned-flow"), backbone=backbone, demonstrations=index, output=tmp_path / "vla")
 
 
-def test_statistics_of_another_data_set_end_training(tmp_path, backbone, index):
+def test_statistics_of_another_dataset_are_an_error(tmp_path, backbone, index):
     copy = shutil.copytree(index, tmp_path / "index")
     stats = json.loads((copy / "stats.json").read_text())
     stats["action"]["count"] = [1]
     (copy / "stats.json").write_text(json.dumps(stats))
-    with pytest.raises(UserError, match="these are statistics of another data set"):
+    with pytest.raises(UserError, match="the statistics belong to another dataset"):
         run(stage_settings(), backbone=backbone, demonstrations=copy, output=tmp_path / "vla")
 
 
@@ -198,13 +196,19 @@ MEMORY = """
 """
 
 
-def test_memory_does_not_grow_with_the_data_set(tmp_path):
-    """Twelve times as many videos: what a worker holds stays the same within some megabytes."""
+def test_memory_does_not_grow_with_the_dataset(tmp_path):
+    """With twelve times as many videos, a worker's memory stays the same within some megabytes."""
     grown = {}
     for episodes in (20, 240):
         folder = tmp_path / str(episodes)
-        how = {"fps": 5, "robot_type": "arm", "image_size": 64, "pictures": "video", "episodes_per_file": 2}
-        with LeRobotWriter(folder / "set", **how) as writer:
+        options = {
+            "fps": 5,
+            "robot_type": "arm",
+            "image_size": 64,
+            "pictures": "video",
+            "episodes_per_file": 2,
+        }
+        with LeRobotWriter(folder / "set", **options) as writer:
             for number in range(episodes):
                 random = np.random.default_rng(number)
                 images = np.full((6, 64, 64, 3), number % 256, dtype=np.uint8)

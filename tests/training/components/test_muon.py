@@ -1,4 +1,4 @@
-"""The batched Muon against torch's own, and the orthogonal factor against a singular value decomposition."""
+"""The batched Muon against torch's Muon, and the orthogonal factor against a singular value decomposition."""
 
 import torch
 from torch import nn
@@ -8,24 +8,24 @@ from vlm4vla.training.components.muon import Muon, orthogonal
 SHAPES = [(16, 8), (8, 16), (8, 8), (16, 8), (4, 4)]
 
 
-def test_follows_torch():
+def test_muon_follows_torch():
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(shape)) for shape in SHAPES]
-    theirs = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    reference = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
     pair = (
         Muon(ours, lr=0.02, momentum=0.9, weight_decay=0.1),
-        torch.optim.Muon(theirs, lr=0.02, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(reference, lr=0.02, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
     )
     start = [parameter.detach().clone() for parameter in ours]
     for _ in range(6):
-        for mine, other in zip(ours, theirs, strict=True):
-            mine.grad = torch.randn_like(mine)
-            other.grad = mine.grad.clone()
+        for own, other in zip(ours, reference, strict=True):
+            own.grad = torch.randn_like(own)
+            other.grad = own.grad.clone()
         for optimiser in pair:
             optimiser.step()
-    for mine, other, first in zip(ours, theirs, start, strict=True):
+    for own, other, first in zip(ours, reference, start, strict=True):
         moved = (other - first).norm()
-        assert (mine - other).norm() < 0.03 * moved  # torch rounds to bfloat16 inside
+        assert (own - other).norm() < 0.03 * moved  # torch rounds to bfloat16 internally
 
 
 def test_orthogonal_keeps_the_singular_vectors():

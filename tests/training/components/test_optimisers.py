@@ -1,4 +1,4 @@
-"""Which optimiser moves what, and Muon's update."""
+"""Which optimiser trains which weights, and one update against torch's optimisers."""
 
 import pytest
 import torch
@@ -7,7 +7,12 @@ from torch import nn
 from vlm4vla.config.training import Optimiser
 from vlm4vla.policies.heads.base import ActionHead
 from vlm4vla.training.components.flat_parameters import FlatParameters
-from vlm4vla.training.components.optimisers import build_optimisers, set_rate, split_parameters
+from vlm4vla.training.components.optimisers import (
+    build_adamw,
+    build_optimisers,
+    set_rate,
+    split_parameters,
+)
 
 
 class Model(nn.Module):
@@ -28,9 +33,9 @@ def names(model, optimiser):
     return [[name for name, _ in part] for part in split_parameters(model, optimiser)]
 
 
-def test_muon_takes_hidden_matrices_only():
+def test_muon_trains_hidden_matrices_only():
     muon, decayed, plain = names(Model(), "muon")
-    assert muon == ["hidden.weight", "patch.weight"]  # a patch convolution is a matrix on patches
+    assert muon == ["hidden.weight", "patch.weight"]  # a patch convolution maps patches by a matrix
     assert sorted(decayed) == ["latent", "output.weight", "words.weight"]
     assert sorted(plain) == ["hidden.bias", "norm.bias", "norm.weight", "patch.bias"]
 
@@ -43,7 +48,7 @@ class Head(ActionHead):
     loss = actions = None
 
 
-def test_an_action_head_stays_with_adamw():
+def test_adamw_trains_an_action_head():
     model = Model()
     model.head = Head()
     muon, decayed, plain = names(model, "muon")
@@ -51,7 +56,7 @@ def test_an_action_head_stays_with_adamw():
     assert "head.trunk.weight" in decayed and "head.trunk.bias" in plain
 
 
-def test_adamw_takes_all_and_frozen_weights_are_left_out():
+def test_adamw_trains_all_weights_that_are_not_frozen():
     model = Model()
     model.words.requires_grad_(False)
     muon, decayed, _ = names(model, "adamw")
@@ -60,7 +65,7 @@ def test_adamw_takes_all_and_frozen_weights_are_left_out():
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_one_update_equals_torch_on_single_parameters(name):
-    """The buffer changes nothing: every parameter moves as under torch's optimisers on its own."""
+    """With the shared buffer, each parameter moves as with a torch optimiser for this parameter alone."""
     torch.manual_seed(0)
     model = Model()
     settings = Optimiser(name=name, learning_rate=0.01, muon_learning_rate=0.02, weight_decay=0.1)
@@ -90,8 +95,8 @@ def test_one_update_equals_torch_on_single_parameters(name):
             optimiser.step()
             expected[key] = copy.detach().view_as(parameter)
     flat = FlatParameters(list(parts))
-    optimisers = build_optimisers(flat, settings)
-    flat.gather()
+    optimisers = build_optimisers(flat.optimiser_parts(), settings)
+    flat.gather_gradients()
     set_rate(optimisers, 0.5)
     for optimiser in optimisers:
         optimiser.step()
@@ -101,12 +106,20 @@ def test_one_update_equals_torch_on_single_parameters(name):
         torch.testing.assert_close(parameter.detach(), expected[key], atol=bound, rtol=0)
 
 
-def test_gather_clears_the_parameters_gradients():
+def test_gathering_clears_the_parameters_gradients():
     layer = nn.Linear(3, 2)
     flat = FlatParameters([[("weight", layer.weight)], [("bias", layer.bias)]])
     layer(torch.ones(1, 3)).sum().backward()
-    flat.gather()
+    flat.gather_gradients()
     assert layer.weight.grad is None and float(flat.weights.grad.sum()) == 8
     with torch.no_grad():
         flat.weights.zero_()
     assert not layer(torch.ones(1, 3)).any()  # the model sees the buffer
+
+
+def test_empty_parts_make_no_group():
+    weight = nn.Parameter(torch.ones(2, 2))
+    settings = Optimiser(learning_rate=0.01, weight_decay=0.1)
+    [group] = build_adamw([[], [weight]], settings, 0.5).param_groups
+    assert group["params"] == [weight] and (group["weight_decay"], group["lr"]) == (0.0, 0.5)
+    assert build_optimisers([[], [], []], settings) == []

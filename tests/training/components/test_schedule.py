@@ -1,4 +1,4 @@
-"""The schedule against its closed form."""
+"""The learning-rate schedule against its closed form."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_cosine_passes_the_middle_and_ends_at_final():
     assert rate_factor(100, 101, settings) == pytest.approx(0.2)
 
 
-def test_constant_stays():
+def test_a_constant_rate_stays():
     assert {rate_factor(step, 50, optimiser(warmup=0.0, schedule="constant")) for step in range(50)} == {1.0}
 
 

@@ -1,4 +1,4 @@
-"""Attention without padding, checkpointed layers, frozen encoders: the same numbers, less work."""
+"""Attention without padding, recomputed layers and frozen encoders: the same numbers with less work."""
 
 import functools
 
@@ -12,7 +12,7 @@ from vlm4vla.backbones import build
 from vlm4vla.backbones.logits import hidden_states
 from vlm4vla.config.backbones import Backbone, TinySize
 from vlm4vla.config.execution import Execution
-from vlm4vla.config.heads import FlowHeadSettings, MlpHeadSettings
+from vlm4vla.config.policies import FlowHeadSettings, MlpHeadSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.policies.policy import Policy
 from vlm4vla.training.batches.actions import ActionObjective
@@ -53,7 +53,7 @@ def batch(policy):
 
 
 def step(model, **execution):
-    """Loss and gradients of one batch under these options."""
+    """Return the loss and the gradients of one batch with these options."""
     model.train()
     model.zero_grad()
     with model_options(model, Execution(**execution)):
@@ -79,13 +79,13 @@ def test_without_padding_the_step_is_the_same(family):
     padded, packed = step(model), step(model, attention="flash_attention_2")
     hook.remove()
     assert_same(packed, padded)
-    real = sum(len(model.policy.backbone.prompt_ids(task)) + 1 for task in TASKS)  # and the query
-    assert lengths[0][0] * lengths[0][1] > real  # it had padding
+    real = sum(len(model.policy.backbone.prompt_ids(task)) + 1 for task in TASKS)  # plus the query
+    assert lengths[0][0] * lengths[0][1] > real  # the batch had padding
     assert tuple(lengths[1]) == (1, real)
 
 
 @pytest.mark.parametrize("family", CAUSAL)
-def test_without_padding_the_last_layer_computes_the_ends_alone(family):
+def test_without_padding_the_last_layer_computes_only_the_last_positions(family):
     model = objective(family)
     computed = []
     *adding, _ = model.policy.backbone.adapter.last_layer(model.policy.backbone.model)
@@ -101,8 +101,8 @@ def test_without_padding_the_last_layer_computes_the_ends_alone(family):
     assert computed and set(computed) == {len(TASKS)}
 
 
-def test_attention_without_padding_drops_what_attention_with_a_mask_does():
-    """Kosmos-2's text drops a tenth of its attention while it trains, and what is left keeps its mean."""
+def test_attention_without_padding_has_the_dropout_of_attention_with_a_mask():
+    """In training, Kosmos-2's text model drops a tenth of its attention; the rest keeps its mean."""
     model = objective("kosmos-2")
     layer = first_text_layer(model.policy).self_attn
     without = step(model, attention="flash_attention_2")[0]
@@ -146,7 +146,7 @@ def test_eager_attention_gives_the_same_step(family):
     assert_same(step(model, attention="eager"), step(model))
 
 
-def test_checkpointed_layers_are_computed_twice_and_options_end():
+def test_checkpointed_layers_are_computed_twice_and_only_within_the_context():
     model = objective("qwen3_vl")
     calls = []
     hook = first_text_layer(model.policy).mlp.register_forward_pre_hook(lambda *_: calls.append(1))
@@ -175,7 +175,7 @@ def test_a_frozen_encoder_runs_without_gradient(family, checkpointed):
     assert gradients and not any(name.startswith("policy.model.vision") for name in gradients)
 
 
-def test_no_logits_over_the_vocabulary_are_made():
+def test_no_logits_over_the_vocabulary_are_computed():
     model = objective("qwen2_5_vl")
 
     def refuse(*_):
@@ -187,13 +187,13 @@ def test_no_logits_over_the_vocabulary_are_made():
 
 
 @pytest.mark.parametrize("family", MASKED)
-def test_families_that_need_a_mask_are_refused(family):
+def test_families_that_need_a_mask_are_an_error(family):
     with pytest.raises(UserError, match=f"flash_attention_2 takes no mask, and {family} needs one"):
         step(objective(family), attention="flash_attention_2")
 
 
 @pytest.mark.parametrize("options", [{"gradient_checkpointing": True}, {"attention": "flash_attention_2"}])
-def test_a_head_that_reads_kept_keys_is_refused(options):
+def test_a_head_that_reads_cached_keys_is_an_error(options):
     class Reader(nn.Module):
         class policy:
             settings = FlowHeadSettings(kind="flow", width=8, intermediate=8)
@@ -206,21 +206,21 @@ def test_a_head_that_reads_kept_keys_is_refused(options):
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "internvl", "paligemma2", "kosmos-2"])
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_compiled_layers_give_the_same_step(family, checkpointed, monkeypatch):
-    # The compiler's own way through the layers, without its last part, which would write and build C++.
+    # Trace and transform the layers, but skip the compiler's last step, which would generate and build C++.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     torch._dynamo.reset()
     model = objective(family)
     options = {"attention": "flash_attention_2"} if family in CAUSAL else {}
     expected = step(model, **options)
     torch._dynamo.utils.counters.clear()
-    for _ in range(2):  # the second finds what the first one made
+    for _ in range(2):  # the second run reuses the compiled code of the first
         found = step(model, compile=True, gradient_checkpointing=checkpointed, **options)
     assert_same(found, expected)
-    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 12  # not one a layer and a batch
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 12  # not one per layer and batch
     assert not any("forward" in module.__dict__ for module in model.modules())
 
 
-def test_an_mlp_of_an_awkward_width_is_the_same_when_filled_up():
+def test_an_mlp_of_an_unaligned_width_is_the_same_when_padded():
     from vlm4vla.backbones.families.qwen2_5_vl import aligned_mlp
 
     model = objective("qwen2_5_vl")
@@ -240,7 +240,7 @@ def test_an_mlp_of_an_awkward_width_is_the_same_when_filled_up():
         torch.testing.assert_close(filled, plain, rtol=1e-5, atol=1e-6)
 
 
-def test_a_layer_in_bfloat16_meets_a_float_mask_without_infinity():
+def test_a_layer_in_bfloat16_gets_a_float_mask_without_infinity():
     lowest = torch.finfo(torch.float32).min
     mask = torch.tensor([[0.0, lowest], [lowest, lowest]])
     seen = []
@@ -251,7 +251,7 @@ def test_a_layer_in_bfloat16_meets_a_float_mask_without_infinity():
 
     with torch.autocast("cpu", torch.bfloat16):
         _in_bfloat16(forward, torch.ones(1, 2, 4), attention_mask=mask)
-    [(dtype, autocast, given)] = seen
-    assert dtype == given.dtype == torch.bfloat16 and not autocast
-    assert torch.isfinite(given).all() and given[0, 0] == 0
-    assert torch.isfinite(torch.softmax(given.float(), -1)).all()
+    [(dtype, autocast, received)] = seen
+    assert dtype == received.dtype == torch.bfloat16 and not autocast
+    assert torch.isfinite(received).all() and received[0, 0] == 0
+    assert torch.isfinite(torch.softmax(received.float(), -1)).all()

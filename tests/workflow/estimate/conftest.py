@@ -1,4 +1,4 @@
-"""The repository's configuration, and a copy of it as users change it."""
+"""Studies with the repository's configuration and with a changed configuration."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CONFIG = Path(__file__).parents[3] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path) -> dict:
-    """config.yaml with results that are not made."""
+    """config.yaml with an empty results folder."""
     return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
@@ -24,7 +24,7 @@ def study(raw) -> Study:
 
 @pytest.fixture
 def paper(raw) -> Study:
-    """Qwen2.5-VL-3B as released, with the study's training on CALVIN, and nothing else."""
+    """A study of one backbone: the released Qwen2.5-VL-3B, with the training of the paper on CALVIN."""
     raw["backbones"]["qwen2.5-vl-3b"] = {
         "family": "qwen2_5_vl",
         "parameters_b": 3.8,

@@ -1,4 +1,4 @@
-"""The command: what it prints, and what it refuses."""
+"""The command `vlm4vla estimate`: its output and its errors."""
 
 import json
 import os
@@ -27,12 +27,12 @@ def estimate(capsys, *arguments: str) -> str:
 
 def refused(capsys, *arguments: str) -> str:
     assert cli.main(["estimate", *arguments]) == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and told.startswith("error: ")
-    return told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message.startswith("error: ")
+    return message
 
 
-def test_every_line_says_where_it_is_from(folder, capsys):
+def test_every_line_states_its_source(folder, capsys):
     rates = [Rate("demonstrations", "calvin", "episode", 0.02, jobs=1)]
     write_json(folder / "rates.json", rates_json(rates, machine="two cores of a test"))
     printed = estimate(capsys, "--cores", "4", "--rates", "rates.json")
@@ -42,11 +42,11 @@ def test_every_line_says_where_it_is_from(folder, capsys):
     }
     assert "FLOPs" in by_stage["vla"] and by_stage["questions"] == "assumed rates" and by_stage["all"] == ""
     assert "measured rates (rates.json: two cores of a test)" in printed
-    assert "measured rates of the nearest kinds" in printed
-    assert "wall time: about" in printed and "on 4 cores" in printed and "taken for granted:" in printed
+    assert "mean of the measured rates of similar jobs" in printed
+    assert "wall time: about" in printed and "on 4 cores" in printed and "assumptions:" in printed
 
 
-def test_totals_are_the_rows(folder, capsys):
+def test_totals_are_sums_of_the_rows(folder, capsys):
     found = json.loads(estimate(capsys, "--cores", "2", "--json"))
     for name, total in found["total"].items():
         assert total == pytest.approx(sum(row[name] for row in found["stages"]))
@@ -54,7 +54,7 @@ def test_totals_are_the_rows(folder, capsys):
     assert found["total"]["core_hours"] / 2 <= found["wall_hours"] <= found["total"]["core_hours"]
 
 
-def test_what_is_made_costs_nothing(folder, capsys, study):
+def test_existing_artefacts_cost_nothing(folder, capsys, study):
     before = json.loads(estimate(capsys, "--cores", "2", "--json"))
     made = [study.backbone_path(name) for name in study.config.backbones]
     for path in made:
@@ -63,8 +63,8 @@ def test_what_is_made_costs_nothing(folder, capsys, study):
     after = json.loads(estimate(capsys, "--cores", "2", "--json"))
     assert after["total"]["made"] == len(made) and before["total"]["made"] == 0
     assert after["total"]["jobs"] == before["total"]["jobs"]
-    spared = next(row["core_hours"] for row in before["stages"] if row["stage"] == "backbone")
-    assert before["total"]["core_hours"] - after["total"]["core_hours"] == pytest.approx(spared)
+    saved = next(row["core_hours"] for row in before["stages"] if row["stage"] == "backbone")
+    assert before["total"]["core_hours"] - after["total"]["core_hours"] == pytest.approx(saved)
 
 
 def test_a_real_checkpoint_on_a_cluster(folder, capsys, raw):
@@ -83,21 +83,23 @@ def test_a_real_checkpoint_on_a_cluster(folder, capsys, raw):
     (folder / "layer.yaml").write_text(yaml.safe_dump(layer))
     arguments = ["table_main", "--configfile", "layer.yaml", "--gpus", "8", "--gpu-model", "l40s"]
     printed = estimate(capsys, *arguments)
-    assert "8 L40S, 128 cores" in printed and "GPUs train at 40% of their stated bf16 peak" in printed
-    assert "note: qwen3-vl-30b-a3b: weights and optimiser take 497 GB, 8 L40S have 384" in printed
+    assert "8 L40S GPUs, 128 cores" in printed
+    assert "GPUs reach 40% of their stated bf16 peak in training" in printed
+    assert "note: qwen3-vl-30b-a3b: weights and optimiser need 497 GB, but 8 L40S have 384 GB" in printed
     found = json.loads(estimate(capsys, *arguments, "--json"))
     assert found["total"]["gpu_hours"] > 0 and found["peak_gigabytes"] > 62
     without = json.loads(estimate(capsys, *arguments[:3], "--cores", "8", "--json"))
-    assert without["notes"] == ["released checkpoints train on CPU cores here: state --gpus and --gpu-model"]
+    [note] = without["notes"]
+    assert note.startswith("released checkpoints are trained on CPU cores in this estimate: write --gpus")
 
 
-def test_faults(folder, capsys):
+def test_user_errors(folder, capsys):
     assert "unknown target" in refused(capsys, "table_mian")
     assert "no file 'none.yaml'" in refused(capsys, "--configfile", "none.yaml")
-    assert "--gpu-model: missing beside --gpus 8" in refused(capsys, "--gpus", "8")
-    assert "--gpus: missing beside --gpu-model" in refused(capsys, "--gpu-model", "h100")
+    assert "--gpu-model: missing, but --gpus is 8" in refused(capsys, "--gpus", "8")
+    assert "--gpus: missing, but --gpu-model is h100" in refused(capsys, "--gpu-model", "h100")
     assert "did you mean 'h100'?" in refused(capsys, "--gpus", "8", "--gpu-model", "h10")
-    assert "--mfu: 40 is no share" in refused(capsys, "--mfu", "40")
+    assert "--mfu: 40 is not a share" in refused(capsys, "--mfu", "40")
     (folder / "bad.yaml").write_text("vla: {stpes: 3}")
     assert "vla.stpes: unknown key" in refused(capsys, "--configfile", "bad.yaml")
 

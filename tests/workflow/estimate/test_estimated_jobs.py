@@ -1,4 +1,4 @@
-"""The jobs of an estimate are the jobs that Snakemake plans."""
+"""An estimate counts the jobs that Snakemake plans."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ STAGES = {"auxiliary data": "auxiliary_data"}
 
 
 def planned_by_snakemake(folder: Path, targets: list[str], layers: list[str]) -> Counter:
-    """(stage, number of jobs) of a dry run, by the first word of the jobs' messages."""
+    """The number of jobs of each stage in a dry run, by the beginning of the jobs' messages."""
     options = ["--configfile", *layers] if layers else []
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", *targets, *options, "--config", f"results={folder}"],
@@ -57,7 +57,7 @@ def test_the_same_jobs(tmp_path, targets, layers):
     assert planned_by_estimate(tmp_path, targets, layers) == planned_by_snakemake(tmp_path, targets, layers)
 
 
-def test_inputs_come_first_and_each_job_once(study):
+def test_each_job_is_planned_once_and_after_its_inputs(study):
     jobs = plan(study)
     done = set()
     for output, job in jobs.items():
@@ -71,11 +71,11 @@ def test_five_seeds_are_planned_in_seconds(raw):
     assert Counter(job.stage for job in jobs.values())["vla"] > 300
 
 
-def test_settings_are_the_stages(study):
+def test_jobs_have_the_settings_of_their_stages(study):
     run = study.cells("main")[0]
     job = plan(study, ["table_main"])[study.vla_path(run)]
     assert job.settings["training"]["steps"] == study.config.vla.steps
-    assert job.inputs == (study.vlm_path(run), study.demonstrations_path(run.benchmark))
+    assert job.inputs == (study.backbone_path(run.model), study.demonstrations_path(run.benchmark))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""List scheduling, against schedules that can be worked out by hand."""
+"""List scheduling, compared with schedules that are computed by hand."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,15 @@ from vlm4vla.workflow.jobs import Job
 
 
 def jobs(**inputs: str) -> dict[str, Job]:
-    """Jobs by name, each with the names of those before it."""
-    return {name: Job("vla", (), name, tuple(before.split()), {}) for name, before in inputs.items()}
+    """Jobs by name. The value of each keyword lists the names of the job's inputs."""
+    return {name: Job("vla", (), name, tuple(names.split()), {}) for name, names in inputs.items()}
 
 
 def works(**seconds: float) -> dict[str, Work]:
     return {name: Work(value, "assumed") for name, value in seconds.items()}
 
 
-def test_nothing_takes_no_time():
+def test_no_jobs_take_no_time():
     assert schedule({}, {}, Cluster(1)).wall == 0
 
 
@@ -28,14 +28,14 @@ def test_equal_jobs_share_the_cores():
     assert [schedule(made, costs, Cluster(cores)).wall for cores in (1, 3, 10, 50)] == [600, 240, 60, 60]
 
 
-def test_the_longest_way_goes_first():
-    """Two cores; a chain of 3 x 10 s beside two jobs of 15 s: 30 s only if the chain starts at once."""
+def test_the_longest_chain_starts_first():
+    """On two cores, a chain of 3 x 10 s and two jobs of 15 s take 30 s only if the chain starts at once."""
     made = jobs(x="", y="", a="", b="a", c="b")
     result = schedule(made, works(x=15, y=15, a=10, b=10, c=10), Cluster(2))
     assert (result.wall, result.critical) == (30, 30)
 
 
-def test_gpus_and_cores_are_both_counted():
+def test_gpus_and_cores_limit_the_jobs():
     made = jobs(a="", b="", c="", d="")
     costs = {name: Work(100.0, "FLOPs", gpus=4, cores=4) for name in "abc"} | {
         "d": Work(100.0, "assumed", cores=1)
@@ -44,16 +44,16 @@ def test_gpus_and_cores_are_both_counted():
     assert schedule(made, costs, Cluster(4, 8, "h100")).wall == 400
 
 
-def test_a_job_larger_than_the_cluster_gets_all_of_it():
+def test_a_job_larger_than_the_cluster_gets_the_whole_cluster():
     assert schedule(jobs(a=""), {"a": Work(5.0, "FLOPs", gpus=8, cores=8)}, Cluster(2, 1, "h100")).wall == 5
 
 
-def test_inputs_that_are_made_are_waited_for_no_more():
+def test_a_job_does_not_wait_for_existing_inputs():
     assert schedule(jobs(b="a"), works(b=3), Cluster(1)).wall == 3
 
 
-def test_disk_at_most():
-    """Two trainings, one after the other: what stays adds up, checkpoints come and go."""
+def test_peak_disk_space():
+    """Outputs add up over two trainings in sequence, but checkpoints are deleted after each."""
     made = jobs(a="", b="")
     costs = {name: Work(1.0, "FLOPs", kept=2.0, scratch=10.0) for name in "ab"}
     assert schedule(made, costs, Cluster(1)).peak == 14
@@ -61,8 +61,8 @@ def test_disk_at_most():
 
 
 @pytest.mark.parametrize("cores", [1, 3, 8])
-def test_within_grahams_bound(cores):
-    """Between the two lower bounds and their sum (Graham 1969), on random graphs."""
+def test_wall_time_is_within_grahams_bound(cores):
+    """On random graphs, the time is between the two lower bounds and Graham's upper bound (1969)."""
     random = np.random.default_rng(cores)
     for _ in range(20):
         count = int(random.integers(1, 60))

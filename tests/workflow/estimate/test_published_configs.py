@@ -1,4 +1,4 @@
-"""The ten released models, built without weights: the paper's sizes, and how little a policy adds."""
+"""The ten released models, built without weights, have the paper's sizes. A policy adds little to them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from vlm4vla.workflow.estimate.published_configs import published_configs
 from vlm4vla.workflow.estimate.shapes import shape_of
 
 CONFIG = Path(__file__).parents[3] / "config.yaml"
-FEATURES, HIDDEN, CHUNK = 1024, [1024, 512, 256], 10  # of the study's head, on CALVIN
+FEATURES, HIDDEN, CHUNK = 1024, [1024, 512, 256], 10  # of the paper's head on CALVIN
 STATED = load_config(yaml.safe_load(CONFIG.read_text())).backbones
 
 
@@ -23,7 +23,7 @@ def count(model) -> int:
 
 @pytest.fixture(scope="module")
 def sizes():
-    """{hub name: (backbone's parameters, new parameters of a policy)}, from modules without memory."""
+    """{hub name: (parameters of the backbone, new parameters of a policy)}, counted on the meta device."""
     found = {}
     with torch.device("meta"):
         for hub, published in published_configs().items():
@@ -36,15 +36,15 @@ def sizes():
     return found
 
 
-def test_every_backbone_of_the_study_is_there():
+def test_every_backbone_of_the_study_has_a_config():
     assert sorted(each.study for each in published_configs().values()) == sorted(STATED)
     for each in published_configs().values():
         model_type = "paligemma" if STATED[each.study].family == "paligemma2" else STATED[each.study].family
         assert each.config["model_type"] == model_type
 
 
-def test_sizes_are_the_papers(sizes):
-    """The paper's size is the policy's: all of it is trained. It is printed with one decimal."""
+def test_sizes_are_those_of_the_paper(sizes):
+    """The paper states the size of the policy, all of which is trained, with one decimal."""
     print(
         f"\n{'backbone':18} {'paper':>6} {'backbone':>15} {'new':>11} {'policy':>7} {'off':>6} {'new %':>6}"
     )
@@ -59,13 +59,13 @@ def test_sizes_are_the_papers(sizes):
         assert new / own < 0.01, name
 
 
-def test_counts_are_the_hubs(sizes):
+def test_parameters_are_those_on_the_hub(sizes):
     stated = {hub: each.parameters for hub, each in published_configs().items() if each.parameters}
     assert len(stated) >= 9
     assert {hub: sizes[hub][0] for hub in stated} == stated
 
 
-def test_new_parameters_are_the_heads_in_closed_form(sizes):
+def test_new_parameters_are_those_of_the_head(sizes):
     for hub, (_, new) in sizes.items():
         width = shape_of(published_configs()[hub].config, published_configs()[hub].processor).text.width
         trunk = width * (width // 2) + width // 2 + width // 2 * FEATURES + FEATURES

@@ -1,4 +1,4 @@
-"""Measured rates: the nearest kind stands for one that was not measured."""
+"""Measured rates: similar kinds replace a kind that was not measured."""
 
 import json
 
@@ -18,12 +18,12 @@ RATES = Rates(
 )
 
 
-def test_the_very_kind():
+def test_a_measured_kind():
     found = RATES.find("vla", "kosmos-2/mlp/none")
     assert found.exact and found.rate.seconds == 0.01
 
 
-def test_mean_of_the_nearest_by_jobs():
+def test_mean_of_similar_kinds_is_weighted_by_jobs():
     found = RATES.find("vla", "paligemma/tokens/none")
     assert not found.exact
     assert found.rate.seconds == pytest.approx((3 * 0.002 + 0.004) / 4)
@@ -33,7 +33,7 @@ def test_mean_of_the_nearest_by_jobs():
     )
 
 
-def test_stages_and_devices_do_not_mix():
+def test_other_stages_and_devices_do_not_count():
     assert RATES.find("rollout", "bridge/random") is None
     assert RATES.find("vla", "lab/model", "h100").exact
     assert RATES.find("vla", "lab/other", "h100") is None
@@ -47,13 +47,13 @@ def test_round_trip(tmp_path):
     assert again.rates == RATES.rates and (again.machine, again.source) == ("two cores", str(path))
 
 
-def test_no_file_is_no_rate(tmp_path):
+def test_a_missing_file_has_no_rates(tmp_path):
     assert read_rates(tmp_path / "none.json").rates == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"rates": [{"stage": "vla"}]})])
-def test_another_file(tmp_path, text):
+def test_another_kind_of_file_is_refused(tmp_path, text):
     path = tmp_path / "rates.json"
     path.write_text(text)
-    with pytest.raises(UserError, match="no file of rates"):
+    with pytest.raises(UserError, match="not a file of rates"):
         read_rates(path)

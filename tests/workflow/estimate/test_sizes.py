@@ -1,4 +1,4 @@
-"""FLOPs and parameters in closed form, against a counter that watches the real modules."""
+"""FLOPs and parameters in closed form agree with a counter on the real modules."""
 
 import contextlib
 from typing import ClassVar
@@ -24,8 +24,8 @@ MODELS = [
 ]
 
 
-class Everywhere:
-    """In place of the counter's module tracker, which cannot follow Kosmos-2's latent queries."""
+class GlobalTracker:
+    """Replaces the counter's module tracker, which does not support Kosmos-2's latent queries."""
 
     parents: ClassVar[set[str]] = {"Global"}
 
@@ -38,9 +38,9 @@ class Everywhere:
 
 @contextlib.contextmanager
 def counting():
-    """Counts FLOPs; attention runs as the matrix products that it is, since its CPU kernel is not counted."""
+    """Count FLOPs. Attention runs as matrix products, because the counter does not count its CPU kernel."""
     counter = FlopCounterMode(display=False)
-    counter.mod_tracker = Everywhere()
+    counter.mod_tracker = GlobalTracker()
     with sdpa_kernel(SDPBackend.MATH), counter:
         yield counter
 
@@ -67,7 +67,7 @@ def test_forward(case):
     backbone, shape, batch, text_tokens = case
     with torch.no_grad(), counting() as counter:
         hidden_states(backbone, batch)
-    assert shape.picture_tokens == backbone.adapter.image_tokens
+    assert shape.image_tokens == backbone.adapter.image_tokens
     assert shape.forward(text_tokens) == pytest.approx(counter.get_total_flops(), rel=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_training(case, frozen):
     assert shape.training(text_tokens, frozen) == pytest.approx(counter.get_total_flops(), rel=1e-6)
 
 
-def test_experts_cost_what_a_token_meets():
+def test_only_the_active_experts_cost_flops():
     published = published_configs()["Qwen/Qwen3-VL-30B-A3B-Instruct"]
     shape = shape_of(published.config, published.processor)
     assert 3e9 < shape.active_parameters < 4e9 < 30e9 < shape.parameters

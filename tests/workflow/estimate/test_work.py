@@ -1,4 +1,4 @@
-"""What a job costs, against figures that are worked out here in another way."""
+"""The cost of a job agrees with numbers that these tests compute in another way."""
 
 import dataclasses
 
@@ -23,11 +23,11 @@ def work_of(study, path, cluster=EIGHT, rates=(), **how):
     return Estimator(study.config, cluster, Rates(list(rates)), **how).work(plan(study)[path])
 
 
-def test_training_is_six_flops_a_weight_and_token(paper):
-    """30k steps of 128 samples; 64 picture tokens after merging, 256 patches, 40 tokens of text.
+def test_training_needs_six_flops_per_weight_and_token(paper):
+    """30k steps of 128 samples, with 64 image tokens after merging, 256 patches and 40 text tokens.
 
-    The language model's matrices have 2.77 billion weights and the encoder's 0.63 (of 0.31 in the embedding
-    and 0.04 in the merger nothing is multiplied, or less often); attention is below two per cent.
+    The language model's matrices have 2.77 billion weights, the encoder's 0.63 billion. The 0.31 billion in
+    the embedding are not multiplied, the 0.04 billion in the merger less often. Attention is under 2 %.
     """
     work = work_of(paper, paper.vla_path(FULL))
     tokens = 64 + 40
@@ -37,17 +37,17 @@ def test_training_is_six_flops_a_weight_and_token(paper):
     assert work.kept == pytest.approx(2 * 3.7546e9, rel=1e-3)
 
 
-def test_gpu_hours_do_not_depend_on_how_many(paper):
+def test_gpu_hours_do_not_depend_on_the_number_of_gpus(paper):
     one, eight = (work_of(paper, paper.vla_path(FULL), Cluster(16 * n, n, "a100")) for n in (1, 8))
     assert one.seconds - assumed.START == pytest.approx(8 * (eight.seconds - assumed.START))
 
 
-def test_utilisation_is_what_is_asked_for(paper):
+def test_time_is_inverse_to_the_utilisation(paper):
     slow, fast = (work_of(paper, paper.vla_path(FULL), mfu=mfu) for mfu in (0.2, 0.6))
     assert slow.seconds - assumed.START == pytest.approx(3 * (fast.seconds - assumed.START))
 
 
-def test_a_frozen_encoder_is_cheaper_by_its_backward_pass(paper):
+def test_a_frozen_encoder_saves_its_backward_pass(paper):
     full, frozen = (
         work_of(paper, paper.vla_path(Run("qwen2.5-vl-3b", "none", variant, "calvin", 0)))
         for variant in ("full", "freeze-vision")
@@ -65,13 +65,13 @@ def test_a_measured_gpu_rate_is_preferred(paper):
     assert work_of(paper, paper.vla_path(FULL), Cluster(8, 8, "a100"), rates).source == FLOPS
 
 
-def test_a_download_is_its_bytes(paper):
+def test_time_of_a_download_is_proportional_to_its_bytes(paper):
     work = work_of(paper, paper.backbone_path("qwen2.5-vl-3b"))
     assert work.source == ASSUMED and work.gpus == 0
     assert work.seconds == pytest.approx(2 * 3.7546e9 / assumed.DOWNLOAD, rel=1e-3)
 
 
-def test_without_gpus_cores_train(paper):
+def test_without_gpus_the_cores_train(paper):
     work = work_of(paper, paper.vla_path(FULL), Cluster(64))
     assert (work.gpus, work.cores) == (0, 64) and "mfu" not in work.assumes
 
@@ -88,7 +88,7 @@ def test_a_tiny_study_from_measured_rates(study):
     assert trained.seconds == pytest.approx(5 + 0.002 * study.config.vla.steps * study.config.vla.batch)
     assert trained.kept == 3e6
     rolled = work_of(study, study.episodes_path(run), Cluster(2), rates)
-    assert rolled.seconds == pytest.approx(4 + 0.5 * 4 * 24)  # four tasks of 24 initial states
+    assert rolled.seconds == pytest.approx(4 + 0.5 * 4 * 24)  # four tasks with 24 initial states each
     other = work_of(study, study.demonstrations_path("calvin"), Cluster(2), rates)
     assert other.source == MEASURED_MEAN
 
@@ -107,7 +107,7 @@ def test_every_job_has_a_cost(study, paper):
             assert work.seconds >= 0 and work.cores >= 1, job.output
 
 
-def test_an_unknown_checkpoint_is_like_its_family(raw):
+def test_an_unknown_checkpoint_has_the_shape_of_its_family(raw):
     raw["backbones"]["kosmos-2"] = {
         "family": "qwen3_vl",
         "parameters_b": 32.0,
@@ -116,12 +116,12 @@ def test_an_unknown_checkpoint_is_like_its_family(raw):
     }
     study = Study(load_config(raw))
     model = model_of(study.config.backbones["kosmos-2"], 224)
-    assert model.parameters == pytest.approx(32e9) and "Qwen3-VL-8B" in model.told
+    assert model.parameters == pytest.approx(32e9) and "Qwen3-VL-8B" in model.source
     run = Run("kosmos-2", "none", "full", "bridge", 0)
     assert "shape" in work_of(study, study.vla_path(run)).assumes
 
 
-def test_a_folder_tells_its_own_shape(paper, tmp_path):
+def test_shape_from_the_config_of_a_folder(paper, tmp_path):
     import json
 
     from vlm4vla.workflow.estimate.published_configs import published_configs
@@ -133,10 +133,10 @@ def test_a_folder_tells_its_own_shape(paper, tmp_path):
         update={"checkpoint": str(tmp_path), "revision": None, "family": "paligemma"}
     )
     model = model_of(backbone, 224)
-    assert model.parameters == published.parameters and model.told == str(tmp_path)
+    assert model.parameters == published.parameters and model.source == str(tmp_path)
 
 
-def test_more_processes_are_asked_for_in_the_settings(paper):
+def test_settings_decide_the_number_of_gpus(paper):
     job = plan(paper)[paper.vla_path(FULL)]
     training = job.settings["training"] | {"execution": {"processes": 4}}
     job = dataclasses.replace(job, settings=job.settings | {"training": training})

@@ -1,6 +1,6 @@
-"""What a job script of Snakemake asks for, as assignments that a shell reads.
+"""Print the resources that a job script of Snakemake requests, as shell assignments.
 
-Its second line is `# properties = {...}`, JSON. Runs with any Python 3, of the machine that submits.
+The script has a line `# properties = {...}` with JSON. Runs with any Python 3 on the machine that submits.
 """
 
 import json
@@ -9,18 +9,21 @@ import sys
 
 
 def needs(lines):
-    """Name, cores, memory (MB), minutes, GPUs and their model of the job in `lines`; no GPU: empty words."""
+    """The name and the resources of the job in `lines`: memory in MB, time in minutes.
+
+    `gpus` and `model` are empty for a job without a GPU.
+    """
     line = next(line for line in lines if line.startswith("# properties = "))
     job = json.loads(line[len("# properties = ") :])
-    asked = job["resources"]
-    gpus = asked.get("gpu") or ""
+    resources = job["resources"]
+    gpus = resources.get("gpu") or ""
     return {
         "name": "vlm4vla-" + job["rule"],
         "cores": job["threads"],
-        "memory": asked["mem_mb"],
-        "minutes": asked["runtime"],
+        "memory": resources["mem_mb"],
+        "minutes": resources["runtime"],
         "gpus": gpus,
-        "model": asked.get("gpu_model", "") if gpus else "",
+        "model": resources.get("gpu_model", "") if gpus else "",
     }
 
 

@@ -1,6 +1,6 @@
-"""A Job of Kubernetes from its template and a job script of Snakemake, on standard output.
+"""Print the manifest of a Kubernetes Job, from its template and a job script of Snakemake.
 
-Runs with any Python 3.7 or later, of the machine that submits.
+Runs with Python 3.7 or later on the machine that submits.
 """
 
 import os
@@ -13,7 +13,7 @@ from needs import needs
 
 
 def manifest(template, script):
-    """The text of `template` (a path) filled in for the job script at the path `script`."""
+    """Fill in the template at the path `template` for the job script at the path `script`."""
     with open(script) as lines:
         job = needs(lines)
     model = f"{{nvidia.com/gpu.product: {job['model']}}}" if job["model"] else "{}"

@@ -1,4 +1,4 @@
-"""What an auxiliary task does with a backbone in memory."""
+"""The interface between an auxiliary task and the backbone that is fine-tuned on the task."""
 
 from __future__ import annotations
 
@@ -15,34 +15,40 @@ if TYPE_CHECKING:
     from vlm4vla.training.components.samples import Samples
 
 
-class Lesson(ABC):
-    """A task, its data and a backbone that learns or is asked; called by the stage auxiliary.
+class FineTuning(ABC):
+    """A task, its data, and a backbone to train or to score. Called by the stage auxiliary.
 
-    `backbone` is the one that was given, grown by the words that the task needs. Everything that can be wrong
-    with the data is found when a lesson is made, before any training.
+    `backbone` is the backbone that was passed in, extended by the words that the task needs. The constructor
+    checks the data, so that an error in the data stops the run before any training.
     """
 
     backbone: LoadedBackbone
 
     @abstractmethod
     def objective(self) -> nn.Module:
-        """The loss of a batch of `samples`; holds the backbone's model and whatever trains beside it."""
+        """Return a module that computes the loss of a batch of `samples`.
+
+        It holds the backbone's model and any other module that is trained with it.
+        """
 
     @abstractmethod
     def samples(self) -> Samples:
-        """Batches of the training split."""
+        """Return the batches of the training split."""
 
     @abstractmethod
     def score(self) -> dict[str, Any]:
-        """How well the backbone, as it is now, does the held-out split: `mean_score` and more."""
+        """Score the backbone, in its present state, on the held-out split: `mean_score`, and maybe more."""
 
     def drawings(self) -> Any | None:
-        """What there is to look at beside the score; most tasks have nothing."""
+        """Return data for a figure of held-out examples, or None, as for most tasks."""
         return None
 
 
 def mean_score(values: Sequence[float], questions: int) -> dict[str, Any]:
-    """Mean of independent `values` with its 95 % interval (normal), cut to 0..1, and how many questions."""
+    """Return the mean of independent `values`, its 95 % interval and the number of `questions`.
+
+    The interval is a normal approximation. All three numbers are clipped to 0..1.
+    """
     mean = float(np.mean(values))
     half = 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 1.0
     score, low, high = (min(1.0, max(0.0, v)) for v in (mean, mean - half, mean + half))

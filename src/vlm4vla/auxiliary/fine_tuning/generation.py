@@ -1,12 +1,13 @@
-"""How a VLM learns omni-generation with a diffusion decoder, and how well the two then generate.
+"""Fine-tuning on omni-generation: a VLM is trained together with a diffusion decoder, and both are scored.
 
-The score of a modality is R2 against the training split's own mean: 1 - (squared error of what is generated)
-/ (squared error of the mean picture, or mean depth map, of the training split), and for segmentation 1 -
-(wrong pixels) / (wrong pixels of each pixel's commonest class). Zero is what can be drawn without seeing the
-picture, one is the truth, and only what the VLM's states carry of the picture brings it above zero. The
-task's score is the mean over the three modalities. "Before" is the untrained decoder on the base VLM: noise
-that is hardly changed, below zero and shown as zero. How much of "after" is the decoder's
-learning and how much the VLM's it does not tell apart.
+The score of a modality is R2 against a baseline that ignores the image. For images and depth it is
+1 - (squared error of the generated map) / (squared error of the training split's mean map). For segmentation
+it is 1 - (wrong pixels) / (wrong pixels when each pixel gets its most common class of the training split).
+Zero is the best result without seeing the image, and one is the truth. The score is above zero only if the
+VLM's hidden states carry information about the image. The task's score is the mean over three modalities.
+
+"Before" is the score of an untrained decoder on the base VLM. Its output is almost pure noise, so the score
+is below zero and is shown as zero. "After" does not separate the decoder's learning from the VLM's learning.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlm4vla.auxiliary.fine_tuning.base import Lesson, mean_score
+from vlm4vla.auxiliary.fine_tuning.base import FineTuning, mean_score
 from vlm4vla.auxiliary.fine_tuning.decoder import Decoder
 from vlm4vla.auxiliary.tasks.omni_generation import (
     DEPTH,
@@ -33,32 +34,33 @@ from vlm4vla.backbones.logits import hidden_states
 from vlm4vla.backbones.vocabulary import add_words, has_word_tokens
 from vlm4vla.config.stages import AuxiliarySettings
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN, Questions
-from vlm4vla.data.questions.dense import Dense, read_dense
+from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN, QuestionSet
+from vlm4vla.data.questions.dense import DenseMaps, read_dense
 from vlm4vla.data.questions.reading import read_questions
 from vlm4vla.training.components.samples import ShuffledIds
 
-BATCH = 32  # pictures generated at once
-REFERENCE = 1000  # training pictures that the mean is taken over
-SHOWN = 6  # held-out scenes on the page
+BATCH = 32  # maps generated at once
+REFERENCE = 1000  # number of training images for the baseline of the score
+SHOWN = 6  # held-out scenes in the figure
 
 
 class Maps:
-    """Pictures, depth maps and masks of one split as the decoder draws them, (n, 3, S, S) in [-1, 1].
+    """Images, depth maps and segmentation maps of one split in the decoder's format.
 
-    S is `size`. Pictures and depth are averaged down from the data's size; of the classes, one pixel in each
-    square is taken, since the mean of two colours would be a third class's. Depth has three equal channels.
+    A map has shape (n, 3, S, S) with S = `size`, and values in [-1, 1]. Depth has three equal channels.
+    Images and depth are downsampled by averaging. For classes, one pixel of each square is used, because the
+    mean of two classes' colours could be the colour of a third class.
     """
 
-    def __init__(self, pictures: Questions, dense: Dense, size: int):
+    def __init__(self, pictures: QuestionSet, dense: DenseMaps, size: int):
         self.pictures = pictures
         self.dense = dense
         self.size = size
         self.factor = pictures.image_size // size
         self.colours = torch.tensor(list(dense.palette.values()), dtype=torch.float32) / 127.5 - 1
 
-    def of(self, modality: str, ids: np.ndarray) -> Tensor:
-        """Maps of the pictures `ids`."""
+    def target_maps(self, modality: str, ids: np.ndarray) -> Tensor:
+        """Return the true maps (n, 3, S, S) of the pictures `ids`."""
         if modality == SEGMENTATION:
             return self.colours[torch.from_numpy(self.classes(ids))].permute(0, 3, 1, 2)
         if modality == DEPTH:
@@ -70,17 +72,17 @@ class Maps:
         return nn.functional.avg_pool2d(maps, self.factor)
 
     def classes(self, ids: np.ndarray) -> np.ndarray:
-        """(n, size, size) int64, places in the palette."""
+        """Return (n, size, size) int64: each pixel's index in the palette."""
         half = self.factor // 2
         return self.dense.classes(ids)[:, half :: self.factor, half :: self.factor].astype(np.int64)
 
     def metres(self, maps: Tensor) -> np.ndarray:
-        """(n, size, size) of depth maps (n, 3, size, size)."""
+        """Convert depth maps (n, 3, size, size) in [-1, 1] to metres (n, size, size)."""
         near, far = self.dense.limits
         return (near + (maps.mean(1) + 1) / 2 * (far - near)).numpy()
 
-    def nearest(self, maps: Tensor) -> np.ndarray:
-        """Classes (n, size, size) int64 whose colours are nearest to those of `maps` (n, 3, size, size)."""
+    def nearest_classes(self, maps: Tensor) -> np.ndarray:
+        """Return the classes (n, size, size) int64 with the nearest colours to `maps` (n, 3, size, size)."""
         return (
             torch.cdist(maps.permute(0, 2, 3, 1).flatten(1, 2), self.colours)
             .argmin(-1)
@@ -90,8 +92,10 @@ class Maps:
 
 
 class GenerationObjective(nn.Module):
-    """The decoder's loss on a batch of `GenerationBatches`; its gradient reaches every weight of the VLM that
-    the hidden states depend on."""
+    """The decoder's loss on a batch of `GenerationBatches`.
+
+    Its gradient reaches every weight of the VLM that the hidden states depend on.
+    """
 
     def __init__(self, backbone: LoadedBackbone, decoder: Decoder):
         super().__init__()
@@ -100,14 +104,14 @@ class GenerationObjective(nn.Module):
         self.decoder = decoder
 
     def forward(self, batch: tuple[dict[str, Any], Tensor]) -> Tensor:
-        """`batch`: model inputs of B prompts, and maps (B, 3, S, S) in [-1, 1]."""
+        """Return the loss of `batch`: the model inputs of B prompts, and maps (B, 3, S, S) in [-1, 1]."""
         inputs, maps = batch
         states = hidden_states(self.backbone, inputs)
         return self.decoder.loss(maps, states, inputs["attention_mask"].bool())
 
 
 class GenerationBatches:
-    """Pictures and requests; sample i is modality i % 3 of picture i // 3."""
+    """Batches of images with requests. Sample i asks for modality i % 3 of picture i // 3."""
 
     def __init__(self, backbone: LoadedBackbone, maps: Maps, batch: int, seed: int):
         self.backbone = backbone
@@ -116,32 +120,35 @@ class GenerationBatches:
         self._samples = ShuffledIds(len(maps.pictures) * len(MODALITIES), batch, seed)
 
     def ids(self, step: int) -> np.ndarray:
-        """Samples of an update."""
+        """Return the samples of the update `step`."""
         return self._samples.at(step)
 
     def batch(self, ids: np.ndarray, random: np.random.Generator) -> tuple[dict[str, Any], Tensor]:
-        """Model inputs and maps of samples `ids`."""
+        """Return the model inputs and the true maps of the samples `ids`."""
         pictures, kinds = np.divmod(ids, len(MODALITIES))
         inputs = self.backbone.batch([self.prompts[k] for k in kinds], self.maps.pictures.images(pictures))
         maps = torch.empty(len(ids), 3, self.maps.size, self.maps.size)
         for kind, modality in enumerate(MODALITIES):
             rows = np.nonzero(kinds == kind)[0]
             if len(rows):
-                maps[torch.from_numpy(rows)] = self.maps.of(modality, pictures[rows])
+                maps[torch.from_numpy(rows)] = self.maps.target_maps(modality, pictures[rows])
         return inputs, maps
 
 
-class GenerationLesson(Lesson):
-    """Raises UserError for data without depth or segmentation, and for a decoder that does not fit it."""
+class GenerationFineTuning(FineTuning):
+    """Fine-tuning of a VLM and a diffusion decoder.
+
+    Raises UserError if the data lacks depth or segmentation, or if the decoder's settings do not fit it.
+    """
 
     def __init__(self, settings: AuxiliarySettings, data: Path, backbone: LoadedBackbone):
         decoder = settings.decoder
         if decoder is None:
-            raise UserError(f"auxiliary.tasks.{settings.task}.decoder: missing: write its widths")
+            raise UserError(f"auxiliary.tasks.{settings.task}.decoder: missing: write the decoder's settings")
         if settings.image_size % decoder.size:
             raise UserError(
                 f"auxiliary.tasks.{settings.task}.decoder.size: {decoder.size} does not divide image_size "
-                f"{settings.image_size}: write one that does"
+                f"{settings.image_size}: write a divisor of image_size"
             )
         self.settings = settings
         self.train, self.held_out = (
@@ -152,7 +159,7 @@ class GenerationLesson(Lesson):
             )
             for split in (TRAIN, HELD_OUT)
         )
-        if has_word_tokens(backbone):  # a real tokenizer spells words that it lacks
+        if has_word_tokens(backbone):  # a real tokenizer can spell any word and needs no new ones
             backbone = add_words(
                 backbone, sorted({word for text in REQUESTS.values() for word in text.split()})
             )
@@ -171,11 +178,14 @@ class GenerationLesson(Lesson):
         return GenerationBatches(self.backbone, self.train, self.settings.training.batch, self.settings.seed)
 
     def generate(self, modality: str, ids: np.ndarray) -> Tensor:
-        """Maps (n, 3, S, S) in [-1, 1] of held-out pictures; a picture's noise is the same at every call."""
+        """Generate maps (n, 3, S, S) in [-1, 1] of the held-out pictures `ids`.
+
+        The initial noise of a picture is the same at every call.
+        """
         self.decoder.eval()
         prompt = self.backbone.question_ids(REQUESTS[modality])
         device = self.decoder.places.device
-        found = []
+        maps = []
         for begin in range(0, len(ids), BATCH):
             part = ids[begin : begin + BATCH]
             noise = [self._noise(modality, int(number)) for number in part]
@@ -184,8 +194,8 @@ class GenerationLesson(Lesson):
             with torch.inference_mode():
                 states = hidden_states(self.backbone, inputs)
                 real = inputs["attention_mask"].bool()
-                found.append(self.decoder.draw(torch.stack(noise).to(device), states, real).cpu())
-        return torch.cat(found)
+                maps.append(self.decoder.draw(torch.stack(noise).to(device), states, real).cpu())
+        return torch.cat(maps)
 
     def _noise(self, modality: str, number: int) -> Tensor:
         side = self.held_out.size
@@ -193,9 +203,10 @@ class GenerationLesson(Lesson):
         return torch.from_numpy(random.standard_normal((3, side, side), dtype=np.float32))
 
     def score(self) -> dict[str, Any]:
-        """The task's score and each modality's, over held-out pictures, which are independent of each other.
+        """Return the task's score and the score of each modality over the held-out pictures.
 
-        Every picture is asked for all modalities: `questions` is three times the number of pictures.
+        The interval treats pictures as independent. Each picture is scored in all three modalities, so
+        `questions` is three times the number of pictures.
         """
         ids = np.arange(min(max(self.settings.questions // len(MODALITIES), 1), len(self.held_out.pictures)))
         values = {modality: self._values(modality, ids) for modality in MODALITIES}
@@ -203,33 +214,35 @@ class GenerationLesson(Lesson):
         return whole | {"modalities": {m: mean_score(v, len(ids)) for m, v in values.items()}}
 
     def _values(self, modality: str, ids: np.ndarray) -> np.ndarray:
-        """(n,): each picture's 1 - error / mean error of the reference."""
+        """Return (n,): 1 - (error of each picture) / (mean error of the baseline)."""
         drawn = self.generate(modality, ids)
-        known = np.arange(min(REFERENCE, len(self.train.pictures)))
+        reference_ids = np.arange(min(REFERENCE, len(self.train.pictures)))
         if modality == SEGMENTATION:
-            truth, classes = self.held_out.classes(ids), self.train.classes(known)
+            truth, classes = self.held_out.classes(ids), self.train.classes(reference_ids)
             counts = [(classes == number).sum(0) for number in range(len(self.train.colours))]
-            errors = [guess != truth for guess in (self.held_out.nearest(drawn), np.argmax(counts, axis=0))]
+            guesses = (self.held_out.nearest_classes(drawn), np.argmax(counts, axis=0))
+            errors = [guess != truth for guess in guesses]
         else:
-            truth = self.held_out.of(modality, ids)
+            truth = self.held_out.target_maps(modality, ids)
             if modality == DEPTH:
                 drawn = drawn.mean(1, keepdim=True)
             errors = [
                 ((guess - truth) ** 2).mean(1).numpy()
-                for guess in (drawn, self.train.of(modality, known).mean(0))
+                for guess in (drawn, self.train.target_maps(modality, reference_ids).mean(0))
             ]
         error, reference = (e.mean((1, 2)) for e in errors)
         return 1 - error / max(float(reference.mean()), 1e-9)
 
     def drawings(self) -> Any:
-        """Held-out scenes with true and generated images, the colour of each class, and the depth range."""
+        """Return held-out scenes (true and generated maps), the colour of each class and the depth range."""
         ids = np.arange(min(SHOWN, len(self.held_out.pictures)))
         drawn = {modality: self.generate(modality, ids) for modality in MODALITIES}
         palette = np.array(list(self.held_out.dense.palette.values()), np.uint8)
         pictures = (
             ((drawn[IMAGE].permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
         )
-        metres, classes = self.held_out.metres(drawn[DEPTH]), self.held_out.nearest(drawn[SEGMENTATION])
+        metres = self.held_out.metres(drawn[DEPTH])
+        classes = self.held_out.nearest_classes(drawn[SEGMENTATION])
         scenes = [
             (
                 self.held_out.pictures.images([number])[0],

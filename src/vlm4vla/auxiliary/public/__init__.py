@@ -1,6 +1,7 @@
-"""Public sets of questions about pictures, read as streams and made ready for the auxiliary stage.
+"""Public datasets of questions about images, read as streams and prepared for the stage auxiliary.
 
-rows -> samples -> mixture -> writer: `json_rows` and `table_rows` read a set row by row and can go on from a
-position; `conversations`, `tables` and `demonstrations` make samples of rows; `mixture` draws from several
-sets; `writer` shuffles, holds out, and writes what `data/questions/encoded_dataset.py` reads.
+rows -> samples -> mixture -> writer. `json_rows` and `table_rows` read a dataset row by row and can resume
+from a position. `conversations`, `tables` and `demonstrations` turn rows into samples. `mixture` draws
+samples from several datasets. `writer` shuffles them, holds some out, and writes the files that
+data/questions/encoded_dataset.py reads.
 """

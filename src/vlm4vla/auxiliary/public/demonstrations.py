@@ -1,8 +1,8 @@
-"""Spatial questions about frames of a LeRobot data set, answered from the robot's own states.
+"""Spatial questions about the frames of a LeRobot dataset, answered from the recorded robot states.
 
-The authors' BridgeVQA asks about objects that a detector and a depth network find in such frames, and is not
-released. What a recording itself tells is where the gripper is, where it goes, and where the task ends.
-Questions that such networks have made can be given as a set of the layout `conversations`.
+The authors' BridgeVQA, which is not released, asks about objects that a detector and a depth network find in
+such frames. The recorded states only tell where the gripper is, where it goes, and where the task ends.
+Questions from a detector and a depth network can be used as a dataset of the layout `conversations`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.auxiliary.public.lerobot_layout import LeRobotLayout
-from vlm4vla.auxiliary.public.sample import Fault, Sample
+from vlm4vla.auxiliary.public.sample import InvalidRow, Sample
 from vlm4vla.auxiliary.public.table_rows import ParquetRows, check_columns
-from vlm4vla.auxiliary.public.tables import picture_of
+from vlm4vla.auxiliary.public.tables import read_picture
 from vlm4vla.config.public_sets import SetSettings
+from vlm4vla.core.errors import UserError
+from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.data.lerobot.reader import GRIPPER_POINT
 from vlm4vla.data.pictures.files import PictureFile
 
-STILL = 0.01  # metres: below it no direction is named
+STILL = 0.01  # metres; a shorter motion has no direction
 OPPOSITE = {
     "forward": "backward",
     "backward": "forward",
@@ -34,10 +35,46 @@ INDICES = ("episode_index", "frame_index", "timestamp", "task_index")
 Row = Mapping[str, Any]
 
 
-class DemonstrationFrames:
-    """Every `settings.every`-th frame of every episode. States are metres along `settings.axes`.
+class LeRobotLayout:
+    """The tables, the instructions and one camera's images of a LeRobot dataset.
 
-    A position is where the episode of the last sample begins, and how many of its samples have been given.
+    `camera`: the feature with the images; "" stands for the first camera. Raises UserError if the dataset
+    has another layout, a file is missing, or there is no such camera.
+    """
+
+    def __init__(self, folder: Path, camera: str):
+        self.folder = folder
+        metadata = read_metadata(folder)
+        cameras = metadata.cameras()
+        self.camera = camera or (cameras[0] if cameras else "")
+        if self.camera not in cameras:
+            raise UserError(
+                f"{folder}/meta/info.json: no camera {self.camera!r}: write another camera as "
+                f"columns.picture (found: {', '.join(cameras) or 'none'})"
+            )
+        self.features = metadata.features
+        self.in_video = metadata.is_video(self.camera)
+        self.fps = metadata.fps
+        self.tables = metadata.table_files()
+        self.tasks = dict(enumerate(metadata.tasks))
+        self._videos = metadata.videos(self.camera) if self.in_video else None
+        self._row_of_episode = {int(episode): row for row, episode in enumerate(metadata.episodes.index)}
+
+    def video(self, episode: int) -> tuple[str, float]:
+        """Return an episode's video file, relative to the folder, and the episode's start in it (seconds)."""
+        if episode not in self._row_of_episode:
+            raise UserError(
+                f"{self.folder}/meta: episode {episode} is missing: download or write the dataset again"
+            )
+        row = self._row_of_episode[episode]
+        return self._videos.names[self._videos.file[row]], float(self._videos.start[row])
+
+
+class DemonstrationFrames:
+    """Samples from every `settings.every`-th frame of every episode.
+
+    The first three numbers of a state are metres along `settings.axes`. A position is where the episode of
+    the last sample starts, and how many samples of that episode have been read.
     """
 
     def __init__(self, folder: Path, settings: SetSettings):
@@ -51,85 +88,91 @@ class DemonstrationFrames:
         self.rows = ParquetRows(self.layout.tables, columns)
         self.position: Any = {"episode": None, "given": 0}
 
-    def read(self, position: Any = None) -> Iterator[Sample | Fault]:
-        """See `Samples`."""
-        start = position or {"episode": None, "given": 0}
-        given = start["given"]
-        for begins, rows in self._episodes(start["episode"]):
+    def read(self, position: Any = None) -> Iterator[Sample | InvalidRow]:
+        """See `PublicSamples`."""
+        resumed = position or {"episode": None, "given": 0}
+        skip = resumed["given"]
+        for start, rows in self._episodes(resumed["episode"]):
             for number, sample in enumerate(self._samples(rows)):
-                if number < given:
+                if number < skip:
                     continue
-                self.position = {"episode": begins, "given": number + 1}
+                self.position = {"episode": start, "given": number + 1}
                 yield sample
-            given = 0
+            skip = 0
 
     def _episodes(self, position: Any) -> Iterator[tuple[Any, list[Row]]]:
-        """The rows of each episode, and the position before them."""
+        """Yield the rows of each episode, with the position before its first row."""
         rows: list[Row] = []
-        begins = before = position
+        start = before = position
         for _, row in self.rows.read(position):
             if rows and row["episode_index"] != rows[0]["episode_index"]:
-                yield begins, rows
-                rows, begins = [], before
+                yield start, rows
+                rows, start = [], before
             rows.append(row)
             before = list(self.rows.position)
         if rows:
-            yield begins, rows
+            yield start, rows
 
-    def _samples(self, rows: Sequence[Row]) -> Iterator[Sample | Fault]:
+    def _samples(self, rows: Sequence[Row]) -> Iterator[Sample | InvalidRow]:
         episode = rows[0]["episode_index"]
         where = f"{self.layout.folder}: episode {episode}"
         states = [np.asarray(row[self.state], dtype=float).ravel()[:3] for row in rows]
         if any(len(state) < 3 or not np.isfinite(state).all() for state in states):
-            yield Fault(where, f"{self.state!r} lacks x, y, z in metres: say in columns.state which has them")
+            problem = f"{self.state!r} has no x, y, z in metres: write another column as columns.state"
+            yield InvalidRow(where, problem)
             return
-        places = np.stack(states)
+        positions = np.stack(states)
         task = self.layout.tasks.get(rows[0]["task_index"], "")
         ahead = max(round(self.layout.fps), 1)
         for frame in range(0, len(rows), self.settings.every):
             statements = [("What is the robot asked to do?", task)] if task else []
             later = min(frame + ahead, len(rows) - 1)
-            statements += moves(places[later] - places[frame], "in the next second", self.settings.axes)
-            statements += ends(places[-1] - places[frame], self.settings.axes)
+            motion = positions[later] - positions[frame]
+            statements += motion_questions(motion, "in the next second", self.settings.axes)
+            statements += goal_questions(positions[-1] - positions[frame], self.settings.axes)
             point = rows[frame].get(GRIPPER_POINT)
             if point is not None and all(0 <= share <= 1 for share in point):
-                said = f"[({point[0]:.3f}, {point[1]:.3f})]"
+                answer = f"[({point[0]:.3f}, {point[1]:.3f})]"
                 statements.append(
-                    ("Where is the gripper? Answer with its column and row as shares of the picture.", said)
+                    ("Where is the gripper? Answer with its column and row as shares of the picture.", answer)
                 )
             picture = self._picture(rows[frame])
             if picture is None:
-                yield Fault(f"{where}, frame {frame}", None)
+                yield InvalidRow(f"{where}, frame {frame}", None)
                 continue
             yield Sample(f"{episode}/{frame}", picture, tuple(statements), f"episode {episode}")
 
     def _picture(self, row: Row) -> PictureFile | None:
         if not self.layout.in_video:
-            return picture_of(row[self.layout.camera])
+            return read_picture(row[self.layout.camera])
         path, start = self.layout.video(row["episode_index"])
         return PictureFile(path=path, seconds=start + float(row["timestamp"]))
 
 
-def direction(way: np.ndarray, axes: Sequence[str]) -> str:
-    """The axis, in words, along which `way` (3,) is longest."""
-    axis = int(np.argmax(np.abs(way)))
-    return axes[axis] if way[axis] > 0 else OPPOSITE[axes[axis]]
+def direction(vector: np.ndarray, axes: Sequence[str]) -> str:
+    """Return, in words, the direction of the largest component of `vector` (3,)."""
+    axis = int(np.argmax(np.abs(vector)))
+    return axes[axis] if vector[axis] > 0 else OPPOSITE[axes[axis]]
 
 
-def moves(way: np.ndarray, when: str, axes: Sequence[str]) -> list[tuple[str, str]]:
-    """Where the gripper goes and how far; `way` (3,) in metres."""
-    length = float(np.linalg.norm(way))
-    said = direction(way, axes) if length >= STILL else "it stays"
+def motion_questions(motion: np.ndarray, when: str, axes: Sequence[str]) -> list[tuple[str, str]]:
+    """Ask for the direction and the length of a motion (3,) of the gripper in metres."""
+    length = float(np.linalg.norm(motion))
+    answer = direction(motion, axes) if length >= STILL else "it stays"
     return [
-        (f"Which way does the gripper move {when}?", said),
+        (f"Which way does the gripper move {when}?", answer),
         (f"How far does the gripper move {when}, in centimetres?", f"{100 * length:.0f}"),
     ]
 
 
-def ends(way: np.ndarray, axes: Sequence[str]) -> list[tuple[str, str]]:
-    """Where the task ends from the gripper; `way` (3,) in metres."""
-    length = float(np.linalg.norm(way))
-    said = [("How far is the gripper from where the task ends, in centimetres?", f"{100 * length:.0f}")]
+def goal_questions(remaining: np.ndarray, axes: Sequence[str]) -> list[tuple[str, str]]:
+    """Ask for the distance and the direction from the gripper to the end of the task.
+
+    `remaining` (3,) is the vector from the gripper to the last position of the episode, in metres.
+    """
+    length = float(np.linalg.norm(remaining))
+    questions = [("How far is the gripper from where the task ends, in centimetres?", f"{100 * length:.0f}")]
     if length >= STILL:
-        said.append(("Which way from the gripper is the place where the task ends?", direction(way, axes)))
-    return said
+        where = direction(remaining, axes)
+        questions.append(("Which way from the gripper is the place where the task ends?", where))
+    return questions

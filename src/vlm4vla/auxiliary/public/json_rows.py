@@ -1,6 +1,6 @@
-"""Rows of JSON files: a list of objects, or an object a line; read in pieces, never whole.
+"""Rows of JSON files. A file is a list of objects, or has one object per line; it is read in pieces.
 
-A list of some million objects takes several times its size in memory when it is parsed at once.
+Parsing a list of a million objects at once would take several times the file's size in memory.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ LONGEST = 2**26  # characters of one row
 
 
 class JsonRows:
-    """`files` in their order; a position is the number of a file and of its rows that have been read."""
+    """The rows of `files`, in order. A position is the index of a file and the number of its rows read."""
 
     def __init__(self, files: Sequence[Path]):
         self.files = list(files)
         self.position = [0, 0]
 
     def read(self, position: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """See `Rows`. Raises UserError for a file that is no JSON, or holds something else than objects."""
+        """See `Rows`. Raises UserError if a file is not JSON or contains anything other than objects."""
         begin, skip = position or (0, 0)
         for number, file in enumerate(self.files[begin:], begin):
             for row, record in enumerate(records(file)):
@@ -36,11 +36,11 @@ class JsonRows:
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON list, or of a file with one a line."""
+    """Yield the objects of a JSON list, or of a file with one object per line."""
     with path.open(encoding="utf-8") as handle:
         for number, value in enumerate(_values(handle, path)):
             if not isinstance(value, dict):
-                raise UserError(f"{path}: element {number} is no object: write a list of objects")
+                raise UserError(f"{path}: element {number} is not an object: write a list of objects")
             yield value
 
 
@@ -58,17 +58,19 @@ def _values(handle: TextIO, path: Path) -> Iterator[Any]:
             if at < len(text) and text[at] == "]":
                 return
         value, end = _value(decoder, text, at)
-        # a number at the end of a piece may go on in the next one
+        # A number at the end of a piece may continue in the next piece.
         if end is not None and (end < len(text) or ended):
             at = end
             yield value
             continue
         if ended:
             if at < len(text) or listed or not began:
-                raise UserError(f"{path}: not whole JSON: write a list of objects, or an object a line")
+                raise UserError(f"{path}: incomplete JSON: write a list of objects, or one object per line")
             return
         if len(text) - at > LONGEST:
-            raise UserError(f"{path}: an element of over {LONGEST} characters: not a set of questions")
+            raise UserError(
+                f"{path}: one element has over {LONGEST} characters: write a list of objects, one per image"
+            )
         piece = _read(handle, path)
         ended, text, at = not piece, text[at:] + piece, 0
 
@@ -80,7 +82,7 @@ def _after(text: str, at: int, skipped: str) -> int:
 
 
 def _value(decoder: json.JSONDecoder, text: str, at: int) -> tuple[Any, int | None]:
-    """The value that starts at `at` and its end, or no end where the text holds no whole one."""
+    """Return the value that starts at `at`, and its end. The end is None if the value is incomplete."""
     if at == len(text):
         return None, None
     try:
@@ -93,4 +95,4 @@ def _read(handle: TextIO, path: Path) -> str:
     try:
         return handle.read(PIECE)
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file: write a list of objects, or an object a line") from None
+        raise UserError(f"{path}: not a text file: write a list of objects, or one object per line") from None

@@ -1,4 +1,4 @@
-"""A sample of a public set: one picture and what is asked about it."""
+"""A sample of a public dataset, and the interfaces of the streams that read rows and samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vlm4vla.data.pictures.files import PictureFile
 
 @dataclass(frozen=True)
 class Sample:
-    """`group`: what decides in which split the sample is; samples of one group are never in both."""
+    """One image and its questions with answers. All samples of one `group` are in the same split."""
 
     id: str
     picture: PictureFile
@@ -21,44 +21,47 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A row that is no sample. `wrong`: what is wrong and what to write, after the file and the row's id;
-    None for a row without a picture, which such sets have among the others."""
+class InvalidRow:
+    """A row that cannot be used as a sample.
+
+    `where`: the file and the row's id. `problem`: what is wrong and what to write instead. None stands for a
+    row without an image; public datasets mix such rows with the others.
+    """
 
     where: str
-    wrong: str | None
+    problem: str | None
 
 
 class Rows(Protocol):
-    """A set's rows, in an order that never changes."""
+    """The rows of a dataset, in an order that never changes."""
 
     def read(self, position: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The file of each row, and the row, after `position` (None: from the first)."""
+        """Yield each row after `position` with the name of its file. None starts at the first row."""
         ...
 
     @property
     def position(self) -> Any:
-        """Where the row that came last ends, as JSON."""
+        """The position after the last row that `read` yielded, as JSON."""
         ...
 
 
-class Samples(Protocol):
-    """A set's samples, among them the faults of rows that are none; as `Rows`."""
+class PublicSamples(Protocol):
+    """The samples of a dataset, and its invalid rows. `read` and `position` work as in `Rows`."""
 
-    def read(self, position: Any = None) -> Iterator[Sample | Fault]: ...
+    def read(self, position: Any = None) -> Iterator[Sample | InvalidRow]: ...
 
     @property
     def position(self) -> Any: ...
 
 
 def picture_group(picture: PictureFile) -> str:
-    """The picture's file, or of one that has none the hash of its bytes."""
+    """Return the name of the image's file, or the hash of its bytes if it has no file."""
     if picture.path is not None:
         return picture.path if picture.seconds is None else f"{picture.path} {picture.seconds}"
     return hashlib.sha256(picture.data or b"").hexdigest()
 
 
 def is_held_out(group: str, share: float) -> bool:
-    """Whether a group belongs to the held-out share: the same for every seed, order and size of a set."""
+    """Return whether a group is in the held-out `share`. Seed, order and size of a dataset do not matter."""
     number = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big")
     return number < share * 2**64

@@ -1,6 +1,6 @@
-"""Rows of Parquet tables: files of a folder through pyarrow, or a hub set streamed by `datasets`.
+"""Rows of Parquet tables: local files read by pyarrow, or a dataset of the hub streamed by `datasets`.
 
-Pictures stay encoded: Hugging Face's image columns are structs of `bytes` and `path`.
+Images stay encoded: the image columns of Hugging Face are structs of `bytes` and `path`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ AT_ONCE = 64  # rows in memory
 
 
 class ParquetRows:
-    """`files` in their order; a position is the number of a file and of its rows that have been read.
+    """The rows of `files`, in order. A position is the index of a file and the number of its rows read.
 
-    Raises UserError for a file that is not whole or lacks one of `columns`.
+    Raises UserError if a file is incomplete or lacks one of `columns`.
     """
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str]):
@@ -31,7 +31,7 @@ class ParquetRows:
             check_columns(str(file), _schema(file), self.columns)
 
     def read(self, position: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """See `Rows`. Row groups that lie before the position are not read."""
+        """See `Rows`. Row groups before the position are not read."""
         begin, skip = position or (0, 0)
         for number, file in enumerate(self.files[begin:], begin):
             row = 0
@@ -55,22 +55,22 @@ def _schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
     except (OSError, pa.ArrowInvalid):
-        raise UserError(f"{file}: not a whole parquet file: copy it again") from None
+        raise UserError(f"{file}: incomplete or damaged Parquet file: copy the file again") from None
 
 
 def check_columns(where: str, found: pa.Schema | Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a table that lacks a column."""
+    """Raise UserError if a table lacks one of the `wanted` columns."""
     names = found.names if isinstance(found, pa.Schema) else list(found)
     for name in wanted:
         if name not in names:
             raise UserError(
-                f"{where}: column {name!r} is missing: say in `columns` which one is meant "
+                f"{where}: column {name!r} is missing: write another one in `columns` "
                 f"(found: {', '.join(names)})"
             )
 
 
 class HubRows:
-    """A split of a hub set at one revision, streamed; a position is what `datasets` says of its state."""
+    """A split of a dataset of the hub, streamed at one revision. A position is the stream's `state_dict`."""
 
     def __init__(self, name: str, revision: str, split: str, columns: Sequence[str]):
         import datasets
@@ -81,7 +81,7 @@ class HubRows:
         except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
             raise UserError(
                 f"dataset {name!r} at {revision!r}, split {split!r}: cannot be read "
-                f"({str(error).splitlines()[0]}): check all three, or write a local folder"
+                f"({str(error).splitlines()[0]}): check name, revision and split, or write a local folder"
             ) from None
         features = stream.features or {}
         wanted = list(dict.fromkeys(columns))
@@ -96,7 +96,7 @@ class HubRows:
         self._reading = False
 
     def read(self, position: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """See `Rows`; files that lie before the position are not downloaded."""
+        """See `Rows`. Files before the position are not downloaded."""
         self._begin, self._reading = position, False
         if position is not None:
             self.stream.load_state_dict(position)

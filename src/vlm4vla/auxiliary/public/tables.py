@@ -1,4 +1,4 @@
-"""Samples of tables: a picture with a question and its answer, which may be one of several choices."""
+"""Samples of tables: an image with a question and its answer, or with a multiple-choice question."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm4vla.auxiliary.public.sample import Fault, Rows, Sample, picture_group
+from vlm4vla.auxiliary.public.sample import InvalidRow, Rows, Sample, picture_group
 from vlm4vla.data.pictures.files import PictureFile
 
 LETTERS = string.ascii_uppercase
 
 
 class Tables:
-    """`columns`: which column is what; with a column of `choices` the answer is a letter."""
+    """Samples from rows of a table.
+
+    `columns`: the column for each part of a sample. If there is a column for `choices`, the answer is a
+    letter. `frames`: the number of frames of a video that are combined into one image.
+    """
 
     def __init__(self, rows: Rows, columns: Mapping[str, str], frames: int):
         self.rows = rows
@@ -25,39 +29,39 @@ class Tables:
     def position(self) -> Any:
         return self.rows.position
 
-    def read(self, position: Any = None) -> Iterator[Sample | Fault]:
-        """See `Samples`."""
+    def read(self, position: Any = None) -> Iterator[Sample | InvalidRow]:
+        """See `PublicSamples`."""
         for file, row in self.rows.read(position):
             yield self._sample(file, row)
 
-    def _sample(self, file: str, row: Mapping[str, Any]) -> Sample | Fault:
+    def _sample(self, file: str, row: Mapping[str, Any]) -> Sample | InvalidRow:
         columns = self.columns
         where = f"{file}: sample {row[columns['id']]!r}"
-        picture = picture_of(row[columns["picture"]], self.frames)
+        picture = read_picture(row[columns["picture"]], self.frames)
         if picture is None:
-            return Fault(where, None)
+            return InvalidRow(where, None)
         question, answer = row[columns["question"]], row[columns["answer"]]
         if not isinstance(question, str) or not question.strip() or answer is None or answer == "":
-            return Fault(where, "has no question or no answer: write both")
+            return InvalidRow(where, "the question or the answer is empty: write both")
         question, answer = question.strip(), str(answer).strip()
         if "choices" in columns:
             choices = read_choices(row[columns["choices"]])
-            letter = None if choices is None else right_letter(choices, answer)
+            letter = None if choices is None else correct_letter(choices, answer)
             if letter is None:
-                return Fault(
+                return InvalidRow(
                     where,
-                    f"answer {answer!r} is none of the choices {row[columns['choices']]!r}: write a letter, "
-                    "a number from 0 or one of them",
+                    f"answer {answer!r} is not one of the choices {row[columns['choices']]!r}: write a "
+                    "letter, an index from 0 or the text of a choice",
                 )
-            question, answer = with_choices(question, choices), letter
+            question, answer = question_with_choices(question, choices), letter
         group = str(row.get(columns["group"]) or "") if columns["group"] else ""
         return Sample(
             str(row[columns["id"]]), picture, ((question, answer),), group or picture_group(picture)
         )
 
 
-def picture_of(value: Any, frames: int = 1) -> PictureFile | None:
-    """A picture of a Hugging Face struct, of bytes or of a file's name; None where there is none."""
+def read_picture(value: Any, frames: int = 1) -> PictureFile | None:
+    """Return the image in a Hugging Face struct, in bytes or in a file name, or None if there is no image."""
     if isinstance(value, Mapping):
         if value.get("bytes"):
             return PictureFile(data=value["bytes"])
@@ -68,7 +72,10 @@ def picture_of(value: Any, frames: int = 1) -> PictureFile | None:
 
 
 def read_choices(value: Any) -> list[str] | None:
-    """Choices of a list, or of text that is a Python list of words, as some sets write them."""
+    """Return the choices in a list, or in the text of a Python list, as some datasets write them.
+
+    Returns None if the value is not a list of two or more choices.
+    """
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
@@ -79,8 +86,8 @@ def read_choices(value: Any) -> list[str] | None:
     return [str(choice).strip() for choice in value]
 
 
-def right_letter(choices: list[str], answer: str) -> str | None:
-    """The letter of the right choice: `answer` is its letter, its place from 0, or itself."""
+def correct_letter(choices: list[str], answer: str) -> str | None:
+    """Return the letter of the correct choice. `answer` is its text, its letter, or its index from 0."""
     letters = LETTERS[: len(choices)]
     if answer in choices:
         return letters[choices.index(answer)]
@@ -89,6 +96,6 @@ def right_letter(choices: list[str], answer: str) -> str | None:
     return letters[int(answer)] if answer.isdigit() and int(answer) < len(choices) else None
 
 
-def with_choices(question: str, choices: list[str]) -> str:
-    """The question with its choices, a letter each, on lines of their own."""
+def question_with_choices(question: str, choices: list[str]) -> str:
+    """Return the question followed by one line per choice, each with its letter."""
     return "\n".join([question, *(f"{LETTERS[i]}. {choice}" for i, choice in enumerate(choices))])

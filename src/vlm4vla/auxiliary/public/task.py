@@ -1,4 +1,4 @@
-"""A task that learns from public sets: their own words, scored by what kind of answer is the true one."""
+"""An auxiliary task that learns from public datasets; the form of the true answer decides the score."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vlm4vla.auxiliary.public.points import is_places, place_fault, read_places
-from vlm4vla.auxiliary.tasks.base import Task
-from vlm4vla.auxiliary.tasks.points import f1
+from vlm4vla.auxiliary.points import decimal_points_error, is_decimal_points, points_f1, read_decimal_points
+from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
 from vlm4vla.data.questions.encoded_dataset import INFO
 from vlm4vla.data.questions.statements import Picture
 
@@ -17,35 +16,36 @@ _CHOICE = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
 def is_public(data: Path) -> bool:
-    """Whether a folder of data was made of public sets."""
+    """Return whether a folder of data comes from public datasets."""
     return (data / INFO).is_file()
 
 
-class PublicTask(Task):
-    """`name`: of the task whose data it is."""
+class PublicTask(AuxiliaryTask):
+    """The task `name` on public datasets instead of generated questions."""
 
     def __init__(self, name: str):
         self.name = name
 
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
-        raise TypeError("public sets are read, not drawn: the stage auxiliary-data has written them")
+        raise TypeError("public datasets are read, not generated: the stage auxiliary-data writes them")
 
     def fault(self, answer: str) -> str | None:
-        return place_fault(answer)
+        return decimal_points_error(answer)
 
     def chance(self, question: str, truth: str) -> float:
-        """One of the choices by lot, where a question has some."""
+        """Return the score of a random choice, or 0 if the question has no choices."""
         choices = _CHOICE.findall(question)
         return 1 / len(choices) if len(choices) > 1 and truth in choices else 0.0
 
     def score(self, answer: str, truth: str) -> float:
-        """How right an answer is, 0 to 1.
+        """Return how correct an answer is, from 0 to 1.
 
-        Points by F1, boxes by their middles; a letter by the first that stands alone; a number by how near it
-        is, 1 - |error| / |truth| and at least 0; words to the letter, but for case and a full stop.
+        Points score their F1, and boxes count as points at their centres. If the truth is a letter, the first
+        single capital letter of the answer must match. A number scores 1 - |error| / |truth|, at least 0. Any
+        other answer must match except for case and a final full stop.
         """
-        if is_places(truth):
-            return f1(read_places(answer), read_places(truth))
+        if is_decimal_points(truth):
+            return points_f1(read_decimal_points(answer), read_decimal_points(truth))
         truth, answer = truth.strip().rstrip("."), answer.strip().rstrip(".")
         if len(truth) == 1 and truth.isupper():
             found = re.search(r"\b[A-Z]\b", answer)

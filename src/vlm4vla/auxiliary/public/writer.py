@@ -1,10 +1,10 @@
-"""The stage auxiliary-data for public sets: a stream of samples becomes the splits that batches come from.
+"""The stage auxiliary-data for public datasets: write a stream of samples as training and held-out splits.
 
-A set is read once, whatever the number of backbones that learn from it, and training then needs no network.
-Samples are read in blocks of `buffer`, shuffled within them by the seed, and held out by a hash of their
-picture (or of the column `group`). Each block is a file; after each, `progress.json` says where the stream
-was, so that a run that was killed goes on from there. Memory holds one block. Pictures that are files stay
-where they are; those that are bytes of a table are copied as they are.
+The data is written once and serves every backbone; the training then needs no network. The writer reads
+blocks of `buffer` samples and shuffles each block by the seed. A hash of the image, or of the column `group`,
+decides which samples are held out. Each block is one file. After each block, `progress.json` records the
+position of the stream, so that an interrupted run resumes there. Memory holds one block. Images in files stay
+where they are. Images in tables are copied as encoded bytes.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vlm4vla.auxiliary.points import decimal_points_error
 from vlm4vla.auxiliary.public.mixture import Mixture
 from vlm4vla.auxiliary.public.opening import open_set
-from vlm4vla.auxiliary.public.points import place_fault
-from vlm4vla.auxiliary.public.sample import Fault, Sample, is_held_out
+from vlm4vla.auxiliary.public.sample import InvalidRow, Sample, is_held_out
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.stages import AuxiliaryDataSettings
 from vlm4vla.core.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import SECONDS_BETWEEN_LINES
-from vlm4vla.data.pictures.files import check
+from vlm4vla.data.pictures.files import picture_problem
 from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
-from vlm4vla.data.questions.encoded_dataset import INFO, SCHEMA, row_of
+from vlm4vla.data.questions.encoded_dataset import INFO, SCHEMA, dataset_row
 
-PROGRESS = "progress.json"  # of a run that has not ended
+PROGRESS = "progress.json"  # exists until the run ends
 SPLITS = (TRAIN, HELD_OUT)
-LONGEST_GAP = 1_000_000  # rows without a picture or at fault, one after another
+LONGEST_GAP = 1_000_000  # consecutive rows that are invalid or have no image
 
 
 def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
-    """Make `train/`, `held_out/` and `set.json` in `output`.
+    """Write `train/`, `held_out/` and `set.json` to `output`.
 
-    Raises UserError for a set that cannot be read, for a row that is no sample (unless `faulty` is `skip`),
-    and where a split stays empty.
+    Raises UserError if a dataset cannot be read, if a row is invalid (unless `faulty` is `skip`), or if a
+    split stays empty.
     """
     source = settings.public
     provenance = Provenance("auxiliary-data", settings.model_dump(mode="json"), {}, settings.seed)
@@ -68,7 +68,7 @@ def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
 
 
 class _Writer:
-    """Blocks of samples from the stream to files; `counts` says what became of the rows."""
+    """Writes the stream of samples to files, block by block. `counts`: the number of rows of each outcome."""
 
     def __init__(self, settings: AuxiliaryDataSettings, source: PublicSource, output: Path):
         self.settings = settings
@@ -88,44 +88,44 @@ class _Writer:
         self.counts: dict[str, Any] = {TRAIN: 0, HELD_OUT: 0, "without_picture": 0, "faulty": 0}
         self.identity = settings_hash(settings.model_dump(mode="json"))
         self.block = 0
-        self._told = time.monotonic()
+        self._last_report = time.monotonic()
 
     def run(self) -> None:
         position = self._resume()
         stream = self.stream.read(position)
         while not self._done():
-            block = self._block(stream)
+            block = self._next_block(stream)
             if not block:
                 break
             self._write(block)
             self.block += 1
-            kept = {"identity": self.identity, "block": self.block, "counts": self.counts}
-            write_json(self.output / PROGRESS, kept | {"position": self.stream.position})
-            self._tell()
+            progress = {"identity": self.identity, "block": self.block, "counts": self.counts}
+            write_json(self.output / PROGRESS, progress | {"position": self.stream.position})
+            self._report_progress()
         for split in SPLITS:
             if not self.counts[split]:
                 raise UserError(
-                    f"{', '.join(each.dataset for each in self.source.sets.values())}: no picture for the "
-                    f"split {split!r}: take more pictures, or write another `held_out` share"
+                    f"{', '.join(each.dataset for each in self.source.sets.values())}: no image in the split "
+                    f"{split!r}: use more images, or write another share as `held_out`"
                 )
 
     def _done(self) -> bool:
         return all(self.counts[split] >= self.wanted[split] for split in SPLITS)
 
     def _resume(self) -> Any:
-        """Where the stream goes on: after the last whole block, or at the start."""
-        (self.output / "provenance.json").unlink(missing_ok=True)  # what is there may be of other settings
+        """Return the position after the last complete block, or None to start from the beginning."""
+        (self.output / "provenance.json").unlink(missing_ok=True)  # it may belong to other settings
         try:
-            kept = json.loads((self.output / PROGRESS).read_text())
+            progress = json.loads((self.output / PROGRESS).read_text())
         except (OSError, ValueError):
-            kept = {}
-        if kept.get("identity") == self.identity:
-            self.block, self.counts = kept["block"], kept["counts"]
+            progress = {}
+        if progress.get("identity") == self.identity:
+            self.block, self.counts = progress["block"], progress["counts"]
             for split in SPLITS:
                 for file in self.files(split):
-                    if int(file.stem.rpartition("-")[2]) >= self.block:  # of a block that was cut off
+                    if int(file.stem.rpartition("-")[2]) >= self.block:  # from an incomplete block
                         file.unlink()
-            return kept["position"]
+            return progress["position"]
         for split in SPLITS:
             shutil.rmtree(self.output / split, ignore_errors=True)
             (self.output / split).mkdir()
@@ -134,38 +134,42 @@ class _Writer:
     def files(self, split: str) -> list[Path]:
         return sorted((self.output / split).glob("data-*.arrow"))
 
-    def _block(self, stream: Iterator[tuple[str, Sample | Fault]]) -> list[tuple[str, Sample]]:
-        """The next `buffer` usable samples with their set, shuffled."""
+    def _next_block(self, stream: Iterator[tuple[str, Sample | InvalidRow]]) -> list[tuple[str, Sample]]:
+        """Return the next `buffer` usable samples, each with the name of its dataset, in random order."""
         block: list[tuple[str, Sample]] = []
-        missed = 0
-        for name, found in stream:
+        gap = 0
+        for name, row in stream:
             settings = self.source.sets[name]
-            missed += 1
-            if missed > LONGEST_GAP:  # a mixture has no end
-                raise UserError(f"{settings.dataset}: no usable sample in {LONGEST_GAP} rows: mend the set")
-            if isinstance(found, Sample):
-                found = self._checked(name, found)
-            if isinstance(found, Sample):
-                missed = 0
-                block.append((name, found))
+            gap += 1
+            if gap > LONGEST_GAP:  # a mixture never ends
+                raise UserError(
+                    f"{settings.dataset}: no usable sample in {LONGEST_GAP} rows: fix the dataset, or "
+                    "write another one"
+                )
+            if isinstance(row, Sample):
+                row = self._validate(name, row)
+            if isinstance(row, Sample):
+                gap = 0
+                block.append((name, row))
                 if len(block) == self.buffer:
                     break
-            elif found.wrong is None:
+            elif row.problem is None:
                 self.counts["without_picture"] += 1
             elif settings.faulty == "skip":
                 self.counts["faulty"] += 1
             else:
-                raise UserError(
-                    f"{found.where}: {found.wrong}; or write `faulty: skip` to leave such samples out"
-                )
+                raise UserError(f"{row.where}: {row.problem}; or write `faulty: skip` to skip such samples")
         random = np.random.default_rng([self.settings.seed, self.block])
         return [block[number] for number in random.permutation(len(block))]
 
-    def _checked(self, name: str, sample: Sample) -> Sample | Fault:
-        wrong = next((w for _, answer in sample.statements if (w := place_fault(answer)) is not None), None)
-        wrong = wrong or check(sample.picture, self.folders[name])
-        settings = self.source.sets[name]
-        return sample if wrong is None else Fault(f"{settings.dataset}: sample {sample.id!r}", wrong)
+    def _validate(self, name: str, sample: Sample) -> Sample | InvalidRow:
+        """Return the sample, or an `InvalidRow` if a point or the image is wrong."""
+        errors = (decimal_points_error(answer) for _, answer in sample.statements)
+        problem = next((error for error in errors if error is not None), None)
+        problem = problem or picture_problem(sample.picture, self.folders[name])
+        if problem is None:
+            return sample
+        return InvalidRow(f"{self.source.sets[name].dataset}: sample {sample.id!r}", problem)
 
     def _write(self, block: list[tuple[str, Sample]]) -> None:
         rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
@@ -175,7 +179,7 @@ class _Writer:
             if self.counts[split] < self.wanted[split]:
                 self.counts[split] += 1
                 rows[split].append(
-                    row_of(self.settings.task, name, sample.id, sample.picture, sample.statements)
+                    dataset_row(self.settings.task, name, sample.id, sample.picture, sample.statements)
                 )
         for split, found in rows.items():
             if not found:
@@ -185,19 +189,19 @@ class _Writer:
             with atomic_path(path) as temporary, pa.ipc.new_stream(str(temporary), SCHEMA) as file:
                 file.write_table(table)
 
-    def _tell(self) -> None:
-        """How far the set has been read, now and then."""
-        if time.monotonic() - self._told < SECONDS_BETWEEN_LINES:
+    def _report_progress(self) -> None:
+        """Print the number of images so far, at most once in `SECONDS_BETWEEN_LINES`."""
+        if time.monotonic() - self._last_report < SECONDS_BETWEEN_LINES:
             return
-        self._told = time.monotonic()
+        self._last_report = time.monotonic()
         skipped = ", ".join(
             f"{self.counts[key]} {key.replace('_', ' ')}"
             for key in ("without_picture", "faulty")
             if self.counts[key]
         )
         print(
-            f"auxiliary data {self.settings.task}: {self.counts[TRAIN]} pictures to train on, "
-            f"{self.counts[HELD_OUT]} held out" + (f"; left out: {skipped}" if skipped else ""),
+            f"auxiliary data {self.settings.task}: {self.counts[TRAIN]} training images, "
+            f"{self.counts[HELD_OUT]} held-out images" + (f"; skipped rows: {skipped}" if skipped else ""),
             file=sys.stderr,
             flush=True,
         )

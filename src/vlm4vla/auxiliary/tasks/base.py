@@ -1,4 +1,4 @@
-"""What an auxiliary task has to say about itself."""
+"""The interface that every auxiliary task implements."""
 
 from __future__ import annotations
 
@@ -15,44 +15,47 @@ if TYPE_CHECKING:
     from vlm4vla.config.stages import AuxiliarySettings
 
 
-class Task(ABC):
-    """An auxiliary task; unless `lesson` says otherwise its answers are text, learnt by next-token loss.
+class AuxiliaryTask(ABC):
+    """An auxiliary task. By default its answers are text, and the backbone learns them by next-token loss.
 
-    Called by: the stage auxiliary-data (`pictures`), the stage auxiliary (`lesson`), and the lesson of a task
-    whose answers are text (`fault` of every answer first, `asked` when text becomes ids, and `score` on
-    held-out answers).
+    The stage auxiliary-data calls `pictures`. The stage auxiliary calls `fine_tuning`. The fine-tuning on
+    text answers first checks every answer with `fault`, turns questions into the family's words with
+    `asked`, and scores held-out answers with `score`.
     """
 
     name: ClassVar[str]
-    statements_a_picture: ClassVar[float] = 3.0  # how many of a picture's statements a training text holds
-    freeze: Literal["none", "vision"] = "none"  # what does not train
+    statements_a_picture: ClassVar[float] = 3.0  # mean number of an image's statements in a training text
+    freeze: Literal["none", "vision"] = "none"  # the part of the backbone that is not trained
     words_stay: ClassVar[bool] = True  # whether a policy keeps the words that the backbone learnt here
-    dense: ClassVar[bool] = False  # whether pictures come with depth and classes of every pixel
+    dense: ClassVar[bool] = False  # whether each image comes with depth and class of every pixel
 
     @abstractmethod
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
-        """`count` pictures of a split ("train" or "held_out"), each with at least one statement.
+        """Yield `count` pictures of a split ("train" or "held_out"), each with at least one statement.
 
-        Every statement's `set` is the task's name. Same arguments, same pictures; no picture of one split is
-        in the other.
+        The `set` of every statement is the task's name. The same arguments always give the same pictures. No
+        picture is in both splits.
         """
 
-    def lesson(self, settings: AuxiliarySettings, data: Path, backbone: LoadedBackbone) -> Any | None:
-        """How `backbone` learns this task and is scored, where that is not by answers in words."""
+    def fine_tuning(self, settings: AuxiliarySettings, data: Path, backbone: LoadedBackbone) -> Any | None:
+        """Return the task's own `FineTuning` of `backbone`, or None to use a built-in one."""
         return None
 
     def fault(self, answer: str) -> str | None:
-        """What is wrong with an answer in the data, whatever its picture, and what to write; or None."""
+        """Return what is wrong with an answer of the data, whatever its picture, and what to write instead.
+
+        None means that the answer can be correct.
+        """
         return None
 
     def asked(self, adapter: Adapter, question: str) -> str:
-        """The question's text as this family is asked."""
+        """Return the text of `question` for the prompt of the adapter's family."""
         return question
 
     def chance(self, question: str, truth: str) -> float:
-        """The score to expect of an answer in the right form that knows nothing of the picture."""
+        """Return the expected score of answers that have the right form but ignore the image."""
         return 0.0
 
     def score(self, answer: str, truth: str) -> float:
-        """How right an answer is, 0 to 1: by default, whether it is the true one to the letter."""
+        """Return how correct an answer is, from 0 to 1. By default only an exact match scores 1."""
         return float(answer == truth)

@@ -1,12 +1,12 @@
-"""Omni-generation: a picture, its depth map and its segmentation, drawn by a decoder from the VLM's states.
+"""Omni-generation: an image, its depth map and its segmentation map, generated from the VLM's hidden states.
 
-Asked for one of the three about a picture, the VLM makes hidden states; a diffusion decoder (decoder.py)
-that sees nothing but these draws the answer, and its loss trains the VLM too. The picture that is drawn is
-the one that was seen: what the states lose on their way through the language model, colour or place or shape,
-cannot be drawn, so the loss asks the VLM to keep all of it. A caption as the request would leave the vision
-encoder out, which a policy sees with.
+The VLM reads an image and a request for one of the three. A diffusion decoder (fine_tuning/decoder.py) sees
+only the VLM's hidden states and generates the map; its loss trains the VLM too. The requested image is the
+one that the VLM sees. The decoder cannot generate a colour, position or shape that the language model has
+lost, so the loss teaches the VLM to keep all of them. If the request were a caption instead of an image, the
+vision encoder, which a policy needs, would not be trained.
 
-The authors name no data set; here the scenes are random ones with depth and classes from the simulator.
+The authors name no dataset. Here the scenes are random, with depth and classes from the simulator.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm4vla.auxiliary.tasks.base import Task
-from vlm4vla.auxiliary.tasks.scenes import scenes
+from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
+from vlm4vla.auxiliary.tasks.pictures import scenes
 from vlm4vla.data.questions.statements import Picture
 
 IMAGE, DEPTH, SEGMENTATION = MODALITIES = ("image", "depth", "segmentation")
@@ -27,12 +27,12 @@ REQUESTS = {
 }
 
 
-class OmniGeneration(Task):
+class OmniGeneration(AuxiliaryTask):
     name = "omni-generation"
     dense = True
 
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
-        """Each with the three requests; the answer to a request is the name of its modality."""
+        """Yield pictures with the three requests; the answer to a request is the name of its modality."""
 
         def ask(rng: np.random.Generator, picture: Picture) -> list[tuple[str, str]]:
             return [(request, modality) for modality, request in REQUESTS.items()]

@@ -1,7 +1,6 @@
-"""ViCA-332k: sizes, distances and relative positions, from the scene's true geometry in metres.
+"""ViCA-332k: sizes, distances and relative positions, computed from the true geometry of the scene.
 
-Lengths are answered in centimetres, rounded to even numbers: finer than that a picture of 64 pixels does not
-show.
+Lengths are in centimetres, rounded to even numbers, because an image of 64 pixels shows no finer detail.
 """
 
 from __future__ import annotations
@@ -10,23 +9,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vlm4vla.auxiliary.tasks.base import Task
-from vlm4vla.auxiliary.tasks.scenes import scenes, things
+from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
+from vlm4vla.auxiliary.tasks.pictures import scenes, things
 from vlm4vla.benchmarks.props import PROPS, Part
 from vlm4vla.data.questions.statements import Picture
 
-APART = 0.04  # metres: nearer than this, "left of" and "in front of" are not asked
-CLOSER = 0.04  # metres: two distances must differ by this to be compared
+APART = 0.04  # metres; "left of" and "in front of" are asked only about things farther apart than this
+CLOSER = 0.04  # metres; two distances are compared only if they differ by more than this
 
 
-class Vica(Task):
+class Vica(AuxiliaryTask):
     name = "vica-332k"
 
     def pictures(self, split: str, count: int, seed: int, image_size: int) -> Iterator[Picture]:
         return scenes(self.name, ask, split, count, seed, image_size)
 
     def score(self, answer: str, truth: str) -> float:
-        """Words to the letter; a length is right by how near it is: 1 - |error| / truth, at least 0."""
+        """Score a length as 1 - |error| / truth, at least 0, and any other answer by an exact match."""
         if not truth.isdigit():
             return float(answer == truth)
         if not answer.isdigit():
@@ -35,11 +34,12 @@ class Vica(Task):
 
 
 def centimetres(metres: float) -> str:
+    """Return a length in centimetres, rounded to an even number."""
     return str(2 * round(50 * metres))
 
 
 def half_sizes(part: Part) -> np.ndarray:
-    """(3,) m: half the sides of the box that holds a part, in the part's own frame."""
+    """Return half the side lengths (3,) in metres of a part's bounding box, in the part's frame."""
     size = part.size
     if part.kind == "sphere":
         return np.full(3, size[0])
@@ -51,42 +51,44 @@ def half_sizes(part: Part) -> np.ndarray:
 
 
 def extent(name: str) -> np.ndarray:
-    """(3,) m: sides of the box that holds a prop, in its own frame."""
+    """Return the side lengths (3,) in metres of a prop's bounding box, in the prop's frame."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for part in PROPS[name].parts:
         half = half_sizes(part)
         if part.euler == (0, 90, 0):
             half = half[[2, 1, 0]]
         elif any(part.euler):
-            raise ValueError(f"{name}: a part turned by {part.euler} has no known box")
+            raise ValueError(f"{name}: the bounding box of a part rotated by {part.euler} is not implemented")
         low, high = np.minimum(low, part.at - half), np.maximum(high, part.at + half)
     return high - low
 
 
 def ask(rng: np.random.Generator, picture: Picture) -> list[tuple[str, str]]:
-    """Sizes of props, distances between things, and which of two is more to one side, nearer or larger."""
+    """Ask for sizes of props, for distances, and which of two things is to one side, nearer or larger."""
     names = things(picture)
     at = {name: picture.ground[name][:2] for name in names}
-    said = []
+    questions = []
     for name in names:
         if name in PROPS:
-            said.append((f"how long is the {name} in centimetres ?", centimetres(extent(name)[:2].max())))
-            said.append((f"how tall is the {name} in centimetres ?", centimetres(extent(name)[2])))
+            size = extent(name)
+            questions.append((f"how long is the {name} in centimetres ?", centimetres(size[:2].max())))
+            questions.append((f"how tall is the {name} in centimetres ?", centimetres(size[2])))
     for _ in range(3 if len(names) > 1 else 0):
         a, b = (str(name) for name in rng.choice(names, 2, replace=False))
         away = at[a] - at[b]
-        said.append((f"how far is the {a} from the {b} in centimetres ?", centimetres(np.hypot(*away))))
+        questions.append((f"how far is the {a} from the {b} in centimetres ?", centimetres(np.hypot(*away))))
         if abs(away[0]) > APART:
-            said.append((f"is the {a} left of the {b} ?", "yes" if away[0] < 0 else "no"))
+            questions.append((f"is the {a} left of the {b} ?", "yes" if away[0] < 0 else "no"))
         if abs(away[1]) > APART:
-            said.append((f"is the {a} in front of the {b} ?", "yes" if away[1] < 0 else "no"))
+            questions.append((f"is the {a} in front of the {b} ?", "yes" if away[1] < 0 else "no"))
         if a in PROPS and b in PROPS:
             sizes = [float(np.prod(extent(name)) ** (1 / 3)) for name in (a, b)]
             if max(sizes) > 1.25 * min(sizes):
-                said.append((f"which is larger the {a} or the {b} ?", a if sizes[0] > sizes[1] else b))
+                questions.append((f"which is larger the {a} or the {b} ?", a if sizes[0] > sizes[1] else b))
     for _ in range(2 if len(names) > 2 else 0):
         a, b, c = (str(name) for name in rng.choice(names, 3, replace=False))
         far = [float(np.hypot(*(at[name] - at[c]))) for name in (a, b)]
         if abs(far[0] - far[1]) > CLOSER:
-            said.append((f"which is nearer to the {c} the {a} or the {b} ?", a if far[0] < far[1] else b))
-    return said
+            nearer = a if far[0] < far[1] else b
+            questions.append((f"which is nearer to the {c} the {a} or the {b} ?", nearer))
+    return questions

@@ -1,4 +1,4 @@
-"""The chat format that Qwen-VL and InternVL share: system, user with a picture, assistant."""
+"""The chat format of Qwen-VL and InternVL: a system turn, a user turn with an image, an assistant turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ END = "<|im_end|>"
 
 
 class ChatML(Adapter):
-    """ChatML turns around one picture; subclasses name the tags around it."""
+    """ChatML turns around one image; subclasses define the tags around the image."""
 
     end = END
     plainly_causal = True

@@ -1,11 +1,11 @@
-"""InternVL3.5: InternViT pictures in a Qwen3 language model, ChatML with its own image tags.
+"""InternVL3.5: an InternViT vision encoder, a Qwen3 language model, and ChatML with its own image tags.
 
 Not obvious:
-- The tiny config does not shuffle pixels (`downsample_ratio` 1), so 16 patches stay 16 tokens.
-- The released 4B and larger sizes have Qwen3 text; text positions are one-dimensional.
-- `freeze: vision` freezes `vision_tower`, not the projector, as for the other families that keep the two
-  apart.
-- With mean pooling the vision encoder has no last norm, so no weight is out of reach.
+- The tiny config has no pixel shuffle (`downsample_ratio` 1), so 16 patches give 16 tokens.
+- The released sizes from 4B on have a Qwen3 language model; positions are one-dimensional.
+- `freeze: vision` freezes `vision_tower` without the projector, as in the other families that have the two as
+  separate modules.
+- With mean pooling, the vision encoder has no final norm, so every weight receives gradients.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
-"""Kosmos-2: CLIP pictures resampled by latent queries, sinusoidal positions, grounding phrases.
+"""Kosmos-2: CLIP features resampled by latent queries, sinusoidal positions, grounding phrases.
 
 Not obvious:
-- Placeholders are the ids after the unknown token's (the family's processor writes them so); a mask, not
-  their value, says where the picture goes.
-- Positions start after the padding id and padding keeps it, so they are always passed.
-- The model has no inner `.model` with a picture input: `last_hidden` joins the parts as `forward` does.
-- The tiny config has no dropout (the real one has 0.1 in the text model): the same seed must give the same
-  bytes after a resumed run, and so small a model is not over-fitted.
-- The picture's features are L2-normalised, hence small beside latent queries of unit variance and beside
-  sinusoidal positions; the tiny model starts with a projection eight times transformers' own.
-- `freeze: vision` freezes the CLIP tower, not the latent-query projection.
+- The placeholders are the ids after the unknown token, as in the family's processor. A mask marks the image's
+  positions; the values of the placeholders do not matter.
+- Position ids start after the padding id, and padding has the padding id. They are therefore always passed.
+- The model has no inner `.model` that takes images. `last_hidden` joins the parts as the model's `forward`
+  does.
+- The tiny config has no dropout (the real one has 0.1 in the text model). The same seed must give the same
+  bytes after a resumed run, and such a small model does not overfit.
+- The image features are L2-normalised. They are therefore small compared with the latent queries of unit
+  variance and with the sinusoidal positions. The tiny model starts with a projection eight times that of
+  transformers.
+- `freeze: vision` freezes the CLIP tower without the latent-query projection.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 from transformers import Kosmos2Config, PreTrainedModel
 
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
-from vlm4vla.backbones.kernels.padding_free import is_padding_free, packed
+from vlm4vla.backbones.kernels.padding_free import is_padding_free, run_packed
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
 from vlm4vla.config.backbones import TinySize
 
@@ -32,7 +34,7 @@ PROJECTION_SCALE = 8.0
 
 @contextlib.contextmanager
 def _no_mask(text: PreTrainedModel) -> Iterator[None]:
-    """Within, `text` makes no causal mask, N x N for a row of N tokens, for attention that takes none."""
+    """Stop `text` from building an N x N causal mask for N tokens; padding-free attention takes no mask."""
     text._prepare_decoder_attention_mask = lambda *_: None
     try:
         yield
@@ -45,7 +47,7 @@ class Kosmos2(Adapter):
     plainly_causal = True
     end = EOS
     before_image = f"{BOS}<image>"
-    # The first ids after the unknown token's stand for the picture in any text, so no word gets them.
+    # In any text, the ids right after the unknown token mean the image, so no word may have them.
     phrases = (*(f"<image{index}>" for index in range(64)), "<image>", "</image>", "<p>", "\n</p>")
 
     def placeholders(self) -> list[int]:
@@ -75,17 +77,17 @@ class Kosmos2(Adapter):
         return [model.vision_model]
 
     @staticmethod
-    def _picture(model: PreTrainedModel, pixel_values: Tensor) -> Tensor:
+    def _image_embeddings(model: PreTrainedModel, pixel_values: Tensor) -> Tensor:
         vision = model.vision_model.model
         features = vision.post_layernorm(vision(pixel_values).last_hidden_state)
-        picture, _ = model.image_to_text_projection(nn.functional.normalize(features, dim=-1))
-        return picture
+        embeddings, _ = model.image_to_text_projection(nn.functional.normalize(features, dim=-1))
+        return embeddings
 
     def projector(self, model: PreTrainedModel) -> nn.Module:
         return model.image_to_text_projection
 
     def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
-        self._picture(model, **inputs)
+        self._image_embeddings(model, **inputs)
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         text = model.text_model.model
@@ -93,12 +95,11 @@ class Kosmos2(Adapter):
 
     def last_hidden(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> Tensor:
         inputs = dict(inputs)
-        picture = self._picture(model, inputs.pop("pixel_values"))
+        inputs["image_embeds"] = self._image_embeddings(model, inputs.pop("pixel_values"))
         text = model.text_model.model
-        inputs["image_embeds"] = picture
         if is_padding_free(model):
             with _no_mask(text):
-                return packed(text, embeddings, inputs, per_token=["image_embeds_position_mask"])
+                return run_packed(text, embeddings, inputs, per_token=["image_embeds_position_mask"])
         return text(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     @classmethod

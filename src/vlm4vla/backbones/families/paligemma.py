@@ -1,14 +1,14 @@
-"""PaliGemma 1 and 2: SigLIP pictures before Gemma or Gemma 2 text; no chat format.
+"""PaliGemma 1 and 2: a SigLIP vision encoder, Gemma or Gemma 2 text, and no chat format.
 
 Not obvious:
-- Both have model_type `paligemma`; the text config's model_type tells them apart.
-- `token_type_ids` always go with a batch. Without them Gemma 1 reads text in both directions when nothing is
-  padded and causally when something is. One convention everywhere, in pre-training and in the VLA: image
-  tokens (type 0) see each other in both directions, text (type 1) is causal.
+- Both have the model_type `paligemma`; the model_type of the text config distinguishes them.
+- Every batch has `token_type_ids`. Without them, Gemma 1 attends to text in both directions if nothing is
+  padded, and causally if something is. Pre-training and VLA use one convention: image tokens (type 0) attend
+  to each other in both directions, and text (type 1) is causal.
 - Positions start at 1.
-- `freeze: vision` freezes the SigLIP tower without the linear projector: the study's trainable sizes (2.9B
-  to 2.5B) fit the tower of 0.4B, and cannot tell where 2M of projector went.
-- SigLIP's pooling head is left out (`vision_use_head`), since no output uses it.
+- `freeze: vision` freezes the SigLIP tower without the linear projector. The drop of the study's trainable
+  size from 2.9B to 2.5B fits the tower of 0.4B, but does not show whether the projector's 2M are included.
+- SigLIP's pooling head is left out (`vision_use_head`), because no output uses it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PaliGemma(Adapter):
         return f"{text}\n"
 
     def end_id(self) -> int:
-        return self.tokenizer.eos_token_id  # a tiny tokenizer calls it otherwise than Gemma's
+        return self.tokenizer.eos_token_id  # a tiny tokenizer has another name for it than Gemma's tokenizer
 
     def positions(self, length: int) -> Tensor:
         return torch.arange(1, length + 1)
@@ -67,7 +67,7 @@ class PaliGemma(Adapter):
 
     @classmethod
     def tiny_text(cls, size: TinySize, tokenizer) -> dict[str, Any]:
-        """Keys of the text config, Gemma 1's; `head_dim` is not derived from the width by Gemma."""
+        """The text config of Gemma 1; Gemma does not derive `head_dim` from the width."""
         return {
             "model_type": cls.text_type,
             "vocab_size": len(tokenizer),
@@ -119,7 +119,7 @@ class PaliGemma2(PaliGemma):
 
     @classmethod
     def tiny_text(cls, size: TinySize, tokenizer) -> dict[str, Any]:
-        """Gemma 2's keys. transformers has no sdpa attention for it, because of the soft cap on scores."""
+        """The text config of Gemma 2, which has no sdpa attention because of the soft cap on its scores."""
         return super().tiny_text(size, tokenizer) | {
             "query_pre_attn_scalar": size.hidden // size.heads,
             "sliding_window": TINY_POSITIONS,

@@ -1,11 +1,12 @@
-"""What the Qwen-VL families share: three-axis positions and packed pictures.
+"""The shared parts of the Qwen-VL families: positions on three axes and packed images.
 
 Not obvious:
-- `get_rope_index` of transformers loops over samples; the picture's place is fixed, so one table serves.
-- The vision encoder takes index tensors that transformers would compute from `image_grid_thw` with loops;
-  they depend on the number of pictures only and are kept for each batch size.
-- `freeze: vision` freezes `visual`, which holds the patch merger: the study's trainable sizes (3.8B to
-  3.1B) fit the whole module, and transformers has no projector outside it.
+- `get_rope_index` of transformers loops over samples. Here the image's position is fixed, so one table of
+  positions is enough.
+- The vision encoder takes index tensors that transformers would compute from `image_grid_thw` with loops.
+  They depend only on the number of images, and are cached for each batch size.
+- `freeze: vision` freezes `visual`, which includes the patch merger. The drop of the study's trainable size
+  from 3.8B to 3.1B fits the whole module, and transformers has no projector outside it.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position
 
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.families.chatml import ChatML
+from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE
 from vlm4vla.backbones.kernels.packed_attention import use_packed_attention
-from vlm4vla.backbones.picture_size import STUDY_IMAGE_SIZE
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 
 
 class Qwen(ChatML):
-    """One square still picture between vision tags, at a fixed place."""
+    """One square still image between vision tags, at a fixed position."""
 
     image_open, image_token, image_close = "<|vision_start|>", IMAGE, "<|vision_end|>"
 
@@ -41,14 +42,14 @@ class Qwen(ChatML):
         return [self.config.image_token_id] * self.merged**2
 
     def positions(self, length: int) -> Tensor:
-        """(3, length): time, row, column; after the picture all three go on from its side."""
+        """(3, length): time, row, column. After the image, all three continue from the end of its grid."""
         start, side = self.image_start, self.merged
         text_after = max(length - start - side**2, 0)
         before = torch.arange(start).expand(3, -1)
         rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-        picture = torch.stack([torch.zeros_like(rows), rows, columns]).flatten(1) + start
+        image = torch.stack([torch.zeros_like(rows), rows, columns]).flatten(1) + start
         after = (torch.arange(text_after) + start + side).expand(3, -1)
-        return torch.cat([before, picture, after], dim=1)[:, :length]
+        return torch.cat([before, image, after], dim=1)[:, :length]
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """Patches (B * grid * grid, 3 * time * patch * patch) in merge-block order."""
@@ -62,25 +63,25 @@ class Qwen(ChatML):
         return patches.reshape(batch * self.grid**2, 3 * time * patch**2)
 
     def check_pixels(self, pixel_values: Tensor, images: Tensor) -> None:
-        """Qwen's processor keeps the size of a picture where it can; the grid here is that of one size."""
+        """Check the grid: Qwen's processor keeps an image's size if possible, but only one size fits here."""
         patches = len(pixel_values) // len(images)
         if patches != self.grid**2:
             height, width = images.shape[1:3]
             raise ValueError(
-                f"pictures of {height}x{width} pixels become {patches} patches each, {self.grid**2} are "
+                f"images of {height}x{width} pixels become {patches} patches each, but {self.grid**2} are "
                 f"expected: resize them to {STUDY_IMAGE_SIZE}x{STUDY_IMAGE_SIZE} first"
             )
 
     def vision_inputs(self, batch: int) -> dict[str, Any]:
-        """`image_grid_thw` (B, 3) and the index tensors of `batch` pictures."""
+        """`image_grid_thw` (B, 3) and the index tensors for B = `batch` images."""
         if batch not in self._vision_inputs:
-            with torch.inference_mode(False):  # what a rollout computes first, training may use later
+            with torch.inference_mode(False):  # training may later use a tensor that a rollout created
                 grids = torch.tensor([[1, self.grid, self.grid]]).repeat(batch, 1)
                 self._vision_inputs[batch] = {"image_grid_thw": grids, **self.index_tensors(grids)}
         return self._vision_inputs[batch]
 
     def index_tensors(self, grids: Tensor) -> dict[str, Any]:
-        """Inputs that transformers would derive from the grids inside every forward."""
+        """The inputs that transformers would otherwise derive from the grids in every forward."""
         merge = self.config.vision_config.spatial_merge_size
         return {
             "image_position_ids": get_vision_position_ids(grids, merge),
@@ -99,7 +100,7 @@ class Qwen(ChatML):
 
     @staticmethod
     def token_ids(tokenizer) -> dict[str, int]:
-        """The special ids of a tiny config."""
+        """The special token ids of a tiny config."""
         names = {
             "image_token_id": IMAGE,
             "video_token_id": VIDEO,

@@ -1,11 +1,11 @@
-"""Qwen2.5-VL: windowed vision encoder, three-axis rotary positions, ChatML.
+"""Qwen2.5-VL: a windowed vision encoder, rotary positions on three axes, ChatML.
 
 Not obvious:
 - `mrope_section` (time, row, column) must sum to half the head size.
-- All vision layers but the last attend within windows of half the picture's side, as the real encoder does
-  at 224 pixels; `fullatt_block_indexes` names the last.
-- The vision encoder's MLPs are 3420 wide, which in bfloat16 is not a multiple of 16 bytes: GPUs of today
-  multiply such matrices by slow kernels, so there they are computed 3456 wide (`aligned_mlp`).
+- All vision layers but the last attend within windows of half the image's side, like the real encoder at 224
+  pixels. `fullatt_block_indexes` holds the last layer.
+- The vision encoder's MLPs have the width 3420, which in bfloat16 is not a multiple of 16 bytes. GPUs use
+  slow kernels for such matrices, so on a GPU the MLPs are computed with the width 3456 (`aligned_mlp`).
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
 from vlm4vla.backbones.families.qwen import VIDEO, Qwen
 from vlm4vla.config.backbones import TinySize
 
-ALIGNED = 64  # numbers: what matrix kernels take in one piece
+ALIGNED = 64  # elements: widths that are multiples of it get the fast matrix kernels
 
 
 def aligned_mlp(mlp: nn.Module, states: Tensor) -> Tensor:
-    """What a gated MLP gives, its width filled up with zeros to a multiple of `ALIGNED`.
+    """The output of a gated MLP, computed with its width zero-padded to a multiple of `ALIGNED`.
 
-    Gate and up projection are zero there, so the product is, and the down projection's zeros meet zeros.
+    In the padding, the gate and up projections are zero, so their product is zero and adds nothing to the
+    result.
     """
-    more = -mlp.intermediate_size % ALIGNED
+    padding = -mlp.intermediate_size % ALIGNED
 
     def wide(linear: nn.Linear) -> Tensor:
-        bias = None if linear.bias is None else pad(linear.bias, (0, more))
-        return nn.functional.linear(states, pad(linear.weight, (0, 0, 0, more)), bias)
+        bias = None if linear.bias is None else pad(linear.bias, (0, padding))
+        return nn.functional.linear(states, pad(linear.weight, (0, 0, 0, padding)), bias)
 
     hidden = mlp.act_fn(wide(mlp.gate_proj)) * wide(mlp.up_proj)
-    return nn.functional.linear(hidden, pad(mlp.down_proj.weight, (0, more)), mlp.down_proj.bias)
+    return nn.functional.linear(hidden, pad(mlp.down_proj.weight, (0, padding)), mlp.down_proj.bias)
 
 
-def _where_it_pays(mlp: nn.Module, states: Tensor) -> Tensor:
-    # Asked at every call: the options of a training are set before its model is moved to the GPU.
+def _aligned_on_gpu(mlp: nn.Module, states: Tensor) -> Tensor:
+    # The device is checked at every call, because the model moves to the GPU after `prepare_training`.
     return aligned_mlp(mlp, states) if states.is_cuda else type(mlp).forward(mlp, states)
 
 
@@ -63,12 +64,12 @@ class Qwen25VL(Qwen):
     def prepare_training(self, model: PreTrainedModel) -> None:
         for block in model.model.visual.blocks:
             if block.mlp.intermediate_size % ALIGNED:
-                block.mlp.forward = types.MethodType(_where_it_pays, block.mlp)
+                block.mlp.forward = types.MethodType(_aligned_on_gpu, block.mlp)
 
     @classmethod
     def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> Qwen2_5_VLConfig:
         half = size.hidden // size.heads // 2
-        side = half * 3 // 8  # rows and columns: the real 24 of 64
+        side = half * 3 // 8  # for rows and for columns; the real model has 24 of 64
         return Qwen2_5_VLConfig(
             text_config={
                 "vocab_size": len(tokenizer),

@@ -1,8 +1,8 @@
 """Qwen3-VL: DeepStack vision features in the first text layers, interleaved rotary axes, ChatML.
 
 Not obvious:
-- Each index of `deepstack_visual_indexes` adds one vision layer's features after one text layer, so there
-  may be at most (text layers - 1) of them; more would reach no output.
+- Each index of `deepstack_visual_indexes` adds the features of one vision layer after one text layer. At most
+  (text layers - 1) indices are useful; the features of further ones would reach no output.
 - `mrope_section` (time, row, column) must sum to half the head size.
 """
 
@@ -39,9 +39,9 @@ class Qwen3VL(Qwen):
 
     @classmethod
     def tiny_text(cls, size: TinySize, tokenizer) -> dict[str, Any]:
-        """Keys of the text config; the mixture-of-experts family adds its own."""
+        """The text config; the mixture-of-experts family adds its own keys."""
         half = size.hidden // size.heads // 2
-        side = half * 5 // 16  # rows and columns: the real 20 of 64
+        side = half * 5 // 16  # for rows and for columns; the real model has 20 of 64
         return {
             "vocab_size": len(tokenizer),
             "hidden_size": size.hidden,
@@ -65,7 +65,7 @@ class Qwen3VL(Qwen):
 
     @classmethod
     def tiny_config(cls, size: TinySize, tokenizer, image_size: int) -> Any:
-        deep = min(size.vision_layers - 1, size.layers - 1)
+        deepstack_layers = min(size.vision_layers - 1, size.layers - 1)
         return cls.config_class(
             text_config=cls.tiny_text(size, tokenizer),
             vision_config={
@@ -78,7 +78,7 @@ class Qwen3VL(Qwen):
                 "spatial_merge_size": 1,
                 "temporal_patch_size": 1,
                 "num_position_embeddings": (image_size // PATCH) ** 2,
-                "deepstack_visual_indexes": list(range(deep)),
+                "deepstack_visual_indexes": list(range(deepstack_layers)),
             },
             tie_word_embeddings=True,
             **cls.token_ids(tokenizer),

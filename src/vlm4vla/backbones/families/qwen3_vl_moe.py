@@ -1,7 +1,9 @@
-"""Qwen3-VL-MoE: Qwen3-VL whose text layers route each token to a few of many small MLPs.
+"""Qwen3-VL-MoE: a Qwen3-VL whose text layers route each token to a few of many small MLPs (experts).
 
-Not obvious: `intermediate_size` would be the width of dense layers, of which there are none; an expert's
-width is `moe_intermediate_size`. The router's auxiliary loss is off, as in the study's fine-tuning.
+Not obvious:
+- The width of an expert is `moe_intermediate_size`. `intermediate_size` is the width of dense layers, and
+  this model has none.
+- The router's auxiliary loss is off, as in the study's fine-tuning.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from vlm4vla.backbones.families.qwen3_vl import Qwen3VL
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.errors import UserError
 
-FEW = 16  # experts; the released model has 128, which transformers multiplies in groups
+FEW_EXPERTS = 16  # the released model has 128 experts, which transformers multiplies in groups
 
 
 class Qwen3VLMoe(Qwen3VL):
@@ -36,5 +38,5 @@ class Qwen3VLMoe(Qwen3VL):
 
     def prepare(self, model: PreTrainedModel) -> None:
         super().prepare(model)
-        if model.config.text_config.num_experts <= FEW:
-            model.set_experts_implementation("eager")  # one matrix product each beats gathering
+        if model.config.text_config.num_experts <= FEW_EXPERTS:
+            model.set_experts_implementation("eager")  # one product for each is faster

@@ -1,10 +1,10 @@
-"""Spare the last text layer the positions that nobody reads.
+"""Computing the last text layer only at the last position, because nothing reads the other positions.
 
-A VLA reads one position of the last layer: the query's. That layer's keys and values come from all
-positions, but its attention output and its MLP are needed at the last one only, which is a fifth of a small
-language model's work. Both are added to a residual stream (B, T, d); when they are (B, 1, d) the sum is right
-at the last position and unused elsewhere, and so are the gradients. Where sequences lie end to end in one row
-(padding_free.py), what is computed is put back into a row of zeros at the sequences' ends.
+A VLA reads one position of the last layer: the query's. This layer needs keys and values of all positions,
+but its attention output and its MLP only at the last position. That saves a fifth of a small language model's
+work. Both outputs are added to a residual stream (B, T, d). If they have the shape (B, 1, d), the sum and its
+gradients are correct at the last position and not used at the others. If sequences are packed into one row
+(padding_free.py), the outputs are inserted into a row of zeros at the end of each sequence.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ def _keep_last(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, .
     return (inputs[0][:, -1:], *inputs[1:])
 
 
-class _Ends:
-    """The hooks of one module in whose row several sequences end."""
+class _PackedHooks:
+    """The hooks of one module whose input row holds several packed sequences."""
 
-    def keep(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def keep_last(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         self.length, self.ends = inputs[0].shape[1], last_positions()
         return (inputs[0][:, self.ends], *inputs[1:])
 
-    def put_back(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    def insert_in_row(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         row = output.new_zeros(1, self.length, output.shape[-1])
         return row.index_copy(1, self.ends, output)
 
 
 @contextmanager
 def last_position_only(modules: Iterable[nn.Module], packed: bool = False) -> Iterator[None]:
-    """Within, each module sees the last position of its first argument (B, T, ...) only.
+    """Within this context, each module receives only the last position of its first argument (B, T, ...).
 
-    `packed`: the last one of every sequence in (1, N, ...), and its output is (1, N, ...) again.
+    With `packed`, each module receives the last position of every sequence in (1, N, ...), and its output has
+    the shape (1, N, ...) again.
     """
     hooks = []
     for module in modules:
         if packed:
-            ends = _Ends()
-            hooks.append(module.register_forward_pre_hook(ends.keep))
-            hooks.append(module.register_forward_hook(ends.put_back))
+            packed_hooks = _PackedHooks()
+            hooks.append(module.register_forward_pre_hook(packed_hooks.keep_last))
+            hooks.append(module.register_forward_hook(packed_hooks.insert_in_row))
         else:
             hooks.append(module.register_forward_pre_hook(_keep_last))
     try:

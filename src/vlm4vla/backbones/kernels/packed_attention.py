@@ -1,9 +1,9 @@
-"""Attention over pictures that lie end to end in one sequence, without a loop over pictures.
+"""Attention over images that are packed into one sequence, without a loop over images.
 
-Qwen's vision encoders pack a batch of pictures (or windows) into one sequence and, unless flash attention
-is asked for, attend to each in a Python loop. When all have one length, as here, the same attention is one
-call on a reshaped batch. transformers hands packed lengths only to implementations whose name holds
-"flash"; this one needs no such kernel.
+Qwen's vision encoders pack a batch of images (or windows) into one sequence. Without flash attention, they
+compute the attention of each image in a Python loop. If all images have the same length, as here, one call on
+a reshaped batch gives the same result. transformers passes the lengths only to implementations whose name
+contains "flash", hence the name of this one; it needs no flash kernel.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ def packed_attention(
     max_length_q: int,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """`query`, `key`, `value`: (1, heads, S, head size); returns (1, S, heads, head size).
+    """Attention within each image (or window) of a packed sequence; returns (1, S, heads, head size).
 
-    `cu_seq_lens_q`: (pieces + 1,) ends of the pieces; they attend within themselves only.
+    `query`, `key`, `value`: (1, heads, S, head size). `cu_seq_lens_q`: (images + 1,), the boundaries of the
+    images in the sequence. `max_length_q`: the length of the longest image.
     """
-    pieces = cu_seq_lens_q.numel() - 1
+    images = cu_seq_lens_q.numel() - 1
     total = query.shape[2]
-    if pieces * max_length_q == total:
-        split = [x[0].unflatten(1, (pieces, max_length_q)).transpose(0, 1) for x in (query, key, value)]
+    if images * max_length_q == total:
+        split = [x[0].unflatten(1, (images, max_length_q)).transpose(0, 1) for x in (query, key, value)]
         attended = nn.functional.scaled_dot_product_attention(*split, scale=scaling)
         return attended.transpose(1, 2).reshape(1, total, *attended.shape[1::2]), None
     lengths = cu_seq_lens_q.diff().tolist()
@@ -49,5 +50,5 @@ AttentionInterface.register(NAME, packed_attention)
 
 
 def use_packed_attention(vision_encoder: PreTrainedModel) -> None:
-    """Switch a Qwen vision encoder to `packed_attention`; its folder does not record it."""
+    """Switch a Qwen vision encoder to `packed_attention`; the saved folder does not record this."""
     vision_encoder.config._attn_implementation = NAME

@@ -1,16 +1,16 @@
-"""Text layers that compute no padding: a batch's sequences lie end to end in one, each attending to itself.
+"""Text layers without padding: the sequences of a batch are packed into one row, and each attends to itself.
 
-Attention is FlashAttention-2's over sequences of different lengths, as torch has it (on a CPU, one call a
-sequence). For text that is plainly causal: a family whose picture tokens see each other needs a mask.
+Attention is torch's FlashAttention-2 for sequences of different lengths; on a CPU, it is one call for each
+sequence. It works only for causal text: a family whose image tokens attend to each other needs a mask.
 
 Not obvious:
-- transformers hands the lengths to no attention but its own, so they are kept here, for the last batch. A
-  layer that is computed again in the backward pass finds the same ones; one that is compiled takes the tensor
-  as one of its inputs.
-- Positions that nobody reads are left out of the last layer by their place in the one row
-  (last_position.py), for which `last_positions` says where each sequence ends.
-- torch's own function for sequences of different lengths (varlen_attn) drops no attention. Kosmos-2 does, a
-  tenth of it; so the operator below that function is called.
+- transformers passes the lengths only to its own attention functions, so this module keeps the lengths of the
+  latest batch. A layer that is recomputed in the backward pass finds the same lengths. A compiled layer takes
+  the tensor of lengths as an input.
+- The last layer is computed only where something reads it (last_position.py). `last_positions` returns where
+  each sequence ends in the row.
+- torch's own function for sequences of different lengths (varlen_attn) has no dropout. Kosmos-2 has attention
+  dropout of 0.1, so this module calls the operator underneath that function.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NAME = "padding_free"
 
 @dataclass
 class _Lengths:
-    ends: Tensor  # (sequences + 1,) int32, where each begins and the last ends
-    longest: int  # at least
+    ends: Tensor  # (sequences + 1,) int32: the start of each sequence, and the end of the last one
+    longest: int  # an upper bound on the length of the longest sequence
 
 
-PIECE = 128  # what lengths are rounded up to, so that a compiled layer serves most batches
+LENGTH_STEP = 128  # `longest` is rounded up to a multiple, so that a compiled layer fits most batches
 
-_present: _Lengths | None = None
+_current: _Lengths | None = None
 
 
 def padding_free_attention(
@@ -49,27 +49,27 @@ def padding_free_attention(
     dropout: float = 0.0,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """`query` (1, heads, N, size), `key` and `value` with as many heads or a part of them; returns
-    (1, N, heads, size). Raises RuntimeError outside of `packed`.
+    """Attention of each packed sequence to itself; returns (1, N, heads, size).
 
-    Attention that is not causal is no text layer's (Kosmos-2's projector reads pictures under the text
-    model's config) and is computed as it is: (B, heads, T, size).
+    `query`: (1, heads, N, size). `key`, `value`: the same with as many heads or fewer. Raises RuntimeError
+    outside `run_packed`. Attention that is not causal does not belong to a text layer and is computed as
+    usual, on (B, heads, T, size): Kosmos-2's projector reads images, but uses the text model's config.
     """
     if not module.is_causal:
         attended = nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
         )
         return attended.transpose(1, 2), None
-    if _present is None:
-        raise RuntimeError("attention without padding needs a batch from backbones.padding_free.packed")
+    if _current is None:
+        raise RuntimeError("padding-free attention works only within kernels.padding_free.run_packed")
     if torch.is_autocast_enabled(query.device.type):
         lower = torch.get_autocast_dtype(query.device.type)
         query, key, value = (x.to(lower) for x in (query, key, value))
-    attend = _on_cuda if query.device.type == "cuda" else _on_cpu
-    return attend(query, key, value, _present.ends, _present.longest, scaling, dropout), None
+    attend = _attend_on_cuda if query.device.type == "cuda" else _attend_on_cpu
+    return attend(query, key, value, _current.ends, _current.longest, scaling, dropout), None
 
 
-def _on_cuda(
+def _attend_on_cuda(
     query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, scaling: float, dropout: float
 ) -> Tensor:
     rows = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))  # (N, heads, size)
@@ -78,8 +78,8 @@ def _on_cuda(
     )[0][None]
 
 
-@torch.compiler.disable  # `ends` are numbers of every batch
-def _on_cpu(
+@torch.compiler.disable  # the values of `ends` differ in every batch
+def _attend_on_cpu(
     query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, scaling: float, dropout: float
 ) -> Tensor:
     attended = [
@@ -95,7 +95,7 @@ def _on_cpu(
     return torch.cat(attended, dim=2).transpose(1, 2)
 
 
-# Without a mask function of that name, transformers makes no mask.
+# transformers builds no mask, because no mask function is registered under this name.
 AttentionInterface.register(NAME, padding_free_attention)
 
 
@@ -105,34 +105,34 @@ def is_padding_free(model: PreTrainedModel) -> bool:
 
 
 def last_positions() -> Tensor:
-    """Where each sequence of the batch within `packed` ends in its row: (B,) indices."""
-    if _present is None:
-        raise RuntimeError("the last positions are those of a batch from backbones.padding_free.packed")
-    return _present.ends[1:].long() - 1
+    """The index of each sequence's last token in the row of the current `run_packed` batch: (B,)."""
+    if _current is None:
+        raise RuntimeError("last_positions works only within kernels.padding_free.run_packed")
+    return _current.ends[1:].long() - 1
 
 
-def packed(
-    read: Callable[..., Any],
+def run_packed(
+    model: Callable[..., Any],
     embeddings: Tensor,
     inputs: dict[str, Any],
     per_token: Sequence[str] = (),
 ) -> Tensor:
-    """Hidden states (B, T, d), zero where there is padding, of embeddings (B, T, d).
+    """Run `model` without padding on embeddings (B, T, d); return hidden states (B, T, d), zero at padding.
 
-    `read`: the model without its output layer, called with embeddings (1, N, d), positions (..., 1, N) and
-    the other inputs; N tokens are real. `per_token`: names of the inputs (B, T) that become (1, N), beside
-    attention_mask, which is left out, and position_ids.
+    `model`: the model without its output layer. It is called with embeddings (1, N, d), position_ids (..., 1,
+    N) and the other inputs, but without attention_mask; N is the number of real tokens. `per_token`: the
+    names of further inputs (B, T) that must become (1, N).
     """
-    global _present
+    global _current
     rest = dict(inputs)
     real = rest.pop("attention_mask").bool()
     ends = nn.functional.pad(real.sum(1).cumsum(0), (1, 0)).to(torch.int32)
-    _present = _Lengths(ends, -(-real.shape[1] // PIECE) * PIECE)
-    # One look for the real tokens: on a GPU each waits for all that was asked of it before.
-    places = real.flatten().nonzero().squeeze(1)
-    rest |= {name: rest[name].flatten()[places][None] for name in per_token}
-    rest["position_ids"] = rest["position_ids"].flatten(-2)[..., places].unsqueeze(-2)
-    rest["inputs_embeds"] = embeddings.flatten(0, 1)[places][None]
-    states = read(use_cache=False, **rest).last_hidden_state
-    spread = states.new_zeros(real.numel(), states.shape[-1]).index_copy(0, places, states[0])
-    return spread.unflatten(0, real.shape)
+    _current = _Lengths(ends, -(-real.shape[1] // LENGTH_STEP) * LENGTH_STEP)
+    # Call nonzero only once: on a GPU it waits for all work submitted before.
+    indices = real.flatten().nonzero().squeeze(1)
+    rest |= {name: rest[name].flatten()[indices][None] for name in per_token}
+    rest["position_ids"] = rest["position_ids"].flatten(-2)[..., indices].unsqueeze(-2)
+    rest["inputs_embeds"] = embeddings.flatten(0, 1)[indices][None]
+    states = model(use_cache=False, **rest).last_hidden_state
+    padded = states.new_zeros(real.numel(), states.shape[-1]).index_copy(0, indices, states[0])
+    return padded.unflatten(0, real.shape)

@@ -1,1 +1,1 @@
-"""Raw data sets of CALVIN and LIBERO, written as LeRobot v3.0."""
+"""Convert the raw datasets of CALVIN and LIBERO to LeRobot v3.0."""

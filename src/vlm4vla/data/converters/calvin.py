@@ -1,9 +1,9 @@
-"""Raw CALVIN (https://github.com/mees/calvin, dataset/README.md) as LeRobot v3.0.
+"""Read the raw CALVIN dataset (https://github.com/mees/calvin, dataset/README.md).
 
-A split is a folder of episode_XXXXXXX.npz, one a step of play at 30 Hz, and of
-lang_annotations/auto_lang_ann.npy, which says which steps an instruction describes. Each annotated stretch
-becomes an episode: pictures of the static camera, relative actions as they are (already divided by CALVIN's
-scale, within [-1, 1]; gripper 1 opens, -1 closes), and robot_obs as the state.
+A split is a folder with one file episode_XXXXXXX.npz per step of play at 30 Hz, and with
+lang_annotations/auto_lang_ann.npy, which assigns instructions to ranges of steps. Each annotated range
+becomes an episode: the images of the static camera, the relative actions without change (CALVIN has already
+divided them by its scale, to [-1, 1]; gripper 1 opens and -1 closes), and robot_obs as the state.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from vlm4vla.conventions.benchmarks import CALVIN
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.converters.episode import Episode
 from vlm4vla.data.converters.plain_pickle import read_object_npy
+from vlm4vla.data.converters.source import RawSource, SourceEpisode
 
 FPS = 30
 ANNOTATIONS = Path("lang_annotations", "auto_lang_ann.npy")
@@ -28,46 +29,48 @@ STATE_NAMES = (
     *(f"joint_{number}" for number in range(1, 8)),
     "gripper_command",
 )
-READERS = 4  # threads: unpacking a step releases the interpreter
+READERS = 4  # threads; decompressing a step releases the interpreter lock
 KEYS = {"rgb_static": None, "rel_actions": (7,), "robot_obs": (len(STATE_NAMES),)}
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Steps `first` to `last`, both of them in, that `instruction` describes."""
+class AnnotatedRange:
+    """The steps from `first` to `last`, inclusive, that `instruction` describes."""
 
     first: int
     last: int
     instruction: str
 
 
-class Calvin:
-    """The annotated stretches of a split. Raises UserError for a folder that is none."""
+class CalvinSource(RawSource):
+    """The annotated ranges of a CALVIN split, in a folder or in its subfolder `training`."""
 
     robot_type, fps, state_names = "franka-panda", FPS, STATE_NAMES
 
-    def __init__(self, source: Path):
-        nested = source / "training"
-        self.folder = nested if nested.is_dir() else source
-        self._stretches = stretches(self.folder)
-        self.image_size = self._step(self._stretches[0].first)["rgb_static"].shape[0]
+    def __init__(self, path: Path):
+        nested = path / "training"
+        self.folder = nested if nested.is_dir() else path
+        self._ranges = read_ranges(self.folder)
+        self.image_size = self._step(self._ranges[0].first)["rgb_static"].shape[0]
 
     def __len__(self) -> int:
-        return len(self._stretches)
+        return len(self._ranges)
 
     def identity(self) -> dict[str, Any]:
-        """What tells this split from another."""
-        last = self._stretches[-1]
-        return {"calvin": str(self.folder.resolve()), "episodes": len(self), "last": [last.first, last.last]}
+        last = self._ranges[-1]
+        return {
+            CALVIN.raw_format: str(self.folder.resolve()),
+            "episodes": len(self),
+            "last": [last.first, last.last],
+        }
 
-    def episodes(self, begin: int) -> Iterator[Episode]:
-        """Episodes from number `begin` on. UserError for a step that is missing or broken."""
+    def episodes(self, begin: int) -> Iterator[SourceEpisode]:
         with ThreadPoolExecutor(READERS) as pool:
-            for stretch in self._stretches[begin:]:
-                steps = list(pool.map(self._step, range(stretch.first, stretch.last + 1)))
+            for annotated in self._ranges[begin:]:
+                steps = list(pool.map(self._step, range(annotated.first, annotated.last + 1)))
                 images, actions, states = (np.stack([step[key] for step in steps]) for key in KEYS)
-                where = f"{self._path(stretch.first)} to {self._path(stretch.last).name}"
-                yield Episode(images, states, actions, stretch.instruction, where)
+                where = f"{self._path(annotated.first)} to {self._path(annotated.last).name}"
+                yield SourceEpisode(images, states, actions, annotated.instruction, where)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"episode_{number:07d}.npz"
@@ -78,32 +81,40 @@ class Calvin:
             with np.load(path, allow_pickle=False) as file:
                 step = {key: file[key] for key in KEYS}
         except FileNotFoundError:
-            raise UserError(f"{path}: not found: copy the whole split") from None
+            raise UserError(f"{path}: not found: copy the complete split") from None
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: not a whole step of CALVIN ({error}): copy the split again") from None
+            raise UserError(
+                f"{path}: not a complete step of CALVIN ({error}): copy the split again"
+            ) from None
         for key, shape in KEYS.items():
             if shape is not None and step[key].shape != shape:
-                raise UserError(f"{path}: {key} has shape {step[key].shape}, not {shape}: is this CALVIN's?")
+                raise UserError(
+                    f"{path}: {key} has the shape {step[key].shape}, not {shape}: write the folder of "
+                    "CALVIN's raw dataset"
+                )
         return step
 
 
-def stretches(folder: Path) -> list[Stretch]:
-    """The annotated stretches of a split, in the order of its annotations. UserError when there are none."""
+def read_ranges(folder: Path) -> list[AnnotatedRange]:
+    """Return the annotated ranges of a split, in the order of its annotations.
+
+    Raises UserError if there are none, or if one is invalid.
+    """
     path = folder / ANNOTATIONS
     content = read_object_npy(path)
     try:
         texts, bounds = content["language"]["ann"], content["info"]["indx"]
         found = [
-            Stretch(int(first), int(last), str(text))
+            AnnotatedRange(int(first), int(last), str(text))
             for (first, last), text in zip(bounds, texts, strict=True)
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path}: needs language.ann and info.indx, one of each an instruction ({error!r}): take the "
+            f"{path}: needs language.ann and info.indx, with one entry per instruction ({error!r}): use the "
             "published file"
         ) from None
-    if not found or any(stretch.last < stretch.first for stretch in found):
+    if not found or any(annotated.last < annotated.first for annotated in found):
         raise UserError(
-            f"{path}: has no instruction, or one that ends before it begins: take the published file"
+            f"{path}: has no instruction, or one whose range ends before it begins: use the published file"
         )
     return found

@@ -1,18 +1,23 @@
-"""The command `convert`: a raw data set into LeRobot v3.0, to be stopped and gone on with at any time."""
+"""The command `convert`: convert a raw dataset to LeRobot v3.0. An interrupted conversion can be resumed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
+from vlm4vla.conventions.benchmarks import CALVIN, LIBERO_10
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
-from vlm4vla.data.converters.calvin import Calvin
-from vlm4vla.data.converters.libero import Libero
+from vlm4vla.data.converters.calvin import CalvinSource
+from vlm4vla.data.converters.libero import LiberoSource
+from vlm4vla.data.converters.source import RawSource
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 
-KINDS = {"calvin": Calvin, "libero": Libero}
-EPISODES_PER_FILE = 50  # what a killed conversion loses at most
+SOURCES: dict[str | None, type[RawSource]] = {
+    CALVIN.raw_format: CalvinSource,
+    LIBERO_10.raw_format: LiberoSource,
+}
+EPISODES_PER_FILE = 50  # the most episodes that an interrupted conversion loses
 
 
 def convert(
@@ -23,21 +28,22 @@ def convert(
     pictures: Literal["png", "video"] = "video",
     episodes_per_file: int = EPISODES_PER_FILE,
 ) -> None:
-    """Write the data set `source` of `kind` to `output`; what a killed conversion wrote is kept.
+    """Convert the raw dataset `source` of the format `kind` to `output`, or resume its conversion.
 
-    Raises UserError for a source that is not whole, and for an `output` that holds something else.
+    `pictures`: whether images become PNGs in the tables or videos. Raises UserError for an incomplete source,
+    and for an `output` with other contents.
     """
     if (output / "meta" / "info.json").is_file():
-        print(f"{output}: is whole: delete it to convert again")
+        print(f"{output}: is complete: delete it to convert again")
         return
     if not source.exists():
-        raise UserError(f"{source}: not found: write the folder of the raw data set")
-    raw = KINDS[kind](source)
+        raise UserError(f"{source}: not found: write the folder of the raw dataset")
+    raw = SOURCES[kind](source)
     identity = raw.identity() | {"pictures": pictures, "episodes_per_file": episodes_per_file}
     if pictures == "video" and raw.image_size % 2:
         raise UserError(
-            f"{source}: pictures have {raw.image_size} pixels a side, and a video needs an even number: "
-            "write --pictures png"
+            f"{source}: the images are {raw.image_size} pixels wide, and a video needs an even number: write "
+            "--pictures png"
         )
     with LeRobotWriter(
         output,
@@ -54,6 +60,6 @@ def convert(
             try:
                 writer.add_episode(episode.images, episode.states, episode.actions, episode.instruction)
             except ValueError as error:
-                raise UserError(f"{episode.where}: {error}: mend the source, or leave that out") from None
+                raise UserError(f"{episode.where}: {error}: fix the source, or remove the episode") from None
             progress.update(writer.done)
     print(f"{output}: {len(raw)} episodes")

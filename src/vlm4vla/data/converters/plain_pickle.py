@@ -1,9 +1,10 @@
-"""Plain values out of a pickle stream, without unpickling it.
+"""Read plain values from a pickle stream without unpickling it.
 
-CALVIN's language annotations are a .npy file of one Python dict, which NumPy can only unpickle, and a pickle
-may run any code when it is. Here the opcodes, as `pickletools` names them, are followed on a stack of values:
-what comes out are dicts, lists, tuples, strings, numbers, bytes and NumPy arrays of numbers. The few names
-that a NumPy array's pickle calls are known as words and not called; everything else is refused.
+CALVIN's language annotations are a .npy file with one Python dict, which NumPy can only unpickle. But
+unpickling may run any code. This module instead interprets the opcodes, as `pickletools` names them, on a
+stack of values. It supports dicts, lists, tuples, strings, numbers, bytes and NumPy arrays of numbers. The
+few functions that the pickle of a NumPy array calls are recognised by name and never called. Everything else
+is refused.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from vlm4vla.core.errors import UserError
 RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
 SCALAR = {"numpy.core.multiarray scalar", "numpy._core.multiarray scalar"}
 NDARRAY, DTYPE, ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
-NO_BYTES = {"__builtin__ bytes", "builtins bytes"}  # how old protocols write b""
-KNOWN = RECONSTRUCT | SCALAR | NO_BYTES | {NDARRAY, DTYPE, ENCODE}
-NUMERIC = re.compile(r"[<>|=]?[biuf]\d{1,2}")  # dtypes of arrays that are read
+EMPTY_BYTES = {"__builtin__ bytes", "builtins bytes"}  # old protocols write b"" as a call of these
+KNOWN = RECONSTRUCT | SCALAR | EMPTY_BYTES | {NDARRAY, DTYPE, ENCODE}
+NUMERIC = re.compile(r"[<>|=]?[biuf]\d{1,2}")  # dtypes of supported arrays
 OBJECT = re.compile(r"[<>|=]?O\d?")
 IGNORED = {"PROTO", "FRAME"}
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -37,31 +38,33 @@ MARK = object()
 
 
 class NotPlain(ValueError):
-    """The stream holds something else than plain values."""
+    """The stream contains something other than plain values."""
 
 
 @dataclass(frozen=True)
-class _Word:
-    """A name that the stream would call."""
+class _Name:
+    """A name that the pickle would import."""
 
     name: str
 
 
 @dataclass
 class _Dtype:
+    """A NumPy dtype as text."""
+
     text: str
 
 
 @dataclass
 class _Array:
-    """An array in the making; its contents come after it."""
+    """An array whose contents may follow later in the stream."""
 
     value: Any = None
-    made: bool = False
+    complete: bool = False
 
 
 def read_object_npy(path: Path) -> Any:
-    """The value in a .npy file of one object. Raises UserError when it is none, or not of plain values."""
+    """Return the value in a .npy file of one object. Raises UserError for other files and other values."""
     try:
         with path.open("rb") as file:
             first = np.lib.format.read_magic(file) == (1, 0)
@@ -69,25 +72,27 @@ def read_object_npy(path: Path) -> Any:
             _, _, dtype = read(file)
             if dtype != np.dtype(object):
                 raise NotPlain(f"an array of {dtype}, not of one object")
-            value = plain(file.read())
+            value = read_plain_pickle(file.read())
     except FileNotFoundError:
-        raise UserError(f"{path}: not found: write the folder that holds it") from None
+        raise UserError(f"{path}: not found: write the folder that contains it") from None
     except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path}: holds no plain values ({error}): take the published file") from None
-    while isinstance(value, list) and len(value) == 1:  # an array of no dimension, or of one
+        raise UserError(f"{path}: does not contain plain values ({error}): use the published file") from None
+    while isinstance(value, list) and len(value) == 1:  # an array of zero dimensions, or of one
         value = value[0]
     return value
 
 
-def plain(data: bytes) -> Any:
-    """The value that a pickle stream describes. ValueError (`NotPlain`) when it is not plain."""
+def read_plain_pickle(data: bytes) -> Any:
+    """Return the value that a pickle stream describes. Raises ValueError (`NotPlain`) if it is not plain."""
     machine = _Machine()
     for opcode, argument, _ in pickletools.genops(data):
         machine.step(opcode.name, argument)
-    return _Finish().of(machine.result)
+    return _Resolver().resolve(machine.result)
 
 
 class _Machine:
+    """Interprets opcodes. `result` is the value on the stack at the end, which may contain `_Array`s."""
+
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -97,23 +102,23 @@ class _Machine:
             "EMPTY_LIST": lambda: self.stack.append([]),
             "EMPTY_TUPLE": lambda: self.stack.append(()),
             "MARK": lambda: self.stack.append(MARK),
-            "TUPLE": lambda: self.stack.append(tuple(self._above_mark())),
-            "LIST": lambda: self.stack.append(self._above_mark()),
-            "DICT": self._dict,
-            "TUPLE1": lambda: self._tuple(1),
-            "TUPLE2": lambda: self._tuple(2),
-            "TUPLE3": lambda: self._tuple(3),
-            "APPEND": lambda: self._extend([self._pop()]),
-            "APPENDS": lambda: self._extend(self._above_mark()),
-            "SETITEM": lambda: self._set([self._pop(), self._pop()][::-1]),
-            "SETITEMS": lambda: self._set(self._above_mark()),
-            "STACK_GLOBAL": lambda: self._name(*[self._pop(), self._pop()][::-1]),
+            "TUPLE": lambda: self.stack.append(tuple(self._pop_to_mark())),
+            "LIST": lambda: self.stack.append(self._pop_to_mark()),
+            "DICT": self._make_dict,
+            "TUPLE1": lambda: self._make_tuple(1),
+            "TUPLE2": lambda: self._make_tuple(2),
+            "TUPLE3": lambda: self._make_tuple(3),
+            "APPEND": lambda: self._extend_list([self._pop()]),
+            "APPENDS": lambda: self._extend_list(self._pop_to_mark()),
+            "SETITEM": lambda: self._set_items([self._pop(), self._pop()][::-1]),
+            "SETITEMS": lambda: self._set_items(self._pop_to_mark()),
+            "STACK_GLOBAL": lambda: self._push_name(*[self._pop(), self._pop()][::-1]),
             "REDUCE": self._reduce,
             "BUILD": self._build,
         }
 
     def step(self, name: str, argument: Any) -> None:
-        """Follow one opcode."""
+        """Interpret one opcode."""
         if name in IGNORED:
             return
         if name in PUSHED:
@@ -121,14 +126,14 @@ class _Machine:
         elif name in CONSTANTS:
             self.stack.append(CONSTANTS[name])
         elif name == "GLOBAL":
-            self._name(*argument.split(" ", 1))
+            self._push_name(*argument.split(" ", 1))
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             self.memo[int(argument)] = self._top()
         elif name == "MEMOIZE":
             self.memo[len(self.memo)] = self._top()
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             if int(argument) not in self.memo:
-                raise NotPlain(f"a reference to nothing, {argument}")
+                raise NotPlain(f"an unknown reference, {argument}")
             self.stack.append(self.memo[int(argument)])
         elif name == "STOP":
             self.result = self._pop()
@@ -139,7 +144,7 @@ class _Machine:
 
     def _pop(self) -> Any:
         if not self.stack or self.stack[-1] is MARK:
-            raise NotPlain("a stack that runs empty")
+            raise NotPlain("an empty stack")
         return self.stack.pop()
 
     def _top(self) -> Any:
@@ -147,30 +152,30 @@ class _Machine:
         self.stack.append(value)
         return value
 
-    def _above_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         values = []
         while self.stack and self.stack[-1] is not MARK:
             values.append(self.stack.pop())
         if not self.stack:
-            raise NotPlain("a mark that is missing")
+            raise NotPlain("a missing mark")
         self.stack.pop()
         return values[::-1]
 
-    def _tuple(self, count: int) -> None:
+    def _make_tuple(self, count: int) -> None:
         self.stack.append(tuple([self._pop() for _ in range(count)][::-1]))
 
-    def _extend(self, values: list[Any]) -> None:
+    def _extend_list(self, values: list[Any]) -> None:
         target = self._top()
         if not isinstance(target, list):
             raise NotPlain(f"items of a {type(target).__name__}")
         target += values
 
-    def _dict(self) -> None:
-        values = self._above_mark()
+    def _make_dict(self) -> None:
+        values = self._pop_to_mark()
         self.stack.append({})
-        self._set(values)
+        self._set_items(values)
 
-    def _set(self, values: list[Any]) -> None:
+    def _set_items(self, values: list[Any]) -> None:
         target = self._top()
         keys = values[::2]
         if (
@@ -178,39 +183,39 @@ class _Machine:
             or len(values) % 2
             or not all(isinstance(k, (str, int)) for k in keys)
         ):
-            raise NotPlain("keys that are neither strings nor whole numbers")
+            raise NotPlain("keys that are neither strings nor integers")
         target.update(zip(keys, values[1::2], strict=True))
 
-    def _name(self, module: Any, name: Any) -> None:
+    def _push_name(self, module: Any, name: Any) -> None:
         if f"{module} {name}" not in KNOWN:
             raise NotPlain(f"the name {module}.{name}")
-        self.stack.append(_Word(f"{module} {name}"))
+        self.stack.append(_Name(f"{module} {name}"))
 
     def _reduce(self) -> None:
         arguments, called = self._pop(), self._pop()
-        name = called.name if isinstance(called, _Word) else None
+        name = called.name if isinstance(called, _Name) else None
         match name, arguments:
-            case _, (_Word(name="numpy ndarray"), (0,), _) if name in RECONSTRUCT:
-                made: Any = _Array()
+            case _, (_Name(name="numpy ndarray"), (0,), _) if name in RECONSTRUCT:
+                value: Any = _Array()
             case "numpy dtype", (str(text), *_):
-                made = _Dtype(text)
+                value = _Dtype(text)
             case _, (_Dtype(text=text), bytes(data)) if name in SCALAR:
-                made = _numbers((), text, data)[()].item()
-            case _, () if name in NO_BYTES:
-                made = b""
+                value = _numbers((), text, data)[()].item()
+            case _, () if name in EMPTY_BYTES:
+                value = b""
             case "_codecs encode", (str(text), "latin1"):
-                made = text.encode("latin1")
+                value = text.encode("latin1")
             case _:
                 raise NotPlain(f"a call of {name or type(called).__name__}")
-        self.stack.append(made)
+        self.stack.append(value)
 
     def _build(self) -> None:
         state, target = self._pop(), self._top()
         match target, state:
             case _Dtype(), (_, str(order), *_) if order in "<>|=":
                 target.text = order + target.text.lstrip("<>|=")
-            case _Array(made=False), (_, tuple(shape), _Dtype(text=text), fortran, data):
-                target.value, target.made = _contents(shape, text, bool(fortran), data), True
+            case _Array(complete=False), (_, tuple(shape), _Dtype(text=text), fortran, data):
+                target.value, target.complete = _contents(shape, text, bool(fortran), data), True
             case _:
                 raise NotPlain(f"a state of a {type(target).__name__}")
 
@@ -225,7 +230,7 @@ def _contents(shape: tuple[Any, ...], text: str, fortran: bool, data: Any) -> An
 
 def _numbers(shape: tuple[Any, ...], text: str, data: bytes, order: str = "C") -> np.ndarray:
     if not NUMERIC.fullmatch(text):
-        raise NotPlain(f"numbers of the kind {text!r}")
+        raise NotPlain(f"numbers of the type {text!r}")
     values = np.frombuffer(data, dtype=np.dtype(text))
     if len(values) != _size(shape):
         raise NotPlain(f"{len(values)} numbers for the shape {shape}")
@@ -241,29 +246,32 @@ def _size(shape: tuple[Any, ...]) -> int:
     return size
 
 
-class _Finish:
-    """Values with arrays in place of `_Array`s; each is made once, however often it is referred to."""
+class _Resolver:
+    """Replaces `_Array`s by their contents. A value is copied once, even if it is referenced many times."""
 
     def __init__(self) -> None:
-        self._made: dict[int, Any] = {}
-        self._begun: set[int] = set()
+        self._copies: dict[int, Any] = {}
+        self._in_progress: set[int] = set()
 
-    def of(self, value: Any) -> Any:
-        """NotPlain for a value that holds itself, and for a word or an array without contents."""
-        if isinstance(value, (_Word, _Dtype)) or (isinstance(value, _Array) and not value.made):
+    def resolve(self, value: Any) -> Any:
+        """Return a plain copy of `value`.
+
+        Raises NotPlain for a value that contains itself, a name alone, or an array without contents.
+        """
+        if isinstance(value, (_Name, _Dtype)) or (isinstance(value, _Array) and not value.complete):
             raise NotPlain("a name or an array without contents")
         if not isinstance(value, (_Array, list, tuple, dict)):
             return value
-        if id(value) not in self._made:
-            if id(value) in self._begun:
-                raise NotPlain("a value that holds itself")
-            self._begun.add(id(value))
-            self._made[id(value)] = self._copy(value)
-        return self._made[id(value)]
+        if id(value) not in self._copies:
+            if id(value) in self._in_progress:
+                raise NotPlain("a value that contains itself")
+            self._in_progress.add(id(value))
+            self._copies[id(value)] = self._copy(value)
+        return self._copies[id(value)]
 
     def _copy(self, value: Any) -> Any:
         if isinstance(value, _Array):
-            return self.of(value.value)
+            return self.resolve(value.value)
         if isinstance(value, dict):
-            return {key: self.of(part) for key, part in value.items()}
-        return type(value)(self.of(part) for part in value)
+            return {key: self.resolve(part) for key, part in value.items()}
+        return type(value)(self.resolve(part) for part in value)

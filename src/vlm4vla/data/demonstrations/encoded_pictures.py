@@ -1,13 +1,12 @@
-"""Pictures that a data set keeps inside its tables, as mapped Arrow files: any of them is read at once.
+"""Copy the encoded images in a dataset's tables to memory-mapped Arrow files, for fast random access.
 
-A parquet file has to be decompressed by the row group to get at one row. The encoded pictures are therefore
-copied once into Arrow files of `PART` rows, batch by batch, and mapped when they are read. A copy that was
-killed goes on behind its last whole file.
+To read one row of a Parquet file, a whole row group has to be decompressed. So the encoded images are copied
+once, in batches, to Arrow files of `PART` rows, which are memory-mapped for reading. An interrupted copy
+resumes after its last complete file.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -17,37 +16,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.core.artefacts import atomic_path
+from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
 from vlm4vla.data.pictures.png import decode
 
-PART = 1 << 14  # rows a file
-BATCH = 1 << 8  # rows a batch of a file
+PART = 1 << 14  # rows per file
+BATCH = 1 << 8  # rows per batch of a file
 SCHEMA = pa.schema({"bytes": pa.large_binary()})
 
 
 def copy_pictures(files: list[Path], column: str, rows: int, folder: Path) -> None:
-    """Copy the encoded pictures of `column` (structs of bytes and path) from parquet `files` to `folder`.
+    """Copy the encoded images of `column` (structs of bytes and path) from Parquet `files` to `folder`.
 
-    Raises UserError for a row without bytes, for another count than `rows`, and for a disk without room.
+    Raises UserError for a row without bytes, if the number of rows is not `rows`, and for a disk without
+    enough space.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    whole = 0
-    while _part(folder, whole).is_file():
-        whole += 1
-    done = min(whole * PART, rows)
+    complete = 0
+    while _part(folder, complete).is_file():
+        complete += 1
+    done = min(complete * PART, rows)
+    # An estimate: the tables also have other columns, but they may be compressed.
     needed = sum(file.stat().st_size for file in files) * (1 - done / rows)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{folder}: a copy of the pictures takes up to {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
-            "are free: free some room, or write another `results` folder"
-        )
-    progress = Progress(f"pictures of {column}", rows, done)
-    batches = _batches(_pieces(files, column, done))
+    check_room(folder, needed, f"{folder}: the copy of the images", "write another `results` folder")
+    progress = Progress(f"images of {column}", rows, done)
+    batches = _batches(_read_pieces(files, column, done))
     for first in batches:
         with (
-            atomic_path(_part(folder, whole)) as temporary,
+            atomic_path(_part(folder, complete)) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
             pa.ipc.new_file(sink, SCHEMA) as file,
         ):
@@ -55,25 +52,25 @@ def copy_pictures(files: list[Path], column: str, rows: int, folder: Path) -> No
                 file.write_batch(pa.record_batch([array], schema=SCHEMA))
                 done += len(array)
                 progress.update(min(done, rows))
-        whole += 1
+        complete += 1
     if done != rows:
-        raise UserError(f"{files[0].parent}: {done} pictures for {rows} frames: write the data set again")
+        raise UserError(f"{files[0].parent}: {done} images for {rows} frames: write the dataset again")
 
 
 def _batches(pieces: Iterator[pa.Array]) -> Iterator[pa.Array]:
-    """The same rows in arrays of `BATCH`, but for the last."""
-    held = pa.array([], SCHEMA.field(0).type)
+    """Yield the same rows in arrays of `BATCH` rows; the last array may have fewer."""
+    rest = pa.array([], SCHEMA.field(0).type)
     for piece in pieces:
-        held = pa.concat_arrays([held, piece])
-        while len(held) >= BATCH:
-            yield held[:BATCH]
-            held = held[BATCH:]
-    if len(held):
-        yield held
+        rest = pa.concat_arrays([rest, piece])
+        while len(rest) >= BATCH:
+            yield rest[:BATCH]
+            rest = rest[BATCH:]
+    if len(rest):
+        yield rest
 
 
-def _pieces(files: list[Path], column: str, skip: int) -> Iterator[pa.Array]:
-    """Encoded pictures behind the first `skip`, in pieces; files and row groups before them are not read."""
+def _read_pieces(files: list[Path], column: str, skip: int) -> Iterator[pa.Array]:
+    """Yield the encoded images after the first `skip`. Files and row groups before them are not read."""
     row = 0
     for file in files:
         table = pq.ParquetFile(file)
@@ -88,9 +85,9 @@ def _pieces(files: list[Path], column: str, skip: int) -> Iterator[pa.Array]:
             else:
                 groups.append(group)
         for batch in table.iter_batches(batch_size=BATCH, row_groups=groups, columns=[column]):
-            found = _bytes(batch.column(0), row, file, column)
-            yield found[max(skip - row, 0) :]
-            row += len(found)
+            encoded = _bytes(batch.column(0), row, file, column)
+            yield encoded[max(skip - row, 0) :]
+            row += len(encoded)
 
 
 def _bytes(pictures: pa.Array, row: int, file: Path, column: str) -> pa.Array:
@@ -98,12 +95,14 @@ def _bytes(pictures: pa.Array, row: int, file: Path, column: str) -> pa.Array:
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         pictures = pictures.field("bytes")
     if not (pa.types.is_binary(pictures.type) or pa.types.is_large_binary(pictures.type)):
-        raise UserError(f"{file}: column {column!r} holds {kind}, no encoded pictures: write them as bytes")
+        raise UserError(
+            f"{file}: column {column!r} has the type {kind}, not encoded images: write them as bytes"
+        )
     if pictures.null_count:
         bad = row + pictures.is_null().index(True).as_py()
         raise UserError(
-            f"{file}: picture {bad} of {column!r} is a file of its own: write pictures into the tables, or "
-            "as a video"
+            f"{file}: image {bad} of {column!r} is a separate file: write the images into the tables, or as "
+            "a video"
         )
     return pictures.cast(pa.large_binary())
 
@@ -113,14 +112,14 @@ def _part(folder: Path, number: int) -> Path:
 
 
 class EncodedPictures:
-    """Reads what `copy_pictures` wrote. Files are mapped: pictures that are not asked for are not read."""
+    """Reads single images from the memory-mapped files that `copy_pictures` wrote."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._parts: dict[int, pa.ipc.RecordBatchFileReader] = {}
 
     def picture(self, row: int) -> np.ndarray:
-        """(H, W, 3) uint8. UserError when the file is missing or the picture broken."""
+        """Return an image as (H, W, 3) uint8. Raises UserError if its file is missing or damaged."""
         number, rest = divmod(row, PART)
         path = _part(self.folder, number)
         try:
@@ -128,7 +127,7 @@ class EncodedPictures:
                 self._parts[number] = pa.ipc.open_file(pa.memory_map(str(path)))
             batch = self._parts[number].get_batch(rest // BATCH)
             return decode(batch.column(0)[rest % BATCH].as_py())
-        except (OSError, ValueError, IndexError) as error:  # of Arrow, and of the picture
+        except (OSError, ValueError, IndexError) as error:  # of Arrow, or of the decoder
             raise UserError(
-                f"{path}: picture {row} cannot be read ({error}): make the demonstrations again"
+                f"{path}: image {row} cannot be read ({error}): generate the demonstrations again"
             ) from None

@@ -1,8 +1,8 @@
-"""A data set of any size, indexed: its numbers as mapped arrays, and where the picture of each frame is.
+"""The index of a dataset of any size: its numbers as memory-mapped arrays, and the location of each image.
 
-The stage demonstrations makes the folder (dataset_stage.py): index.json, stats.json, rows/*.npy, and
-pictures/ where the data set keeps them in its tables. Nothing of it is loaded whole, and the data set itself
-stays where it is.
+The stage demonstrations (stages/demonstrations_dataset.py) writes the folder of an index: index.json,
+stats.json, rows/*.npy and, if the dataset has its images in tables, pictures/. No part is ever loaded as a
+whole. The dataset itself stays where it is.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ import numpy as np
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.encoded_pictures import EncodedPictures
-from vlm4vla.data.lerobot.reader import read_json
-from vlm4vla.data.pictures.resizing import resize
+from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations, read_json
+from vlm4vla.data.pictures.files import resize
 from vlm4vla.data.pictures.video import VideoFiles
 
 FORMAT = 1
 INDEX, STATS, ROWS, PICTURES = "index.json", "stats.json", "rows", "pictures"
-_AGAIN = "make the demonstrations again"
+_AGAIN = "generate the demonstrations again"
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """All frames of a data set, in order.
+    """All N frames and E episodes of a dataset, in order. The arrays are memory-mapped.
 
-    actions (N, 7) float32 in the benchmark's convention, states (N, S) and gripper_points (N, 2) float32 or
-    None, task_index (N,), episode (N,): place of the frame's episode in first and length (E,); all int64 but
-    the first three, and mapped. `tasks`: instruction of each task_index. `stats`: as LeRobot's stats.json.
-    `video_names`: files below `source`, or None where pictures are in the index; `video_file` (E,) int64 and
-    `video_start` (E,) float64, seconds, say where an episode begins. `image_size`: side in pixels that
-    pictures are resized to.
+    `actions`: (N, 7) float32 in the benchmark's convention. `states` (N, S) and `gripper_points` (N, 2):
+    float32, or None. `task_index`: (N,) int64. `episode`: (N,) int64, the index of the frame's episode.
+    `first` and `length`: (E,) int64, the first frame and the number of frames of each episode.
+
+    `video_names`: video files relative to `source`, or None if the index contains the images. `video_file`
+    (E,) int64 and `video_start` (E,) float64: the video of each episode and its start in seconds.
+    `image_size`: height and width in pixels to which images are resized. `tasks`: the instruction of each
+    task_index. `stats`: statistics with the keys of LeRobot's stats.json.
     """
 
     folder: Path
@@ -59,27 +61,27 @@ class FrameIndex:
 
     @property
     def episode_index(self) -> np.ndarray:
-        """(N,) number of each frame's episode, counted from 0."""
+        """Return the index of each frame's episode, (N,), counted from 0."""
         return self.episode
 
     @property
     def longest_episode(self) -> int:
-        """Frames of the longest episode."""
+        """Return the number of frames of the longest episode."""
         return int(self.length.max())
 
-    def last(self, ids: np.ndarray) -> np.ndarray:
-        """(len(ids),) the last frame of each frame's own episode."""
+    def last_frames(self, ids: np.ndarray) -> np.ndarray:
+        """Return the last frame of the episode of each of the frames `ids`: (len(ids),)."""
         own = self.episode[ids]
         return self.first[own] + self.length[own] - 1
 
-    def seconds(self, row: int) -> float:
-        """When, in its video, a frame is shown."""
+    def video_time(self, row: int) -> float:
+        """Return the time, in seconds, at which a frame's video shows the frame."""
         own = self.episode[row]
         return float(self.video_start[own] + (row - self.first[own]) / self.fps)
 
 
 class FramePictures:
-    """Pictures of a `FrameIndex`, one process's own: open videos and mapped files are not shared."""
+    """Reads the images of a `FrameIndex`. Each process needs its own, because open files are not shared."""
 
     def __init__(self, index: FrameIndex):
         self.index = index
@@ -87,19 +89,19 @@ class FramePictures:
         self._encoded = EncodedPictures(index.folder / PICTURES) if index.video_names is None else None
 
     def original(self, row: int) -> np.ndarray:
-        """The picture of a frame in its own size, (H, W, 3) uint8. UserError when it cannot be read."""
+        """Return an image in its original size, (H, W, 3) uint8. Raises UserError if it cannot be read."""
         if self._encoded is not None:
             return self._encoded.picture(row)
         index = self.index
         name = index.video_names[index.video_file[index.episode[row]]]
-        return self._videos.frame(index.source / name, index.seconds(row))
+        return self._videos.frame(index.source / name, index.video_time(row))
 
     def picture(self, row: int) -> np.ndarray:
-        """The picture of a frame, (image_size, image_size, 3) uint8."""
+        """Return the image of a frame as (image_size, image_size, 3) uint8."""
         return resize(self.original(row), self.index.image_size)
 
-    def order(self, rows: np.ndarray) -> np.ndarray:
-        """Places of `rows` in the order in which they are read fastest: file by file, forward."""
+    def reading_order(self, rows: np.ndarray) -> np.ndarray:
+        """Return the permutation of `rows` that is read fastest: file by file, and forward in each file."""
         index = self.index
         if index.video_names is None:
             return np.argsort(rows, kind="stable")
@@ -111,32 +113,42 @@ class FramePictures:
         self._videos.close()
 
 
-def is_index(folder: Path) -> bool:
-    """Whether `folder` indexes a data set, and is none itself."""
-    return (Path(folder) / INDEX).is_file()
+def open_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSet | FrameIndex:
+    """Open the demonstrations in `folder`. An index is memory-mapped; a dataset is read into memory.
+
+    `images=False` skips the images of a dataset, which makes this a cheap check. Raises UserError if a part
+    is missing or invalid.
+    """
+    folder = Path(folder)
+    if (folder / INDEX).is_file():
+        return open_index(folder)
+    return read_demonstrations(folder, images=images)
 
 
 def open_index(folder: Path) -> FrameIndex:
-    """Map what `write_index` wrote. Raises UserError when a part is missing, or of another data set."""
+    """Open an index. Raises UserError if a part is missing or belongs to another dataset."""
     folder = Path(folder)
     record = read_json(folder / INDEX)
     if record.get("format") != FORMAT:
         raise UserError(
-            f"{folder / INDEX}: format {record.get('format')!r}, this version reads {FORMAT}: {_AGAIN}"
+            f"{folder / INDEX}: has the format {record.get('format')!r}, but this version reads the format "
+            f"{FORMAT}: {_AGAIN}"
         )
     source = Path(record["source"])
     if record["video_names"] is not None and not source.is_dir():
-        raise UserError(f"{folder / INDEX}: the data set {source} is gone: put it there, or {_AGAIN}")
+        raise UserError(
+            f"{folder / INDEX}: the dataset {source} does not exist any more: restore it, or {_AGAIN}"
+        )
     arrays = {name: _mapped(folder, name) for name in record["rows"]}
     count = len(arrays["actions"])
     if {len(arrays[name]) for name in ("task_index", "episode")} != {count}:
-        raise UserError(f"{folder / ROWS}: arrays differ in length: {_AGAIN}")
+        raise UserError(f"{folder / ROWS}: the arrays differ in length: {_AGAIN}")
     stats = read_json(folder / STATS)
     stated = (stats.get("action") or {}).get("count")
     if stated != [count]:
         raise UserError(
-            f"{folder / STATS}: statistics of {stated} actions, the index has {count}: these are statistics "
-            f"of another data set: {_AGAIN}"
+            f"{folder / STATS}: has statistics of {stated} actions, but the index has {count}, so the "
+            f"statistics belong to another dataset: {_AGAIN}"
         )
     missing = dict.fromkeys(("states", "gripper_points", "video_file", "video_start"))
     return FrameIndex(
@@ -159,6 +171,6 @@ def _mapped(folder: Path, name: str) -> np.ndarray:
         raise UserError(f"{path}: cannot be read ({error}): {_AGAIN}") from None
 
 
-def index_record(**values: Any) -> str:
-    """index.json's text."""
+def index_json(**values: Any) -> str:
+    """Return the text of index.json."""
     return json.dumps({"format": FORMAT, **values}, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""The numbers of a data set's frames, table by table, into mapped arrays; what is wrong with them is told."""
+"""Copy the numbers of a dataset's frames from its tables into memory-mapped arrays, and check them."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ import pyarrow.parquet as pq
 from vlm4vla.conventions.actions import ACTION_SIZE
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
-from vlm4vla.data.demonstrations.matching import Choice
+from vlm4vla.data.demonstrations.matching import FeatureChoice
 from vlm4vla.data.lerobot.metadata import Metadata
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_PER_BATCH = 1 << 16
 NEEDED = ("episode_index", "frame_index", "task_index")
 TIME = "timestamp"
-_AGAIN = "download or write the data set again"
+_AGAIN = "download the dataset again, or write it again"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One feature of the tables: `name`, which of its numbers, and the array that takes them."""
+    """A feature of the tables, the indices of the numbers to copy, and the array that receives them."""
 
     name: str
-    places: list[int] | None  # None: all
+    indices: list[int] | None  # None: all
     array: np.ndarray
 
 
-def write_rows(metadata: Metadata, choice: Choice, files: list[Path], folder: Path) -> dict[str, np.ndarray]:
+def write_rows(
+    metadata: Metadata, choice: FeatureChoice, files: list[Path], folder: Path
+) -> dict[str, np.ndarray]:
     """Write actions, states, gripper points, tasks and episodes of every frame to `folder`/*.npy.
 
-    Returns the arrays, mapped and still writable: actions (N, 7) as the data set has them, episode (N,)
-    places in `metadata.episodes`. Raises UserError for a missing column, another width, NaN, a task without
-    instruction, frames that the episodes in meta/ do not have, and times that are not multiples of 1 / fps.
+    Returns the memory-mapped arrays, which are still writable. `actions` (N, 7) holds the dataset's own
+    values, and `episode` (N,) indices into `metadata.episodes`. Raises UserError for a missing column, a
+    column with another number of values, NaN, a task without instruction, frames that do not match the
+    episodes in meta/, and times that are not multiples of 1 / fps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     episodes = metadata.episodes
@@ -60,10 +63,10 @@ def write_rows(metadata: Metadata, choice: Choice, files: list[Path], folder: Pa
             if rows.stop > total:
                 break
             expected = np.searchsorted(first, np.arange(rows.start, rows.stop), side="right") - 1
-            _check_place(batch, expected, np.arange(rows.start, rows.stop) - first[expected], metadata, file)
+            _check_order(batch, expected, np.arange(rows.start, rows.stop) - first[expected], metadata, file)
             episode[rows] = expected
             for column in columns.values():
-                column.array[rows] = _numbers(batch, column, expected, file)
+                column.array[rows] = _list_column(batch, column, expected, file)
             tasks[rows] = _tasks(batch, len(metadata.tasks), file)
             done = rows.stop
             progress.update(done)
@@ -74,7 +77,7 @@ def write_rows(metadata: Metadata, choice: Choice, files: list[Path], folder: Pa
     if done != total:
         found = "more" if done > total else str(done)
         raise UserError(
-            f"{metadata.folder}/data: holds {found} frames, the episodes in meta/ have {total}: {_AGAIN}"
+            f"{metadata.folder}/data: has {found} frames, but the episodes in meta/ have {total}: {_AGAIN}"
         )
     arrays = {key: column.array for key, column in columns.items()}
     return arrays | {"task_index": tasks, "episode": episode}
@@ -85,7 +88,10 @@ def _array(folder: Path, name: str, shape: tuple[int, ...], dtype: type = np.flo
 
 
 def _batches(file: Path, names: list[str]):
-    """Record batches of the columns, and of the time where there is one. UserError when one is missing."""
+    """Yield record batches with the columns `names`, and with the time if the table has it.
+
+    Raises UserError if a column is missing.
+    """
     try:
         table = pq.ParquetFile(file)
         present = table.schema_arrow.names
@@ -93,44 +99,44 @@ def _batches(file: Path, names: list[str]):
             if name not in present:
                 raise UserError(f"{file}: column {name!r} is missing: write it (found: {', '.join(present)})")
         wanted = list(dict.fromkeys([*names, *([TIME] if TIME in present else [])]))
-        yield from table.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted)
+        yield from table.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted)
     except (OSError, pa.ArrowInvalid):
-        raise UserError(f"{file}: not a whole parquet file: {_AGAIN}") from None
+        raise UserError(f"{file}: not a complete Parquet file: {_AGAIN}") from None
 
 
-def _plain(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    """A column of single numbers; lists of one are such."""
+def _scalars(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    """Return a column of single numbers, which may be stored as lists of one number."""
     column = batch.column(name)
     if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
         column = column.flatten()
     return column.to_numpy(zero_copy_only=False)
 
 
-def _check_place(
+def _check_order(
     batch: pa.RecordBatch, expected: np.ndarray, frames: np.ndarray, metadata: Metadata, file: Path
 ) -> None:
-    """Refuse rows that are not frames `frames` of episodes `expected` (places), in this order."""
-    episodes, own = metadata.episodes.index[expected], _plain(batch, "episode_index")
-    wrong = (own != episodes) | (_plain(batch, "frame_index") != frames)
+    """Raise UserError if the rows are not the frames `frames` of the episodes with the indices `expected`."""
+    episodes, own = metadata.episodes.index[expected], _scalars(batch, "episode_index")
+    wrong = (own != episodes) | (_scalars(batch, "frame_index") != frames)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise UserError(
-            f"{file}: has episode {own[row]}, frame {_plain(batch, 'frame_index')[row]} where meta/ says "
-            f"episode {episodes[row]}, frame {frames[row]}: {_AGAIN}"
+            f"{file}: has episode {own[row]}, frame {_scalars(batch, 'frame_index')[row]} where meta/ "
+            f"expects episode {episodes[row]}, frame {frames[row]}: {_AGAIN}"
         )
     if TIME in batch.schema.names:
-        away = np.abs(_plain(batch, TIME) * metadata.fps - frames)
+        away = np.abs(_scalars(batch, TIME) * metadata.fps - frames)
         if (away > 0.25).any():
             row = int(np.argmax(away))
             raise UserError(
                 f"{file}: frame {frames[row]} of episode {own[row]} has the time "
-                f"{_plain(batch, TIME)[row]:g} s, at {metadata.fps:g} Hz it is "
-                f"{frames[row] / metadata.fps:g} s: resample the data set"
+                f"{_scalars(batch, TIME)[row]:g} s, but at {metadata.fps:g} Hz the time is "
+                f"{frames[row] / metadata.fps:g} s: resample the dataset"
             )
 
 
-def _numbers(batch: pa.RecordBatch, column: Column, episode: np.ndarray, file: Path) -> np.ndarray:
-    """(n, D) float32 of a list column."""
+def _list_column(batch: pa.RecordBatch, column: Column, episode: np.ndarray, file: Path) -> np.ndarray:
+    """Return the chosen numbers of a list column as (n, D) float32. `episode`: (n,) index of the episode."""
     values, width = batch.column(column.name), column.array.shape[1]
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -142,30 +148,30 @@ def _numbers(batch: pa.RecordBatch, column: Column, episode: np.ndarray, file: P
         values = values.flatten()
     else:
         found = 1 if pa.types.is_floating(kind) or pa.types.is_integer(kind) else None
-    least = width if column.places is None else max(column.places) + 1
-    if found is None or found < least or (column.places is None and found > least):
-        has = "lists of several lengths, or no numbers" if found is None else f"{found} numbers"
-        more = "" if column.places is None else " or more"
+    least = width if column.indices is None else max(column.indices) + 1
+    if found is None or found < least or (column.indices is None and found > least):
+        has = "lists of different lengths, or no numbers" if found is None else f"{found} numbers"
+        more = "" if column.indices is None else " or more"
         raise UserError(
-            f"{file}: column {column.name!r} has {has} where info.json says {least}{more}: {_AGAIN}"
+            f"{file}: column {column.name!r} has {has} where info.json has {least}{more}: {_AGAIN}"
         )
     numbers = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, found)
-    numbers = numbers if column.places is None else numbers[:, column.places]
+    numbers = numbers if column.indices is None else numbers[:, column.indices]
     bad = ~np.isfinite(numbers).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
         raise UserError(
-            f"{file}: {column.name} of row {row} (episode {episode[row]} of the data set, counted from 0) "
-            f"holds NaN or infinity: {numbers[row].tolist()}: mend or drop that episode"
+            f"{file}: {column.name} of row {row} (episode {episode[row]} of the dataset, counted from 0) "
+            f"contains NaN or infinity ({numbers[row].tolist()}): fix or remove the episode"
         )
     return numbers
 
 
 def _tasks(batch: pa.RecordBatch, known: int, file: Path) -> np.ndarray:
-    numbers = _plain(batch, "task_index").astype(np.int64)
+    numbers = _scalars(batch, "task_index").astype(np.int64)
     if numbers.min() < 0 or numbers.max() >= known:
         raise UserError(
-            f"{file}: a frame has task_index {numbers.max()}, meta/ has {known} instructions: add the "
-            "missing one"
+            f"{file}: a frame has task_index {numbers.max()}, but meta/ has {known} instructions: add the "
+            "missing instruction"
         )
     return numbers

@@ -1,8 +1,8 @@
-"""Worker processes that decode, resize and augment pictures ahead of training.
+"""Worker processes that decode, resize and augment images ahead of training.
 
-A picture depends on its sample alone (seed, update, frame), so the same pictures come out whatever the number
-of workers and whichever of them makes a picture. Pictures lie in memory that all processes share; how many
-there may be is fixed, and so is what the workers hold open.
+An image depends only on its sample (seed, update, frame). So the images are the same for any number of
+workers, and it does not matter which worker prepares an image. Images are in memory that all processes share.
+The number of images in memory is fixed, and so is the number of files that the workers keep open.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import FramePictures, open_index
 from vlm4vla.data.pictures.augmentation import augmented
 
-PIECE = 8  # pictures that a worker makes before it answers
-WORKERS = "VLM4VLA_WORKERS"  # environment variable: worker processes of a training process
-MOST = 16  # workers by default
-Key = tuple[int, int]  # update, frame
+TASK_SIZE = 8  # images that a worker prepares before it replies
+WORKERS = "VLM4VLA_WORKERS"  # environment variable: number of worker processes per training process
+MOST = 16  # largest default number of workers
+Key = tuple[int, int]  # update and frame
 
 
 @dataclass(frozen=True)
 class PictureMaker:
-    """How the pictures of an index at `folder` are made for training; cheap to hand to a process."""
+    """Prepares the images of the index in `folder` for training. It is cheap to send to another process.
+
+    `side`: height and width of the prepared images in pixels. `shift`, `augmentation`: see `augmented`.
+    """
 
     folder: Path
     side: int
@@ -43,49 +46,53 @@ class PictureMaker:
         return FramePictures(open_index(self.folder))
 
     def make(self, pictures: FramePictures, step: int, row: int) -> np.ndarray:
-        """The picture of frame `row` at update `step`: (side, side, 3) uint8."""
+        """Return the image of frame `row` for update `step`: (side, side, 3) uint8."""
         random = np.random.default_rng([self.seed, step, row])
         return augmented(pictures.original(row), self.side, self.shift, self.augmentation, random)
 
 
 def worker_count() -> int:
-    """VLM4VLA_WORKERS, or one for each CPU that this process may use but its own, 16 at most.
+    """Return the number of workers per training process.
 
-    Several training processes of one machine (LOCAL_WORLD_SIZE) share its CPUs. Raises UserError.
+    This is VLM4VLA_WORKERS if it is set. Otherwise it is one less than the CPUs available to the training
+    process, and at most 16. The training processes of one machine (LOCAL_WORLD_SIZE) share its CPUs equally.
+    Raises UserError for an invalid VLM4VLA_WORKERS.
     """
-    given = os.environ.get(WORKERS)
-    if given is not None:
-        if not given.isdecimal():
-            raise UserError(f"{WORKERS}: {given!r} is no number of processes: write 0 or more")
-        return int(given)
+    configured = os.environ.get(WORKERS)
+    if configured is not None:
+        if not configured.isdecimal():
+            raise UserError(f"{WORKERS}: {configured!r} is not a number of processes: write 0 or more")
+        return int(configured)
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = max(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
     return min(max(cpus // shares - 1, 0), MOST)
 
 
 class PicturePool:
-    """Pictures by (update, frame): asked for ahead with `want`, had with `take`.
+    """Prepared images by update and frame: `prefetch` requests images ahead of time, and `get` returns them.
 
-    `room`: most pictures that are held at once. `workers` 0 makes each picture when it is taken. Close it, or
-    use it as a context manager; workers also end when this process does, however it ends.
+    `room`: the largest number of images in memory. With `workers` 0, each image is prepared by `get` itself.
+    Close the pool, or use it as a context manager. The workers also end when this process ends, even if it is
+    killed.
     """
 
     def __init__(self, maker: PictureMaker, *, workers: int, room: int):
         self.maker = maker
-        self._own = maker.open() if not workers else None
-        self._ready: dict[Key, int] = {}  # key: slot that holds its picture
-        self._making: dict[Key, int] = {}
+        self._pictures = maker.open() if not workers else None  # used without workers
+        self._ready: dict[Key, int] = {}  # key to the slot with its image
+        self._in_progress: dict[Key, int] = {}
         self._waiting: OrderedDict[Key, int] = OrderedDict()
-        self._dropped: set[Key] = set()  # in the making, no longer wanted
+        self._dropped: set[Key] = set()  # in progress, but not needed any more
         self._free = list(range(room))[::-1]
         self._workers: list[Any] = []
-        self._load: dict[Connection, int] = {}  # pieces that a worker has not answered for
+        self._load: dict[Connection, int] = {}  # number of tasks without a reply, per worker
         if not workers:
             return
-        # All that there is room for is handed out, so that workers go on while this process computes.
-        self._most = -(-room // (PIECE * workers))
+        # Tasks for all slots are sent at once, so that workers continue while this process computes.
+        self._most_tasks = -(-room // (TASK_SIZE * workers))
         shape = (room, maker.side, maker.side, 3)
-        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and CUDA's state
+        # Not `fork`, which would copy torch's threads and the state of CUDA.
+        context = multiprocessing.get_context("spawn")
         memory = context.RawArray("B", int(np.prod(shape)))
         self._slots = np.frombuffer(memory, dtype=np.uint8).reshape(shape)
         for number in range(workers):
@@ -104,8 +111,8 @@ class PicturePool:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def want(self, step: int, rows: np.ndarray) -> None:
-        """Ask for pictures ahead. Those that there is no room for are left out: `take` makes them."""
+    def prefetch(self, step: int, rows: np.ndarray) -> None:
+        """Request images ahead of time. Images without a free slot are skipped; `get` prepares them later."""
         if not self._workers:
             return
         for row in map(int, rows):
@@ -114,93 +121,92 @@ class PicturePool:
                 break
             if not self._has(key):
                 self._waiting[key] = self._free.pop()
-        self._hand_out()
+        self._send_tasks()
 
-    def drop_before(self, step: int, last: int) -> None:
-        """Forget pictures of updates before `step` and after `last`."""
+    def keep_updates(self, first: int, last: int) -> None:
+        """Discard the images of all updates before `first` and after `last`."""
         for held in (self._ready, self._waiting):
-            for key in [key for key in held if not step <= key[0] <= last]:
+            for key in [key for key in held if not first <= key[0] <= last]:
                 self._free.append(held.pop(key))
-        self._dropped |= {key for key in self._making if not step <= key[0] <= last}
+        self._dropped |= {key for key in self._in_progress if not first <= key[0] <= last}
 
-    def take(self, step: int, rows: np.ndarray) -> np.ndarray:
-        """Pictures (len(rows), side, side, 3) uint8. Raises UserError when one cannot be made."""
+    def get(self, step: int, rows: np.ndarray) -> np.ndarray:
+        """Return images (len(rows), side, side, 3) uint8. Raises UserError if one cannot be prepared."""
         side = self.maker.side
         out = np.empty((len(rows), side, side, 3), dtype=np.uint8)
         if not self._workers:
-            order = self._own.order(np.asarray(rows))
-            for place in order:
-                out[place] = self.maker.make(self._own, step, int(rows[place]))
+            for position in self._pictures.reading_order(np.asarray(rows)):
+                out[position] = self.maker.make(self._pictures, step, int(rows[position]))
             return out
-        places: dict[Key, list[int]] = {}
-        for place, row in enumerate(map(int, rows)):
-            places.setdefault((step, row), []).append(place)
-        left = OrderedDict.fromkeys(places)
-        while left:
-            for key in list(left):
+        positions: dict[Key, list[int]] = {}
+        for position, row in enumerate(map(int, rows)):
+            positions.setdefault((step, row), []).append(position)
+        missing = OrderedDict.fromkeys(positions)
+        while missing:
+            for key in list(missing):
                 if key in self._ready:
-                    out[places[key]] = self._slots[self._ready[key]]
+                    out[positions[key]] = self._slots[self._ready[key]]
                     self._free.append(self._ready.pop(key))
-                    del left[key]
+                    del missing[key]
                 elif not self._has(key) and self._free:
                     self._waiting[key] = self._free.pop()
-                    self._waiting.move_to_end(key, last=False)  # before what is asked for ahead
-            if left:
-                if not self._free and not any(self._has(key) for key in left):
-                    self._make_room(step)
-                self._hand_out()
-                self._receive()
-        self._hand_out()
+                    self._waiting.move_to_end(key, last=False)  # before the prefetched images
+            if missing:
+                if not self._free and not any(self._has(key) for key in missing):
+                    self._free_slots(step)
+                self._send_tasks()
+                self._receive_reply()
+        self._send_tasks()
         return out
 
     def close(self) -> None:
         """End the workers."""
         for process, connection in self._workers:
-            connection.close()  # a worker that reads meets the end
+            connection.close()  # a worker that waits for a task sees the end of the stream
             process.join(timeout=5)
             if process.is_alive():
                 process.terminate()
                 process.join()
         self._workers.clear()
-        if self._own is not None:
-            self._own.close()
+        if self._pictures is not None:
+            self._pictures.close()
 
     def _has(self, key: Key) -> bool:
-        if key in self._dropped:  # wanted again while it is being made
+        if key in self._dropped:  # needed again while it is in progress
             self._dropped.discard(key)
-        return key in self._ready or key in self._making or key in self._waiting
+        return key in self._ready or key in self._in_progress or key in self._waiting
 
-    def _make_room(self, step: int) -> None:
-        """Give up what was asked for ahead, so that what is needed now gets a slot."""
+    def _free_slots(self, step: int) -> None:
+        """Discard the images of other updates than `step`, so that the images of `step` get a slot."""
         for held in (self._waiting, self._ready):
             for key in [key for key in held if key[0] != step]:
                 self._free.append(held.pop(key))
-        self._dropped |= {key for key in self._making if key[0] != step}
+        self._dropped |= {key for key in self._in_progress if key[0] != step}
 
-    def _hand_out(self) -> None:
+    def _send_tasks(self) -> None:
         while self._waiting:
             connection = min(self._load, key=self._load.__getitem__)
-            if self._load[connection] == self._most:
+            if self._load[connection] == self._most_tasks:
                 return
-            piece = [self._waiting.popitem(last=False) for _ in range(min(PIECE, len(self._waiting)))]
-            self._making |= dict(piece)
+            task = [self._waiting.popitem(last=False) for _ in range(min(TASK_SIZE, len(self._waiting)))]
+            self._in_progress |= dict(task)
             try:
-                connection.send([(step, row, slot) for (step, row), slot in piece])
+                connection.send([(step, row, slot) for (step, row), slot in task])
             except OSError:
-                self._dead(connection)
+                self._raise_dead(connection)
             self._load[connection] += 1
 
-    def _receive(self) -> None:
-        """Wait for a worker's answer, and take note of it."""
+    def _receive_reply(self) -> None:
+        """Wait for the replies of workers and mark their images as ready."""
         for connection in wait([connection for _, connection in self._workers]):
             try:
-                done, fault = connection.recv()
+                done, problem = connection.recv()
             except (EOFError, OSError):
-                self._dead(connection)
-            if fault is not None:
-                raise UserError(fault)
+                self._raise_dead(connection)
+            if problem is not None:
+                raise UserError(problem)
             for step, row in done:
-                slot = self._making.pop((step, row))
+                slot = self._in_progress.pop((step, row))
                 if (step, row) in self._dropped:
                     self._dropped.discard((step, row))
                     self._free.append(slot)
@@ -208,36 +214,39 @@ class PicturePool:
                     self._ready[step, row] = slot
             self._load[connection] -= 1
 
-    def _dead(self, connection: Connection) -> NoReturn:
+    def _raise_dead(self, connection: Connection) -> NoReturn:
         process = next(process for process, own in self._workers if own is connection)
         process.join(timeout=5)
         raise UserError(
-            f"{self.maker.folder}: a worker that decodes pictures ended (exit status {process.exitcode}): "
-            f"give the job more memory, or fewer workers ({WORKERS}), and run again: it goes on"
+            f"{self.maker.folder}: a worker process that decodes images ended (exit status "
+            f"{process.exitcode}): give the job more memory, or fewer workers ({WORKERS}), and run again to "
+            "resume"
         )
 
 
 def _work(maker: PictureMaker, memory: Any, shape: tuple[int, ...], connection: Connection) -> None:
-    """A worker's life: a piece of (update, frame, slot) in, pictures into their slots, an answer out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and the parent's end this process
+    """Run a worker: receive tasks of (update, frame, slot), write images into their slots, and reply."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends this process
     slots = np.frombuffer(memory, dtype=np.uint8).reshape(shape)
     pictures = None
     while True:
         try:
-            piece = connection.recv()
+            task = connection.recv()
         except (EOFError, OSError):
             return
-        fault = None
+        problem = None
         try:
             pictures = pictures or maker.open()
-            for place in pictures.order(np.array([row for _, row, _ in piece])):
-                step, row, slot = piece[place]
+            for position in pictures.reading_order(np.array([row for _, row, _ in task])):
+                step, row, slot = task[position]
                 slots[slot] = maker.make(pictures, step, row)
         except UserError as error:
-            fault = str(error)
-        except Exception as error:  # the parent ends; without this it would only learn that a worker died
-            fault = f"{maker.folder}: a picture cannot be made ({error!r}): make the demonstrations again"
+            problem = str(error)
+        except Exception as error:  # otherwise the parent would only learn that a worker died
+            problem = (
+                f"{maker.folder}: cannot prepare an image ({error!r}): generate the demonstrations again"
+            )
         try:
-            connection.send(([(step, row) for step, row, _ in piece], fault))
+            connection.send(([(step, row) for step, row, _ in task], problem))
         except OSError:
             return

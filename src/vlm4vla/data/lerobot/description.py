@@ -1,4 +1,4 @@
-"""What a LeRobot v3.0 data set says of its columns and files: schema, info.json, tasks."""
+"""The metadata that the writer stores in a LeRobot v3.0 dataset: table schema, info.json and tasks."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 import pyarrow as pa
 
 from vlm4vla.data.lerobot.reader import IMAGE, VERSION
-from vlm4vla.data.pictures.video_writer import CODEC, PIXELS
+from vlm4vla.data.pictures.video import CODEC, PIXELS
 
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-FILES_A_CHUNK = 1000
-PLACES = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # of every frame
+FILES_PER_CHUNK = 1000
+FRAME_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
-def place_of(number: int) -> dict[str, int]:
-    """What the paths of file `number` hold."""
-    chunk, file = divmod(number, FILES_A_CHUNK)
+def path_fields(number: int) -> dict[str, int]:
+    """Return the values for the placeholders in `DATA_PATH` and `VIDEO_PATH` for file `number`."""
+    chunk, file = divmod(number, FILES_PER_CHUNK)
     return {"chunk_index": chunk, "file_index": file}
 
 
 def arrow_schema(names: Mapping[str, Sequence[str]], video: bool) -> pa.Schema:
-    """Columns, with the description by which `datasets` decodes images and lists.
+    """Return the schema of the tables, with the metadata that `datasets` needs to decode images and lists.
 
-    `names`: of the numbers in each list column. Pictures are a column unless they are a `video`.
+    `names`: for each list column, the names of its numbers. With `video`, there is no image column.
     """
     arrow: dict[str, pa.DataType] = {}
     described: dict[str, Any] = {}
@@ -37,7 +37,7 @@ def arrow_schema(names: Mapping[str, Sequence[str]], video: bool) -> pa.Schema:
         arrow[name] = pa.list_(pa.float32(), len(own))
         inner = {"dtype": "float32", "_type": "Value"}
         described[name] = {"feature": inner, "length": len(own), "_type": "List"}
-    for name in PLACES:
+    for name in FRAME_COLUMNS:
         kind = _kind(name)
         arrow[name] = pa.type_for_alias(kind)
         described[name] = {"dtype": kind, "_type": "Value"}
@@ -45,7 +45,7 @@ def arrow_schema(names: Mapping[str, Sequence[str]], video: bool) -> pa.Schema:
 
 
 def tasks_table(tasks: Mapping[str, int]) -> pa.Table:
-    """Instruction to number, the instruction being the index column as pandas marks it."""
+    """Return the table of instructions and their numbers. The instruction is the index column for pandas."""
     pandas = {
         "index_columns": ["task"],
         "column_indexes": [],
@@ -67,14 +67,18 @@ def info_record(
     robot_type: str,
     counts: Mapping[str, int],
 ) -> dict[str, Any]:
-    """info.json. `counts`: of episodes, frames, tasks. `size`: pictures' side in pixels."""
-    picture: dict[str, Any] = {
+    """Return the contents of info.json.
+
+    `names`: as in `arrow_schema`. `size`: height and width of the images in pixels. `fps`: control rate in
+    Hz. `counts`: the numbers of `episodes`, `frames` and `tasks`.
+    """
+    image: dict[str, Any] = {
         "dtype": "video" if video else "image",
         "shape": [size, size, 3],
         "names": ["height", "width", "channels"],
     }
     if video:
-        picture["info"] = {
+        image["info"] = {
             "video.height": size,
             "video.width": size,
             "video.channels": 3,
@@ -84,10 +88,10 @@ def info_record(
             "video.is_depth_map": False,
             "has_audio": False,
         }
-    features: dict[str, Any] = {IMAGE: picture}
+    features: dict[str, Any] = {IMAGE: image}
     for name, own in names.items():
         features[name] = {"dtype": "float32", "shape": [len(own)], "names": list(own)}
-    for name in PLACES:
+    for name in FRAME_COLUMNS:
         features[name] = {"dtype": _kind(name), "shape": [1], "names": None}
     return {
         "codebase_version": VERSION,
@@ -95,7 +99,7 @@ def info_record(
         "total_episodes": counts["episodes"],
         "total_frames": counts["frames"],
         "total_tasks": counts["tasks"],
-        "chunks_size": FILES_A_CHUNK,
+        "chunks_size": FILES_PER_CHUNK,
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 500,
         "fps": fps,

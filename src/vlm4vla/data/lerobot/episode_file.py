@@ -1,4 +1,4 @@
-"""One table of a data set, and its video, with whole episodes in a row; both appear whole or not at all."""
+"""One table of a dataset with consecutive episodes, and its video. Both files appear only when complete."""
 
 from __future__ import annotations
 
@@ -10,48 +10,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.core.artefacts import atomic_path
-from vlm4vla.data.lerobot.description import DATA_PATH, VIDEO_PATH, place_of
+from vlm4vla.data.lerobot.description import DATA_PATH, VIDEO_PATH, path_fields
 from vlm4vla.data.lerobot.reader import IMAGE
 from vlm4vla.data.pictures.png import encode
-from vlm4vla.data.pictures.video_writer import VideoWriter
+from vlm4vla.data.pictures.video import VideoWriter
 
-EPISODES_PER_GROUP = 32  # episodes a row group: bounds the writer's memory
+EPISODES_PER_GROUP = 32  # episodes per row group; this limits the writer's memory
 
 
 class EpisodeFile:
-    """File `number` of the data set in `folder`; with `video`, pictures go to a video, not to the table."""
+    """Writes file `number` of the dataset in `folder`.
+
+    With `video`, images go to a video instead of the table. `size` and `fps`: see `LeRobotWriter`.
+    """
 
     def __init__(self, folder: Path, number: int, schema: pa.Schema, *, video: bool, size: int, fps: float):
-        self.place = place_of(number)
+        self.path_fields = path_fields(number)
         self.episodes = 0
         self._schema = schema
         self._fps = fps
         self._waiting: list[pa.Table] = []
         self._undo = ExitStack()
-        self._table = self._undo.enter_context(atomic_path(folder / DATA_PATH.format(**self.place)))
+        self._table = self._undo.enter_context(atomic_path(folder / DATA_PATH.format(**self.path_fields)))
         self._file = pq.ParquetWriter(self._table, schema, compression="zstd")
         self._video = None
         if video:
-            path = folder / VIDEO_PATH.format(video_key=IMAGE, **self.place)
+            path = folder / VIDEO_PATH.format(video_key=IMAGE, **self.path_fields)
             self._video = VideoWriter(self._undo.enter_context(atomic_path(path)), size=size, fps=fps)
 
     def add(self, images: np.ndarray, numbers: dict[str, np.ndarray], first: int) -> dict[str, float | int]:
-        """Append an episode whose first frame is the data set's frame `first`; returns where it stands, as
-        columns of meta/episodes."""
+        """Append an episode whose first frame is frame `first` of the dataset.
+
+        Returns the location of the episode as columns of meta/episodes.
+        """
         self._waiting.append(self._rows(images, numbers, first))
         self.episodes += 1
         if len(self._waiting) == EPISODES_PER_GROUP:
             self._flush()
-        place: dict[str, float | int] = {f"data/{key}": value for key, value in self.place.items()}
+        location: dict[str, float | int] = {f"data/{key}": value for key, value in self.path_fields.items()}
         if self._video is not None:
             start = self._video.frames
             self._video.add(images)
             times = {"from_timestamp": start / self._fps, "to_timestamp": self._video.frames / self._fps}
-            place |= {f"videos/{IMAGE}/{key}": value for key, value in (self.place | times).items()}
-        return place
+            location |= {f"videos/{IMAGE}/{key}": value for key, value in (self.path_fields | times).items()}
+        return location
 
     def close(self) -> None:
-        """Put the files in place: the video first, since a table without its video is no data."""
+        """Give the files their final names. The video comes first, because a table needs its video."""
         self._flush()
         self._file.close()
         if self._video is not None:
@@ -59,7 +64,7 @@ class EpisodeFile:
         self._undo.close()
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Delete the unfinished files."""
         self._file.close()
         if self._video is not None:
             self._video.close()
@@ -68,8 +73,8 @@ class EpisodeFile:
     def _rows(self, images: np.ndarray, numbers: dict[str, np.ndarray], first: int) -> pa.Table:
         columns = {"index": pa.array(first + np.arange(len(images)))}
         if self._video is None:
-            pictures = [{"bytes": encode(image), "path": None} for image in images]
-            columns[IMAGE] = pa.array(pictures, self._schema.field(IMAGE).type)
+            encoded = [{"bytes": encode(image), "path": None} for image in images]
+            columns[IMAGE] = pa.array(encoded, self._schema.field(IMAGE).type)
         for name, values in numbers.items():
             if values.ndim == 2:
                 columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])

@@ -1,24 +1,25 @@
-"""Data sets from the Hugging Face hub: the files that are needed, at a pinned revision, in its cache."""
+"""Download the needed files of a dataset from the Hugging Face hub, at a fixed revision, into its cache."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 
 META = ("meta/*",)
 
 
 def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], key: str) -> Path:
-    """The folder of a data set: `dataset` itself where it is one, else the hub's files that match `patterns`.
+    """Return the folder of a dataset, after downloading the files that match `patterns` if it is on the hub.
 
-    `key` of config.yaml holds `dataset` and `revision`. Files that are in the hub's cache are not downloaded
-    again, and a file that was cut off goes on; HF_HUB_OFFLINE=1 asks the cache alone. Raises UserError for a
-    name, revision or token that will not do, for files that cannot be had, and for a disk without room.
+    `dataset` is a folder, or a name on the hub together with `revision`. `key` is the key of config.yaml that
+    contains both. Files in the hub's cache are not downloaded again, and interrupted downloads resume. With
+    HF_HUB_OFFLINE=1, only the cache is used. Raises UserError for an invalid name, revision or token, for
+    files that cannot be downloaded, and for a disk without enough space.
     """
     local = Path(dataset).expanduser()
     check_no_revision(dataset, revision, key)
@@ -26,8 +27,8 @@ def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], 
         if local.is_dir():
             return local
         raise UserError(
-            f"{key}.dataset: folder {dataset!r} does not exist: write the folder of a data set, or a hub "
-            "name together with its `revision`"
+            f"{key}.dataset: folder {dataset!r} does not exist: write the folder of a dataset, or the "
+            "name of a dataset on the hub together with its `revision`"
         )
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
@@ -42,18 +43,18 @@ def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], 
     where = f"{key}.dataset: {dataset!r} at {revision!r}"
     try:
         if not constants.is_offline_mode():
-            _check_room(dataset, revision, patterns, where)
+            _check_download_fits(dataset, revision, patterns, where)
         path = snapshot_download(
             dataset, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
         )
     except GatedRepoError:
         raise UserError(
-            f"{where}: is gated: accept its terms on the hub's page, and log in with `hf auth login` or set "
-            "HF_TOKEN"
+            f"{where}: is gated: accept its terms on its page on the hub, and log in with `hf auth login` or "
+            "set HF_TOKEN"
         ) from None
     except RevisionNotFoundError:
         raise UserError(
-            f"{key}.revision: {dataset!r} has no revision {revision!r}: write a commit, tag or branch of it"
+            f"{key}.revision: {dataset!r} has no revision {revision!r}: write a commit, tag or branch"
         ) from None
     except RepositoryNotFoundError:
         raise UserError(
@@ -62,31 +63,37 @@ def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], 
     except LocalEntryNotFoundError as error:
         why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub cannot be reached"
         raise UserError(
-            f"{where}: {why}, and the cache {constants.HF_HUB_CACHE} does not hold all of its files "
-            f"({_first_line(error)}): download it where the hub can be reached, or write the path of a folder"
+            f"{where}: {why}, and the cache {constants.HF_HUB_CACHE} does not contain all its files "
+            f"({_first_line(error)}): download the dataset on a machine that reaches the hub, or write the "
+            "path of a folder"
         ) from None
     except (HTTPError, HFValidationError, OSError) as error:
         raise UserError(
-            f"{where}: cannot be downloaded ({_first_line(error)}): run again to go on, or write the path of "
-            "a folder"
+            f"{where}: cannot be downloaded ({_first_line(error)}): run again to resume the download, or "
+            "write the path of a folder"
         ) from None
     return Path(path)
 
 
 def check_no_revision(dataset: str, revision: str | None, key: str) -> None:
-    """Refuse a `revision` beside a folder: only what the hub holds has one."""
+    """Raise UserError for a folder with a `revision`: only datasets on the hub have revisions."""
     if revision is not None and dataset.startswith(("/", "~", ".")):
-        raise UserError(f"{key}.revision: {dataset!r} is a folder: write `revision: null` beside it")
+        raise UserError(
+            f"{key}.revision: {dataset!r} is a folder, which has no revision: write `revision: null`"
+        )
 
 
 def camera_patterns(camera: str, video: bool) -> list[str]:
-    """What frames need of a data set: its tables, and the videos of one camera, as v2.x or v3.0 has them."""
+    """Return the patterns of the files to download: the tables and, with `video`, the videos of one camera.
+
+    The patterns match the layouts of both v2.x and v3.0.
+    """
     tables = [*META, "data/*"]
     return [*tables, f"videos/{camera}/*", f"videos/*/{camera}/*"] if video else tables
 
 
-def _check_room(dataset: str, revision: str, patterns: Sequence[str], where: str) -> None:
-    """Refuse a download that the disk of the cache cannot take. What the hub does not tell is not checked."""
+def _check_download_fits(dataset: str, revision: str, patterns: Sequence[str], where: str) -> None:
+    """Check that the cache's disk has space for the download, unless the hub does not return file sizes."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
 
@@ -96,21 +103,15 @@ def _check_room(dataset: str, revision: str, patterns: Sequence[str], where: str
         files = api.list_repo_tree(dataset, repo_type="dataset", revision=commit, recursive=True)
         sizes = {file.path: getattr(file, "size", None) or 0 for file in files}
     except (HTTPError, OfflineModeIsEnabled, OSError):
-        return  # the download itself says what is wrong
+        return  # the download itself reports the error
     cache = Path(constants.HF_HUB_CACHE)
-    kept = cache / f"datasets--{dataset.replace('/', '--')}" / "snapshots" / str(commit)
+    cached = cache / f"datasets--{dataset.replace('/', '--')}" / "snapshots" / str(commit)
     needed = sum(
         size
         for path, size in sizes.items()
-        if any(fnmatch(path, pattern) for pattern in patterns) and not (kept / path).exists()
+        if any(fnmatch(path, pattern) for pattern in patterns) and not (cached / path).exists()
     )
-    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise UserError(
-            f"{where}: {needed / 1e9:.1f} GB are to be downloaded, and the disk of {cache} has "
-            f"{free / 1e9:.1f} GB free: free some room, or set HF_HOME to a folder with more"
-        )
+    check_room(cache, needed, f"{where}: the download", "set HF_HOME to a folder on a larger disk")
 
 
 def _first_line(error: BaseException) -> str:

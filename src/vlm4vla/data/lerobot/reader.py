@@ -1,9 +1,10 @@
-"""Demonstrations in the LeRobot v3.0 format: reading, and the names that writer and reader share.
+"""Read LeRobot v3.0 datasets into memory, and define the column names that the reader and the writer share.
 
-Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): all frames in data/*/*.parquet, episodes
-in meta/episodes/*/*.parquet, instructions in meta/tasks.parquet, statistics in meta/stats.json, and
-meta/info.json that says what the columns are. `read` takes what fits into memory, with pictures as PNG bytes
-in the tables; data sets of other versions, sizes and with videos are indexed (frame_index.py).
+Layout (https://huggingface.co/docs/lerobot/lerobot-dataset-v3): data/*/*.parquet holds the frames,
+meta/episodes/*/*.parquet the episodes, meta/tasks.parquet the instructions, meta/stats.json the statistics,
+and meta/info.json describes the columns. `read_demonstrations` reads datasets that fit into memory and keep
+their images as PNG bytes in the tables. Datasets of other versions, larger datasets and datasets with videos
+are indexed instead (data/demonstrations/frame_index.py).
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from vlm4vla.data.pictures.png import decode
 VERSION = "v3.0"
 IMAGE = "observation.images.primary"
 STATE = "observation.state"
-GRIPPER_POINT = "observation.gripper_point"  # column and row in the picture, shares of its width and height
+GRIPPER_POINT = "observation.gripper_point"  # image column and row, as fractions of width and height
 ACTION = "action"
-PICTURES_AT_ONCE = 1024
+IMAGES_PER_BATCH = 1024
 NEEDED = (IMAGE, ACTION, "episode_index", "frame_index", "task_index")
 
 
 @dataclass(frozen=True)
-class Demonstrations:
-    """All frames of a data set, in order.
+class DemonstrationSet:
+    """All N frames of a dataset, in order.
 
-    images (N, H, W, 3) uint8, or None when read without; actions (N, 7) float32 in environment units; states
-    (N, S) float32 and gripper_points (N, 2) float32, each None where the data set has no such column;
-    episode_index, frame_index, task_index (N,) int64; tasks: the instruction of each task_index; stats: the
-    contents of stats.json.
+    `images`: (N, H, W, 3) uint8, or None if they were not read. `actions`: (N, 7) float32 in environment
+    units. `states` (N, S) float32 and `gripper_points` (N, 2) float32: None if the dataset has no such
+    column. `episode_index`, `frame_index`, `task_index`: (N,) int64. `tasks`: the instruction of each
+    task_index. `stats` and `info`: the contents of stats.json and info.json.
     """
 
     folder: Path
@@ -58,43 +59,44 @@ class Demonstrations:
 
     @property
     def instructions(self) -> list[str]:
-        """The instruction of every frame (N strings)."""
+        """Return the instruction of every frame (N strings)."""
         return [self.tasks[index] for index in self.task_index]
 
     @property
     def shortest_episode(self) -> int:
-        """Frames of the shortest episode."""
+        """Return the number of frames of the shortest episode."""
         return int(np.unique(self.episode_index, return_counts=True)[1].min())
 
 
-def read(folder: Path, *, images: bool = True) -> Demonstrations:
-    """Read and check a data set; with `images=False` the pictures are not decoded (a cheap check).
+def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSet:
+    """Read and check a dataset. With `images=False`, images are not decoded, which makes this a cheap check.
 
-    Raises UserError when a file or column is missing, the action has another size, or a number is not finite.
+    Raises UserError if a file or a column is missing, if the action does not have 7 numbers, or if a number
+    is not finite.
     """
     folder = Path(folder)
     info = read_json(folder / "meta" / "info.json")
     if info.get("codebase_version") != VERSION:
         raise UserError(
             f"{folder}/meta/info.json: codebase_version is {info.get('codebase_version')!r}: "
-            f"convert the data set to LeRobot {VERSION}"
+            f"convert the dataset to LeRobot {VERSION}"
         )
     stats = read_json(folder / "meta" / "stats.json")
-    files = tables(folder)
+    files = table_files(folder)
     if not files:
-        raise UserError(f"{folder}/data: no parquet file: write a LeRobot {VERSION} data set there")
+        raise UserError(f"{folder}/data: no Parquet file: write a LeRobot {VERSION} dataset there")
     for file in files:
         _check_columns(file)
     table = pa.concat_tables(read_parquet(file, NEEDED[1:]) for file in files)
     if not table.num_rows:
-        raise UserError(f"{folder}/data: the data set has no frame: write at least one episode")
+        raise UserError(f"{folder}/data: the dataset has no frames: write at least one episode")
     actions = vectors(table[ACTION]).astype(np.float32)
     if not np.isfinite(actions).all():
         row = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
         raise UserError(
-            f"{folder}/data: action of episode {table['episode_index'][row]}, frame "
-            f"{table['frame_index'][row]} holds NaN or infinity: "
-            f"{actions[row].tolist()}: mend or drop that episode"
+            f"{folder}/data: the action of episode {table['episode_index'][row]}, frame "
+            f"{table['frame_index'][row]} contains NaN or infinity ({actions[row].tolist()}): fix or remove "
+            "the episode"
         )
     index = {name: numbers(table[name]).astype(np.int64) for name in NEEDED[2:]}
     tasks = read_tasks(folder)
@@ -104,55 +106,55 @@ def read(folder: Path, *, images: bool = True) -> Demonstrations:
             f"{index['task_index'].max()}: add the missing instruction"
         )
     if (np.diff(index["episode_index"]) < 0).any():
-        raise UserError(f"{folder}/data: episode_index goes back: write whole episodes one after another")
-    states, points = (_numbers(files, name, folder) for name in (STATE, GRIPPER_POINT))
-    pictures = _decode(files, table.num_rows, folder) if images else None
-    return Demonstrations(
+        raise UserError(f"{folder}/data: episode_index decreases: write the episodes one after another")
+    states, points = (_optional_column(files, name, folder) for name in (STATE, GRIPPER_POINT))
+    pictures = _decode_images(files, table.num_rows, folder) if images else None
+    return DemonstrationSet(
         folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info,
         states=states, gripper_points=points,
     )  # fmt: skip
 
 
-def tables(folder: Path) -> list[Path]:
-    """The parquet files with the frames, in order; names with a dot are what a killed writer left."""
+def table_files(folder: Path) -> list[Path]:
+    """Return the Parquet files with the frames, in order, without the temporary files of a killed writer."""
     return sorted(file for file in folder.glob("data/*/*.parquet") if not file.name.startswith("."))
 
 
-def _numbers(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
-    """An optional column of number lists, (N, D) float32; None where a file lacks it."""
+def _optional_column(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
+    """Return a column of number lists as (N, D) float32, or None if a file does not have the column."""
     if any(name not in pq.read_schema(file).names for file in files):
         return None
     column = pa.concat_tables(read_parquet(file, [name]) for file in files)[name]
     try:
         values = vectors(column).astype(np.float32)
     except ValueError as error:
-        raise UserError(f"{folder}/data: {name} holds {error}: write the data set anew") from None
+        raise UserError(f"{folder}/data: column {name!r} has {error}: write the dataset again") from None
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise UserError(
-            f"{folder}/data: {name} of row {row} holds NaN or infinity: mend or drop that episode"
+            f"{folder}/data: {name} of row {row} contains NaN or infinity: fix or remove its episode"
         )
     return values
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file. UserError when it is missing or holds none."""
+    """Return the object in a JSON file. Raises UserError if the file is missing or holds anything else."""
     try:
         record = json.loads(path.read_text())
         if not isinstance(record, dict):
-            raise ValueError("no mapping")
+            raise ValueError("not a JSON object")
         return record
     except FileNotFoundError:
-        raise UserError(f"{path}: not found: write a LeRobot {VERSION} data set there") from None
+        raise UserError(f"{path}: not found: write a LeRobot {VERSION} dataset there") from None
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}): write the data set anew") from None
+        raise UserError(f"{path}: not valid JSON ({error}): write the dataset again") from None
 
 
 def _check_columns(file: Path) -> None:
     try:
         schema = pq.read_schema(file)
     except (OSError, pa.ArrowInvalid):
-        raise UserError(f"{file}: not a whole parquet file: write the data set anew") from None
+        raise UserError(f"{file}: not a complete Parquet file: write the dataset again") from None
     for name in NEEDED:
         if name not in schema.names:
             raise UserError(
@@ -164,57 +166,58 @@ def _check_columns(file: Path) -> None:
         lengths = read_parquet(file, [ACTION])[ACTION].combine_chunks().value_lengths().unique()
         size = lengths[0].as_py() if len(lengths) == 1 else lengths.to_pylist()
     if size != ACTION_SIZE:
-        found = "no list" if size is None else f"{size} numbers"
+        found = "no lists" if size is None else f"{size} numbers"
         raise UserError(
             f"{file}: column 'action' has {found}: write {ACTION_SIZE} (x, y, z, roll, pitch, yaw, gripper)"
         )
 
 
 def read_tasks(folder: Path) -> list[str]:
-    """Instructions in the order of their task_index; pandas keeps them as the table's index column."""
+    """Return the instructions in the order of task_index. pandas stores them as the table's index column."""
     path = folder / "meta" / "tasks.parquet"
     try:
         table = read_parquet(path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write the instructions there") from None
     except (OSError, pa.ArrowInvalid):
-        raise UserError(f"{path}: not a whole parquet file: write it anew") from None
+        raise UserError(f"{path}: not a complete Parquet file: write it again") from None
     names = [name for name in ("task", "__index_level_0__") if name in table.column_names]
     if not names or "task_index" not in table.column_names:
         raise UserError(
-            f"{path}: needs columns 'task' and 'task_index', found {', '.join(table.column_names)}"
+            f"{path}: needs the columns 'task' and 'task_index': write them (found: "
+            f"{', '.join(table.column_names)})"
         )
     pairs = sorted(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
     if [number for number, _ in pairs] != list(range(len(pairs))):
-        raise UserError(f"{path}: task_index must count 0, 1, 2, ...: write it anew")
+        raise UserError(f"{path}: task_index must be 0, 1, 2, ...: write the file again")
     return [task for _, task in pairs]
 
 
-def _decode(files: list[Path], count: int, folder: Path) -> np.ndarray:
-    """PNG structs {bytes, path} to one (`count`, H, W, 3) uint8 array, filled in place.
+def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:
+    """Decode PNG structs {bytes, path} into one (`count`, H, W, 3) uint8 array.
 
-    Files are read in pieces, so that the encoded pictures are never all in memory.
+    Files are read in batches, so that the encoded images are never all in memory.
     """
     pictures: np.ndarray | None = None
     row = 0
-    pieces = (
-        piece.column(0)
+    batches = (
+        batch.column(0)
         for file in files
-        for piece in pq.ParquetFile(file).iter_batches(batch_size=PICTURES_AT_ONCE, columns=[IMAGE])
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=IMAGES_PER_BATCH, columns=[IMAGE])
     )
-    for piece in pieces:
-        for data in piece.field("bytes"):
+    for batch in batches:
+        for data in batch.field("bytes"):
             try:
                 frame = decode(data.as_py())
             except OSError as error:
                 raise UserError(
-                    f"{folder}/data: image of row {row} cannot be read ({error}): write the data set anew"
+                    f"{folder}/data: image of row {row} cannot be read ({error}): write the dataset again"
                 ) from None
             if pictures is None:
                 pictures = np.empty((count, *frame.shape), dtype=np.uint8)
             if frame.shape != pictures.shape[1:]:
                 raise UserError(
-                    f"{folder}/data: image of row {row} is {frame.shape[:2]}, the first is "
+                    f"{folder}/data: image of row {row} is {frame.shape[:2]} pixels, the first is "
                     f"{pictures.shape[1:3]}: write all images in one size"
                 )
             pictures[row] = frame

@@ -1,8 +1,9 @@
-"""Writing demonstrations as a LeRobot v3.0 data set, episode by episode.
+"""Write demonstrations as a LeRobot v3.0 dataset, episode by episode.
 
-The same episodes give the same bytes. Frames stream to files; the metadata is written when the writer is
-closed, and meta/info.json last, so that an unfinished folder is never read as a data set. Large sets are
-written in several files, and a writer that was killed goes on behind the last whole one (unfinished_set.py).
+The same episodes give the same bytes. Frames are written to files as they arrive. The metadata is written
+when the writer is closed, and meta/info.json comes last, so an unfinished folder is never read as a dataset.
+A large dataset is written as several files. An interrupted writer resumes after the last complete file
+(unfinished.py).
 """
 
 from __future__ import annotations
@@ -19,31 +20,34 @@ from vlm4vla.conventions.actions import ACTION_NAMES
 from vlm4vla.core.artefacts import atomic_path, write_json
 from vlm4vla.data.lerobot.description import (
     DATA_PATH,
-    PLACES,
+    FRAME_COLUMNS,
     arrow_schema,
     info_record,
-    place_of,
+    path_fields,
     tasks_table,
 )
 from vlm4vla.data.lerobot.episode_file import EpisodeFile
 from vlm4vla.data.lerobot.reader import ACTION, IMAGE, STATE
-from vlm4vla.data.lerobot.summaries import flat, levels_of, summarise, summarise_pixels
-from vlm4vla.data.lerobot.unfinished import UnfinishedSet
+from vlm4vla.data.lerobot.unfinished import UnfinishedDataset
 from vlm4vla.data.parquet import numbers, read_parquet, vectors
+from vlm4vla.data.statistics import array_statistics, count_levels, pixel_statistics
 
 STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper_opening", "holding")
 
 
 class LeRobotWriter:
-    """Collects episodes into one data set in `folder`.
+    """Writes episodes to one dataset in `folder`.
 
-    `fps`: control rate in Hz. `image_size`: height and width in pixels. `more`: further columns of number
-    lists, with the names of their numbers. `pictures`: as PNG in the tables, or as a video. With
-    `episodes_per_file` there are several files, and `identity` (JSON values: what the episodes come from)
-    makes the writer go on with what a killed one of the same identity has left: `done` says how many episodes
-    are there, add those behind them. Raises UserError when `folder` holds an unfinished set of another one.
+    `fps`: control rate in Hz. `image_size`: height and width of the images in pixels. `extra_columns`:
+    further columns of number lists, with the names of their numbers. `pictures`: whether images become PNGs
+    in the tables or a video. `episodes_per_file`: None writes a single file.
 
-    Use as a context manager, or call `close`; leaving the context by an exception writes no data set.
+    With `identity` (JSON values that identify the source of the episodes), the writer resumes an unfinished
+    dataset with the same identity. `done` is then the number of episodes that are already written; add the
+    episodes after them. Raises UserError if `folder` contains an unfinished dataset with another identity.
+
+    Use the writer as a context manager, or call `close`. Leaving the context by an exception writes no
+    dataset.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class LeRobotWriter:
         image_size: int,
         state_names: Sequence[str] = STATE_NAMES,
         action_names: Sequence[str] = ACTION_NAMES,
-        more: Mapping[str, Sequence[str]] | None = None,
+        extra_columns: Mapping[str, Sequence[str]] | None = None,
         pictures: Literal["png", "video"] = "png",
         episodes_per_file: int | None = None,
         identity: Mapping[str, Any] | None = None,
@@ -66,18 +70,20 @@ class LeRobotWriter:
         self.image_size = image_size
         self.video = pictures == "video"
         if self.video and image_size % 2:
-            raise ValueError(f"a video of {image_size} pixels a side cannot be: write an even side, or PNG")
+            raise ValueError(
+                f"a video needs an even image size, not {image_size}: write another size, or PNG"
+            )
         self._names = {STATE: list(state_names), ACTION: list(action_names)}
-        self._names |= {name: list(names) for name, names in (more or {}).items()}
+        self._names |= {name: list(names) for name, names in (extra_columns or {}).items()}
         self._schema = arrow_schema(self._names, self.video)
         self._per_file = episodes_per_file
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict[str, Any]] = []
-        self._levels = np.zeros((3, 256), dtype=np.int64)  # how often each pixel value is, per channel
+        self._levels = np.zeros((3, 256), dtype=np.int64)  # how often each pixel value occurs, per channel
         self._frames = self._files = 0
         self._file: EpisodeFile | None = None
-        self._begun = (0, self._levels)  # episodes and pixels before it
-        self._unfinished = None if identity is None else UnfinishedSet(self.folder, identity)
+        self._before_file = (0, self._levels)  # number of episodes and levels before the current file
+        self._unfinished = None if identity is None else UnfinishedDataset(self.folder, identity)
         for part in self._unfinished.parts() if self._unfinished else ():
             self._episodes += part["episodes"]
             self._tasks = {task: number for number, task in enumerate(part["tasks"])}
@@ -97,7 +103,7 @@ class LeRobotWriter:
 
     @property
     def done(self) -> int:
-        """Episodes that are written; those of a killed writer are among them."""
+        """Number of episodes written so far, including those of an interrupted writer."""
         return len(self._episodes)
 
     def add_episode(
@@ -106,15 +112,15 @@ class LeRobotWriter:
         states: np.ndarray,
         actions: np.ndarray,
         instruction: str,
-        more: Mapping[str, np.ndarray] | None = None,
+        extra: Mapping[str, np.ndarray] | None = None,
     ) -> int:
         """Append one episode and return its index.
 
-        images (T, H, W, 3) uint8, states (T, S), actions (T, 7) in environment units: row t is what the robot
-        saw, and the action that it then took; `more`: the further columns, (T, D) each. Raises ValueError on
-        other shapes, types or NaN.
+        `images`: (T, H, W, 3) uint8. `states`: (T, S). `actions`: (T, 7) in environment units. Row t holds an
+        observation and the action that the robot then took. `extra`: the extra columns, (T, D) each.
+        `instruction`: the task of the episode. Raises ValueError for other shapes or types, and for NaN.
         """
-        lists = self._checked(images, {STATE: states, ACTION: actions, **(more or {})})
+        lists = self._checked(images, {STATE: states, ACTION: actions, **(extra or {})})
         length, episode = len(images), len(self._episodes)
         task = self._tasks.setdefault(instruction, len(self._tasks))
         frame = np.arange(length, dtype=np.int64)
@@ -130,15 +136,19 @@ class LeRobotWriter:
             self._file = EpisodeFile(
                 self.folder, self._files, self._schema, video=self.video, size=size, fps=fps
             )
-            self._begun = len(self._episodes), self._levels.copy()
-        self._levels += levels_of(images)
-        place = self._file.add(images, numbers, self._frames)
+            self._before_file = len(self._episodes), self._levels.copy()
+        self._levels += count_levels(images)
+        location = self._file.add(images, numbers, self._frames)
         self._episodes.append(
             {"episode_index": episode, "tasks": [instruction], "length": length}
-            | place
+            | location
             | {"dataset_from_index": self._frames, "dataset_to_index": self._frames + length}
             | {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-            | flat({name: summarise(values) for name, values in lists.items()})
+            | {
+                f"stats/{name}/{key}": value
+                for name, values in lists.items()
+                for key, value in array_statistics(values).items()
+            }
         )
         self._frames += length
         if self._file.episodes == self._per_file:
@@ -146,9 +156,9 @@ class LeRobotWriter:
         return episode
 
     def close(self) -> None:
-        """Write statistics and metadata; then the folder is a data set. ValueError without an episode."""
+        """Complete the dataset with statistics and metadata. Raises ValueError if there is no episode."""
         if not self._episodes:
-            raise ValueError("a data set needs at least one episode")
+            raise ValueError("a dataset needs at least one episode")
         self._end_file()
         meta = self.folder / "meta"
         episodes = pa.Table.from_pylist(self._episodes)
@@ -169,7 +179,7 @@ class LeRobotWriter:
             self._unfinished.clear()
 
     def _checked(self, images: np.ndarray, lists: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The number lists as float32. ValueError when anything has another shape or type, or NaN."""
+        """Return the number lists as float32. Raises ValueError for other shapes or types, and for NaN."""
         episode, length, size = len(self._episodes), len(lists[ACTION]), self.image_size
         if images.shape != (length, size, size, 3) or images.dtype != np.uint8:
             raise ValueError(
@@ -178,21 +188,21 @@ class LeRobotWriter:
         lists = {name: np.asarray(values, dtype=np.float32) for name, values in lists.items()}
         shapes = {name: values.shape for name, values in lists.items()}
         if not length or shapes != {name: (length, len(names)) for name, names in self._names.items()}:
-            raise ValueError(f"episode {episode} of {length} frames has {shapes}")
+            raise ValueError(f"episode {episode} of {length} frames has columns of the shapes {shapes}")
         for name, values in lists.items():
             if not np.isfinite(values).all():
                 raise ValueError(f"episode {episode} has NaN or infinity in {name}")
         return lists
 
     def _end_file(self) -> None:
-        """Put the present file in place, and note that it is there."""
+        """Complete the current file and record it."""
         if self._file is None:
             return
         self._file.close()
         self._file = None
         if self._unfinished:
-            before, levels = self._begun
-            self._unfinished.note(
+            before, levels = self._before_file
+            self._unfinished.record_part(
                 self._files,
                 episodes=self._episodes[before:],
                 tasks=list(self._tasks),
@@ -201,13 +211,13 @@ class LeRobotWriter:
         self._files += 1
 
     def _stats(self) -> dict[str, Any]:
-        """Statistics of the whole; numbers are read back from the tables, column by column."""
-        pictures = {IMAGE: summarise_pixels(self._levels, self._frames)}
-        named = [*self._names, *(name for name in PLACES if name != "index"), "index"]
-        return pictures | {name: summarise(self._column(name)) for name in named}
+        """Return statistics of the whole dataset. Numbers are read back from the tables, column by column."""
+        images = {IMAGE: pixel_statistics(self._levels, self._frames)}
+        names = [*self._names, *(name for name in FRAME_COLUMNS if name != "index"), "index"]
+        return images | {name: array_statistics(self._column(name)) for name in names}
 
     def _column(self, name: str) -> np.ndarray:
-        files = [self.folder / DATA_PATH.format(**place_of(number)) for number in range(self._files)]
+        files = [self.folder / DATA_PATH.format(**path_fields(number)) for number in range(self._files)]
         read = vectors if name in self._names else numbers
         values = np.concatenate([read(read_parquet(file, [name])[name]) for file in files])
         return values.reshape(self._frames, -1)

@@ -1,7 +1,8 @@
-"""Random changes of one picture of a data set, for worker processes: NumPy only, no torch.
+"""Random augmentation of single images in worker processes: NumPy and Pillow only, no torch.
 
-CALVIN's pictures are shifted by up to 10 pixels of 224; Bridge's and LIBERO's show a random window of 0.9 of
-their area, with brightness, contrast, saturation and hue changed, in this order (the study's released code).
+CALVIN's images are shifted by up to 10 of 224 pixels. For Bridge and LIBERO, a random window with 0.9 of the
+image's area is shown, and brightness, contrast, saturation and hue are changed, in this order. Both follow
+the released code of the VLM4VLA study.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from vlm4vla.config.benchmarks import Augmentation
-from vlm4vla.data.pictures.resizing import resize
+from vlm4vla.data.pictures.files import resize
 
 
 def augmented(
@@ -19,12 +20,13 @@ def augmented(
     settings: Augmentation | None,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """A picture (H, W, 3) uint8, resized to (`side`, `side`, 3) and changed at random.
+    """Resize an image (H, W, 3) uint8 to (`side`, `side`, 3) uint8 and change it at random.
 
-    `shift`: largest move in pixels of the resized picture, both ways; the border repeats.
+    `shift`: the largest move in each direction, in pixels of the resized image. Pixels of the border are
+    repeated to fill the gap. `settings`: None changes nothing else.
     """
     settings = settings or Augmentation()
-    sized = resize(picture, side, _window(picture.shape, settings.crop, random))
+    sized = resize(picture, side, _random_window(picture.shape, settings.crop, random))
     sized = shifted(sized, *random.integers(-shift, shift + 1, size=2)) if shift else sized
     brightness, contrast, saturation, hue = (
         float(random.uniform(-most, most)) if most else 0.0
@@ -42,7 +44,7 @@ def augmented(
 
 
 def shifted(picture: np.ndarray, down: int, right: int) -> np.ndarray:
-    """The picture (H, W, 3) moved by whole pixels; its border repeats (DrQ, arXiv 2004.13649)."""
+    """Move an image (H, W, 3) by whole pixels and repeat its border (DrQ, arXiv 2004.13649)."""
     height, width = picture.shape[:2]
     rows = np.clip(np.arange(height) - down, 0, height - 1)
     columns = np.clip(np.arange(width) - right, 0, width - 1)
@@ -50,11 +52,11 @@ def shifted(picture: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def recoloured(values: np.ndarray, saturation: float, turn: float) -> np.ndarray:
-    """Colours (H, W, 3) in [0, 1] with their saturation in HSV times a factor, and their hue turned.
+    """Multiply the HSV saturation of colours (H, W, 3) in [0, 1] by `saturation`, and turn their hue.
 
-    `turn`: 1 is the whole circle. Value stays as it is.
+    `turn`: a fraction of the hue circle. The HSV value does not change.
     """
-    most = values.max(-1, keepdims=True)  # HSV's value
+    most = values.max(-1, keepdims=True)  # the value of HSV
     spread = most - values.min(-1, keepdims=True)
     if saturation != 1:
         largest = np.divide(most, spread, out=np.full_like(most, np.inf), where=spread > 0)
@@ -71,16 +73,19 @@ def recoloured(values: np.ndarray, saturation: float, turn: float) -> np.ndarray
         np.where(top == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     sextant = sextant + np.float32(6 * turn)
-    offsets = np.array([5, 3, 1], dtype=np.float32)  # of red, green, blue
-    place = (sextant[..., None] + offsets) % 6
-    away = np.clip(np.minimum(place, 4 - place), 0, 1)
+    offsets = np.array([5, 3, 1], dtype=np.float32)  # of red, green and blue
+    position = (sextant[..., None] + offsets) % 6
+    away = np.clip(np.minimum(position, 4 - position), 0, 1)
     return (top[..., None] - wide[..., None] * away).astype(np.float32)
 
 
-def _window(
+def _random_window(
     shape: tuple[int, ...], share: float, random: np.random.Generator
 ) -> tuple[float, float, float, float] | None:
-    """A window of `share` of the area and of the picture's shape, at a random place; None for all of it."""
+    """Draw a window with `share` of the image's area and the image's aspect ratio, anywhere in the image.
+
+    Returns left, top, right and bottom in pixels, or None for the whole image.
+    """
     if share == 1:
         return None
     height, width = shape[:2]

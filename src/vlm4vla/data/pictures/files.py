@@ -1,7 +1,7 @@
-"""Pictures that are decoded when a batch asks for them: encoded bytes, files, or frames of a video file.
+"""Decode and resize images: from encoded bytes, from files, or from frames of a video file.
 
-Every picture comes out as RGB of one square size, resized without keeping its shape, as the study resizes
-pictures for every backbone.
+Images are decoded when a batch needs them. Every image becomes an RGB square of one size. Its aspect ratio is
+not kept: the VLM4VLA study resizes images for every backbone in this way.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ VIDEOS = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
 
 @dataclass(frozen=True)
 class PictureFile:
-    """Where a picture is: its encoded bytes, or a file below the folder of all.
+    """The location of an image: either its encoded bytes, `data`, or a file, `path`, in the dataset's folder.
 
-    Of a video: the frame shown `seconds` after its start, or with None `frames` of it, evenly spaced and
-    side by side in a square grid, row by row.
+    If the file is a video, the image is the frame shown `seconds` after the start. With `seconds` None, the
+    image is a square grid of `frames` evenly spaced frames, filled row by row.
     """
 
     data: bytes | None = None
@@ -38,56 +38,65 @@ class PictureFile:
         return self.path is not None and self.path.lower().endswith(VIDEOS)
 
 
-def decode(picture: PictureFile, folder: Path, size: int) -> np.ndarray:
-    """(size, size, 3) uint8. Raises UserError that names the file, for one that is missing or broken."""
+def decode_picture(picture: PictureFile, folder: Path, size: int) -> np.ndarray:
+    """Decode an image to (size, size, 3) uint8.
+
+    Raises UserError with the name of the file if the file is missing or damaged.
+    """
     from PIL import Image
 
-    name = "a picture of the set" if picture.path is None else str(folder / picture.path)
+    name = "an image of the dataset" if picture.path is None else str(folder / picture.path)
     try:
         if picture.is_video:
-            shown = _video(folder / picture.path, picture.seconds, picture.frames, size)
+            shown = _video_image(folder / picture.path, picture.seconds, picture.frames, size)
             return np.asarray(shown)
         source = io.BytesIO(picture.data) if picture.data is not None else folder / picture.path
         with Image.open(source) as image:
             return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name}: cannot be read ({error}): put the whole file there") from None
+        raise UserError(f"{name}: cannot be read ({error}): replace it with the complete file") from None
 
 
-def check(picture: PictureFile, folder: Path) -> str | None:
-    """What is wrong with a picture, as far as its header says; None when nothing is."""
+def picture_problem(picture: PictureFile, folder: Path) -> str | None:
+    """Return what is wrong with an image, judged by its header alone, or None if nothing is wrong."""
     from PIL import Image, UnidentifiedImageError
 
     if picture.path is not None and not (folder / picture.path).is_file():
-        return f"no file {str(folder / picture.path)!r}: unpack the set's pictures there, or write `pictures`"
+        return (
+            f"no file {str(folder / picture.path)!r}: extract the dataset's images there, or write their "
+            "folder as `pictures`"
+        )
     if picture.is_video:
         return None
     try:
         with Image.open(io.BytesIO(picture.data) if picture.data is not None else folder / picture.path):
             return None
     except (UnidentifiedImageError, OSError):
-        return "its picture is none that Pillow reads: put the whole picture there"
+        return "Pillow cannot read its image: replace the image with the complete file"
 
 
-def decode_all(pictures: Sequence[PictureFile], folder: Path, size: int) -> np.ndarray:
-    """(n, size, size, 3) uint8, in order; decoded by as many threads as OMP_NUM_THREADS allows."""
+def decode_pictures(pictures: Sequence[PictureFile], folder: Path, size: int) -> np.ndarray:
+    """Decode n images to (n, size, size, 3) uint8, in order, with at most OMP_NUM_THREADS threads."""
     out = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
 
-    def put(row: int) -> None:
-        out[row] = decode(pictures[row], folder, size)
+    def decode_row(row: int) -> None:
+        out[row] = decode_picture(pictures[row], folder, size)
 
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     if threads < 2 or len(pictures) < 2:
         for row in range(len(pictures)):
-            put(row)
+            decode_row(row)
     else:
         with ThreadPoolExecutor(min(threads, len(pictures))) as pool:
-            list(pool.map(put, range(len(pictures))))
+            list(pool.map(decode_row, range(len(pictures))))
     return out
 
 
-def _video(path: Path, seconds: float | None, frames: int, size: int):
-    """The wanted frames of a video as one Pillow picture. Raises OSError or ValueError."""
+def _video_image(path: Path, seconds: float | None, frames: int, size: int):
+    """Return a frame of a video, or a grid of its frames, as one Pillow image.
+
+    See `PictureFile` for `seconds` and `frames`. Raises OSError or ValueError.
+    """
     import av
     from PIL import Image
 
@@ -114,7 +123,7 @@ def _video(path: Path, seconds: float | None, frames: int, size: int):
 
 
 def _frame(container, stream, seconds: float):
-    """The frame that is shown at `seconds`: the last that starts by then, as a Pillow picture."""
+    """Return the frame shown at `seconds`, which is the last one that starts by then, as a Pillow image."""
     start = float((stream.start_time or 0) * stream.time_base)
     container.seek(max(int((start + seconds) / stream.time_base), 0), stream=stream)
     slack = 0.5 * float(1 / stream.average_rate) if stream.average_rate else 1e-3
@@ -126,3 +135,19 @@ def _frame(container, stream, seconds: float):
     if found is None:
         raise ValueError(f"no frame at {seconds:.2f} s")
     return found.to_image()
+
+
+def resize(
+    picture: np.ndarray, side: int, window: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """Resize an image (H, W, 3) uint8 to (`side`, `side`, 3), by bicubic interpolation with antialiasing.
+
+    Training and rollouts resize every image with this function. `window`: the part of the image to show, as
+    left, top, right and bottom in pixels. None shows the whole image.
+    """
+    if window is None and picture.shape[:2] == (side, side):
+        return picture
+    from PIL import Image
+
+    sized = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC, box=window)
+    return np.asarray(sized)

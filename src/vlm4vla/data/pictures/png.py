@@ -1,9 +1,9 @@
-"""PNG pictures that any program reads, written so that they are read back fast.
+"""PNG images that any program can read, written so that this module decodes them fast.
 
-Every training decodes every frame, so decoding counts: 51 trainings of some ten thousand frames. Pixels are
-stored, not deflated and not filtered; the table that holds the pictures is compressed instead, which also
-sees that one frame resembles the next. Reading such a picture takes a twentieth of Pillow's time for a
-deflated one. Other PNGs (and JPEGs) are read by Pillow.
+Decoding time matters, because every training run decodes every frame: 51 runs over some ten thousand frames.
+So pixels are stored without deflate compression and without filters. The table that holds the images is
+compressed instead, which also uses the similarity of consecutive frames. Decoding such an image takes a
+twentieth of the time that Pillow needs for a deflated one. Pillow decodes all other PNGs, and JPEGs.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, colour type, compression, filter, interlace
-RGB = (8, 2, 0, 0, 0)  # 8 bits a channel, true colour, not interlaced
-DATA_START = len(SIGNATURE) + 12 + HEADER.size  # where the chunk after the header begins
+RGB = (8, 2, 0, 0, 0)  # 8 bits per channel, true colour, not interlaced
+DATA_START = len(SIGNATURE) + 12 + HEADER.size  # offset of the chunk after the header
 
 
 def encode(image: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 as PNG (ISO/IEC 15948), stored and unfiltered."""
+    """Encode an image (H, W, 3) uint8 as PNG (ISO/IEC 15948), stored and unfiltered."""
     height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each row starts with its filter: 0, none
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # a row starts with its filter type; 0 is none
     rows[:, 1:] = image.reshape(height, 3 * width)
     return b"".join(
         (
@@ -36,9 +36,9 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """A picture's bytes to (H, W, 3) uint8; what is not as `encode` writes it goes through Pillow.
+    """Decode the bytes of an image to (H, W, 3) uint8. Formats that `encode` does not write go to Pillow.
 
-    Raises OSError when the bytes are no whole picture.
+    Raises OSError if the bytes are not a complete image.
     """
     if data[:8] == SIGNATURE and len(data) > DATA_START + 8:
         width, height, *kind = HEADER.unpack_from(data, 16)
@@ -49,7 +49,7 @@ def decode(data: bytes) -> np.ndarray:
             try:
                 pixels = zlib.decompress(data[DATA_START + 8 : end], bufsize=height * (1 + 3 * width))
             except zlib.error as error:
-                raise OSError(f"broken PNG: {error}") from None
+                raise OSError(f"damaged PNG: {error}") from None
             rows = np.frombuffer(pixels, dtype=np.uint8).reshape(height, 1 + 3 * width)
             if not rows[:, 0].any():
                 return rows[:, 1:].reshape(height, width, 3)

@@ -1,13 +1,14 @@
-"""Single frames out of videos, by their time (PyAV).
+"""Read single frames of videos by their time, and write videos that allow this quickly (PyAV).
 
-A file is opened once and kept; a frame is found by seeking to the keyframe before it. Each worker process has
-its own few open files, so memory does not grow with the data set.
+A video file stays open after the first read. To reach a frame, the reader seeks to the keyframe before it.
+Each worker process keeps only a few files open, so memory does not grow with the dataset.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,31 @@ import numpy as np
 
 from vlm4vla.core.errors import UserError
 
-OPEN_FILES = 16  # a process; each holds the index of its frames and one decoder
-STEPS_BACK = (0.0, 1.0, 5.0, 60.0)  # seconds: a keyframe may be decoded before a frame and shown after it
-READ_ON = 8  # frames: nearer than that, decoding on is quicker than seeking
+OPEN_FILES = 16  # per process; each file holds an index of its frames and one decoder
+STEPS_BACK = (0.0, 1.0, 5.0, 60.0)  # seconds; a keyframe may be decoded before a frame but shown after it
+READ_ON = 8  # frames; up to this distance, decoding onwards is faster than seeking
+
+CODEC, PIXELS = "h264", "yuv420p"
+# A keyframe at every second frame makes random access fast; LeRobot's videos have the same interval.
+# `zerolatency` turns look-ahead off so that the same frames give the same bytes: the statistics of the
+# look-ahead sometimes differed on processors with AVX-512.
+OPTIONS = {"g": "2", "bf": "0", "crf": "18", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
 
 
 class VideoFile:
-    """One open video. `fps`: its frames are asked for at multiples of 1 / `fps` seconds."""
+    """One open video, whose frames are read at multiples of 1 / `fps` seconds."""
 
     def __init__(self, path: Path, fps: float):
         import av
 
         self.path = path
-        self.half = 0.5 / fps
+        self.half = 0.5 / fps  # seconds of half a frame
         try:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
         except (av.error.FFmpegError, OSError, IndexError) as error:
             raise UserError(f"{path}: not a video ({error}): {_AGAIN}") from None
-        self._stream.codec_context.thread_count = 1  # many processes beat many threads
+        self._stream.codec_context.thread_count = 1  # worker processes already decode in parallel
         self._frames: Iterator[Any] | None = None
         self._last: Any = None  # the frame decoded last
 
@@ -41,10 +48,10 @@ class VideoFile:
         self._container.close()
 
     def frame(self, seconds: float) -> np.ndarray:
-        """The frame shown at `seconds`: (H, W, 3) uint8.
+        """Return the frame shown at `seconds`: (H, W, 3) uint8.
 
-        It is the one whose time is nearest, and nearer than half a frame. UserError when there is none, or
-        the file cannot be decoded.
+        This is the frame with the closest time, at less than half a frame's distance. Raises UserError if
+        there is no such frame, or if the file cannot be decoded.
         """
         import av
 
@@ -74,7 +81,7 @@ class VideoFile:
         return None
 
     def _seek(self, seconds: float) -> None:
-        """Stand at a frame at or before `seconds`, or at the first frame."""
+        """Decode a frame at or before `seconds`, or the first frame if there is no earlier one."""
         for back in STEPS_BACK:
             target = max(seconds - back, 0.0)
             self._container.seek(round(target / self._stream.time_base), stream=self._stream)
@@ -90,7 +97,7 @@ class VideoFile:
 
 
 class VideoFiles:
-    """Open videos by path; the one that was used longest ago is closed for a new one."""
+    """A cache of at most `most` open videos; the least recently used one is closed first."""
 
     def __init__(self, fps: float, most: int = OPEN_FILES):
         self.fps = fps
@@ -101,7 +108,7 @@ class VideoFiles:
         return len(self._open)
 
     def frame(self, path: Path, seconds: float) -> np.ndarray:
-        """The frame that the video at `path` shows at `seconds`: (H, W, 3) uint8; see `VideoFile.frame`."""
+        """Return the frame that the video at `path` shows at `seconds`; see `VideoFile.frame`."""
         if path in self._open:
             self._open.move_to_end(path)
         else:
@@ -111,10 +118,43 @@ class VideoFiles:
         return self._open[path].frame(seconds)
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all videos."""
         for video in self._open.values():
             video.close()
         self._open.clear()
 
 
-_AGAIN = "download or write it again"
+class VideoWriter:
+    """Writes images as one H.264 video, an mp4 file at `path`, at `fps` frames per second.
+
+    `size`: height and width of the images in pixels, an even number.
+    """
+
+    def __init__(self, path: Path, *, size: int, fps: float):
+        import av
+
+        rate = Fraction(fps).limit_denominator(1001)
+        self.frames = 0
+        self._time_base = 1 / rate
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=rate, options=OPTIONS)
+        self._stream.width = self._stream.height = size
+        self._stream.pix_fmt = PIXELS
+
+    def add(self, images: np.ndarray) -> None:
+        """Append images (T, size, size, 3) uint8."""
+        import av
+
+        for image in images:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = self.frames, self._time_base
+            self.frames += 1
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write the frames that the encoder has buffered and the file's index."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+
+
+_AGAIN = "download the file again, or write it again"

@@ -1,7 +1,7 @@
-"""Question-answer sets: pictures with statements, as an Arrow data set that `datasets` writes and reads.
+"""Question sets: images with statements, stored as an Arrow dataset in the format of `datasets`.
 
-The Arrow files are mapped, not loaded: pictures stay on disk until a batch asks for them. `datasets` itself
-is not imported, which saves a second in every job.
+The Arrow files are memory-mapped, so images stay on disk until a batch needs them. The package `datasets` is
+not imported here, which saves one second in every job.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from vlm4vla.data.questions.statements import Statement
 
 TRAIN, HELD_OUT = "train", "held_out"
 NEEDED = ("image", "statements")
-SEPARATOR = "\t"  # stands in no question
+SEPARATOR = "\t"  # occurs in no question
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Pictures and what is asked about them.
+class QuestionSet:
+    """The images of a split and the statements about them.
 
-    `statements` are the distinct ones; picture i has those numbered `numbers[starts[i]:starts[i + 1]]`.
+    `statements` holds each distinct statement once. Image i has the statements with the numbers
+    `numbers[starts[i]:starts[i + 1]]`.
     """
 
     folder: Path
@@ -34,70 +35,71 @@ class Questions:
     statements: Sequence[Statement]
     numbers: np.ndarray
     starts: np.ndarray
-    pictures: list[np.ndarray]  # pieces (n, H * W * 3) uint8 of the files, mapped
+    pictures: list[np.ndarray]  # chunks (n, H * W * 3) uint8 of the memory-mapped files
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def of(self, picture: int) -> np.ndarray:
-        """Numbers of the statements of a picture."""
+    def statement_numbers(self, picture: int) -> np.ndarray:
+        """Return the numbers of an image's statements."""
         return self.numbers[self.starts[picture] : self.starts[picture + 1]]
 
     def images(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Pictures (len(ids), H, W, 3) uint8."""
+        """Return the images `ids` as (len(ids), H, W, 3) uint8."""
         side = self.image_size
-        return take(self.pictures, ids).reshape(len(ids), side, side, 3)
+        return gather_rows(self.pictures, ids).reshape(len(ids), side, side, 3)
 
-    def reworded(self, change: Callable[[str], str]) -> Questions:
-        """The same pictures, with every question changed."""
-        asked = [Statement(s.set, change(s.question), s.answer) for s in self.statements]
-        return replace(self, statements=asked)
+    def reworded(self, change: Callable[[str], str]) -> QuestionSet:
+        """Return the same images with `change` applied to every question."""
+        statements = [Statement(s.set, change(s.question), s.answer) for s in self.statements]
+        return replace(self, statements=statements)
 
     def sets(self) -> set[str]:
-        """Names of the sets that statements are of."""
+        """Return the names of the question sets that the statements belong to."""
         return {statement.set for statement in self.statements}
 
     def set_numbers(self, names: Sequence[str]) -> np.ndarray:
-        """(statements,) the place of each statement's set in `names`, -1 for another."""
+        """Return (statements,): the index of each statement's set in `names`, or -1 if it is not there."""
         numbers = {name: number for number, name in enumerate(names)}
         return np.array([numbers.get(statement.set, -1) for statement in self.statements])
 
 
-def take(pieces: list[np.ndarray], ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Rows `ids` (len(ids), length) of a column in pieces (n, length), copied."""
-    starts = np.cumsum([0, *map(len, pieces)])
-    out = np.empty((len(ids), pieces[0].shape[1]), dtype=np.uint8)
-    for row, (piece, number) in enumerate(
+def gather_rows(chunks: list[np.ndarray], ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Copy the rows `ids` of a column that is stored as chunks (n, length): (len(ids), length) uint8."""
+    starts = np.cumsum([0, *map(len, chunks)])
+    out = np.empty((len(ids), chunks[0].shape[1]), dtype=np.uint8)
+    for row, (chunk, number) in enumerate(
         zip(np.searchsorted(starts, ids, side="right") - 1, ids, strict=True)
     ):
-        out[row] = pieces[piece][number - starts[piece]]
+        out[row] = chunks[chunk][number - starts[chunk]]
     return out
 
 
 def read_table(folder: Path) -> pa.Table:
-    """An Arrow data set that `datasets` has saved, mapped. UserError when it is not whole."""
+    """Memory-map an Arrow dataset that `datasets` has saved. Raises UserError if it is incomplete."""
     try:
         files = [
             entry["filename"] for entry in json.loads((folder / "state.json").read_text())["_data_files"]
         ]
         tables = [pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all() for name in files]
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{folder}: not a whole Arrow data set ({error}): make the questions again") from None
+        raise UserError(
+            f"{folder}: not a complete Arrow dataset ({error}): generate the questions again"
+        ) from None
     return pa.concat_tables(tables)
 
 
 def pixels(column: pa.ChunkedArray) -> list[np.ndarray]:
-    """A binary column's pieces, (n, length) uint8 each, without copying."""
-    return [_pixels(chunk) for chunk in column.chunks if len(chunk)]
+    """Return the chunks of a binary column, (n, length) uint8 each, without copying."""
+    return [_chunk_pixels(chunk) for chunk in column.chunks if len(chunk)]
 
 
-def _pixels(chunk: pa.Array) -> np.ndarray:
-    """A binary column of equal lengths as (n, length) uint8, without copying."""
+def _chunk_pixels(chunk: pa.Array) -> np.ndarray:
     wide = pa.types.is_large_binary(chunk.type)
     offsets = np.frombuffer(chunk.buffers()[1], dtype=np.int64 if wide else np.int32)
     offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1]
     lengths = np.unique(np.diff(offsets))
     if len(lengths) != 1:
-        raise UserError(f"pictures of {len(lengths)} sizes in one data set: make the questions again")
+        raise UserError(f"images of {len(lengths)} sizes in one dataset: generate the questions again")
     values = np.frombuffer(chunk.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
     return values.reshape(len(chunk), int(lengths[0]))

@@ -1,7 +1,8 @@
-"""Question-answer sets whose pictures are encoded or files: statements stay in the mapped Arrow files too.
+"""Question sets built from public datasets: images are encoded bytes or files, decoded when they are needed.
 
-What `auxiliary.public.writer` makes. `PictureQuestions` is read like `Questions`, but holds nothing in memory
-that grows with the words of the set: a statement is made when it is asked for, and so is a picture.
+`auxiliary.public.writer` writes them. `EncodedQuestionSet` has the interface of `QuestionSet`, but its memory
+use does not grow with the text of the set. The statements stay in the memory-mapped Arrow files, and each one
+is created when it is needed.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.pictures.files import PictureFile, decode_all
-from vlm4vla.data.questions.dataset import Questions, read_table
+from vlm4vla.data.pictures.files import PictureFile, decode_pictures
+from vlm4vla.data.questions.dataset import QuestionSet, read_table
 from vlm4vla.data.questions.statements import Statement
 
-INFO = "set.json"  # beside the splits
+INFO = "set.json"  # next to the splits
 _STATEMENT = pa.struct([(name, pa.string()) for name in Statement._fields])
 SCHEMA = pa.schema(
     [
-        ("source", pa.string()),  # name of the set of a mixture
-        ("sample", pa.string()),  # id in that set
+        ("source", pa.string()),  # name of the public dataset within a mixture
+        ("sample", pa.string()),  # id within that dataset
         ("data", pa.large_binary()),
         ("path", pa.string()),
         ("seconds", pa.float64()),
@@ -36,10 +37,10 @@ SCHEMA = pa.schema(
 )
 
 
-def row_of(
+def dataset_row(
     task: str, source: str, sample: str, picture: PictureFile, statements: Collection[tuple[str, str]]
 ) -> dict[str, Any]:
-    """A row of `SCHEMA`."""
+    """Return a row with the columns of `SCHEMA`; `statements` are pairs of question and answer."""
     return {
         "source": source,
         "sample": sample,
@@ -52,7 +53,10 @@ def row_of(
 
 
 class StatementColumns(Sequence):
-    """Statements of Arrow columns, made when they are asked for; `reworded` changes their questions."""
+    """A sequence of statements that creates each one from Arrow columns when it is needed.
+
+    `reworded` is applied to every question.
+    """
 
     def __init__(
         self, columns: dict[str, pa.ChunkedArray], reworded: Callable[[str], str] = lambda question: question
@@ -64,36 +68,38 @@ class StatementColumns(Sequence):
         return len(self.columns["set"])
 
     def __getitem__(self, number: int) -> Statement:
-        said, question, answer = (self.columns[name][int(number)].as_py() for name in Statement._fields)
-        return Statement(said, self.reworded(question), answer)
+        name, question, answer = (self.columns[key][int(number)].as_py() for key in Statement._fields)
+        return Statement(name, self.reworded(question), answer)
 
     def __iter__(self) -> Iterator[Statement]:
-        for chunks in zip(*(self.columns[name].chunks for name in Statement._fields), strict=True):
-            for said, question, answer in zip(*(chunk.to_pylist() for chunk in chunks), strict=True):
-                yield Statement(said, self.reworded(question), answer)
+        for chunks in zip(*(self.columns[key].chunks for key in Statement._fields), strict=True):
+            for name, question, answer in zip(*(chunk.to_pylist() for chunk in chunks), strict=True):
+                yield Statement(name, self.reworded(question), answer)
 
 
 @dataclass(frozen=True)
-class PictureQuestions(Questions):
-    """`table`: the rows of a split; `folders`: what the paths of each source are below."""
+class EncodedQuestionSet(QuestionSet):
+    """A question set with encoded images.
+
+    `table`: the rows of a split. `folders`: the folder of each source, to which image paths are relative.
+    """
 
     table: pa.Table = field(kw_only=True)
     folders: dict[str, Path] = field(kw_only=True)
 
     def picture(self, number: int) -> tuple[PictureFile, Path]:
-        """A picture that is not decoded, and the folder of its path."""
+        """Return an image without decoding it, and the folder to which its path is relative."""
         row = {name: self.table[name][int(number)].as_py() for name in ("data", "path", "seconds", "frames")}
         return PictureFile(**row), self.folders[self.table["source"][int(number)].as_py()]
 
     def images(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        found = [self.picture(number) for number in ids]
-        placed = [
-            each if each.path is None else replace(each, path=str(folder / each.path))
-            for each, folder in found
+        pictures = [
+            picture if picture.path is None else replace(picture, path=str(folder / picture.path))
+            for picture, folder in map(self.picture, ids)
         ]
-        return decode_all(placed, Path(), self.image_size)
+        return decode_pictures(pictures, Path(), self.image_size)
 
-    def reworded(self, change: Callable[[str], str]) -> PictureQuestions:
+    def reworded(self, change: Callable[[str], str]) -> EncodedQuestionSet:
         return replace(self, statements=StatementColumns(self.statements.columns, change))
 
     def sets(self) -> set[str]:
@@ -104,25 +110,28 @@ class PictureQuestions(Questions):
         return pc.fill_null(found, -1).to_numpy()
 
 
-def read_picture_questions(folder: Path, split: str) -> PictureQuestions:
-    """One split of a folder that the stage auxiliary-data has made of public sets. Raises UserError."""
+def read_encoded_questions(folder: Path, split: str) -> EncodedQuestionSet:
+    """Read one split of the output of the stage auxiliary-data, built from public datasets.
+
+    Raises UserError if a file or a column is missing or damaged.
+    """
     try:
         info = json.loads((folder / INFO).read_text())
         size = int(info["image_size"])
         folders = {name: Path(path) for name, path in info["folders"].items()}
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / INFO}: cannot be read ({error!r}): make the data again") from None
+        raise UserError(f"{folder / INFO}: cannot be read ({error!r}): generate the data again") from None
     table = read_table(folder / split)
     for name in SCHEMA.names:
         if name not in table.column_names:
-            raise UserError(f"{folder / split}: column {name!r} is missing: make the data again")
+            raise UserError(f"{folder / split}: column {name!r} is missing: generate the data again")
     if not table.num_rows:
-        raise UserError(f"{folder / split}: holds no picture: make the data again")
+        raise UserError(f"{folder / split}: contains no images: generate the data again")
     parts = [pc.list_flatten(chunk) for chunk in table["statements"].chunks]
     columns = {name: pa.chunked_array([part.field(name) for part in parts]) for name in Statement._fields}
     lengths = np.concatenate([chunk.value_lengths().to_numpy() for chunk in table["statements"].chunks])
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    return PictureQuestions(
+    return EncodedQuestionSet(
         folder=folder / split,
         image_size=size,
         statements=StatementColumns(columns),

@@ -1,4 +1,4 @@
-"""Pictures with statements, written as an Arrow data set that `vlm4vla.data.questions.dataset` reads."""
+"""Write images with statements as an Arrow dataset that `vlm4vla.data.questions.reading` reads."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vlm4vla.core.progress import Progress
 from vlm4vla.data.questions.dense import DEPTH, SEGMENTATION
 from vlm4vla.data.questions.statements import Picture
 
-ROWS_A_SHARD = 512
+ROWS_PER_BATCH = 512
 
 
 def write_split(
     folder: Path, split: str, pictures: Iterable[Picture], count: int, title: str, dense: bool = False
 ) -> dict[str, str]:
-    """Write `count` pictures to `folder`/`split` (columns image, statements, scene), whole or not at all.
+    """Write `count` images to `folder`/`split` with the columns image, statements and scene.
 
-    `dense` adds two columns for `vlm4vla.data.questions.dense`: depth (H * W float16, metres) and
-    segmentation (H * W uint8, classes). Returns the SHA-256 (hex) of each Arrow file by name. `title`
-    begins each line of progress.
+    The split appears in one step when it is complete. `dense` adds two columns for
+    `vlm4vla.data.questions.dense`: depth (H * W float16, metres) and segmentation (H * W uint8, classes).
+    `title` begins each progress line. Returns the SHA-256 (hex) of each Arrow file by file name.
     """
-    import datasets  # half a second that other commands need not wait for
+    import datasets  # takes half a second, which other commands need not spend
 
     datasets.disable_progress_bars()
     statement = {name: datasets.Value("string") for name in ("set", "question", "answer")}
@@ -36,7 +36,7 @@ def write_split(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     with datasets.arrow_writer.ArrowWriter(
-        features=features, path=str(scratch / "data.arrow"), writer_batch_size=ROWS_A_SHARD
+        features=features, path=str(scratch / "data.arrow"), writer_batch_size=ROWS_PER_BATCH
     ) as writer:
         for row in _rows(pictures, count, title, dense):
             writer.write(row)

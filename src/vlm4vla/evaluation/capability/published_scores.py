@@ -1,4 +1,4 @@
-"""Question scores that others have published, in a CSV that the user writes."""
+"""Published question scores, which the user writes into a CSV file, and the mean of several scores."""
 
 from __future__ import annotations
 
@@ -7,87 +7,116 @@ import math
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from vlm4vla.config.capability import GivenScore, PublishedScores
-from vlm4vla.core.errors import UserError, nearest
-from vlm4vla.evaluation.capability.entries import mean
+from vlm4vla.config.capability import PublishedScores, QuestionScore
+from vlm4vla.core.errors import UserError, suggestion
 
 KEY = "capability.scores.file"
 COLUMNS = ("model", "score", "set", "auxiliary", "questions", "standard_error")
 NEEDED = COLUMNS[:2]
 OVERALL, NONE = "overall", "none"
-Scores = Mapping[tuple[str, str], Mapping[str, GivenScore]]
+Scores = Mapping[tuple[str, str], Mapping[str, QuestionScore]]
 
 
 def read_published(given: PublishedScores, models: Collection[str], auxiliaries: Collection[str]) -> Scores:
-    """{(model, auxiliary): {set or "overall": score in 0..1}} of a CSV; see `PublishedScores`.
+    """Read {(model, auxiliary task): {set or "overall": score from 0 to 1}} from a CSV file.
 
-    A row without a set is the overall score; a model whose rows all have one gets their mean. Raises
-    UserError with one line for a file, column or number that is not there, a score that stands twice, and a
-    model or an auxiliary task that the study has not.
+    `PublishedScores` describes the columns. A row without a set is the overall score. If no row of a model is
+    an overall score, the mean of its sets is. Raises UserError for a missing file, column or number, a
+    duplicate score, and a model or an auxiliary task that the study does not have.
     """
-    found: dict[tuple[str, str], dict[str, GivenScore]] = {}
+    found: dict[tuple[str, str], dict[str, QuestionScore]] = {}
     for line, row in _rows(Path(given.file).expanduser()):
         where = f"{given.file}: line {line}"
         model, auxiliary = row["model"], row.get("auxiliary") or NONE
         for word, known, what in ((model, models, "model"), (auxiliary, auxiliaries, "auxiliary task")):
             if word not in known:
-                raise UserError(f"{where}: unknown {what} {word!r}: {nearest(str(word), known)}")
+                raise UserError(f"{where}: unknown {what} {word!r}: {suggestion(str(word), known)}")
         name = row.get("set") or OVERALL
         own = found.setdefault((model, auxiliary), {})
         if name in own:
-            raise UserError(f"{where}: {model!r} has a second score of {name!r}: write each once")
+            raise UserError(f"{where}: duplicate score of {model!r} for {name!r}: write it once")
         own[name] = _score(row, given.out_of, where)
-    return {key: own if OVERALL in own else own | {OVERALL: mean(own.values())} for key, own in found.items()}
+    return {
+        key: own if OVERALL in own else own | {OVERALL: mean_score(own.values())}
+        for key, own in found.items()
+    }
+
+
+def mean_score(scores: Collection[QuestionScore]) -> QuestionScore:
+    """The mean of the scores of several question sets. Each set has the same weight, whatever its size.
+
+    The sets are independent, so the variance of the mean is the sum of their variances over n². The mean has
+    a standard error only if every set has one, and a number of questions only if every set has one. Raises
+    ValueError if `scores` is empty.
+    """
+    if not scores:
+        raise ValueError("no scores")
+    errors = [each.standard_error for each in scores]
+    counts = [each.questions for each in scores]
+    return QuestionScore(
+        score=math.fsum(each.score for each in scores) / len(scores),
+        standard_error=None if None in errors else math.hypot(*errors) / len(scores),
+        questions=None if None in counts else sum(counts),
+    )
+
+
+def score_json(score: QuestionScore) -> dict[str, Any]:
+    """The JSON form of a score in results/capability."""
+    return score.model_dump(mode="json")
 
 
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[tuple[int, dict[str, str]], ...]:
-    """Lines of a CSV and their numbers; `changed`: when, so that a new file is read anew."""
+    """(line number, row) of each row of a CSV file. `changed`: the file's time stamp, for the cache's key."""
     try:
         with path.open(newline="") as handle:
             reader = csv.DictReader(handle)
             names = reader.fieldnames or []
             rows = tuple((reader.line_num, row) for row in reader)
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file: write a CSV with the columns model,score") from None
+        raise UserError(f"{path}: not a text file: write a CSV file with the columns model,score") from None
     for name in NEEDED:
         if name not in names:
-            raise UserError(f"{path}: column {name!r} is missing: write it in the first line")
+            raise UserError(f"{path}: column {name!r} is missing: add it to the first line")
     for name in names:
         if name not in COLUMNS:
-            raise UserError(f"{path}: unknown column {name!r}: {nearest(str(name), COLUMNS)}")
+            raise UserError(f"{path}: unknown column {name!r}: {suggestion(str(name), COLUMNS)}")
     if not rows:
-        raise UserError(f"{path}: holds no score: write a line for each model")
+        raise UserError(f"{path}: no scores: write a line for each model")
     return rows
 
 
 def _rows(path: Path) -> tuple[tuple[int, dict[str, str]], ...]:
     if not path.is_file():
-        raise UserError(f"{KEY}: no file {str(path)!r}: write the path of a CSV with the columns model,score")
+        raise UserError(
+            f"{KEY}: file {str(path)!r} does not exist: write the path of a CSV file with the columns "
+            "model,score"
+        )
     return _read(path, path.stat().st_mtime_ns)
 
 
-def _score(row: Mapping[str, str], out_of: float, where: str) -> GivenScore:
+def _score(row: Mapping[str, str], out_of: float, where: str) -> QuestionScore:
     score = _number(row, "score", where)
-    error, asked = (
+    error, questions = (
         _number(row, name, where) if row.get(name) else None for name in ("standard_error", "questions")
     )
     if score is None or not 0 <= score <= out_of:
         raise UserError(
-            f"{where}: score {row['score']!r} is not from 0 to {out_of:g}: write one that is, or another "
-            "capability.scores.out_of"
+            f"{where}: score {row['score']!r} is not between 0 and {out_of:g}: correct it, or set "
+            "capability.scores.out_of to the largest possible score"
         )
     if error is not None and error < 0:
         raise UserError(
-            f"{where}: standard_error {row['standard_error']!r} is below 0: write one that is not"
+            f"{where}: standard_error {row['standard_error']!r} is negative: write a number from 0 up"
         )
-    if asked is not None and (asked < 1 or asked != int(asked)):
-        raise UserError(f"{where}: questions {row['questions']!r} is no whole number above 0: write one")
-    return GivenScore(
+    if questions is not None and (questions < 1 or questions != int(questions)):
+        raise UserError(f"{where}: questions {row['questions']!r} is not a whole number above 0: write one")
+    return QuestionScore(
         score=score / out_of,
         standard_error=None if error is None else error / out_of,
-        questions=None if asked is None else int(asked),
+        questions=None if questions is None else int(questions),
     )
 
 
@@ -97,5 +126,5 @@ def _number(row: Mapping[str, str], name: str, where: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"{where}: {name} {row[name]!r} is no number: write one")
+        raise UserError(f"{where}: {name} {row[name]!r} is not a number: write one")
     return number

@@ -1,1 +1,1 @@
-"""Rollouts: a policy on a benchmark, one record an episode."""
+"""Rollouts on the embedded benchmarks: actors choose actions, the runner steps episodes in batches."""

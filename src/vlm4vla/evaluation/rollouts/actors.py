@@ -1,4 +1,4 @@
-"""Who acts in a rollout: a VLA, random actions (the floor) or the scripted expert (the ceiling)."""
+"""The actors of a rollout: a trained policy, random actions (floor) or the scripted expert (ceiling)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from vlm4vla.benchmarks.base import Benchmark, Task
-from vlm4vla.benchmarks.skills import limited
+from vlm4vla.benchmarks.skills import limit_motion
 from vlm4vla.benchmarks.world import World
 from vlm4vla.conventions.actions import ACTION_SIZE
 from vlm4vla.core import imports
@@ -18,12 +18,13 @@ from vlm4vla.core.seeding import rng_for
 
 
 class Actor(Protocol):
-    """Called by `rollout.runner` whenever worlds have executed what they were given.
+    """Chooses the actions of a rollout. The runner calls `plan` when worlds have no actions left to execute.
 
-    `plan` returns actions (n, horizon, 7) in the benchmark's units; `sees` says whether it needs pictures.
+    `plan` gets n worlds, their tasks, their episode numbers and their camera images (n, H, W, 3) uint8. The
+    images are None unless `needs_images`. `plan` returns actions (n, horizon, 7) in the benchmark's units.
     """
 
-    sees: bool
+    needs_images: bool
 
     def plan(
         self,
@@ -34,10 +35,10 @@ class Actor(Protocol):
     ) -> np.ndarray: ...
 
 
-class Expert:
-    """The scripted expert, asked anew at every step."""
+class ScriptedExpert:
+    """The scripted expert, which chooses one action at every step."""
 
-    sees = False
+    needs_images = False
 
     def __init__(self, benchmark: Benchmark):
         self.benchmark = benchmark
@@ -46,25 +47,28 @@ class Expert:
         benchmark, actions = self.benchmark, []
         for world, task in zip(worlds, tasks, strict=True):
             command = task.act(world)
-            motion, rotation = limited(world, command, benchmark.speed, benchmark.turn)
+            motion, rotation = limit_motion(world, command, benchmark.speed, benchmark.turn)
             actions.append(benchmark.action(motion, rotation, command.open))
         return np.stack(actions)[:, None]
 
 
-class Random:
-    """Uniform motion up to the expert's top speed, and fingers that open or close as a coin falls."""
+class RandomActor:
+    """Uniform motion up to the expert's maximum speed; the gripper opens or closes with equal probability.
 
-    sees = False
+    The random actions depend on the seed and the episode only.
+    """
+
+    needs_images = False
 
     def __init__(self, benchmark: Benchmark, seed: int, horizon: int):
         self.benchmark, self.seed, self.horizon = benchmark, seed, horizon
-        self._streams: dict[int, np.random.Generator] = {}
+        self._generators: dict[int, np.random.Generator] = {}
 
     def plan(self, worlds, tasks, episodes, images) -> np.ndarray:
         return np.stack([self._chunk(episode) for episode in episodes])
 
     def _chunk(self, episode: int) -> np.ndarray:
-        rng = self._streams.setdefault(episode, rng_for("random policy", self.seed, episode))
+        rng = self._generators.setdefault(episode, rng_for("random policy", self.seed, episode))
         speed, turn = self.benchmark.speed, self.benchmark.turn
         return np.stack(
             [
@@ -76,14 +80,14 @@ class Random:
         )
 
 
-class Vla:
-    """A trained policy: all worlds that need a plan are asked about in one batch.
+class PolicyActor:
+    """A trained policy. It plans for all worlds in one batch.
 
-    A head that samples gets noise that depends on the seed, the episode and how often that episode has asked,
-    and on nothing else: not on which episodes stand beside it.
+    A policy head that samples gets noise that depends on the seed, the episode and the number of plans made
+    in that episode. The noise does not depend on the other episodes of the batch.
     """
 
-    sees = True
+    needs_images = True
 
     def __init__(self, folder: Path, horizon: int, seed: int):
         imports.load(*imports.MODULES["rollout"])
@@ -94,22 +98,22 @@ class Vla:
         torch.set_num_threads(1)
         self.policy = Policy.load(folder)
         self.horizon, self.seed = horizon, seed
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Begin anew: no episode has asked yet."""
-        self._asked: Counter[int] = Counter()
+    def reset(self) -> None:
+        """Forget how many plans each episode has had."""
+        self._plans: Counter[int] = Counter()
 
     def plan(self, worlds, tasks, episodes, images) -> np.ndarray:
-        head, more = self.policy.head, {}
+        head, inputs = self.policy.head, {}
         if head.reads_state:
-            more["states"] = np.stack([world.state() for world in worlds])
+            inputs["states"] = np.stack([world.state() for world in worlds])
         if head.samples:
-            more["noise"] = np.stack([self._noise(episode) for episode in episodes])
-        chunk = self.policy.predict(images, [task.instruction for task in tasks], **more)
+            inputs["noise"] = np.stack([self._noise(episode) for episode in episodes])
+        chunk = self.policy.predict(images, [task.instruction for task in tasks], **inputs)
         return np.asarray(chunk)[:, : self.horizon]
 
     def _noise(self, episode: int) -> np.ndarray:
-        rng = rng_for("policy noise", self.seed, episode, self._asked[episode])
-        self._asked[episode] += 1
+        rng = rng_for("policy noise", self.seed, episode, self._plans[episode])
+        self._plans[episode] += 1
         return rng.standard_normal((self.policy.chunk, ACTION_SIZE))

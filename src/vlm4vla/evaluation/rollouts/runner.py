@@ -1,4 +1,4 @@
-"""Steps many episodes together: one picture and one query for each executed chunk, not for each step."""
+"""Run many episodes together. An image is rendered once per executed chunk, not once per step."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from vlm4vla.benchmarks.world import World
 from vlm4vla.core.seeding import rng_for
 from vlm4vla.evaluation.rollouts.actors import Actor
 
-FILM_EVERY = 2  # steps between two frames of a kept film
+FILM_EVERY = 2  # steps between two frames of a video
 
 
 @dataclass
 class Outcome:
-    """How an episode went: `solved` instructions in a row, `steps` in all, and frames if it was filmed."""
+    """The result of an episode.
+
+    `solved`: number of instructions solved in a row. `steps`: total number of steps. `frames`: images
+    (H, W, 3) uint8 of the video, empty if the episode was not filmed.
+    """
 
     solved: int = 0
     steps: int = 0
@@ -27,8 +31,8 @@ class Outcome:
 
 
 @dataclass
-class _Lane:
-    """One world in use: its episode, the instruction at hand, and the actions still to execute."""
+class _RunningEpisode:
+    """An episode and its world. `task`: index of the instruction. `queue`: actions still to execute."""
 
     number: int
     episode: Episode
@@ -36,20 +40,21 @@ class _Lane:
     outcome: Outcome
     rng: np.random.Generator
     task: int = 0
-    taken: int = 0  # steps spent on the present instruction
+    task_steps: int = 0  # steps spent on the current instruction
     queue: list[np.ndarray] = field(default_factory=list)
     over: bool = False
 
 
-class Stage:
-    """Worlds by layout, kept from batch to batch, because a drawing context is dear."""
+class WorldPool:
+    """Worlds that are reused from batch to batch, because a rendering context is expensive to create."""
 
     def __init__(self, image_size: int):
         self.image_size = image_size
         self._arenas: dict[Layout, Arena] = {}
         self._free: dict[Layout, list[World]] = {}
 
-    def take(self, layout: Layout) -> World:
+    def acquire(self, layout: Layout) -> World:
+        """A world with `layout` that no other episode uses."""
         layout = replace(layout, image_size=self.image_size)
         if self._free.get(layout):
             return self._free[layout].pop()
@@ -57,12 +62,13 @@ class Stage:
             self._arenas[layout] = Arena(layout)
         return World(self._arenas[layout])
 
-    def give_back(self, world: World) -> None:
+    def release(self, world: World) -> None:
+        """Make `world` available to other episodes."""
         self._free.setdefault(world.arena.layout, []).append(world)
 
 
 def run_batch(
-    stage: Stage,
+    pool: WorldPool,
     benchmark: Benchmark,
     actor: Actor,
     episodes: Sequence[Episode],
@@ -72,50 +78,53 @@ def run_batch(
     seed: int,
     filmed: int,
 ) -> list[Outcome]:
-    """Run episodes number `first`, `first` + 1, … to their ends.
+    """Run the episodes with the numbers `first`, `first` + 1, … to their ends.
 
-    An instruction counts as solved at the step at which its condition first holds; then the plan is dropped
-    and the next one begins. An episode ends when an instruction takes more than `max_steps` steps.
-    The first `filmed` episodes of the benchmark are filmed.
+    An instruction is solved at the first step at which its condition holds. The rest of the plan is then
+    discarded and the next instruction begins. An episode ends when its last instruction is solved, or when an
+    instruction is not solved within `max_steps` steps. Episodes with a number under `filmed` are filmed.
     """
-    lanes = []
+    running = []
     for number, episode in enumerate(episodes, start=first):
-        world = stage.take(episode.layout)
+        world = pool.acquire(episode.layout)
         episode.start(world)
         episode.tasks[0].begin(world)
-        lanes.append(_Lane(number, episode, world, Outcome(), rng_for("rollout camera", seed, number)))
-    while alive := [lane for lane in lanes if not lane.over]:
-        waiting = [lane for lane in alive if not lane.queue]
+        rng = rng_for("rollout camera", seed, number)
+        running.append(_RunningEpisode(number, episode, world, Outcome(), rng))
+    while active := [each for each in running if not each.over]:
+        waiting = [each for each in active if not each.queue]
         if waiting:
-            images = np.stack([lane.world.render(lane.rng) for lane in waiting]) if actor.sees else None
+            images = None
+            if actor.needs_images:
+                images = np.stack([each.world.render(each.rng) for each in waiting])
             plans = actor.plan(
-                [lane.world for lane in waiting],
-                [lane.episode.tasks[lane.task] for lane in waiting],
-                [lane.number for lane in waiting],
+                [each.world for each in waiting],
+                [each.episode.tasks[each.task] for each in waiting],
+                [each.number for each in waiting],
                 images,
             )
-            for lane, plan in zip(waiting, plans, strict=True):
-                lane.queue = list(plan)
-        for lane in alive:
-            if lane.number < filmed and lane.outcome.steps % FILM_EVERY == 0:
-                lane.outcome.frames.append(lane.world.render(lane.rng))
-            _advance(lane, benchmark, max_steps)
-    for lane in lanes:
-        stage.give_back(lane.world)
-    return [lane.outcome for lane in lanes]
+            for each, plan in zip(waiting, plans, strict=True):
+                each.queue = list(plan)
+        for each in active:
+            if each.number < filmed and each.outcome.steps % FILM_EVERY == 0:
+                each.outcome.frames.append(each.world.render(each.rng))
+            _step(each, benchmark, max_steps)
+    for each in running:
+        pool.release(each.world)
+    return [each.outcome for each in running]
 
 
-def _advance(lane: _Lane, benchmark: Benchmark, max_steps: int) -> None:
-    benchmark.apply(lane.world, lane.queue.pop(0))
-    lane.outcome.steps += 1
-    lane.taken += 1
-    if lane.episode.tasks[lane.task].done(lane.world):
-        lane.outcome.solved += 1
-        lane.task += 1
-        lane.taken = 0
-        lane.queue = []
-        lane.over = lane.task == len(lane.episode.tasks)
-        if not lane.over:
-            lane.episode.tasks[lane.task].begin(lane.world)
-    elif lane.taken >= max_steps:
-        lane.over = True
+def _step(running: _RunningEpisode, benchmark: Benchmark, max_steps: int) -> None:
+    benchmark.apply(running.world, running.queue.pop(0))
+    running.outcome.steps += 1
+    running.task_steps += 1
+    if running.episode.tasks[running.task].done(running.world):
+        running.outcome.solved += 1
+        running.task += 1
+        running.task_steps = 0
+        running.queue = []
+        running.over = running.task == len(running.episode.tasks)
+        if not running.over:
+            running.episode.tasks[running.task].begin(running.world)
+    elif running.task_steps >= max_steps:
+        running.over = True

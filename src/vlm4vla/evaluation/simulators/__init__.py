@@ -1,5 +1,6 @@
-"""Real benchmarks through vla-eval (the vla-evaluation-harness): our policies are its model servers.
+"""Evaluation on real simulators with vla-eval (the vla-evaluation-harness).
 
-A job starts one policy server and some simulator processes, which play the job's episodes and keep a record
-of each. `inside/` runs where the simulator is, which may be another environment or a container.
+Our policies are vla-eval's model servers. A job starts one policy server and several simulator processes.
+The simulator processes run the episodes of the job and record the result of each. `inside/` runs in the
+environment or container of the simulator.
 """

@@ -1,4 +1,4 @@
-"""Which episodes an evaluation on a simulator has, and in which order."""
+"""The episodes of an evaluation on a simulator, their order, and the benchmarks that vla-eval builds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlm4vla.config.benchmarks import Protocol
+from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.simulators import Simulator
+from vlm4vla.conventions.benchmarks import CALVIN
 
 SUITE = "libero_10"
-INSTRUCTIONS_IN_A_CHAIN = 5  # CALVIN's
-SUCCESS_MODES = {"last-step": "truncation", "any-step": "early_stop"}  # SimplerEnv's adapter's words
+SUCCESS_MODES = {"last-step": "truncation", "any-step": "early_stop"}  # as SimplerEnv's adapter names them
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Episode `number` of an evaluation: initial state `state` of the task `task` of the entry `entry`."""
+class SimulatorEpisode:
+    """An episode of an evaluation.
+
+    `number`: from 0 in the evaluation. `entry`: index of the benchmark entry. `task`: index of the task in
+    the entry. `state`: number of the initial state of the task.
+    """
 
     number: int
     entry: int
@@ -25,10 +29,11 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One benchmark object of vla-eval: the arguments of its adapter, and the steps of an episode at most.
+class BenchmarkEntry:
+    """A benchmark that vla-eval builds.
 
-    `steps`: as records count them, per instruction on CALVIN.
+    `params`: arguments of the adapter. `max_steps`: maximum number of steps of an episode. `steps`: the
+    maximum that records contain, which is per instruction on CALVIN.
     """
 
     params: dict[str, Any]
@@ -36,8 +41,11 @@ class Entry:
     max_steps: int
 
 
-def entries(evaluation: Protocol, *, look_every: int = 1) -> list[Entry]:
-    """What vla-eval has to build. `look_every`: steps from picture to picture, if some can be left out."""
+def benchmark_entries(evaluation: EvaluationProtocol, *, look_every: int = 1) -> list[BenchmarkEntry]:
+    """The benchmarks that vla-eval builds for an evaluation.
+
+    `look_every`: steps from one rendered image to the next, for simulators that can leave out images.
+    """
     simulator = _simulator(evaluation)
     steps, more = evaluation.max_steps, dict(simulator.params)
     if simulator.adapter == "simplerenv":
@@ -45,37 +53,41 @@ def entries(evaluation: Protocol, *, look_every: int = 1) -> list[Entry]:
         success = SUCCESS_MODES[simulator.success]
         shared = {"success_mode": success, "seed": evaluation.seed, **more}
         return [
-            Entry({"task_name": name, "max_episode_steps": own, **shared}, own, own)
+            BenchmarkEntry({"task_name": name, "max_episode_steps": own, **shared}, own, own)
             for name, own in simulator.tasks.items()
         ]
-    if simulator.adapter == "calvin":
+    if simulator.convention.chains:
         params = {"num_sequences": evaluation.episodes, "seed": evaluation.seed, "ep_len": steps, **more}
-        return [Entry(params, steps, steps * INSTRUCTIONS_IN_A_CHAIN)]
+        return [BenchmarkEntry(params, steps, steps * CALVIN.instructions_per_episode)]
     if simulator.adapter == "libero":
         params = {"suite": SUITE, "seed": evaluation.seed, "env_seed": simulator.environment_seed}
         params |= {"num_steps_wait": simulator.idle_steps}
         if simulator.runs.container is None:
             params["look_every"] = look_every
-        return [Entry(params | more, steps, steps)]
-    return [Entry(more, steps, steps)]
+        return [BenchmarkEntry(params | more, steps, steps)]
+    return [BenchmarkEntry(more, steps, steps)]
 
 
-def chosen(evaluation: Protocol) -> list[Chosen]:
-    """All episodes, numbered from 0: a chain each on CALVIN, else `episodes` initial states task by task."""
+def simulator_episodes(evaluation: EvaluationProtocol) -> list[SimulatorEpisode]:
+    """All episodes of an evaluation, numbered from 0.
+
+    On CALVIN, an episode is a chain. Otherwise, every task has `evaluation.episodes` initial states, and the
+    episodes of a task follow each other.
+    """
     simulator = _simulator(evaluation)
-    if simulator.adapter == "calvin":
-        return [Chosen(number, 0, number, number) for number in range(evaluation.episodes)]
+    if simulator.convention.chains:
+        return [SimulatorEpisode(number, 0, number, number) for number in range(evaluation.episodes)]
     if isinstance(simulator.tasks, dict):
-        places = [(entry, 0) for entry in range(len(simulator.tasks))]
+        tasks = [(entry, 0) for entry in range(len(simulator.tasks))]
     else:
-        places = [(0, task) for task in simulator.task_numbers()]
+        tasks = [(0, task) for task in simulator.task_numbers()]
     states = range(evaluation.episodes)
-    ordered = [(*place, state) for place in places for state in states]
-    return [Chosen(number, *each) for number, each in enumerate(ordered)]
+    ordered = [(*task, state) for task in tasks for state in states]
+    return [SimulatorEpisode(number, *each) for number, each in enumerate(ordered)]
 
 
-def parts(episodes: Sequence[Chosen], count: int) -> list[list[Chosen]]:
-    """`episodes` in `count` runs of nearly equal length, those of one task together; none is empty."""
+def split_episodes(episodes: Sequence[SimulatorEpisode], count: int) -> list[list[SimulatorEpisode]]:
+    """Split `episodes` into at most `count` non-empty parts of nearly equal length, in their order."""
     size, longer = divmod(len(episodes), min(count, len(episodes)))
     pieces, rest = [], list(episodes)
     while rest:
@@ -85,11 +97,11 @@ def parts(episodes: Sequence[Chosen], count: int) -> list[list[Chosen]]:
     return pieces
 
 
-def shards(evaluation: Protocol) -> int:
-    """Number of jobs of an evaluation: as configured, and no more than there are episodes."""
-    return min(_simulator(evaluation).runs.shards, len(chosen(evaluation)))
+def shard_count(evaluation: EvaluationProtocol) -> int:
+    """The number of shards of an evaluation: the configured number, but at most the number of episodes."""
+    return min(_simulator(evaluation).runs.shards, len(simulator_episodes(evaluation)))
 
 
-def _simulator(evaluation: Protocol) -> Simulator:
+def _simulator(evaluation: EvaluationProtocol) -> Simulator:
     assert evaluation.simulator is not None
     return evaluation.simulator

@@ -1,27 +1,34 @@
-"""What vla-eval is asked to run: its configuration, its commands and their environment."""
+"""The processes of an evaluation with vla-eval: their configuration, commands and environments."""
 
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.config.benchmarks import Protocol
-from vlm4vla.config.simulators import OtherPolicy, Simulator
+from vlm4vla.config.benchmarks import EvaluationProtocol
+from vlm4vla.config.simulators import ExternalPolicy, Simulator
 from vlm4vla.config.stages import RolloutSettings
-from vlm4vla.evaluation.simulators.episodes import Chosen, entries
+from vlm4vla.core.processes import Child
+from vlm4vla.evaluation.simulators.episodes import SimulatorEpisode, benchmark_entries
 
 INSIDE = Path(__file__).parent / "inside"
 INSIDE_CONTAINER = "/opt/vlm4vla"
-EPISODES = "vlm4vla_episodes:Episodes"
-WATCHDOG_S = 7200  # vla-eval ends itself when no episode ends in so long; 1200 would be a chain on a slow CPU
+EPISODES = "vlm4vla_episodes:ChosenEpisodes"
+# vla-eval ends itself if no episode ends within this time. A chain on a slow CPU can take longer than its
+# default of 1200 s.
+WATCHDOG_S = 7200
 RUN = "import sys; from vla_eval.cli.main import main; sys.argv[0] = 'vla-eval'; main()"
 
 
 def sent_actions(simulator: Simulator) -> dict[str, str]:
-    """The actions that our server sends, in the words that the adapter must declare for its own."""
+    """The format of each action component that our server sends. The adapter must declare the same."""
     if simulator.convention.declares:
         return dict(simulator.convention.declares)
     closes = "positive" if simulator.gripper.close > 0 else "negative"
@@ -29,26 +36,30 @@ def sent_actions(simulator: Simulator) -> dict[str, str]:
 
 
 def harness_config(
-    evaluation: Protocol, episodes: Sequence[Chosen], url: str, *, other: OtherPolicy | None
+    evaluation: EvaluationProtocol,
+    episodes: Sequence[SimulatorEpisode],
+    url: str,
+    *,
+    external: ExternalPolicy | None,
 ) -> dict[str, Any]:
-    """vla-eval's configuration for one process: it plays `episodes` and asks the server at `url`.
+    """vla-eval's configuration of one simulator process, which runs `episodes` with the server at `url`.
 
-    `other`: whose server that is, if it is not ours; then pictures are drawn at every step, and what it
-    sends is its own matter.
+    `external`: the external policy that the server serves, or None for one of our policies. With an external
+    policy, an image is rendered at every step, and the action space is not checked.
     """
     simulator = evaluation.simulator
     assert simulator is not None
     runs = simulator.runs
-    known, look_every = simulator.convention, 1 if other else evaluation.execution_horizon
-    adapter = known.own if known.own and runs.container is None else known.adapter
+    convention, look_every = simulator.convention, 1 if external else evaluation.execution_horizon
+    adapter = convention.own if convention.own and runs.container is None else convention.adapter
     benchmarks = []
-    for index, entry in enumerate(entries(evaluation, look_every=look_every)):
+    for index, entry in enumerate(benchmark_entries(evaluation, look_every=look_every)):
         own = [each for each in episodes if each.entry == index]
         if not own:
             continue
-        wanted = [{"task": each.task, "state": each.state, "number": each.number} for each in own]
-        params = {"adapter": adapter, "episodes": wanted, "params": entry.params}
-        params |= {} if other else {"sends": sent_actions(simulator)}
+        chosen = [{"task": each.task, "state": each.state, "number": each.number} for each in own]
+        params = {"adapter": adapter, "episodes": chosen, "params": entry.params}
+        params |= {} if external else {"sends": sent_actions(simulator)}
         benchmarks.append(
             {
                 "benchmark": EPISODES,
@@ -74,7 +85,7 @@ def harness_config(
 
 
 def simulator_command(simulator: Simulator, config: Path, output: Path, eval_id: str) -> list[str]:
-    """The command that plays the episodes of `config` and keeps its records in `output`."""
+    """The command that runs the episodes of `config` and writes the recordings into `output`."""
     python = sys.executable
     if simulator.runs.environment is not None:
         python = str(Path(simulator.runs.environment).expanduser().absolute() / "bin" / "python")
@@ -84,20 +95,20 @@ def simulator_command(simulator: Simulator, config: Path, output: Path, eval_id:
 
 
 def simulator_environment(folder: Path) -> dict[str, str]:
-    """Further environment of a simulator process; `folder` is its own."""
+    """Additional environment variables of a simulator process, whose folder is `folder`."""
     return {
         "PYTHONPATH": str(INSIDE),
         "PYTHONUNBUFFERED": "1",
         "VLA_EVAL_WATCHDOG_TIMEOUT_S": str(WATCHDOG_S),
-        "VLA_EVAL_DISABLE_NETFS_WARNING": "1",  # one writer a file
-        "LIBERO_CONFIG_PATH": str(folder),  # LIBERO writes where its files are to the home folder otherwise
+        "VLA_EVAL_DISABLE_NETFS_WARNING": "1",  # each file has one writer
+        "LIBERO_CONFIG_PATH": str(folder),  # by default, LIBERO writes its paths to the home folder
     }
 
 
 def server_command(
     settings: RolloutSettings, port: int, vla: Path | None, demonstrations: Path | None
 ) -> list[str]:
-    """The command that serves our policy."""
+    """The command that serves one of our policies."""
     assert settings.evaluation.simulator is not None
     command = [sys.executable, "-m", "vlm4vla.evaluation.simulators.server"]
     command += ["--settings", settings.model_dump_json()]
@@ -107,11 +118,38 @@ def server_command(
     return command
 
 
-def other_command(other: OtherPolicy, host: str, port: int) -> list[str]:
-    """The command that serves a policy of others."""
-    return [word.replace("{host}", host).replace("{port}", str(port)) for word in other.command]
+def external_command(external: ExternalPolicy, host: str, port: int) -> list[str]:
+    """The command that serves an external policy."""
+    return [word.replace("{host}", host).replace("{port}", str(port)) for word in external.command]
+
+
+def free_port(host: str) -> int:
+    """A port of `host` that no process listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_answer(server: Child, host: str, port: int, seconds: float) -> str | None:
+    """Wait until the vla-eval server is ready. Return None then, or the reason why it will never be ready."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if server.status is not None:
+            return f"ended with status {server.status} before it answered ({server.last_line()})"
+        if _is_ready(host, port):
+            return None
+        time.sleep(0.5)
+    return f"does not answer at {host}:{port} after {seconds:g} s"
+
+
+def _is_ready(host: str, port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def as_json(config: dict[str, Any]) -> str:
-    """A configuration as JSON, which is YAML too."""
+    """A configuration as JSON, which is also YAML."""
     return json.dumps(config, indent=1)

@@ -1,8 +1,8 @@
-"""Scripted demonstrations on the real LIBERO simulator, as a LeRobot data set.
+"""Record scripted demonstrations on the real LIBERO simulator, as a LeRobot dataset.
 
-Recorded through the same class that vla-eval drives in an evaluation: the same idle steps, the same pictures,
-the same fingers. Every frame says from which of the benchmark's initial states its episode began, so that
-recorded actions can be played again (`vlm4vla.evaluation.simulators.served.Replay`).
+The episodes run through the same class that vla-eval uses in an evaluation, so idle steps, images and gripper
+commands are the same. Every frame stores the initial state of its episode, so that the recorded actions can
+be replayed (`vlm4vla.evaluation.simulators.served_policies.ServedReplay`).
 """
 
 from __future__ import annotations
@@ -15,80 +15,82 @@ from typing import Any
 
 import numpy as np
 
+from vlm4vla.conventions.simulators import KNOWN
 from vlm4vla.core.artefacts import Provenance, file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.evaluation.simulators.check import MADE_BY
+from vlm4vla.evaluation.simulators.conversions import fit_image
 from vlm4vla.evaluation.simulators.episodes import SUITE
 from vlm4vla.evaluation.simulators.harness import INSIDE
-from vlm4vla.evaluation.simulators.libero_script import TASKS, Script
-from vlm4vla.evaluation.simulators.pictures import fitted
-from vlm4vla.evaluation.simulators.served import INITIAL_STATE
+from vlm4vla.evaluation.simulators.libero_script import TASKS, BasketScript
+from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE
 
 CAMERA = "agentview"
 FPS = 20  # LIBERO's control rate
 STATES = ("x", "y", "z", "axis_angle_x", "axis_angle_y", "axis_angle_z", "finger_left", "finger_right")
-DRAWN = 128  # pixels at which a picture is drawn before it is fitted
+RENDERED = 128  # pixels of a side at which images are rendered, before they are resized
 
 
 @dataclass
-class Recording:
-    """One solved episode: pictures (T, size, size, 3) uint8, states (T, 8), actions (T, 7) float32."""
+class RecordedEpisode:
+    """A solved episode: images (T, size, size, 3) uint8, states (T, 8) and actions (T, 7) float32."""
 
     instruction: str
-    pictures: np.ndarray
+    images: np.ndarray
     states: np.ndarray
     actions: np.ndarray
 
 
 def open_simulator(*, render: str = "cpu", seed: int = 0, idle_steps: int = 10) -> Any:
-    """The adapter that an evaluation uses. Raises UserError where LIBERO or vla-eval is not installed."""
+    """Create the adapter that an evaluation uses. Raises UserError if LIBERO or vla-eval is not installed."""
     if str(INSIDE) not in sys.path:
         sys.path.insert(0, str(INSIDE))
     try:
-        from vlm4vla_libero import Libero
+        from vlm4vla_libero import LiberoSimulator
 
-        Libero.configure_render(render)
-        simulator = Libero(
+        LiberoSimulator.configure_render(render)
+        simulator = LiberoSimulator(
             suite=SUITE,
             seed=seed,
             env_seed=seed,
             num_steps_wait=idle_steps,
             send_state=True,
             quat_no_antipodal=True,
-            picture=DRAWN,
+            image_size=RENDERED,
         )
         simulator.get_tasks()
     except ModuleNotFoundError as error:
         raise UserError(
-            f"LIBERO: {error.name!r} is not installed in {sys.prefix}: {MADE_BY['libero']}"
+            f"LIBERO: {error.name!r} is not installed in {sys.prefix}: run `{KNOWN['libero'].installation}`"
         ) from None
     return simulator
 
 
-def record(simulator: Any, task: int, state: int, *, size: int, max_steps: int) -> Recording | None:
-    """Let the script do `task` from initial state `state`; None when it does not in `max_steps`."""
+def record_episode(
+    simulator: Any, task: int, state: int, *, size: int, max_steps: int
+) -> RecordedEpisode | None:
+    """Run the script on `task` from the initial state `state`. None unless it solves the task in time."""
     described = {**simulator.get_tasks()[task], "episode_idx": state}
-    raw, script = simulator.reset(described), Script(TASKS[task])
-    pictures, states, actions = [], [], []
+    raw, script = simulator.reset(described), BasketScript(TASKS[task])
+    images, states, actions = [], [], []
     for _ in range(max_steps):
         action = script(raw)
         if action is None:
             return None
-        seen = simulator.make_obs(raw, described)
-        pictures.append(fitted(seen["images"][CAMERA], size))
-        states.append(np.asarray(seen["states"], dtype=np.float32))
+        observation = simulator.make_obs(raw, described)
+        images.append(fit_image(observation["images"][CAMERA], size))
+        states.append(np.asarray(observation["states"], dtype=np.float32))
         actions.append(action)
         result = simulator.step({"actions": action})
         raw = result.obs
         if result.done:
-            stacked = (np.stack(each) for each in (pictures, states, actions))
-            return Recording(described["name"], *stacked)
+            stacked = (np.stack(each) for each in (images, states, actions))
+            return RecordedEpisode(described["name"], *stacked)
     return None
 
 
-def collect(
+def record_dataset(
     output: Path,
     *,
     tasks: Sequence[int],
@@ -100,13 +102,13 @@ def collect(
 ) -> int:
     """Record every task of `tasks` from every initial state of `states` into the folder `output`.
 
-    Returns how many episodes were solved; the others are left out. Raises UserError for a task that the
-    script cannot do, and when no episode was solved.
+    Returns the number of solved episodes; episodes that are not solved are left out. Raises UserError for a
+    task without a script, and if no episode is solved.
     """
     unknown = [task for task in tasks if task not in TASKS]
     if unknown:
         raise UserError(
-            f"--tasks: no script for task {unknown[0]}: write some of {', '.join(map(str, TASKS))}"
+            f"--tasks: there is no script for task {unknown[0]}: write some of {', '.join(map(str, TASKS))}"
         )
     settings = {"tasks": [*tasks], "states": [*states], "size": size, "max_steps": max_steps, "seed": seed}
     provenance = Provenance("libero-demonstrations", settings, {}, seed)
@@ -119,14 +121,16 @@ def collect(
         robot_type="panda",
         image_size=size,
         state_names=STATES,
-        more={INITIAL_STATE: ("index",)},
+        extra_columns={INITIAL_STATE: ("index",)},
     )
     with writer:
         for number, (task, state) in enumerate(((t, s) for t in tasks for s in states), start=1):
-            made = record(simulator, task, state, size=size, max_steps=max_steps)
-            if made is not None:
-                starts = {INITIAL_STATE: np.full((len(made.actions), 1), state, dtype=np.float32)}
-                writer.add_episode(made.pictures, made.states, made.actions, made.instruction, starts)
+            episode = record_episode(simulator, task, state, size=size, max_steps=max_steps)
+            if episode is not None:
+                starts = {INITIAL_STATE: np.full((len(episode.actions), 1), state, dtype=np.float32)}
+                writer.add_episode(
+                    episode.images, episode.states, episode.actions, episode.instruction, starts
+                )
                 solved += 1
             progress.update(number, f"{solved} solved")
         if not solved:

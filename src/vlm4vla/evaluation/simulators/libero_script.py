@@ -1,7 +1,8 @@
-"""A scripted pick-and-place for those LIBERO-10 tasks that are nothing else.
+"""A script for those LIBERO-10 tasks that only consist of putting objects into a basket.
 
-It steers the end effector in proportion to the distance to the next point, with the fingers pointing down as
-they start. Points are read from the simulator's object positions when a phase begins.
+The script moves the end effector in proportion to the distance to the next target. The fingers point down, as
+at the start of an episode. The target of a phase is read from the simulator's object positions when the phase
+begins.
 """
 
 from __future__ import annotations
@@ -11,108 +12,112 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GAIN = 10.0  # action per metre; 1 is the controller's largest step
+GAIN = 10.0  # action per metre; an action of 1 is the controller's largest step
 OPEN, CLOSED = -1.0, 1.0
-ABOVE = 0.25  # metres over a thing before the hand comes down: over the tallest carton
-CARRIED = 0.30  # metres over the basket's body
-DROPPED = 0.14
-NEAR = 0.012  # metres: a point is reached
+ABOVE = 0.25  # metres over an object before the gripper descends: higher than the tallest carton
+CARRIED = 0.30  # metres over the body of the basket, while an object is carried
+DROPPED = 0.14  # metres over the body of the basket, when an object is released
+NEAR = 0.012  # metres from the target at which it counts as reached
 GRIP_STEPS, RELEASE_STEPS = 15, 12
-PATIENCE = 60  # steps towards one point
+MAX_STEPS = 60  # steps towards one target
 
-Seen = Mapping[str, np.ndarray]
+Observation = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A thing, by the name of its body, and where it is gripped: metres in x and y from the body."""
+class Item:
+    """An object, by the name of its body. `grip`: offset in x and y from the body to the grip, in metres."""
 
     name: str
     grip: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Task:
-    """Things to put into a basket."""
+class BasketTask:
+    """A LIBERO-10 task that puts `items` into a basket. `number`: the task's index in LIBERO-10."""
 
     number: int
-    things: tuple[Thing, ...]
+    items: tuple[Item, ...]
     basket: str = "basket_1"
 
 
 TASKS = {
     task.number: task
     for task in (
-        Task(0, (Thing("alphabet_soup_1"), Thing("tomato_sauce_1"))),
-        # the box at its far end: the hand would come down on the milk beside it
-        Task(1, (Thing("cream_cheese_1", (0.02, 0.0)), Thing("butter_1"))),
-        Task(7, (Thing("alphabet_soup_1"), Thing("cream_cheese_1"))),
+        BasketTask(0, (Item("alphabet_soup_1"), Item("tomato_sauce_1"))),
+        # The box is gripped at its far end, because a centred gripper would hit the milk next to it.
+        BasketTask(1, (Item("cream_cheese_1", (0.02, 0.0)), Item("butter_1"))),
+        BasketTask(7, (Item("alphabet_soup_1"), Item("cream_cheese_1"))),
     )
 }
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Go to `point` (of what is seen when the phase begins) and hold the fingers `fingers`.
+    """Move towards a target and hold the gripper command `fingers`.
 
-    It ends when the point is reached, or after `steps`; with `wait` only after `steps`.
+    `target` computes the target (3,) from the observation at the beginning of the phase. The phase ends when
+    the target is reached or after `steps` steps; with `wait`, only after `steps` steps.
     """
 
-    point: Callable[[Seen], np.ndarray]
+    target: Callable[[Observation], np.ndarray]
     fingers: float
-    steps: int = PATIENCE
+    steps: int = MAX_STEPS
     wait: bool = False
 
 
-def phases(task: Task) -> Iterator[Phase]:
+def phases(task: BasketTask) -> Iterator[Phase]:
     """The phases of a task, in order."""
-    for index, thing in enumerate(task.things):
-        aside = np.array([0.0, 0.03 * (2 * index - 1), 0.0])  # so that the second does not land on the first
-        grip = np.array([*thing.grip, 0.0])
-        yield Phase(_over(thing.name, ABOVE, grip), OPEN)
-        yield Phase(_over(thing.name, 0.0, grip), OPEN)
-        yield Phase(_over(thing.name, 0.0, grip), CLOSED, GRIP_STEPS, wait=True)
+    for index, item in enumerate(task.items):
+        aside = np.array([0.0, 0.03 * (2 * index - 1), 0.0])  # keeps the second object off the first
+        grip = np.array([*item.grip, 0.0])
+        yield Phase(_over(item.name, ABOVE, grip), OPEN)
+        yield Phase(_over(item.name, 0.0, grip), OPEN)
+        yield Phase(_over(item.name, 0.0, grip), CLOSED, GRIP_STEPS, wait=True)
         yield Phase(_raised(task.basket, CARRIED), CLOSED)
         yield Phase(_over(task.basket, CARRIED, aside), CLOSED)
         yield Phase(_over(task.basket, DROPPED, aside), CLOSED)
-        yield Phase(_here, OPEN, RELEASE_STEPS, wait=True)
+        yield Phase(_current_position, OPEN, RELEASE_STEPS, wait=True)
         yield Phase(_raised(task.basket, CARRIED), OPEN)
 
 
-def _over(thing: str, height: float, aside: np.ndarray | None = None) -> Callable[[Seen], np.ndarray]:
+def _over(body: str, height: float, aside: np.ndarray | None = None) -> Callable[[Observation], np.ndarray]:
+    """`height` metres over `body`, shifted by `aside` (3,)."""
     offset = np.array([0.0, 0.0, height]) + (0.0 if aside is None else aside)
-    return lambda seen: seen[f"{thing}_pos"] + offset
+    return lambda observation: observation[f"{body}_pos"] + offset
 
 
-def _raised(thing: str, height: float) -> Callable[[Seen], np.ndarray]:
-    """Straight up from where the hand is, to `height` metres over `thing`."""
-    return lambda seen: np.array([*seen["robot0_eef_pos"][:2], seen[f"{thing}_pos"][2] + height])
+def _raised(body: str, height: float) -> Callable[[Observation], np.ndarray]:
+    """Straight up from the end effector's position, to `height` metres over `body`."""
+    return lambda observation: np.array(
+        [*observation["robot0_eef_pos"][:2], observation[f"{body}_pos"][2] + height]
+    )
 
 
-def _here(seen: Seen) -> np.ndarray:
-    return seen["robot0_eef_pos"].copy()
+def _current_position(observation: Observation) -> np.ndarray:
+    return observation["robot0_eef_pos"].copy()
 
 
-class Script:
-    """Actions for one episode of `task`, one for what is seen at each step."""
+class BasketScript:
+    """Computes the actions of one episode of `task`. Call it with the observation of each step."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: BasketTask):
         self._phases = phases(task)
         self._phase: Phase | None = None
-        self._point = np.zeros(3)
-        self._left = 0
+        self._target = np.zeros(3)
+        self._steps_left = 0
 
-    def __call__(self, seen: Seen) -> np.ndarray | None:
-        """(7,) float32: motion, no rotation, fingers; None when the script is over."""
-        if self._phase is None or self._is_over(self._phase, seen):
+    def __call__(self, observation: Observation) -> np.ndarray | None:
+        """The action (7,) float32: motion, no rotation, gripper. None when the script has ended."""
+        if self._phase is None or self._is_over(self._phase, observation):
             self._phase = next(self._phases, None)
             if self._phase is None:
                 return None
-            self._point, self._left = self._phase.point(seen), self._phase.steps
-        self._left -= 1
-        motion = np.clip(GAIN * (self._point - seen["robot0_eef_pos"]), -1, 1)
+            self._target, self._steps_left = self._phase.target(observation), self._phase.steps
+        self._steps_left -= 1
+        motion = np.clip(GAIN * (self._target - observation["robot0_eef_pos"]), -1, 1)
         return np.array([*motion, 0, 0, 0, self._phase.fingers], dtype=np.float32)
 
-    def _is_over(self, phase: Phase, seen: Seen) -> bool:
-        near = float(np.linalg.norm(self._point - seen["robot0_eef_pos"])) < NEAR
-        return self._left <= 0 or (near and not phase.wait)
+    def _is_over(self, phase: Phase, observation: Observation) -> bool:
+        near = float(np.linalg.norm(self._target - observation["robot0_eef_pos"])) < NEAR
+        return self._steps_left <= 0 or (near and not phase.wait)

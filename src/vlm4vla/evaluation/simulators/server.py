@@ -1,8 +1,8 @@
-"""The policy server: vla-eval's simulators ask it over a socket, and it answers them together.
+"""The policy server: answers the queries of vla-eval's simulators, which come over a socket, in batches.
 
-`vlm4vla.evaluation.simulators.harness` starts it with `python -m`, in an environment that has vla-eval and
-this package. Listens where it is told; the caller tells it the loopback unless configured
-otherwise (vla-eval's own servers would listen everywhere).
+`vlm4vla.evaluation.simulators.harness` starts the server with `python -m`, in an environment that has
+vla-eval and this package. The server listens on `--host` only. By default, the harness passes the loopback
+address; vla-eval's own servers would listen on all interfaces.
 """
 
 from __future__ import annotations
@@ -19,27 +19,32 @@ from vla_eval.specs import IMAGE_RGB, LANGUAGE, DimSpec
 
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.core.errors import UserError
-from vlm4vla.evaluation.simulators import served
-from vlm4vla.evaluation.simulators.actions import Converter, GripperRule
+from vlm4vla.evaluation.simulators.conversions import ActionConverter, GripperRule, fit_image
 from vlm4vla.evaluation.simulators.harness import sent_actions
-from vlm4vla.evaluation.simulators.pictures import fitted
+from vlm4vla.evaluation.simulators.served_policies import (
+    Query,
+    ServedPolicy,
+    ServedRandom,
+    ServedReplay,
+    ServedVla,
+)
 
 if TYPE_CHECKING:
     from vla_eval.model_servers.base import SessionContext
 
 SIZES = {"position": 3, "rotation": 3, "gripper": 1}
-RESTART = "episode_restart"  # CALVIN's adapter says so when the next instruction of a chain begins
-WAIT_S = 0.02  # for further questions before a batch is answered
+RESTART = "episode_restart"  # set by CALVIN's adapter when the next instruction of a chain begins
+WAIT_S = 0.02  # seconds in which further queries can join a batch
 
 
 class PolicyServer(PredictModelServer):
-    """`policy` behind vla-eval's protocol, for the evaluation that `settings` describe.
+    """Serves `policy` with vla-eval's protocol, for the evaluation that `settings` describe.
 
-    vla-eval calls `predict_batch` when a session has no action left, keeps the first `execution_horizon`
-    actions of the chunk, and hands them out one a step.
+    vla-eval calls `predict_batch` when a session has no actions left. It keeps the first `execution_horizon`
+    actions of the chunk and sends the simulator one action per step.
     """
 
-    def __init__(self, policy: served.Policy, settings: RolloutSettings):
+    def __init__(self, policy: ServedPolicy, settings: RolloutSettings):
         evaluation = settings.evaluation
         simulator = evaluation.simulator
         assert simulator is not None
@@ -52,45 +57,45 @@ class PolicyServer(PredictModelServer):
         self.size = settings.image_size
         self.horizon = evaluation.execution_horizon
         self.simulator = simulator
-        self._convert = Converter(settings.benchmark, simulator)
+        self._convert = ActionConverter(settings.benchmark, simulator)
         self._rule = GripperRule(simulator.gripper_rule)
 
     async def on_episode_start(self, config: dict[str, Any], ctx: SessionContext) -> None:
-        self._rule.begin(ctx.session_id)
-        self.policy.begin(ctx.session_id, config.get("task", {}))
+        self._rule.reset(ctx.session_id)
+        self.policy.start_episode(ctx.session_id, config.get("task", {}))
         await super().on_episode_start(config, ctx)
 
     async def on_observation(self, obs: dict[str, Any], ctx: SessionContext) -> None:
-        if obs.get(RESTART):  # another instruction: what is left of the plan was for the last one
+        if obs.get(RESTART):  # the remaining actions of the chunk are for the previous instruction
             self._chunk_buffers.pop(ctx.session_id, None)
-            self._rule.begin(ctx.session_id)
+            self._rule.reset(ctx.session_id)
         await super().on_observation(obs, ctx)
 
     def predict_batch(
         self, obs_batch: list[dict[str, Any]], ctx_batch: list[SessionContext]
     ) -> list[dict[str, np.ndarray]]:
-        """Chunks (execution_horizon, 7) in the simulator's convention."""
-        asked = [self._asked(obs, ctx) for obs, ctx in zip(obs_batch, ctx_batch, strict=True)]
+        """Action chunks (execution_horizon, 7) in the simulator's convention."""
+        queries = [self._query(obs, ctx) for obs, ctx in zip(obs_batch, ctx_batch, strict=True)]
         answers = []
-        for question, chunk in zip(asked, self.policy.plan(asked), strict=True):
+        for query, chunk in zip(queries, self.policy.plan(queries), strict=True):
             actions = self._convert(chunk[: self.horizon])
-            answers.append({"actions": self._rule(question.session, actions)})
+            answers.append({"actions": self._rule(query.session, actions)})
         return answers
 
-    def _asked(self, obs: dict[str, Any], ctx: SessionContext) -> served.Asked:
-        if obs.get("picture_age", 0):
+    def _query(self, obs: dict[str, Any], ctx: SessionContext) -> Query:
+        if obs.get("image_age", 0):
             raise ValueError(
-                f"asked to plan from a picture that is {obs['picture_age']} steps old: the simulator draws "
-                f"every look_every steps, the server executes {self.horizon}"
+                f"the image of a query is {obs['image_age']} steps old: look_every of the simulator must be "
+                f"{self.horizon}, the number of actions executed of a chunk"
             )
-        camera, pictures = self.simulator.convention.camera, obs["images"]
-        if camera is not None and camera not in pictures:
-            raise ValueError(f"the simulator sent no picture of {camera!r}, only {', '.join(pictures)}")
-        picture = pictures[camera] if camera is not None else next(iter(pictures.values()))
+        camera, images = self.simulator.convention.camera, obs["images"]
+        if camera is not None and camera not in images:
+            raise ValueError(f"the simulator sent no image of {camera!r}, only of {', '.join(images)}")
+        image = images[camera] if camera is not None else next(iter(images.values()))
         state = obs.get("states")
-        return served.Asked(
+        return Query(
             ctx.session_id,
-            fitted(picture, self.size),
+            fit_image(image, self.size),
             str(obs["task_description"]),
             None if state is None else np.asarray(state, dtype=np.float32),
         )
@@ -104,33 +109,36 @@ class PolicyServer(PredictModelServer):
         return {self.simulator.convention.camera or "image": IMAGE_RGB, "language": LANGUAGE}
 
     def get_observation_params(self) -> dict[str, Any]:
-        """What the simulator is asked to send; axis-angles as robosuite has them, and LIBERO's data sets."""
+        """Options of the observations. Rotations are axis-angles as in robosuite and in LIBERO's datasets."""
         return {"send_state": True, "quat_no_antipodal": True} if self.policy.reads_state else {}
 
 
-def policy_of(settings: RolloutSettings, vla: Path | None, demonstrations: Path | None) -> served.Policy:
-    """Who answers: `settings.policy` is vla (needs `vla`), random or expert, which is recorded actions (both
-    need `demonstrations`). Raises UserError where what it needs is missing or does not fit."""
+def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Path | None) -> ServedPolicy:
+    """The policy that `settings.policy` names.
+
+    `vla` is a trained policy and needs the folder `vla`. `random` and `expert`, which replays recorded
+    actions, need the folder `demonstrations`. Raises UserError if the folder is missing or does not fit.
+    """
     evaluation = settings.evaluation
     assert evaluation.simulator is not None
     kind = evaluation.simulator.unnormalisation
     if settings.policy == "vla":
         assert vla is not None
-        return served.Vla(vla, settings.benchmark, kind, evaluation.seed)
+        return ServedVla(vla, settings.benchmark, kind, evaluation.seed)
     if demonstrations is None:
-        raise UserError(f"--demonstrations: the {settings.policy} policy needs the folder of a data set")
+        raise UserError(f"--demonstrations: the {settings.policy} policy needs the folder of a dataset")
     from vlm4vla.actions.normalisation import Statistics
-    from vlm4vla.data.lerobot.reader import read
+    from vlm4vla.data.lerobot.reader import read_demonstrations
 
-    stats = read(demonstrations, images=False).stats
+    stats = read_demonstrations(demonstrations, images=False).stats
     statistics = Statistics.from_stats(stats, kind, settings.benchmark)
     if settings.policy == "random":
-        return served.Random(statistics, evaluation.seed, evaluation.execution_horizon)
-    return served.Replay(demonstrations, statistics, evaluation.execution_horizon)
+        return ServedRandom(statistics, evaluation.seed, evaluation.execution_horizon)
+    return ServedReplay(demonstrations, statistics, evaluation.execution_horizon)
 
 
 def main() -> int:
-    """Serve until killed. A user's mistake is one line on standard error and exit status 1."""
+    """Serve until killed. After a UserError, print one line on standard error and return exit status 1."""
     parser = argparse.ArgumentParser(prog="vlm4vla.evaluation.simulators.server")
     parser.add_argument("--settings", required=True, help="the rollout's settings, as JSON")
     parser.add_argument("--vla", type=Path)
@@ -140,7 +148,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = RolloutSettings.model_validate_json(arguments.settings)
     try:
-        policy = policy_of(settings, arguments.vla, arguments.demonstrations)
+        policy = load_policy(settings, arguments.vla, arguments.demonstrations)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

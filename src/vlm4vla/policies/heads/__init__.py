@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlm4vla.policies.heads.base import ActionHead
 
-# kind in the settings -> module and class
+# The head settings' `kind` -> module and class.
 KINDS = {
-    "mlp": "vlm4vla.policies.heads.query:QueryHead",
+    "mlp": "vlm4vla.policies.heads.mlp:QueryHead",
     "tokens": "vlm4vla.policies.heads.tokens:TokensHead",
     "flow": "vlm4vla.policies.heads.layerwise_flow:LayerwiseFlowHead",
     "planned-flow": "vlm4vla.policies.heads.planned_flow:PlannedFlowHead",
@@ -18,6 +18,6 @@ KINDS = {
 
 
 def head_class(settings: Any) -> type[ActionHead]:
-    """The class that serves a head's settings."""
+    """The head class for a head's settings."""
     module, name = KINDS[settings.kind].split(":")
     return getattr(importlib.import_module(module), name)

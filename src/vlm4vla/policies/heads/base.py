@@ -1,23 +1,23 @@
-"""What an action head has to say about itself."""
+"""The interface of an action head."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypedDict
 
+import torch
 from torch import Tensor, nn
 
 from vlm4vla.backbones.loaded import LoadedBackbone
 
-POSE_SIZE = 6
-
 
 class Targets(TypedDict, total=False):
-    """What a batch is learnt from.
+    """The training targets of a batch, and the robot states.
 
-    pose (B, chunk, 6) in [-1, 1]; gripper (B, chunk) in {0, 1}; mask (B, chunk), 0 for steps padded beyond an
-    episode's end; state (B, S), scaled (heads that read it); plan (B, W, 2), where the gripper will be in the
-    picture, column and row as shares of its width and height (heads that plan).
+    pose: (B, chunk, 6) in [-1, 1]. gripper: (B, chunk) in {0, 1}. mask: (B, chunk), 0 for steps padded beyond
+    the end of an episode. state: (B, S), scaled; only for heads that read the state. plan: (B, W, 2), the
+    gripper's future positions in the image, for heads that plan; column and row as fractions of the image's
+    width and height.
     """
 
     pose: Tensor
@@ -28,24 +28,24 @@ class Targets(TypedDict, total=False):
 
 
 class ActionHead(nn.Module, ABC):
-    """From a backbone and a batch to a chunk of actions.
+    """Computes a chunk of actions from a backbone and a batch.
 
-    Called by `Policy`: `prepared` before the head is made, `loss` in training, `actions` in rollouts.
+    `Policy` calls `prepare_backbone` before creating the head, `loss` in training and `actions` in rollouts.
     """
 
     reads_state: ClassVar[bool] = False
-    says_words: ClassVar[bool] = False  # whether the output layer trains
-    samples: ClassVar[bool] = False  # whether `actions` starts from noise
-    plan_steps: tuple[int, ...] = ()  # steps ahead whose image points `Targets.plan` holds
+    trains_output_layer: ClassVar[bool] = False  # True for heads that predict tokens of the vocabulary
+    samples: ClassVar[bool] = False  # True for heads whose `actions` start from noise
+    plan_steps: tuple[int, ...] = ()  # the future steps whose image points `Targets.plan` holds
 
     @classmethod
-    def prepared(cls, backbone: LoadedBackbone, settings: Any) -> LoadedBackbone:
-        """The backbone with the words that this head says."""
+    def prepare_backbone(cls, backbone: LoadedBackbone, settings: Any) -> LoadedBackbone:
+        """Return the backbone with the words that this head needs in its vocabulary."""
         return backbone
 
     @abstractmethod
     def loss(self, backbone: LoadedBackbone, inputs: dict[str, Any], targets: Targets) -> Tensor:
-        """The scalar to minimise; `inputs` is a `LoadedBackbone.batch` of prompts."""
+        """The scalar loss; `inputs` is a `LoadedBackbone.batch` of prompts."""
 
     @abstractmethod
     def actions(
@@ -53,12 +53,19 @@ class ActionHead(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Pose (B, chunk, 6) in [-1, 1] and gripper logits (B, chunk, 1).
 
-        `state` (B, S), scaled, for heads that read it; `noise` (B, chunk, 7), standard normal, for heads that
-        sample.
+        `state`: (B, S), scaled, for heads that read the state. `noise`: (B, chunk, 7), standard normal, for
+        heads that sample.
         """
 
 
-def masked_mean(each: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `each` (B, chunk) over steps with mask 1."""
-    mask = mask.to(each.dtype)
-    return (each * mask).sum() / mask.sum().clamp(min=1)
+def target_actions(targets: Targets) -> Tensor:
+    """(B, chunk, 7) in [-1, 1]: the target pose, and the target gripper as -1 or 1."""
+    pose = targets["pose"]
+    gripper = 2 * targets["gripper"].reshape(*pose.shape[:2], 1).to(pose.dtype) - 1
+    return torch.cat([pose, gripper], dim=-1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` (B, chunk) over the steps where `mask` (B, chunk) is 1."""
+    mask = mask.to(values.dtype)
+    return (values * mask).sum() / mask.sum().clamp(min=1)

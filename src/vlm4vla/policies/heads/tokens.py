@@ -1,7 +1,7 @@
-"""Actions as words of the vocabulary, said one after another: the head of OpenVLA (arXiv 2406.09246).
+"""Actions as tokens of the vocabulary, predicted one after another: the head of OpenVLA (arXiv 2406.09246).
 
-Seven words a step (pose and gripper), `bins` words in all, next-token loss. There are no new weights but the
-words' embeddings. docs/experts.md says what differs from the original.
+Each step has seven tokens (pose and gripper) out of `bins` action words; the loss is the next-token loss. The
+only new weights are the embeddings of these words. docs/experts.md lists the differences from the original.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.backbones.logits import followed_by, hidden_states, logits
-from vlm4vla.backbones.prompt_cache import Reading
+from vlm4vla.backbones.logits import append_tokens, hidden_states, logits
+from vlm4vla.backbones.prompt_cache import PromptCache
 from vlm4vla.backbones.vocabulary import add_words
-from vlm4vla.config.heads import TokensHeadSettings
-from vlm4vla.policies.heads.base import POSE_SIZE, ActionHead, Targets
-
-SIZE = POSE_SIZE + 1
+from vlm4vla.config.policies import TokensHeadSettings
+from vlm4vla.conventions.actions import ACTION_SIZE, POSE_SIZE
+from vlm4vla.policies.heads.base import ActionHead, Targets, target_actions
 
 
 def action_words(bins: int) -> list[str]:
+    """The action words, one for each bin; all dimensions share them."""
     return [f"<action{number}>" for number in range(bins)]
 
 
 class TokensHead(ActionHead):
-    """Holds no parameter; `ids` (bins) are the words' token ids."""
+    """OpenVLA's head. It has no parameters; `ids` (bins,) are the token ids of the action words."""
 
-    says_words = True
+    trains_output_layer = True
 
     def __init__(self, backbone: LoadedBackbone, settings: TokensHeadSettings, chunk: int):
         super().__init__()
@@ -37,18 +37,16 @@ class TokensHead(ActionHead):
         self.register_buffer("ids", torch.tensor(ids), persistent=False)
 
     @classmethod
-    def prepared(cls, backbone: LoadedBackbone, settings: TokensHeadSettings) -> LoadedBackbone:
+    def prepare_backbone(cls, backbone: LoadedBackbone, settings: TokensHeadSettings) -> LoadedBackbone:
         return add_words(backbone, action_words(settings.bins))
 
     def loss(self, backbone: LoadedBackbone, inputs: dict[str, Any], targets: Targets) -> Tensor:
-        """Cross-entropy of the words of unmasked steps."""
-        gripper = 2 * targets["gripper"].reshape(*targets["pose"].shape[:2], 1) - 1
-        actions = torch.cat([targets["pose"], gripper.to(targets["pose"].dtype)], dim=-1)
-        words = self.ids[to_bins(actions, self.bins)].flatten(1)  # (B, chunk * 7)
-        whole = hidden_states(backbone, followed_by(backbone, inputs, words[:, :-1]))
-        states = whole[:, -words.shape[1] :]
-        learnt = targets["mask"].bool().repeat_interleave(SIZE, dim=1)
-        return nn.functional.cross_entropy(logits(backbone, states[learnt]), words[learnt])
+        """Cross-entropy of the action tokens of unmasked steps."""
+        words = self.ids[to_bins(target_actions(targets), self.bins)].flatten(1)  # (B, chunk * 7)
+        hidden = hidden_states(backbone, append_tokens(backbone, inputs, words[:, :-1]))
+        states = hidden[:, -words.shape[1] :]  # the state at each position predicts the token after it
+        unmasked = targets["mask"].bool().repeat_interleave(ACTION_SIZE, dim=1)
+        return nn.functional.cross_entropy(logits(backbone, states[unmasked]), words[unmasked])
 
     def actions(
         self,
@@ -57,22 +55,22 @@ class TokensHead(ActionHead):
         state: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Greedy, among the action words only, so that every answer is an action."""
-        reading = Reading(backbone, inputs)
-        last, numbers = reading.hidden[:, -1], []
-        for _ in range(self.chunk * SIZE):
-            numbers.append(logits(backbone, last)[:, self.ids].argmax(-1))
-            if len(numbers) < self.chunk * SIZE:
-                last = reading.on(self.ids[numbers[-1]][:, None])[:, -1]
-        found = from_bins(torch.stack(numbers, dim=1), self.bins).unflatten(1, (self.chunk, SIZE))
+        """Decode greedily among the action words only, so that every answer is an action."""
+        prompt = PromptCache(backbone, inputs)
+        last, bins = prompt.hidden[:, -1], []
+        for _ in range(self.chunk * ACTION_SIZE):
+            bins.append(logits(backbone, last)[:, self.ids].argmax(-1))
+            if len(bins) < self.chunk * ACTION_SIZE:
+                last = prompt.append(self.ids[bins[-1]][:, None])[:, -1]
+        found = from_bins(torch.stack(bins, dim=1), self.bins).unflatten(1, (self.chunk, ACTION_SIZE))
         return found[..., :POSE_SIZE], found[..., POSE_SIZE:]
 
 
 def to_bins(actions: Tensor, bins: int) -> Tensor:
-    """Bin numbers (int64, 0 to bins - 1) of actions in [-1, 1]; what lies outside counts as the edge."""
+    """Bin numbers (int64, 0 to bins - 1) of actions in [-1, 1]; values outside go to the nearest edge bin."""
     return torch.floor((actions + 1) / 2 * bins).clamp(0, bins - 1).long()
 
 
 def from_bins(numbers: Tensor, bins: int) -> Tensor:
-    """The bins' middles: no action in [-1, 1] is further from its own bin's middle than 1 / bins."""
+    """The middle of each bin: at most 1 / bins away from any action in [-1, 1] that falls into the bin."""
     return (numbers.to(torch.float32) + 0.5) * 2 / bins - 1

@@ -1,14 +1,15 @@
-"""`vlm4vla compare`: two results folders as one table, in Markdown and CSV."""
+"""`vlm4vla compare`: the comparison of two results folders as a table, in Markdown and CSV."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
-from vlm4vla.report.comparison.studies import Compared, Difference, compare_studies
+from vlm4vla.report.comparison.studies import Difference, StudyComparison, compare_studies
 from vlm4vla.report.rows.cells import Cell
 from vlm4vla.report.rows.table import Block, Table
 from vlm4vla.study.results_folder import Results
@@ -33,15 +34,19 @@ SUFFIXES = (".csv", ".md")
 
 
 def run(first: Path, second: Path, output: Path | None) -> None:
-    """Compare the folders; print Markdown, or write it and a CSV beside each other as `output` says.
+    """Compare two results folders and print the table in Markdown.
 
-    Raises UserError for folders that cannot be compared and for an `output` of another kind.
+    With `output`, write the table to this file in Markdown and in CSV instead: one of the two files has the
+    name `output`, the other has the other ending. Raises UserError for folders that cannot be compared, and
+    for an `output` with another ending.
     """
     if output is not None and output.suffix not in SUFFIXES:
-        raise UserError(f"--output {str(output)!r}: write a name that ends in {' or '.join(SUFFIXES)}")
+        raise UserError(
+            f"--output {str(output)!r}: unknown ending: write a name that ends in {' or '.join(SUFFIXES)}"
+        )
     if output is not None and output.is_dir():
-        raise UserError(f"--output {str(output)!r}: is a folder: write the name of a file")
-    table = build(str(first), str(second), compare_studies(Results(first), Results(second)))
+        raise UserError(f"--output {str(output)!r}: this is a folder: write the name of a file")
+    table = comparison_table(str(first), str(second), compare_studies(Results(first), Results(second)))
     if output is None:
         print(table.markdown(), end="")
         return
@@ -49,30 +54,31 @@ def run(first: Path, second: Path, output: Path | None) -> None:
     print(f"{output.with_suffix('.md')}, {output.with_suffix('.csv')}: {table.verdicts[0]}")
 
 
-def build(first: str, second: str, compared: Compared) -> Table:
-    """The comparison of folders `first` (A) and `second` (B)."""
-    differences = compared.differences
-    records = [_row(one) for one in differences]
-    records += [_lonely(cell, "A") for cell in compared.only_first]
-    records += [_lonely(cell, "B") for cell in compared.only_second]
-    gaps = [f"{_label(cell)} in B" for cell in compared.only_first]
-    gaps += [f"{_label(cell)} in A" for cell in compared.only_second]
+def comparison_table(first: str, second: str, comparison: StudyComparison) -> Table:
+    """The comparison of the folders `first` (A) and `second` (B)."""
+    differences = comparison.differences
+    records = [_record(each) for each in differences]
+    records += [cell._asdict() | {"only_in": "A"} for cell in comparison.only_first]
+    records += [cell._asdict() | {"only_in": "B"} for cell in comparison.only_second]
+    gaps = [f"{_label(cell)} in B" for cell in comparison.only_first]
+    gaps += [f"{_label(cell)} in A" for cell in comparison.only_second]
     blocks = []
-    for benchmark in dict.fromkeys(one.cell.benchmark for one in differences):
-        here = [one for one in differences if one.cell.benchmark == benchmark]
+    for benchmark in dict.fromkeys(each.cell.benchmark for each in differences):
+        rows = [_printed_row(each) for each in differences if each.cell.benchmark == benchmark]
         header = ["policy", "A", "B", "B minus A", "test", "p", "p after Holm"]
-        title = f"{names.benchmark(benchmark)}: {names.unit(here[0].metric)}"
-        blocks.append(Block(title, header, [_line(one) for one in here]))
+        title = f"{names.benchmark(benchmark)}: {names.unit(benchmark)}"
+        blocks.append(Block(title, header, rows))
     return Table(
         name="comparison",
         title="Two studies, cell by cell",
         caption=(
-            f"A: {first}. B: {second}. In brackets: 95 % intervals. Where both met the same initial "
-            "states under the same protocol, differences are paired by state (McNemar's or sign-flip test, "
-            "bootstrap interval); elsewhere they are not (Boschloo's test and Newcombe's interval for "
-            "success of one training seed, else a permutation test with a bootstrap interval). Tests are "
-            "two-sided; Holm's correction is over all cells that both folders have. The variance between "
-            "training runs is in no interval: two runs of one recipe may differ more than the episodes say."
+            f"A: {first}. B: {second}. In brackets: 95 % intervals. If both studies evaluated a cell on the "
+            "same initial states under the same protocol, the difference is paired by initial state "
+            "(McNemar's test or a sign-flip test, with a bootstrap interval). Otherwise it is not paired "
+            "(Boschloo's test and Newcombe's interval for success rates of one training seed; a permutation "
+            "test with a bootstrap interval in all other cases). Tests are two-sided. Holm's correction "
+            "covers all cells that are in both folders. No interval covers the variance between training "
+            "runs: two runs of the same recipe may differ by more than these intervals show."
         ),
         records=records,
         blocks=blocks,
@@ -83,21 +89,22 @@ def build(first: str, second: str, compared: Compared) -> Table:
 
 
 def _verdicts(differences: Sequence[Difference]) -> list[str]:
-    clear = [one for one in differences if one.adjusted < LEVEL]
-    higher = sum(one.difference > 0 for one in clear)
+    significant = [each for each in differences if each.adjusted < LEVEL]
+    higher = sum(each.difference > 0 for each in significant)
     verdict = (
-        f"{len(differences)} cells are in both; B is higher in {higher} and lower in {len(clear) - higher} "
-        "(5 % level after Holm's correction)."
+        f"{_cells(len(differences))} in both folders. B is significantly higher in {higher} and lower in "
+        f"{len(significant) - higher} of them (5 % level after Holm's correction)."
     )
-    loose: dict[str, int] = {}
-    for one in differences:
-        if one.why_unpaired:
-            loose[one.why_unpaired] = loose.get(one.why_unpaired, 0) + 1
-    sentences = [f"Not paired in {count} cells: {why}." for why, count in loose.items()]
-    twins = sum(one.twins for one in differences)
-    if twins:
-        sentences.append(f"{twins} cells were rolled out with the same checkpoint in both.")
+    reasons = Counter(each.why_unpaired for each in differences if each.why_unpaired)
+    sentences = [f"{_cells(count)} not paired: {reason}." for reason, count in reasons.items()]
+    same = sum(each.same_checkpoint for each in differences)
+    if same:
+        sentences.append(f"{_cells(same)} from rollouts of the same checkpoint in both folders.")
     return [verdict, *sentences]
+
+
+def _cells(count: int) -> str:
+    return "1 cell is" if count == 1 else f"{count} cells are"
 
 
 def _label(cell: Cell) -> str:
@@ -109,43 +116,39 @@ def _policy(cell: Cell) -> str:
     return f"{names.model(cell.model)}{after}, {names.variant(cell.variant)}"
 
 
-def _line(one: Difference) -> list[str]:
-    def shown(value: float, low: float, high: float, signed: bool = False) -> str:
-        value, low, high = (names.number(one.metric, each, signed) for each in (value, low, high))
+def _printed_row(each: Difference) -> list[str]:
+    def printed(value: float, low: float, high: float, signed: bool = False) -> str:
+        value, low, high = (names.number(each.metric, number, signed) for number in (value, low, high))
         return f"{value} [{low}, {high}]"
 
     return [
-        _policy(one.cell),
-        shown(one.first.value, one.first.ci_low, one.first.ci_high),
-        shown(one.second.value, one.second.ci_low, one.second.ci_high),
-        shown(one.difference, one.ci_low, one.ci_high, signed=True),
-        one.test if one.why_unpaired == "" else f"{one.test}, not paired",
-        names.p_value(one.p_value),
-        names.p_value(one.adjusted),
+        _policy(each.cell),
+        printed(each.first.value, each.first.ci_low, each.first.ci_high),
+        printed(each.second.value, each.second.ci_low, each.second.ci_high),
+        printed(each.difference, each.ci_low, each.ci_high, signed=True),
+        each.test if each.why_unpaired == "" else f"{each.test}, not paired",
+        names.p_value(each.p_value),
+        names.p_value(each.adjusted),
     ]
 
 
-def _row(one: Difference) -> dict[str, Any]:
+def _record(each: Difference) -> dict[str, Any]:
     return {
-        **one.cell._asdict(),
-        "metric": f"difference in {one.metric}",
-        "value": one.difference,
-        "ci_low": one.ci_low,
-        "ci_high": one.ci_high,
-        "episodes": min(one.first.episodes, one.second.episodes),
-        "first_value": one.first.value,
-        "first_episodes": one.first.episodes,
-        "first_seeds": one.first.seeds,
-        "second_value": one.second.value,
-        "second_episodes": one.second.episodes,
-        "second_seeds": one.second.seeds,
-        "p_value": one.p_value,
-        "p_adjusted": one.adjusted,
-        "test": one.test,
-        "why_unpaired": one.why_unpaired,
-        "same_checkpoint": one.twins,
+        **each.cell._asdict(),
+        "metric": f"difference in {each.metric}",
+        "value": each.difference,
+        "ci_low": each.ci_low,
+        "ci_high": each.ci_high,
+        "episodes": min(each.first.episodes, each.second.episodes),
+        "first_value": each.first.value,
+        "first_episodes": each.first.episodes,
+        "first_seeds": each.first.seeds,
+        "second_value": each.second.value,
+        "second_episodes": each.second.episodes,
+        "second_seeds": each.second.seeds,
+        "p_value": each.p_value,
+        "p_adjusted": each.adjusted,
+        "test": each.test,
+        "why_unpaired": each.why_unpaired,
+        "same_checkpoint": each.same_checkpoint,
     }
-
-
-def _lonely(cell: Cell, folder: str) -> dict[str, Any]:
-    return {**cell._asdict(), "only_in": folder}

@@ -1,4 +1,4 @@
-"""Two results folders, cell by cell: the score of each, their difference, and a test of it."""
+"""The comparison of two results folders cell by cell: both scores, their difference, and a test."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from vlm4vla.analysis.estimates import Estimate, estimate
 from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.paired import compare
 from vlm4vla.analysis.records import outcome, read_episodes
-from vlm4vla.analysis.two_proportions import UnpairedRates, compare_rates
-from vlm4vla.analysis.two_samples import UnpairedMeans, compare_samples
+from vlm4vla.analysis.unpaired import UnpairedMeans, UnpairedRates, compare_rates, compare_samples
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.cells import Cell
 from vlm4vla.study.results_folder import Results
 
-# an initial state is the same where all of these are
+# Two episodes start from the same initial state if all of these columns agree,
 STATE = ["task", "instruction", "initial_state", "rollout_seed"]
-# and the episode is run in the same way where these are
+# and they run under the same protocol if all of these columns agree.
 PROTOCOL = ("scale", "protocol", "max_steps", "execution_horizon")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Second folder minus first, on one cell; `adjusted` is p after Holm's correction over all cells.
+    """The second folder minus the first on one cell.
 
-    `why_unpaired`: what keeps the two from being compared state by state; empty for a paired test. `twins`:
-    whether both were rolled out with the same checkpoint.
+    `adjusted`: p after Holm's correction over all cells. `why_unpaired`: the reason why the test is not
+    paired by initial state; empty for a paired test. `same_checkpoint`: whether both folders evaluated the
+    same checkpoint.
     """
 
     cell: Cell
@@ -43,62 +43,61 @@ class Difference:
     test: str
     p_value: float
     why_unpaired: str
-    twins: bool
+    same_checkpoint: bool
     adjusted: float = 1.0
 
 
 @dataclass(frozen=True)
-class Compared:
-    """`differences` in the order of cells; cells that only one of the folders has."""
+class StudyComparison:
+    """The `differences` in the order of the cells, and the cells that only one of the folders has."""
 
     differences: list[Difference]
     only_first: list[Cell]
     only_second: list[Cell]
 
 
-def compare_studies(first: Results, second: Results) -> Compared:
-    """Compare all cells that both folders have episodes of.
+def compare_studies(first: Results, second: Results) -> StudyComparison:
+    """Compare all cells for which both folders have episodes.
 
-    Raises UserError when a folder has none, when they share none, and for records that cannot be read.
+    Raises UserError if a folder has no episodes, if the folders share no cell, and for records that cannot
+    be read.
     """
-    one, other = cells_of(first), cells_of(second)
-    shared = [cell for cell in one if cell in other]
+    files, other_files = _files_by_cell(first), _files_by_cell(second)
+    shared = [cell for cell in files if cell in other_files]
     if not shared:
         raise UserError(
-            f"{first.root} and {second.root}: no cell is in both: write two folders with policies of "
+            f"{first.root} and {second.root}: no cell is in both: write two folders that have policies with "
             "the same names"
         )
-    found = [_difference(cell, _read(one[cell]), _read(other[cell])) for cell in shared]
+    found = [
+        _difference(cell, read_episodes(files[cell]), read_episodes(other_files[cell])) for cell in shared
+    ]
     adjusted = holm([each.p_value for each in found])
-    return Compared(
+    return StudyComparison(
         [replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True)],
-        [cell for cell in one if cell not in other],
-        [cell for cell in other if cell not in one],
+        [cell for cell in files if cell not in other_files],
+        [cell for cell in other_files if cell not in files],
     )
 
 
-def cells_of(results: Results) -> Mapping[Cell, list[Path]]:
-    """Episode files of every cell, one a training seed, sorted by cell. Raises UserError for none."""
+def _files_by_cell(results: Results) -> Mapping[Cell, list[Path]]:
+    """The episode files of each cell, one per training seed, sorted by cell. Raises UserError for none."""
     found: dict[Cell, list[Path]] = {}
     for path in results.episode_files():
         model, auxiliary, variant, benchmark = path.parts[-6:-2]
         found.setdefault(Cell(model, variant, benchmark, auxiliary), []).append(path)
     if not found:
-        raise UserError(f"{results.root}: no episodes.parquet below rollouts/: roll out first")
+        raise UserError(f"{results.root}: no episodes.parquet under rollouts/: run the rollouts first")
     return dict(sorted(found.items(), key=lambda item: (item[0].benchmark, *item[0])))
-
-
-def _read(paths: list[Path]) -> pd.DataFrame:
-    return read_episodes(paths)
 
 
 def _difference(cell: Cell, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
     metric = score_metric(cell.benchmark)
-    why = _why_unpaired(first, second)
-    if why:
-        test = _unpaired(first, second, metric)
+    why_unpaired = _why_unpaired(first, second)
+    if why_unpaired:
+        test = _unpaired_test(first, second, metric)
     else:
-        # one number for one state on both sides; training seeds of two studies are not the same runs
+        # Number the states equally on both sides, and shift the seeds: two studies share no training run.
         states = {state: i for i, state in enumerate(sorted(set(_states(first))))}
         sides = [
             side.assign(episode=[states[state] for state in _states(side)], seed=side["seed"] + shift)
@@ -107,38 +106,39 @@ def _difference(cell: Cell, first: pd.DataFrame, second: pd.DataFrame) -> Differ
         test = compare(sides[1], sides[0], metric)
         if test is None:
             raise AssertionError("both sides have episodes on the same states")
-    one, other = estimate(first, metric), estimate(second, metric)
-    if one is None or other is None:
+    score, other_score = estimate(first, metric), estimate(second, metric)
+    if score is None or other_score is None:
         raise AssertionError("a file of episodes is never empty")
-    twins = set(first["checkpoint"]) == set(second["checkpoint"])
     return Difference(
         cell,
         metric,
-        one,
-        other,
+        score,
+        other_score,
         test.difference,
         test.ci_low,
         test.ci_high,
         test.test,
         test.p_value,
-        why,
-        twins,
+        why_unpaired,
+        same_checkpoint=set(first["checkpoint"]) == set(second["checkpoint"]),
     )
 
 
 def _why_unpaired(first: pd.DataFrame, second: pd.DataFrame) -> str:
-    """Empty when both met the same initial states under the same protocol."""
+    """Why a paired test is not possible; empty for the same initial states under the same protocol."""
     for key in PROTOCOL:
-        one, other = set(first[key]), set(second[key])
-        if one != other:
-            return f"{key} differs" if key == "protocol" else f"{key} {_listed(one)} against {_listed(other)}"
-    one, other = _states(first), _states(second)
-    if set(one) != set(other):
-        same = len(set(one)) == len(set(other))
-        return "other initial states" if same else "another number of initial states"
+        values, other_values = set(first[key]), set(second[key])
+        if values != other_values:
+            if key == "protocol":
+                return "the protocol differs"
+            return f"{key} differs ({_listed(values)} in A, {_listed(other_values)} in B)"
+    states, other_states = set(_states(first)), set(_states(second))
+    if states != other_states:
+        same_number = len(states) == len(other_states)
+        return "the initial states differ" if same_number else "the number of initial states differs"
     for side in (first, second):
         if side.duplicated(["seed", *STATE]).any():
-            return "initial states that nothing tells apart"
+            return "the records do not distinguish all initial states"
     return ""
 
 
@@ -150,8 +150,12 @@ def _listed(values: set) -> str:
     return ", ".join(map(str, sorted(values)))
 
 
-def _unpaired(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> UnpairedRates | UnpairedMeans:
-    """Second against first: Boschloo's test for 0/1 outcomes of one seed, else states' means permuted."""
+def _unpaired_test(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> UnpairedRates | UnpairedMeans:
+    """Test the second against the first side.
+
+    Boschloo's test for success of a single seed on each side, otherwise a permutation test of the means by
+    initial state.
+    """
     sides = [
         side.assign(outcome=outcome(side, metric)).groupby("episode")["outcome"].mean().to_numpy()
         for side in (second, first)

@@ -1,4 +1,4 @@
-"""Auxiliary tasks as box plots over training seeds, beside what fine-tuning did to the VLM itself."""
+"""Auxiliary tasks as box plots over training seeds, next to the scores of the fine-tuned VLM itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlm4vla.report.rows.contrasts import NONE
 from vlm4vla.report.rows.fine_tuned import FineTuned
 
 GAP_BETWEEN_MODELS = 0.7
-Line = tuple[str, str, str]  # model, variant, auxiliary: one line of the figure
+Line = tuple[str, str, str]  # model, variant, auxiliary
 
 
 def draw_auxiliaries(
@@ -26,64 +26,60 @@ def draw_auxiliaries(
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: one line a (backbone, task).
+    """Write `stem`.{pdf,png}: one line per policy, that is per (backbone, variant, task).
 
-    Left, a panel a benchmark: a box over the values of the training seeds, `spread` by cell and seed, each
-    seed a point; the dashed line is the median of the same backbone without a task. Then the task's own score
-    and the VLM's capability, each before and after fine-tuning.
+    One panel per benchmark shows a box over the training seeds, with a point per seed. `spread` has the
+    values by cell and seed. The dashed line is the median of the same backbone without a task. Two more
+    panels show the task's own score and the VLM's capability, each before and after fine-tuning.
     """
     benchmarks = list(dict.fromkeys(cell.benchmark for cell in spread))
-    places = _places(spread)
+    heights = _heights(spread)
     with style.panels(
         len(benchmarks) + 2,
         3.5,
-        1.6 + 0.34 * len(places),
+        1.6 + 0.34 * len(heights),
         sharey=True,
         gridspec_kw={"width_ratios": [1.5] * len(benchmarks) + [1, 1]},
     ) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=False):
-            _boxes(axis, rows, spread, places, benchmark)
+            _boxes(axis, rows, spread, heights, benchmark)
             axis.set_title(names.benchmark(benchmark, scale))
         tuned = {(vlm.model, vlm.auxiliary): vlm for vlm in vlms}
         own, capability = axes[-2:]
-        for (model, _, auxiliary), place in places.items():
+        for (model, _, auxiliary), height in heights.items():
             vlm = tuned[model, auxiliary]
-            _pair(own, place, vlm.own and vlm.own.before, vlm.own and vlm.own.after)
-            _pair(capability, place, vlm.base, vlm.capability if auxiliary != NONE else None)
+            _before_and_after(own, height, vlm.own and vlm.own.before, vlm.own and vlm.own.after)
+            _before_and_after(capability, height, vlm.base, vlm.capability if auxiliary != NONE else None)
         own.set_title("the task's own score")
         capability.set_title("capability, all questions")
         for axis in (own, capability):
             axis.set_xlabel("held-out questions, %")
             axis.set_xlim(-3, 103)
-        axes[0].set_yticks(list(places.values()), _labels(places))
-        axes[0].set_ylim(max(places.values()) + 0.6, -0.6)
+        axes[0].set_yticks(list(heights.values()), _labels(heights))
+        axes[0].set_ylim(max(heights.values()) + 0.6, -0.6)
         for axis in axes:
             axis.grid(axis="y", visible=False)
-        handles: dict[str, Any] = {}
-        for axis in axes:
-            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        if handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        style.shared_legend(figure, axes, columns=3)
         style.save(figure, stem)
 
 
-def _places(spread: Mapping[Cell, Any]) -> dict[Line, float]:
-    """Height of every line, with room between backbones."""
+def _heights(spread: Mapping[Cell, Any]) -> dict[Line, float]:
+    """The height of every line, with space between backbones."""
     lines = dict.fromkeys((cell.model, cell.variant, cell.auxiliary) for cell in spread)
-    places: dict[Line, float] = {}
+    heights: dict[Line, float] = {}
     height, last = -1.0, None
     for line in lines:
         height += 1 if last in (None, line[0]) else 1 + GAP_BETWEEN_MODELS
-        places[line], last = height, line[0]
-    return places
+        heights[line], last = height, line[0]
+    return heights
 
 
-def _labels(places: Mapping[Line, float]) -> list[str]:
-    several = len({variant for _, variant, _ in places}) > 1
+def _labels(heights: Mapping[Line, float]) -> list[str]:
+    several = len({variant for _, variant, _ in heights}) > 1
     return [
         f"{names.model(model)}: {names.auxiliary(auxiliary)}"
         + (f", {names.variant(variant)}" if several else "")
-        for model, variant, auxiliary in places
+        for model, variant, auxiliary in heights
     ]
 
 
@@ -91,19 +87,19 @@ def _boxes(
     axis: Any,
     rows: Sequence[Row],
     spread: Mapping[Cell, Mapping[int, float]],
-    places: Mapping[Line, float],
+    heights: Mapping[Line, float],
     benchmark: str,
 ) -> None:
     metric = score_metric(benchmark)
-    factor = 1 if metric == "average_length" else 100
-    for (model, variant, auxiliary), place in places.items():
+    factor = names.factor(metric)
+    for (model, variant, auxiliary), height in heights.items():
         cell = Cell(model, variant, benchmark, auxiliary)
         values = [factor * value for value in spread.get(cell, {}).values()]
         colour = style.GREY if auxiliary == NONE else style.BLUE
         if values:
             axis.boxplot(
                 values,
-                positions=[place],
+                positions=[height],
                 orientation="horizontal",
                 widths=0.55,
                 manage_ticks=False,
@@ -116,7 +112,7 @@ def _boxes(
             )
             axis.plot(
                 values,
-                [place] * len(values),
+                [height] * len(values),
                 "o",
                 color=colour,
                 markersize=4,
@@ -124,12 +120,12 @@ def _boxes(
                 label="a training seed, no task" if auxiliary == NONE else "a training seed, after a task",
             )
         else:
-            axis.text(0.02, place, "not measured", transform=axis.get_yaxis_transform(), color=style.GREY)
+            axis.text(0.02, height, "not measured", transform=axis.get_yaxis_transform(), color=style.GREY)
         published = pick(rows, *cell[:3], metric, auxiliary)["published"]
         if published is not None:
             axis.plot(
                 factor * published,
-                place,
+                height,
                 "D",
                 markersize=5,
                 markerfacecolor="none",
@@ -137,7 +133,7 @@ def _boxes(
                 label="published (real models, real benchmark)",
             )
         if auxiliary == NONE and values:
-            own = [other for line, other in places.items() if line[:2] == (model, variant)]
+            own = [other for line, other in heights.items() if line[:2] == (model, variant)]
             axis.vlines(
                 median(values),
                 min(own) - 0.45,
@@ -147,11 +143,11 @@ def _boxes(
                 linewidth=1,
                 label="median without a task",
             )
-    axis.set_xlabel(names.unit(metric))
+    axis.set_xlabel(names.unit(benchmark))
 
 
-def _pair(axis: Any, place: float, before: Score | None, after: Score | None) -> None:
-    """A hollow marker before, a full one after, joined; intervals across both."""
+def _before_and_after(axis: Any, height: float, before: Score | None, after: Score | None) -> None:
+    """Two joined markers with intervals: an open one before fine-tuning, a filled one after."""
     for score, shift, filled, label in (
         (before, -0.12 if after else 0.0, False, "before fine-tuning, 95 % interval"),
         (after, 0.12, True, "after fine-tuning, 95 % interval"),
@@ -161,7 +157,7 @@ def _pair(axis: Any, place: float, before: Score | None, after: Score | None) ->
         value, low, high = (100 * each for each in (score.value, *score.interval))
         axis.errorbar(
             value,
-            place + shift,
+            height + shift,
             xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
             fmt="s",
             markersize=4.5,
@@ -172,4 +168,4 @@ def _pair(axis: Any, place: float, before: Score | None, after: Score | None) ->
         )
     if before is not None and after is not None:
         ends = [100 * before.value, 100 * after.value]
-        axis.plot(ends, [place - 0.12, place + 0.12], color=style.GREEN, linewidth=0.7, alpha=0.6, zorder=1)
+        axis.plot(ends, [height - 0.12, height + 0.12], color=style.GREEN, linewidth=0.7, alpha=0.6, zorder=1)

@@ -1,4 +1,4 @@
-"""Question score against policy score: scatter plots with labels, and r of every question set."""
+"""Question scores against policy scores: scatter plots with labels, and r of every question set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
-from vlm4vla.report.figures.label_places import place_labels
+from vlm4vla.report.figures.label_placement import place_labels
 from vlm4vla.report.rows.capability_scores import OVERALL, Score
 from vlm4vla.report.rows.cells import Row, pick
+from vlm4vla.report.rows.correlations import pearson_row
 
 
 def draw_scatter(
@@ -25,8 +26,10 @@ def draw_scatter(
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: one panel a benchmark, one labelled point with 95 % intervals a backbone,
-    and the least-squares line."""
+    """Write `stem`.{pdf,png}: one panel per benchmark, with the least-squares line.
+
+    Each backbone is a labelled point with 95 % intervals.
+    """
     with style.panels(len(benchmarks), 4.6, 4.4) as (figure, axes):
         named = []
         for axis, benchmark in zip(axes, benchmarks, strict=True):
@@ -36,19 +39,15 @@ def draw_scatter(
                 row = pick(policies, model, "full", benchmark, metric)
                 if row["value"] is not None and OVERALL in scores.get(model, {}):
                     points.append((names.model(model), scores[model][OVERALL], row))
-            r = next(
-                row
-                for row in correlations
-                if (row["benchmark"], row["question_set"], row["metric"]) == (benchmark, OVERALL, "pearson_r")
-            )
+            r = pearson_row(correlations, benchmark, OVERALL)
             title = names.benchmark(benchmark, scale)
             if r["value"] is not None:
                 title += f": r = {r['value']:.2f}, {names.p_value(r['p_value'])}"
             axis.set_title(title)
-            axis.set_xlabel("questions answered rightly, %")
-            axis.set_ylabel(names.unit(metric))
+            axis.set_xlabel("questions answered correctly, %")
+            axis.set_ylabel(names.unit(benchmark))
             if points:
-                x, y = _scatter(axis, points, 1 if metric == "average_length" else 100)
+                x, y = _scatter(axis, points, names.factor(metric))
                 named.append((axis, [name for name, _, _ in points], x, y))
             else:
                 style.empty(axis)
@@ -61,7 +60,10 @@ def draw_scatter(
 def _scatter(
     axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw points, intervals and the least-squares line; x and y with their intervals, each (n, 3)."""
+    """Draw points, intervals and the least-squares line.
+
+    Returns x and y, each (n, 3): value and both ends of the interval.
+    """
     x = 100 * np.array([[score.value, *score.interval] for _, score, _ in points])
     y = factor * np.array([[row["value"], row["ci_low"], row["ci_high"]] for _, _, row in points])
     axis.errorbar(
@@ -84,8 +86,10 @@ def _scatter(
 
 
 def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
-    """Name every point, x and y (n, 3) with their intervals; the figure must have been drawn, so that the
-    panel has its final size."""
+    """Label every point. `x` and `y`, each (n, 3): value and both ends of the interval.
+
+    The figure must have been drawn before, so that the panel has its final size.
+    """
     texts = [axis.text(0, 0, label, fontsize=7) for label in labels]
     boxes = [text.get_window_extent() for text in texts]
     for text in texts:
@@ -112,7 +116,7 @@ def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> No
             va="center",
             fontsize=7,
             arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
-            # over intervals, which may pass behind a name
+            # Labels cover intervals, which may pass behind them.
             bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0},
         )
         note.set_in_layout(False)
@@ -121,25 +125,20 @@ def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> No
 def draw_sets(
     correlations: Sequence[Row], benchmarks: Sequence[str], sets: Sequence[str], scale: str, stem: Path
 ) -> None:
-    """Write `stem`.{pdf,png}: Pearson's r of each question set with its interval, one panel a benchmark."""
+    """Write `stem`.{pdf,png}: Pearson's r of each question set with its interval, one panel per benchmark."""
     with style.panels(len(benchmarks), 3.3, 1.2 + 0.3 * len(sets), sharey=True) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
-            for place, name in enumerate(sets):
-                row = next(
-                    row
-                    for row in correlations
-                    if (row["benchmark"], row["question_set"], row["metric"])
-                    == (benchmark, name, "pearson_r")
-                )
+            for y, name in enumerate(sets):
+                row = pearson_row(correlations, benchmark, name)
                 if row["value"] is None:
-                    axis.text(0, place, "not defined", ha="center", va="center", color=style.GREY, fontsize=7)
+                    axis.text(0, y, "not defined", ha="center", va="center", color=style.GREY, fontsize=7)
                     continue
                 clear = row["p_value"] < 0.05
                 if row["ci_low"] is not None:
-                    axis.hlines(place, row["ci_low"], row["ci_high"], color=style.BLUE, linewidth=1.4)
+                    axis.hlines(y, row["ci_low"], row["ci_high"], color=style.BLUE, linewidth=1.4)
                 axis.plot(
                     row["value"],
-                    place,
+                    y,
                     "o",
                     color=style.BLUE,
                     markerfacecolor=style.BLUE if clear else "white",
@@ -152,9 +151,5 @@ def draw_sets(
             axis.set_title(names.benchmark(benchmark, scale))
         axes[0].set_yticks(range(len(sets)), list(sets))
         axes[0].set_ylim(len(sets) - 0.4, -0.6)
-        handles: dict[str, Any] = {}
-        for axis in axes:
-            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        if handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+        style.shared_legend(figure, axes, columns=2)
         style.save(figure, stem)

@@ -1,4 +1,4 @@
-"""The page of omni-generation: what a VLM's decoder draws of held-out scenes, beside the truth."""
+"""The page of omni-generation: what a VLM's decoder generates for held-out scenes, next to the truth."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from matplotlib.patches import Patch
 
 from vlm4vla.core.artefacts import atomic_path
 from vlm4vla.core.errors import UserError
-from vlm4vla.report.figures.style import SHEET, empty, panels, save
+from vlm4vla.report.figures.style import STYLE, empty, panels, save
 
-PAGE = "generated"  # stem of the page beside a fine-tuned backbone
-TITLES = ("picture", "generated", "depth", "generated", "classes", "generated")
+PAGE = "generated"  # stem of the page in the folder of a fine-tuned backbone
+TITLES = ("image", "generated", "depth", "generated", "classes", "generated")
 
 
-class Scene(NamedTuple):
-    """One row, in the page's order: pictures and colours of classes (H, W, 3) uint8, depth (H, W) in m."""
+class GeneratedScene(NamedTuple):
+    """One row of the page. Images and class colours are (H, W, 3) uint8, depth is (H, W) in metres."""
 
-    picture: np.ndarray
-    generated_picture: np.ndarray
+    image: np.ndarray
+    generated_image: np.ndarray
     depth: np.ndarray
     generated_depth: np.ndarray
     classes: np.ndarray
@@ -31,11 +31,14 @@ class Scene(NamedTuple):
 
 
 def copy_generated(folders: Sequence[Path], vlm: str, output: Path) -> None:
-    """Put the page beside a fine-tuned backbone, one of `folders` (or of the provenance.json in them), into
-    the folder `output` as generated_{vlm}. Raises UserError when it is missing."""
+    """Copy the page of a fine-tuned backbone to generated_{vlm} in the folder `output`.
+
+    `folders`: the folders of fine-tuned backbones, or the provenance.json in them. If the backbone is not
+    among them, the page says that it was not measured. Raises UserError if its folder has no page.
+    """
     named = [path if path.is_dir() else path.parent for path in folders]
     found = [path for path in named if (path.parent.name, path.name) == (vlm, "omni-generation")]
-    if not found:  # a gap, as in the table
+    if not found:
         with panels(1, 6, 3) as (figure, axes):
             axes[0].set_axis_off()
             empty(axes[0], f"{vlm}, omni-generation: not measured")
@@ -51,34 +54,34 @@ def copy_generated(folders: Sequence[Path], vlm: str, output: Path) -> None:
 
 
 def draw_generated(
-    scenes: Sequence[Scene],
+    scenes: Sequence[GeneratedScene],
     palette: Mapping[str, tuple[int, int, int]],
     limits: tuple[float, float],
     name: str,
     stem: Path,
 ) -> None:
-    """Write the page of the VLM `name`, a row a scene, to `stem`.pdf and `stem`.png.
+    """Write the page of the VLM `name`, one row per scene, to `stem`.pdf and `stem`.png.
 
-    Depth has one scale in all rows, the range of what can be generated.
+    All rows have the same depth scale: `limits`, the range that the decoder can generate (m).
     """
     low, high = limits
     columns = len(TITLES)
-    with plt.rc_context(SHEET | {"axes.grid": False}):
+    with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, grid = plt.subplots(
             len(scenes), columns, figsize=(1.3 * columns + 0.9, 1.3 * len(scenes) + 1.0), squeeze=False
         )
         for row, scene in zip(grid, scenes, strict=True):
             for axis, pixels in zip(row, scene, strict=True):
-                deep = pixels.ndim == 2
-                scale = {"vmin": low, "vmax": high, "cmap": "viridis_r"} if deep else {}
+                is_depth = pixels.ndim == 2
+                scale = {"vmin": low, "vmax": high, "cmap": "viridis_r"} if is_depth else {}
                 shown = axis.imshow(pixels, interpolation="nearest", **scale)
-                if deep:
+                if is_depth:
                     depth = shown
                 axis.set_xticks([])
                 axis.set_yticks([])
         for axis, title in zip(grid[0], TITLES, strict=True):
             axis.set_title(title)
-        figure.suptitle(f"{name}, omni-generation: held-out scenes and what is generated of them")
+        figure.suptitle(f"{name}, omni-generation: held-out scenes and generated images")
         figure.colorbar(depth, ax=grid[:, -1].tolist(), label="depth (m)", shrink=0.6)
         colours = [
             Patch(facecolor=[v / 255 for v in colour], edgecolor="black", linewidth=0.5, label=label)

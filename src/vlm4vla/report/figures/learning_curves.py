@@ -1,4 +1,4 @@
-"""Training loss of every VLA of the main table, from its train.jsonl."""
+"""The training loss of every VLA of the main table, from its train.jsonl."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses (n,) at training steps (n,) of one VLA."""
+    """The losses (n,) of one VLA at its training steps (n,)."""
 
     model: str
     variant: str
@@ -30,7 +30,7 @@ class Curve:
 
 
 def read_curves(paths: Sequence[Path]) -> list[Curve]:
-    """One curve for each VLA folder (or the provenance.json in it), sorted. Raises UserError."""
+    """One curve for each VLA folder, or the provenance.json in it, sorted. Raises UserError."""
     curves = []
     for path in map(Path, paths):
         folder = path if path.is_dir() else path.parent
@@ -49,10 +49,13 @@ def read_curves(paths: Sequence[Path]) -> list[Curve]:
 
 
 def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> None:
-    """Write `stem`.{pdf,png}: one panel a benchmark, one line a model (training seeds share its look)."""
+    """Write `stem`.{pdf,png}: one panel per benchmark, with one line per training.
+
+    Each model has its own colour and dashes, which its training seeds share.
+    """
     benchmarks = names.in_order(curve.benchmark for curve in curves)
     labels = list(dict.fromkeys(curve.model for curve in curves))
-    looks = {
+    styles = {
         model: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}
         for i, model in enumerate(labels)
     }
@@ -63,7 +66,7 @@ def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> Non
             for curve in curves:
                 if curve.benchmark == benchmark:
                     label = names.model(curve.model)
-                    axis.plot(curve.steps, curve.losses, linewidth=1.2, label=label, **looks[curve.model])
+                    axis.plot(curve.steps, curve.losses, linewidth=1.2, label=label, **styles[curve.model])
             losses = [loss for curve in curves if curve.benchmark == benchmark for loss in curve.losses]
             if losses and min(losses) > 0:
                 axis.set_yscale("log")
@@ -73,9 +76,5 @@ def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> Non
             axis.set_xlabel("training step")
             axis.set_ylabel("training loss")
             axis.set_title(names.benchmark(benchmark, scale))
-        handles: dict[str, object] = {}
-        for axis in axes:
-            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        if handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
+        style.shared_legend(figure, axes, columns=5)
         style.save(figure, stem)

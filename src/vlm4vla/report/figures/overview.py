@@ -1,11 +1,11 @@
-"""The main table as a dot plot: models down, one panel a benchmark, intervals across."""
+"""The main table as a dot plot: one row per model, one panel per benchmark, horizontal intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlm4vla.conventions.benchmarks import MAXIMUM, score_metric
+from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
 from vlm4vla.report.rows.cells import CEILING, FLOOR, Row, pick
@@ -19,24 +19,23 @@ def draw_overview(
     stem: Path,
     rules: Sequence[int],
 ) -> None:
-    """Write `stem`.{pdf,png}: measured values with 95 % intervals, and the published ones beside them.
+    """Write `stem`.{pdf,png}: measured values with 95 % intervals, and the published values.
 
-    `rules`: policies before which a line is drawn.
+    `rules`: indices of the policies before which a line is drawn.
     """
-    several = len({variant for _, variant in policies}) > 1
+    several_variants = len({variant for _, variant in policies}) > 1
     labels = [
         names.model(model)
-        + (f", {names.variant(variant)}" if several and model not in (FLOOR, CEILING) else "")
+        + (f", {names.variant(variant)}" if several_variants and model not in (FLOOR, CEILING) else "")
         for model, variant in policies
     ]
-    height = 1.3 + 0.3 * len(policies)
-    with style.panels(len(benchmarks), 3.3, height, sharey=True) as (figure, axes):
+    inches = 1.3 + 0.3 * len(policies)
+    with style.panels(len(benchmarks), 3.3, inches, sharey=True) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             _panel(axis, rows, policies, benchmark, scale, rules)
         axes[0].set_yticks(range(len(policies)), labels)
         axes[0].set_ylim(len(policies) - 0.4, -0.6)
-        handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        style.shared_legend(figure, axes[:1], columns=3)
         style.save(figure, stem)
 
 
@@ -49,17 +48,17 @@ def _panel(
     rules: Sequence[int],
 ) -> None:
     metric = score_metric(benchmark)
-    factor = 1 if metric == "average_length" else 100
-    for place, policy in enumerate(policies):
+    factor = names.factor(metric)
+    for height, policy in enumerate(policies):
         row = pick(rows, *policy, benchmark, metric)
         reference = policy[0] in (FLOOR, CEILING)
         if row["value"] is None:
-            axis.text(0, place, " not measured", va="center", color=style.GREY, fontsize=7)
+            axis.text(0, height, " not measured", va="center", color=style.GREY, fontsize=7)
         else:
             value, low, high = (factor * row[key] for key in ("value", "ci_low", "ci_high"))
             axis.errorbar(
                 value,
-                place,
+                height,
                 xerr=[[value - low], [high - value]],
                 fmt="D" if reference else "o",
                 markersize=5,
@@ -70,7 +69,7 @@ def _panel(
         if row["published"] is not None:
             axis.plot(
                 factor * row["published"],
-                place,
+                height,
                 "o",
                 markersize=5,
                 markerfacecolor="none",
@@ -79,6 +78,6 @@ def _panel(
             )
     for line in rules:
         axis.axhline(line - 0.5, color=style.GREY, linewidth=0.8)
-    axis.set_xlim(-0.03 * factor * MAXIMUM[metric], 1.03 * factor * MAXIMUM[metric])
-    axis.set_xlabel(names.unit(metric))
+    axis.set_xlim(-0.03 * factor * maximum(benchmark, metric), 1.03 * factor * maximum(benchmark, metric))
+    axis.set_xlabel(names.unit(benchmark))
     axis.set_title(names.benchmark(benchmark, scale))

@@ -1,4 +1,4 @@
-"""Variants of the same backbones side by side: bars with intervals, one panel a benchmark."""
+"""Variants of the same backbones side by side: bars with intervals, one panel per benchmark."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from vlm4vla.report.rows.cells import Row, pick
 
 def draw_variants(
     rows: Sequence[Row],
-    cells: Mapping[str, Any],
+    models: Sequence[str],
+    variants: Sequence[str],
+    benchmarks: Sequence[str],
     scale: str,
     floors: Mapping[str, float],
     stem: Path,
     labels: Mapping[str, str] = names.VARIANTS,
 ) -> None:
-    """Write `stem`.{pdf,png}. A star marks a paired difference to `full` with Holm's p below 0.05; the
-    dotted line is the score of random actions (`floors`, by benchmark)."""
-    benchmarks = cells["benchmarks"]
+    """Write `stem`.{pdf,png}: a group of bars per backbone.
+
+    A star marks a significant paired difference to `full` (Holm's p below 0.05). The dotted line is the score
+    of random actions (`floors`, by benchmark).
+    """
     with style.panels(len(benchmarks), 4.2, 3.4) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
-            _panel(axis, rows, cells, benchmark, labels, floors.get(benchmark))
+            _panel(axis, rows, models, variants, benchmark, labels, floors.get(benchmark))
             axis.set_title(f"{names.benchmark(benchmark, scale)}   (* paired, Holm p < 0.05)", fontsize=9)
-        handles: dict[str, Any] = {}
-        for axis in axes:
-            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        if handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+        style.shared_legend(figure, axes)
         style.save(figure, stem)
 
 
 def _panel(
     axis: Any,
     rows: Sequence[Row],
-    cells: Mapping[str, Any],
+    models: Sequence[str],
+    variants: Sequence[str],
     benchmark: str,
     labels: Mapping[str, str],
     floor: float | None,
 ) -> None:
     metric = score_metric(benchmark)
-    factor = 1 if metric == "average_length" else 100
-    variants = cells["variants"]
+    factor = names.factor(metric)
     width = 0.8 / len(variants)
     top = 0.0
-    for group, model in enumerate(cells["backbones"]):
+    for group, model in enumerate(models):
         for index, variant in enumerate(variants):
-            place = group + (index - (len(variants) - 1) / 2) * width
+            x = group + (index - (len(variants) - 1) / 2) * width
             row = pick(rows, model, variant, benchmark, metric)
             if row["value"] is None:
-                axis.text(place, 0, "not measured ", rotation=90, va="bottom", ha="center", color=style.GREY)
+                axis.text(x, 0, "not measured ", rotation=90, va="bottom", ha="center", color=style.GREY)
                 continue
             value, low, high = (factor * row[key] for key in ("value", "ci_low", "ci_high"))
             top = max(top, high)
             axis.bar(
-                place,
+                x,
                 value,
                 0.92 * width,
                 yerr=[[value - low], [high - value]],
@@ -68,11 +68,11 @@ def _panel(
                 label=labels.get(variant, variant),
             )
             if contrast.significant(row, 1) or contrast.significant(row, -1):
-                axis.annotate("*", (place, high), ha="center", va="bottom", fontsize=11)
+                axis.annotate("*", (x, high), ha="center", va="bottom", fontsize=11)
     if floor is not None:
         axis.axhline(factor * floor, color=style.BLACK, linestyle=":", linewidth=1, label="random actions")
-    axis.set_xticks(range(len(cells["backbones"])), [names.model(model) for model in cells["backbones"]])
-    axis.set_xlim(-0.6, len(cells["backbones"]) - 0.4)
+    axis.set_xticks(range(len(models)), [names.model(model) for model in models])
+    axis.set_xlim(-0.6, len(models) - 0.4)
     axis.set_ylim(0, 1.12 * top if top else 1)
     axis.grid(axis="x", visible=False)
-    axis.set_ylabel(names.unit(metric))
+    axis.set_ylabel(names.unit(benchmark))

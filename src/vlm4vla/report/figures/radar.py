@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: backbones around a circle, one outline a benchmark; measured beside published."""
+"""Figure 1 of the paper: backbones around a circle, one outline per benchmark, measured and published."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.conventions.benchmarks import MAXIMUM, score_metric
+from vlm4vla.conventions.benchmarks import BENCHMARKS, maximum, score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
 from vlm4vla.report.rows.cells import Row, pick
 
-# told apart by dash and marker as well, for print without colour
-_LOOKS = {
-    "calvin": {"color": style.BLUE, "linestyle": "-", "marker": "o"},
-    "bridge": {"color": style.VERMILION, "linestyle": "--", "marker": "s"},
-    "libero-10": {"color": style.GREEN, "linestyle": "-.", "marker": "^"},
-}
-_MORE = (  # in turn, of benchmarks that are not built in
+# By benchmark: first the built-in ones in their order. Dashes and markers also work in print without colour.
+_STYLES = (
+    {"color": style.BLUE, "linestyle": "-", "marker": "o"},
+    {"color": style.VERMILION, "linestyle": "--", "marker": "s"},
+    {"color": style.GREEN, "linestyle": "-.", "marker": "^"},
     {"color": style.PURPLE, "linestyle": ":", "marker": "D"},
     {"color": style.ORANGE, "linestyle": (0, (6, 2)), "marker": "v"},
     {"color": style.SKY, "linestyle": (0, (3, 1, 1, 1)), "marker": "P"},
@@ -34,35 +32,29 @@ def draw_radar(
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: every score in percent of its maximum, 95 % intervals as bands.
+    """Write `stem`.{pdf,png}: every score in percent of its maximum, with 95 % intervals as bands.
 
-    Left what was measured, right what is published. A policy without a value leaves a gap in the outline.
+    The left panel shows the measured scores, the right panel the published ones. A policy without a value
+    leaves a gap in the outline.
     """
     with style.canvas(9.6, 4.4) as figure:
-        for place, key, title in (
+        for number, key, title in (
             (1, "value", f"measured, {scale} scale"),
             (2, "published", "published: real models and benchmarks"),
         ):
-            axis = figure.add_subplot(1, 2, place, projection="polar")
+            axis = figure.add_subplot(1, 2, number, projection="polar")
             _circle(axis, [labels[policy] for policy in policies])
             axis.set_title(title, pad=22)
-            drawn = [_outline(axis, rows, policies, name, key, look) for name, look in _looks(benchmarks)]
+            drawn = [_outline(axis, rows, policies, name, key, line) for name, line in _styles(benchmarks)]
             if not any(drawn):
                 style.empty(axis)
-        handles = {}
-        for axis in figure.axes:
-            handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        if handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        style.shared_legend(figure, figure.axes, columns=3)
         style.save(figure, stem)
 
 
-def _looks(benchmarks: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    others = [name for name in benchmarks if name not in _LOOKS]
-    return [
-        (name, _LOOKS[name] if name in _LOOKS else _MORE[others.index(name) % len(_MORE)])
-        for name in benchmarks
-    ]
+def _styles(benchmarks: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    order = [*BENCHMARKS, *(name for name in benchmarks if name not in BENCHMARKS)]
+    return [(name, _STYLES[order.index(name) % len(_STYLES)]) for name in benchmarks]
 
 
 def _angles(count: int) -> np.ndarray:
@@ -89,12 +81,12 @@ def _outline(
     policies: Sequence[tuple[str, str]],
     benchmark: str,
     key: str,
-    look: Mapping[str, Any],
+    line: Mapping[str, Any],
 ) -> bool:
-    """Draw one benchmark; whether it had a value."""
+    """Draw one benchmark. Returns whether the benchmark has any value."""
     metric = score_metric(benchmark)
     found = [pick(rows, *policy, benchmark, metric) for policy in policies]
-    share = 100 / MAXIMUM[metric]
+    share = 100 / maximum(benchmark, metric)
 
     def closed(name: str) -> np.ndarray:
         values = [np.nan if row[name] is None else share * row[name] for row in found]
@@ -103,7 +95,7 @@ def _outline(
     if all(row[key] is None for row in found):
         return False
     around = np.append(_angles(len(policies)), 2 * np.pi)
-    axis.plot(around, closed(key), markersize=3.5, linewidth=1.4, label=names.benchmark(benchmark), **look)
+    axis.plot(around, closed(key), markersize=3.5, linewidth=1.4, label=names.benchmark(benchmark), **line)
     if key == "value":
-        axis.fill_between(around, closed("ci_low"), closed("ci_high"), color=look["color"], alpha=0.13, lw=0)
+        axis.fill_between(around, closed("ci_low"), closed("ci_high"), color=line["color"], alpha=0.13, lw=0)
     return True

@@ -1,11 +1,11 @@
-"""Rank of every backbone on every benchmark, with what another draw of episodes would make of it."""
+"""The rank of every backbone on every benchmark, with the ranks that other episodes would give."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vlm4vla.analysis.ranks import Rank
+from vlm4vla.analysis.rankings import Rank
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
 
@@ -13,20 +13,20 @@ Policy = tuple[str, str]  # model, variant
 
 
 def draw_ranks(
-    found: Mapping[str, Mapping[Policy, Rank]],
+    ranks: Mapping[str, Mapping[Policy, Rank]],
     labels: Mapping[Policy, str],
     benchmarks: Sequence[str],
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: a panel a benchmark, its policies from the best down, 95 % intervals across.
+    """Write `stem`.{pdf,png}: one panel per benchmark, with 95 % intervals and the best policy at the top.
 
-    `found`: by benchmark; `labels`: every policy's name.
+    `ranks`: the ranks of the policies on each benchmark. `labels`: the names of all policies.
     """
     with style.panels(len(benchmarks), 3.7, 1.1 + 0.27 * len(labels)) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             axis.set_title(names.benchmark(benchmark, scale))
-            own = found.get(benchmark, {})
+            own = ranks.get(benchmark, {})
             if not own:
                 style.empty(axis)
                 continue

@@ -1,4 +1,4 @@
-"""How every figure looks and is saved: one style, colour-blind safe, the same bytes for the same numbers."""
+"""The style of all figures: colour-blind safe, and the same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from vlm4vla.core.artefacts import atomic_path
 
-# Okabe and Ito's palette: told apart with every common colour blindness
+# The palette of Okabe and Ito, distinguishable with every common colour blindness.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000",
     "#E69F00",
@@ -28,7 +28,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )
 GREY = "#6B6B6B"
 VARIANT_COLOURS = {"full": BLUE, "freeze-vision": VERMILION, "freeze-embedding": ORANGE, "scratch": GREY}
-SHEET = {
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -44,10 +44,10 @@ SHEET = {
     "figure.dpi": 100,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
-    "pdf.fonttype": 42,  # text stays text
+    "pdf.fonttype": 42,  # keeps text as text
     "svg.hashsalt": "vlm4vla",
 }
-# files bear no date and no version, so that equal numbers give equal bytes
+# Without dates and versions, so that the same numbers give the same bytes.
 _METADATA = {
     "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
@@ -56,8 +56,8 @@ _METADATA = {
 
 @contextlib.contextmanager
 def panels(count: int, width: float, height: float, **options: object) -> Iterator[tuple[Figure, Sequence]]:
-    """A figure of `count` panels side by side, `width` x `height` inches each, in the house style."""
-    with plt.rc_context(SHEET):
+    """A figure of `count` panels side by side, `width` x `height` inches each, in the common style."""
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, **options)
         try:
             yield figure, axes[0]
@@ -67,8 +67,8 @@ def panels(count: int, width: float, height: float, **options: object) -> Iterat
 
 @contextlib.contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of `width` x `height` inches in the house style, for what `panels` cannot lay out."""
-    with plt.rc_context(SHEET):
+    """An empty figure of `width` x `height` inches in the common style, for other layouts than `panels`."""
+    with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(width, height))
         try:
             yield figure
@@ -83,6 +83,16 @@ def save(figure: Figure, stem: Path) -> None:
             figure.savefig(path, format=suffix, metadata=metadata)
 
 
+def shared_legend(figure: Figure, axes: Sequence, columns: int | None = None) -> None:
+    """One legend under the panels, with each label once. `columns`: one per label by default."""
+    handles: dict[str, object] = {}
+    for axis in axes:
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    if handles:
+        ncols = columns or len(handles)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
+
+
 def empty(axis: object, text: str = "not measured") -> None:
-    """Say in the panel that it has no data."""
+    """Write in the panel that it has no data."""
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color=GREY)

@@ -1,4 +1,4 @@
-"""Success by task as a heat map: policies down, the tasks of a benchmark across."""
+"""Success by task as a heat map: one row per policy, one column per task of a benchmark."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import pandas as pd
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
 
-MAP = "Blues"  # one hue from light to dark: the order survives print without colour
-FEW = 5  # below so many tries a share says little: its number is printed in italics
+COLOUR_MAP = "Blues"  # one hue from light to dark keeps its order in print without colour
+FEW = 5  # With fewer attempts a share says little, so its number is printed in italics.
 
 
 def draw_tasks(
-    found: Mapping[str, pd.DataFrame],
+    attempts: Mapping[str, pd.DataFrame],
     labels: Mapping[tuple[str, str], str],
     benchmarks: Sequence[str],
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: a panel a benchmark, one below the other.
+    """Write `stem`.{pdf,png}: one panel per benchmark, one under the other.
 
-    `found`: the tables of `task_success.by_task` by benchmark; `labels`: the policies to show, with names.
+    `attempts`: the result of `attempts_by_task` by benchmark. `labels`: the names of the policies to show.
     """
-    most = max([len(set(table["task"])) for table in found.values()] or [1])
-    row, words = 0.25 * len(labels), 1.75
+    most = max([len(set(table["task"])) for table in attempts.values()] or [1])
+    grid, text = 0.25 * len(labels), 1.75  # heights in inches
     width = max(7.0, 2.2 + 0.42 * most)
-    with style.canvas(width, len(benchmarks) * (row + words)) as figure:
+    with style.canvas(width, len(benchmarks) * (grid + text)) as figure:
         axes = figure.subplots(len(benchmarks), 1, squeeze=False)[:, 0]
         shown = None
         for axis, benchmark in zip(axes, benchmarks, strict=True):
-            table = found.get(benchmark)
+            table = attempts.get(benchmark)
             axis.set_title(f"{names.benchmark(benchmark, scale)}: solved when tried, %", loc="left")
             axis.grid(False)
             if table is None or table.empty:
@@ -49,17 +49,17 @@ def draw_tasks(
 
 def _panel(axis: Any, table: pd.DataFrame, labels: Mapping[tuple[str, str], str]) -> Any:
     total = table.groupby("task")[["tried", "solved"]].sum()
-    # from the easiest to the hardest, over all policies together
+    # Tasks from the easiest to the hardest, over all policies together.
     share = (total["solved"] / total["tried"]).sort_values(ascending=False, kind="stable")
     tasks = list(share.index)
-    at = table.set_index(["model", "variant", "task"])
+    by_cell = table.set_index(["model", "variant", "task"])
     values = np.full((len(labels), len(tasks)), np.nan)
     for row, policy in enumerate(labels):
         for column, task in enumerate(tasks):
-            if (*policy, task) not in at.index:
+            if (*policy, task) not in by_cell.index:
                 axis.text(column, row, "\N{EN DASH}", ha="center", va="center", fontsize=6, color=style.GREY)
                 continue
-            tried, solved = at.loc[(*policy, task), ["tried", "solved"]]
+            tried, solved = by_cell.loc[(*policy, task), ["tried", "solved"]]
             values[row, column] = 100 * solved / tried
             axis.text(
                 column,
@@ -71,16 +71,16 @@ def _panel(axis: Any, table: pd.DataFrame, labels: Mapping[tuple[str, str], str]
                 fontstyle="italic" if tried < FEW else "normal",
                 color="white" if values[row, column] > 55 else "black",
             )
-    shown = axis.imshow(values, cmap=MAP, vmin=0, vmax=100, aspect="auto")
+    shown = axis.imshow(values, cmap=COLOUR_MAP, vmin=0, vmax=100, aspect="auto")
     axis.set_yticks(range(len(labels)), list(labels.values()), fontsize=7.5)
-    turned = len(tasks) > 5
+    rotated = len(tasks) > 5
     axis.set_xticks(
         range(len(tasks)),
         [task.replace("_", " ") for task in tasks],
         fontsize=7,
-        rotation=35 if turned else 0,
-        ha="right" if turned else "center",
-        rotation_mode="anchor" if turned else "default",
+        rotation=35 if rotated else 0,
+        ha="right" if rotated else "center",
+        rotation_mode="anchor" if rotated else "default",
     )
     axis.tick_params(length=0)
     axis.hlines(np.arange(1, len(labels)) - 0.5, -0.5, len(tasks) - 0.5, color="white", linewidth=0.6)

@@ -1,4 +1,4 @@
-"""What a study cost: processor time, wall time and memory of its jobs."""
+"""The cost of a study: the CPU time, wall time and memory of its jobs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm4vla.study.layout import BENCHMARKS, PROVENANCE
+
 
 @dataclass
 class Cost:
-    """`cpu` and `wall` in seconds, summed over `jobs`; `memory`: the largest job's resident MB."""
+    """`cpu` and `wall`: seconds, summed over `jobs`. `memory`: the resident MB of the largest job."""
 
     jobs: int = 0
     cpu: float = 0.0
@@ -25,20 +27,20 @@ class Cost:
 
 
 def read_costs(root: Path) -> dict[str, Cost]:
-    """Cost by stage (backbones, vla, rollouts, ...) of what lies in the results folder `root`.
+    """The cost of each stage (backbones, vla, rollouts, ...) in the results folder `root`.
 
-    From Snakemake's benchmarks/**.tsv, the last run of each job; for a folder that has none (made by hand, or
-    brought along), from the times in its provenance.json.
+    Snakemake's benchmarks/**.tsv give the cost of the last run of each job. An artefact without such a file,
+    because it was made by hand or copied, has its cost from the times in its provenance.json.
     """
     costs: dict[str, Cost] = {}
     timed = set()
-    for path in sorted((root / "benchmarks").rglob("*.tsv")):
-        key = path.relative_to(root / "benchmarks").as_posix().removesuffix(".tsv")
+    for path in sorted((root / BENCHMARKS).rglob("*.tsv")):
+        key = path.relative_to(root / BENCHMARKS).as_posix().removesuffix(".tsv")
         stage, cost = key.split("/")[0], Cost()
         if _add_last(cost, path):
             costs.setdefault(stage, Cost()).add(cost.cpu, cost.wall, cost.memory)
             timed.add(key)
-    for path in sorted(root.rglob("provenance.json")):
+    for path in sorted(root.rglob(PROVENANCE)):
         key = path.parent.relative_to(root).as_posix()
         if key in timed:
             continue
@@ -46,22 +48,21 @@ def read_costs(root: Path) -> dict[str, Cost]:
             record = json.loads(path.read_text())
             times = float(record["cpu_seconds"]), float(record["wall_seconds"])
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # no stage's record: nothing is known of its cost
+            continue  # the record has no times, so the cost is unknown
         costs.setdefault(key.split("/")[0], Cost()).add(*times)
     return costs
 
 
-def read_cost(root: Path, name: str) -> Cost:
-    """Cost of one job: the last run in `root`/benchmarks/`name`.tsv, nothing where that is missing."""
+def read_cost(path: Path) -> Cost:
+    """The cost of the last run in a job's benchmark file `path`; zero if the file is missing."""
     cost = Cost()
-    path = root / "benchmarks" / f"{name}.tsv"
     if path.is_file():
         _add_last(cost, path)
     return cost
 
 
 def _add_last(cost: Cost, path: Path) -> bool:
-    """Add the last row of one of Snakemake's tables; whether it has any."""
+    """Add the last row of a benchmark file to `cost`. Return whether the file has a row."""
     with path.open(newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     if rows:
@@ -69,8 +70,8 @@ def _add_last(cost: Cost, path: Path) -> bool:
     return bool(rows)
 
 
-def total(costs: dict[str, Cost]) -> Cost:
-    """All stages together."""
+def total_cost(costs: dict[str, Cost]) -> Cost:
+    """The cost of all stages together."""
     whole = Cost()
     for cost in costs.values():
         whole.jobs += cost.jobs
@@ -81,7 +82,7 @@ def total(costs: dict[str, Cost]) -> Cost:
 
 
 def _number(text: str | None) -> float:
-    """Snakemake writes `NA` or `-` for what it had no time to measure."""
+    """A number in a benchmark file; 0 for `NA` or `-`, which Snakemake writes if a job was too short."""
     try:
         return float(text or 0)
     except ValueError:

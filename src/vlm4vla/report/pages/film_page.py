@@ -1,4 +1,4 @@
-"""Films of one benchmark as a page: the same initial state under every policy."""
+"""A page with the films of one benchmark: all policies start from the same initial state."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from vlm4vla.report import names
-from vlm4vla.report.pages.page import page
+from vlm4vla.report.pages.page import html_page
 from vlm4vla.report.rows.films import Film
 
 
 def film_page(films: Sequence[Film], benchmark: str, labels: Mapping[str, str], scale: str) -> str:
-    """HTML with the first filmed episode that each of the models in `labels` has of `benchmark`.
+    """HTML with the first filmed episode of `benchmark` under each of the models in `labels`.
 
-    The films are inside the page; they play by themselves, over and over.
+    The page contains the films. They play automatically, in a loop.
     """
     title = f"Films: {names.benchmark(benchmark, scale)}"
     own = [film for film in films if film.benchmark == benchmark and film.model in labels]
     if not own:
-        return page(title, "<p>No episode of this benchmark was filmed.</p>")
+        return html_page(title, "<p>No episode of this benchmark was filmed.</p>")
     number = min(film.episode for film in own)
     shown: dict[str, Film] = {}
     for film in own:
@@ -28,7 +28,8 @@ def film_page(films: Sequence[Film], benchmark: str, labels: Mapping[str, str], 
     instructions = "; ".join(next(iter(shown.values())).instructions)
     body = [
         f'<p class="words">Episode {number}, from the same initial state under every policy: '
-        f"{escape(instructions)}. Blue frame: all solved; orange frame: not.</p>"
+        f"{escape(instructions)}. A blue frame means that all instructions were solved, an orange frame that "
+        "they were not.</p>"
     ]
     for model, label in labels.items():
         if model not in shown:
@@ -40,7 +41,7 @@ def film_page(films: Sequence[Film], benchmark: str, labels: Mapping[str, str], 
             f'<figure{mark}><img alt="film of {escape(label)}" src="data:image/gif;base64,{data}">'
             f"<figcaption>{escape(label)}: {_outcome(film)}</figcaption></figure>"
         )
-    return page(title, "\n".join(body))
+    return html_page(title, "\n".join(body))
 
 
 def _outcome(film: Film) -> str:

@@ -1,4 +1,4 @@
-"""Which of the paper's four findings showed in a study, from the numbers behind its tables."""
+"""Which of the paper's four findings a study shows, from the numbers behind its tables."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ Analysis = Mapping[str, Any]  # the JSON of one table
 
 @dataclass(frozen=True)
 class Finding:
-    """`claim` as the paper has it; it showed in `shown` of `tried` tests, listed in words as `cases`.
+    """A `claim` of the paper. `shown` of `tested` tests show the claim; `details` describes them in words.
 
-    `tried` 0: the study has no records for it.
+    `tested` is 0 if the study has no records for the claim.
     """
 
     claim: str
     shown: int
-    tried: int
-    cases: str
+    tested: int
+    details: str
 
     @property
     def verdict(self) -> str:
-        """`shows here`, `shows in part`, `does not show here` or `was not tried`."""
-        if not self.tried:
-            return "was not tried"
-        if self.shown == self.tried:
-            return "shows here"
-        return "shows in part" if self.shown else "does not show here"
+        """`This study shows it`, `... shows it in part`, `... does not show it` or `... did not test it`."""
+        if not self.tested:
+            return "This study did not test it"
+        if self.shown == self.tested:
+            return "This study shows it"
+        return "This study shows it in part" if self.shown else "This study does not show it"
 
 
 def findings(analyses: Mapping[str, Analysis]) -> list[Finding]:
-    """The four findings, from the analyses of tables by name; a table that is missing was not tried.
+    """The four findings, from the `analyses` of the tables by name.
 
-    A difference counts where its paired test has p < 0.05, a correlation where its permutation test has.
+    A finding whose table is missing counts as not tested. A difference counts if it is significant at the 5 %
+    level after correction (`contrasts.significant`), a correlation if its permutation test has p < 0.05.
     """
-    return [_skill(analyses), _auxiliary(analyses), _frozen(analyses), _scratch(analyses)]
+    return [_correlation(analyses), _auxiliary(analyses), _freeze(analyses), _scratch(analyses)]
 
 
-def _skill(analyses: Mapping[str, Analysis]) -> Finding:
+def _correlation(analyses: Mapping[str, Analysis]) -> Finding:
     found = [
         row
         for row in analyses.get("correlation", {}).get("records", [])
@@ -53,40 +54,42 @@ def _skill(analyses: Mapping[str, Analysis]) -> Finding:
         and row["value"] is not None
     ]
     scale = _scale(analyses)
-    cases = [
-        f"{names.benchmark(row['benchmark'], scale)} r = {row['value']:.2f}, {names.p_value(row['p_value'])}"
-        for row in found
-    ]
+    results = []
+    for row in found:
+        benchmark = names.benchmark(row["benchmark"], scale)
+        results.append(f"r = {row['value']:.2f} on {benchmark}, {names.p_value(row['p_value'])}")
     weak = [row for row in found if not (row["p_value"] < LEVEL and row["value"] > 0)]
-    words = f"over {found[0]['backbones']} backbones: {'; '.join(cases)}" if found else ""
-    claim = "A VLM's question score foretells the score of its policy poorly"
-    return Finding(claim, len(weak), len(found), words)
+    details = f"over {found[0]['backbones']} backbones, {'; '.join(results)}" if found else ""
+    claim = "The question score of a VLM predicts the score of its policy poorly"
+    return Finding(claim, len(weak), len(found), details)
 
 
 def _auxiliary(analyses: Mapping[str, Analysis]) -> Finding:
     rows = _compared(analyses, "auxiliary", lambda row: row.get("auxiliary", contrast.NONE) != contrast.NONE)
-    claim = "Fine-tuning on an auxiliary task first does not make control better"
-    flat = [row for row in rows if not contrast.significant(row, +1)]
+    claim = "Fine-tuning the VLM on an auxiliary task first does not improve control"
+    not_better = [row for row in rows if not contrast.significant(row, +1)]
     better = [row for row in rows if contrast.significant(row, +1)]
-    fell = sum(contrast.significant(row, -1) for row in rows)
-    words = f"control fell after {fell} of {len(rows)} tasks and rose after {len(better)}"
+    worse = sum(contrast.significant(row, -1) for row in rows)
+    details = f"control became significantly worse after {worse} of {len(rows)} tasks "
+    details += f"and significantly better after {len(better)}"
     if better:
-        words += f" ({names.joined([_policy(row) for row in better])})"
-    return Finding(claim, len(flat), len(rows), words)
+        details += f" ({names.joined([_policy(row) for row in better])})"
+    return Finding(claim, len(not_better), len(rows), details)
 
 
-def _frozen(analyses: Mapping[str, Analysis]) -> Finding:
+def _freeze(analyses: Mapping[str, Analysis]) -> Finding:
     rows = _compared(analyses, "freeze", lambda row: row["variant"] == "freeze-vision")
     lower = [row for row in rows if contrast.significant(row, -1)]
     claim = "Freezing the vision encoder hurts"
-    return Finding(claim, len(lower), len(rows), _counted("a frozen one scores clearly lower", lower, rows))
+    details = _count("the policy with a frozen encoder scores significantly lower", lower, rows)
+    return Finding(claim, len(lower), len(rows), details)
 
 
 def _scratch(analyses: Mapping[str, Analysis]) -> Finding:
     rows = _compared(analyses, "scratch", lambda row: row["variant"] == "scratch")
     lower = [row for row in rows if contrast.significant(row, +1)]  # pre-trained minus random weights
     claim = "Training from random weights collapses"
-    words = _counted("random weights score clearly lower", lower, rows)
+    details = _count("the policy from random weights scores significantly lower", lower, rows)
     if rows:
         shares = sorted(
             row["value"] / (row["value"] + row["difference"])
@@ -94,14 +97,15 @@ def _scratch(analyses: Mapping[str, Analysis]) -> Finding:
             if row["value"] + row["difference"] > 0
         )
         if shares:
-            words += (
-                f"; they reach {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} % of the pre-trained score"
+            details += (
+                f"; it reaches {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} % of the score of the "
+                "pre-trained policy"
             )
-    return Finding(claim, len(lower), len(rows), words)
+    return Finding(claim, len(lower), len(rows), details)
 
 
-def _counted(what: str, some: Sequence[Any], rows: Sequence[Any]) -> str:
-    return f"{what} in {len(some)} of {len(rows)} cells"
+def _count(statement: str, some: Sequence[Any], rows: Sequence[Any]) -> str:
+    return f"{statement} in {len(some)} of {len(rows)} cells"
 
 
 def _policy(row: Mapping[str, Any]) -> str:
@@ -109,15 +113,15 @@ def _policy(row: Mapping[str, Any]) -> str:
 
 
 def _compared(
-    analyses: Mapping[str, Analysis], table: str, wanted: Callable[[Mapping[str, Any]], bool]
+    analyses: Mapping[str, Analysis], table: str, selected: Callable[[Mapping[str, Any]], bool]
 ) -> list[Mapping[str, Any]]:
-    """Rows of a table's scores that were compared with another policy."""
+    """The `selected` rows of a table that hold a policy's score and its difference to another policy."""
     return [
         row
         for row in analyses.get(table, {}).get("records", [])
-        if row["metric"] == score_metric(row["benchmark"])  # what is told of a VLM itself has others
+        if row["metric"] == score_metric(row["benchmark"])  # rows about a VLM itself have other metrics
         and row.get("difference") is not None
-        and wanted(row)
+        and selected(row)
     ]
 
 

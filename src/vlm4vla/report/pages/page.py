@@ -1,4 +1,4 @@
-"""Pages of one HTML file each, which need nothing from outside: they open inside Snakemake's report."""
+"""HTML pages of one file each. They load nothing else, so that they open inside Snakemake's report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ figure.solved img { border-color: #0072B2; }
 pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
 details pre { white-space: pre-wrap; overflow-wrap: anywhere; } summary { cursor: pointer; }
 """
-# A click on a header sorts its table by the first number of each cell, else by its text; a word filters rows.
+# A click on a header sorts the table by the first number in each cell, or by the text if a column has none.
+# The input field hides all rows that do not contain its text.
 SCRIPT = r"""
 const number = text => { const m = text.replace(/^[^\d+-]*p [<=] /, '').match(/[-+]?\d+(\.\d+)?/);
   return m ? parseFloat(m[0]) : NaN; };
@@ -47,7 +48,7 @@ document.querySelectorAll('th').forEach(head => head.addEventListener('click', (
 document.querySelectorAll('input').forEach(field => field.addEventListener('input', () =>
   document.querySelectorAll('tbody tr').forEach(row =>
     row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase()))));
-// a frame of Snakemake's report has no address of its own that a fragment could follow
+// Inside a frame of Snakemake's report, links to a fragment (#...) do not work by themselves.
 document.querySelectorAll('a[href^="#"]').forEach(link => link.addEventListener('click', event => {
   const goal = document.getElementById(link.getAttribute('href').slice(1));
   event.preventDefault();
@@ -57,8 +58,8 @@ document.querySelectorAll('a[href^="#"]').forEach(link => link.addEventListener(
 """
 
 
-def page(title: str, body: str, script: str = "") -> str:
-    """A whole document; `body` is HTML."""
+def html_page(title: str, body: str, script: str = "") -> str:
+    """A complete HTML document. `body` is HTML, `title` is plain text."""
     code = f"<script>{script}</script>\n" if script else ""
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>\n'
@@ -67,7 +68,7 @@ def page(title: str, body: str, script: str = "") -> str:
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]], rules: Sequence[int] = ()) -> str:
-    """A sortable table as HTML; `rules`: rows before which a line is drawn."""
+    """A sortable table as HTML. `rules`: the rows before which a line is drawn."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     lines = []
     for index, row in enumerate(rows):
@@ -81,8 +82,10 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]], rules: Sequence[i
 
 
 def table_page(table: Table, records: str = "") -> str:
-    """The table as a page: verdicts, sortable grids with a filter, gaps, caption; then `records`, HTML that
-    says where the numbers come from."""
+    """The page of a table: verdicts, sortable grids with a filter, gaps and caption.
+
+    `records`: HTML that follows the caption and shows where the numbers come from.
+    """
     parts = []
     if table.verdicts:
         parts.append("<ul>" + "\n".join(f"<li>{escape(each)}</li>" for each in table.verdicts) + "</ul>")
@@ -91,21 +94,22 @@ def table_page(table: Table, records: str = "") -> str:
         parts += [f"<h2>{escape(block.title)}</h2>", grid(block.header, block.rows, block.rules)]
     if table.gaps:
         parts.append(f"<p>Not measured: {escape('; '.join(table.gaps))}.</p>")
-    parts.append(f'<p class="words">{escape(table.caption)} A click on a header sorts; {GAP} is a gap.</p>')
-    return page(table.title, "\n".join([*parts, records]), SCRIPT)
+    parts.append(
+        f'<p class="words">{escape(table.caption)} Click on a header to sort by its column. {GAP} means that '
+        "there is no value.</p>"
+    )
+    return html_page(table.title, "\n".join([*parts, records]), SCRIPT)
 
 
-def restructured(text: str) -> str:
-    """`text` with what reStructuredText (and Jinja, which reads it first) takes for markup escaped."""
+def escape_rst(text: str) -> str:
+    """`text` with the markup of reStructuredText, and of Jinja, which Snakemake applies first, escaped."""
     escaped = re.sub(r"([\\*`|_])", r"\\\1", text)
     return escaped.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
 
 
-def words(table: Table) -> str:
-    """Verdicts, gaps and caption of a table in reStructuredText, for the captions of Snakemake's report."""
-    parts = (
-        ["\n".join(f"* {restructured(sentence)}" for sentence in table.verdicts)] if table.verdicts else []
-    )
-    parts += [restructured(f"Not measured: {'; '.join(table.gaps)}.")] if table.gaps else []
-    parts.append(restructured(table.caption))
+def report_caption(table: Table) -> str:
+    """Verdicts, gaps and caption of a table in reStructuredText, for Snakemake's report."""
+    parts = ["\n".join(f"* {escape_rst(sentence)}" for sentence in table.verdicts)] if table.verdicts else []
+    parts += [escape_rst(f"Not measured: {'; '.join(table.gaps)}.")] if table.gaps else []
+    parts.append(escape_rst(table.caption))
     return "\n\n".join(parts) + "\n"

@@ -1,5 +1,7 @@
-"""Where a table's numbers come from, as the last part of its page: every rollout with its records, checkpoint
-and commit, linked to each artefact that it was made from."""
+"""The last part of a table's page: where its numbers come from.
+
+It lists every rollout with its records, checkpoint and commit, and links to each artefact behind it.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ import pyarrow.parquet as pq
 
 from vlm4vla.core.artefacts import canonical_json, file_hash
 from vlm4vla.report import names
-from vlm4vla.study.artefact_chain import FINE, PROVENANCE, Artefact, Chain
-from vlm4vla.study.results_folder import STAGES, Results
+from vlm4vla.study.artefact_chain import FINE, Chain, RecordedArtefact
+from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, PROVENANCE
+from vlm4vla.study.results_folder import Results
 
-SHORT = 12  # hexadecimal digits of a hash: enough to find it, few enough to read
-_PLACE = ("model", "auxiliary", "variant", "benchmark", "seed")  # folders between rollouts/ and its records
+ROLLOUTS = ARTEFACTS["rollout"].folder
+HASH_DIGITS = 12  # printed hexadecimal digits of a hash
+_FOLDERS = ("model", "auxiliary", "variant", "benchmark", "seed")  # between rollouts/ and the records
 _KEYS = ("model", "auxiliary", "variant", "benchmark", "seed", "checkpoint")
 _HEADER = ("policy", "after", "variant", "benchmark", "seed", "episodes", "records", "checkpoint", "commit")
 
@@ -27,23 +31,25 @@ def records_section(
     others: Sequence[Path] = (),
     tasks: Collection[str] = ("none",),
 ) -> str:
-    """HTML: a sortable grid with one line a rollout, then every artefact behind them, once.
+    """HTML with a sortable grid of one row per rollout, and every artefact behind the rollouts once.
 
-    `root`: the study's results folder; `episodes`: the table's episodes.parquet; `others`: further artefacts
-    (a folder with a provenance.json, that file, or a score that holds its provenance); `tasks`: auxiliary
-    tasks of the table: rollouts of others are left out. Hashes are computed anew and compared with the
-    recorded ones, so a file that changed since is named. Files that are not there are left out. Raises
-    UserError for a provenance that is no JSON.
+    `root`: the study's results folder. `episodes`: the episodes.parquet of the table's rollouts. `others`:
+    further artefacts (a folder with a provenance.json, such a file, or a score that contains its provenance).
+    `tasks`: the auxiliary tasks of the table; rollouts with other tasks are left out, and so are missing
+    files. Files are hashed again, and the section names each file whose hash differs from the record. Raises
+    UserError for a provenance that is not JSON.
     """
     paths = [path for path in sorted(map(Path, episodes)) if path.exists()]
-    # inputs lie in the study of the records, wherever the page is written
-    own = (
-        bool(paths) and len(paths[0].parts) > len(_PLACE) and paths[0].parents[len(_PLACE)].name == "rollouts"
+    # The inputs are in the study of the records, even if the page is written to another folder.
+    in_study = (
+        bool(paths)
+        and len(paths[0].parts) > len(_FOLDERS)
+        and paths[0].parents[len(_FOLDERS)].name == ROLLOUTS
     )
-    chain, lines = Chain(Results(paths[0].parents[len(_PLACE) + 1] if own else root)), []
+    chain, lines = Chain(Results(paths[0].parents[len(_FOLDERS) + 1] if in_study else root)), []
     for path in paths:
-        table_ = pq.read_table(path, columns=list(_KEYS))
-        row = next(iter(table_.slice(0, 1).to_pylist()), {"auxiliary": None})
+        records = pq.read_table(path, columns=list(_KEYS))
+        row = next(iter(records.slice(0, 1).to_pylist()), {"auxiliary": None})
         if row["auxiliary"] not in {"none", *tasks}:
             continue
         artefact = chain.follow(path.parent / PROVENANCE) if (path.parent / PROVENANCE).exists() else None
@@ -52,10 +58,10 @@ def records_section(
         cells = [
             f'<a href="#{_anchor(artefact)}">{name}</a>' if artefact else name,
             *(escape(str(row[key])) for key in _KEYS[1:5]),
-            str(table_.num_rows),
-            f"<code>{file_hash(path)[:SHORT]}</code>",
-            f"<code>{escape(row['checkpoint'][:SHORT])}</code>",
-            f"<code>{escape(commit[:SHORT])}</code>",
+            str(records.num_rows),
+            f"<code>{file_hash(path)[:HASH_DIGITS]}</code>",
+            f"<code>{escape(row['checkpoint'][:HASH_DIGITS])}</code>",
+            f"<code>{escape(commit[:HASH_DIGITS])}</code>",
         ]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     for path in sorted(map(Path, others)):
@@ -65,13 +71,18 @@ def records_section(
     if not lines:
         return ""
     problems = chain.problems()
-    state = "All files are as recorded." if not problems else "Not as recorded: " + "; ".join(problems) + "."
+    state = (
+        "Files that differ from their records: " + "; ".join(problems) + "."
+        if problems
+        else "All files match their records."
+    )
     command = f"vlm4vla trace {table} ROW COLUMN"
     return "\n".join(
         [
             "<h2>Where the numbers come from</h2>",
-            f'<p class="words">One line a rollout; its name leads to what it was made from. {escape(state)} '
-            f"For one number, computed again from its records: <code>{escape(command)}</code></p>",
+            '<p class="words">Each row is a rollout. Click on a policy to see what it was made from. '
+            f"{escape(state)} To recompute one number from its records, run "
+            f"<code>{escape(command)}</code>.</p>",
             '<div class="scroll"><table>',
             "<thead><tr>" + "".join(f"<th>{head}</th>" for head in _HEADER) + "</tr></thead>",
             "<tbody>",
@@ -82,18 +93,18 @@ def records_section(
     )
 
 
-def _anchor(artefact: Artefact) -> str:
-    return f"made-{artefact.sha256[:SHORT]}"
+def _anchor(artefact: RecordedArtefact) -> str:
+    return f"made-{artefact.sha256[:HASH_DIGITS]}"
 
 
-def _shown(path: Path) -> str:
-    """`path` within the study's folder, so that a page says the same wherever the study lies."""
-    places = [index for index, part in enumerate(path.parts) if part in (*STAGES, "rollouts")]
-    return str(Path(*path.parts[places[0] :])) if places else str(path)
+def _path_in_study(path: Path) -> str:
+    """`path` relative to the study's folder, so that the page does not depend on where the study is."""
+    folders = [index for index, part in enumerate(path.parts) if part in (*INPUT_FOLDERS, ROLLOUTS)]
+    return str(Path(*path.parts[folders[0] :])) if folders else str(path)
 
 
-def _details(artefact: Artefact, chain: Chain) -> str:
-    """One artefact, folded: what was recorded of it, its files, and links to what it was made from."""
+def _details(artefact: RecordedArtefact, chain: Chain) -> str:
+    """A collapsed entry with the record of an artefact, its files, and links to its inputs."""
     record = artefact.record
     packages = ", ".join(f"{name} {version}" for name, version in (record.get("packages") or {}).items())
     lines = [
@@ -106,10 +117,10 @@ def _details(artefact: Artefact, chain: Chain) -> str:
     made_from = []
     for name, path in artefact.inputs.items():
         other = chain.artefacts.get(path)
-        shown = escape(_shown(Path(path)))
-        link = f'<a href="#{_anchor(other)}">{shown}</a>' if other else f"{shown} (missing)"
+        label = escape(_path_in_study(Path(path)))
+        link = f'<a href="#{_anchor(other)}">{label}</a>' if other else f"{label} (missing)"
         made_from.append(f"made from {escape(name)}: {link}")
     changed = any(file["state"] != FINE for file in artefact.files.values())
-    title = f"{artefact.stage}: {_shown(artefact.path)}" + (" (changed)" if changed else "")
+    title = f"{artefact.stage}: {_path_in_study(artefact.path)}" + (" (changed)" if changed else "")
     body = "\n".join([*map(escape, lines), *made_from])
     return f'<details id="{_anchor(artefact)}"><summary>{escape(title)}</summary><pre>{body}</pre></details>'

@@ -1,34 +1,36 @@
-"""The paper's comparisons, tested from its own numbers: unpaired, with Holm's correction in each table."""
+"""Tests of the paper's comparisons from its own numbers: unpaired, with Holm's correction in each table."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vlm4vla.analysis.chain_means import compare_means
 from vlm4vla.analysis.multiplicity import holm
-from vlm4vla.analysis.two_proportions import compare_rates
-from vlm4vla.report.published_study.numbers import EXPERT, Number
+from vlm4vla.analysis.unpaired import compare_rates
+from vlm4vla.report.published_study.numbers import EXPERT, PublishedNumber
 
 LEVEL = 0.05
-SURVIVES, FALLS, OPEN = "survives", "does not survive", "not decided by the published numbers"
-Pair = tuple[str, Number, Number]
+SURVIVES = "survives"
+DOES_NOT_SURVIVE = "does not survive"
+UNDECIDED = "not decided by the published numbers"
+Pair = tuple[str, PublishedNumber, PublishedNumber]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """First minus second number, in the table's unit.
+class PublishedComparison:
+    """The first minus the second number, in the table's unit.
 
-    `p_value` is the largest and `p_least` the smallest that the published numbers allow; they differ where
-    only a mean is published, or a rate that its trials cannot give. The `adjusted` ones are after Holm's
-    correction over the table.
+    `p_value` is the largest and `p_least` the smallest p that the published numbers allow. They differ if
+    only a mean is published, or a rate that no whole number of its trials gives. `adjusted` and
+    `adjusted_least` are the two values after Holm's correction over the table.
     """
 
     table: str
     question: str
-    first: Number
-    second: Number
+    first: PublishedNumber
+    second: PublishedNumber
     difference: float
     ci_low: float
     ci_high: float
@@ -40,29 +42,28 @@ class Compared:
 
     @property
     def verdict(self) -> str:
+        """SURVIVES, DOES_NOT_SURVIVE or UNDECIDED, at the 5 % level."""
         if self.adjusted < LEVEL:
             return SURVIVES
-        return FALLS if self.adjusted_least >= LEVEL else OPEN
-
-    @property
-    def favours(self) -> str:
-        return "higher" if self.difference > 0 else "lower" if self.difference < 0 else "equal"
+        return DOES_NOT_SURVIVE if self.adjusted_least >= LEVEL else UNDECIDED
 
 
-def compare_all(numbers: Sequence[Number]) -> list[Compared]:
-    """Every comparison of every table, corrected within its table."""
+def compare_all(numbers: Sequence[PublishedNumber]) -> list[PublishedComparison]:
+    """All comparisons of all tables, with p adjusted within each table."""
     results = []
     for table, pairs in PAIRS.items():
         own = [number for number in numbers if number.table == table]
-        tested = [_compare(table, *pair) for pair in pairs(own)]
-        most = holm([one.p_value for one in tested])
-        least = holm([one.p_least for one in tested])
-        for one, adjusted, adjusted_least in zip(tested, most, least, strict=True):
-            results.append(Compared(**{**vars(one), "adjusted": adjusted, "adjusted_least": adjusted_least}))
+        tests = [_compare(table, *pair) for pair in pairs(own)]
+        most = holm([test.p_value for test in tests])
+        least = holm([test.p_least for test in tests])
+        for test, adjusted, adjusted_least in zip(tests, most, least, strict=True):
+            results.append(replace(test, adjusted=adjusted, adjusted_least=adjusted_least))
     return results
 
 
-def _compare(table: str, question: str, first: Number, second: Number) -> Compared:
+def _compare(
+    table: str, question: str, first: PublishedNumber, second: PublishedNumber
+) -> PublishedComparison:
     if first.is_rate:
         trials = first.trials, second.trials
         test = compare_rates((first.value * trials[0], second.value * trials[1]), trials)
@@ -70,7 +71,7 @@ def _compare(table: str, question: str, first: Number, second: Number) -> Compar
     else:
         test = compare_means(first.chain(), second.chain())
         p_value = test.p_most
-    return Compared(
+    return PublishedComparison(
         table,
         question,
         first,
@@ -84,8 +85,8 @@ def _compare(table: str, question: str, first: Number, second: Number) -> Compar
     )
 
 
-def _main(numbers: Sequence[Number]) -> Iterator[Pair]:
-    """All pairs of backbones, and every backbone against every expert VLA."""
+def _main(numbers: Sequence[PublishedNumber]) -> Iterator[Pair]:
+    """All pairs of backbones, and each backbone against each expert VLA."""
     for benchmark in dict.fromkeys(number.benchmark for number in numbers):
         here = [number for number in numbers if number.benchmark == benchmark]
         backbones = [number for number in here if number.kind != EXPERT]
@@ -96,7 +97,7 @@ def _main(numbers: Sequence[Number]) -> Iterator[Pair]:
                 yield "backbone against expert VLA", backbone, expert
 
 
-def _freeze(numbers: Sequence[Number]) -> Iterator[Pair]:
+def _freeze(numbers: Sequence[PublishedNumber]) -> Iterator[Pair]:
     for number in numbers:
         if number.variant != "full":
             full = _find(numbers, number, variant="full")
@@ -104,7 +105,7 @@ def _freeze(numbers: Sequence[Number]) -> Iterator[Pair]:
                 yield f"{number.variant} against all trained", number, full
 
 
-def _fast(numbers: Sequence[Number]) -> Iterator[Pair]:
+def _fast(numbers: Sequence[PublishedNumber]) -> Iterator[Pair]:
     for number in numbers:
         other = _find(numbers, number, variant="full")
         if number.variant != "full" and other:
@@ -117,21 +118,23 @@ def _fast(numbers: Sequence[Number]) -> Iterator[Pair]:
             yield "FAST tokens with a trained against a frozen vision encoder of the VLM", number, other
 
 
-def _auxiliary(numbers: Sequence[Number]) -> Iterator[Pair]:
+def _auxiliary(numbers: Sequence[PublishedNumber]) -> Iterator[Pair]:
     for number in numbers:
         other = _find(numbers, number, auxiliary="none")
         if number.metric == "average_length" and number.auxiliary != "none" and other:
             yield "auxiliary task against none", number, other
 
 
-def _find(numbers: Sequence[Number], like: Number, **changes: str) -> Number | None:
-    """The number of the same cell but for `changes`."""
+def _find(
+    numbers: Sequence[PublishedNumber], like: PublishedNumber, **changes: str
+) -> PublishedNumber | None:
+    """The number whose cell differs from the cell of `like` in `changes` only; None if there is none."""
     keys = ("model", "variant", "auxiliary", "benchmark", "metric")
     wanted = tuple(changes.get(key, getattr(like, key)) for key in keys)
     return next((number for number in numbers if number.cell == wanted), None)
 
 
-PAIRS: dict[str, Callable[[Sequence[Number]], Iterator[Pair]]] = {
+PAIRS: dict[str, Callable[[Sequence[PublishedNumber]], Iterator[Pair]]] = {
     "main": _main,
     "freeze": _freeze,
     "fast_injection": _fast,

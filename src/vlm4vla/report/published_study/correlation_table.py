@@ -1,67 +1,107 @@
-"""Figure 3 of the paper: what its r says by itself, and r again where question scores are given."""
+"""Figure 3 of the paper: the correlations that it states, and correlations with the user's question scores.
+
+The paper does not print the question scores of its backbones. A user can provide them as a CSV file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from vlm4vla.analysis.correlation import correlate
-from vlm4vla.analysis.stated_r import fisher_interval, least_significant, t_test_p
-from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.analysis.published_numbers import fisher_interval, pearson_t_test, smallest_significant_r
+from vlm4vla.conventions.benchmarks import facts, score_metric
+from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.report import names
-from vlm4vla.report.published_study.numbers import EXPERT, Number
+from vlm4vla.report.published_study.numbers import EXPERT, PublishedNumber
 from vlm4vla.report.rows.cells import Row
-from vlm4vla.report.rows.paper_numbers import PublishedCorrelation
+from vlm4vla.report.rows.paper_numbers import PublishedCorrelation, read_rows
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 EXTRA = ("backbones", "p_value", "p_method", "without_one_low", "without_one_high", "published_note")
-ALL, SHOWN = "all backbones", "the paper's backbones"
+ALL, PAPER_SUBSET = "all backbones", "the paper's backbones"
+SCORES_KEY = "published_scores"  # in the configuration
+LEAST_SCORES = 4  # backbones for a correlation with an interval
+
+
+def read_scores(path: Path, known: Collection[str]) -> dict[str, float]:
+    """The question score of each model in a CSV file with the columns model and score.
+
+    Scores may have any unit; higher is better. Raises UserError (one line) for a missing or repeated score, a
+    score that is not a number, and a model that is not in `known`.
+    """
+    if path.is_dir():
+        raise UserError(
+            f"{SCORES_KEY}: {str(path)!r} is a folder: write a CSV file with the columns model,score"
+        )
+    scores: dict[str, float] = {}
+    try:
+        rows = read_rows(path, {"model", "score"})
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file: write a CSV file with the columns model,score") from None
+    for row in rows:
+        model = row["model"]
+        if model not in known:
+            raise UserError(f"{path}: unknown model {model!r}: {suggestion(str(model), known)}")
+        if model in scores:
+            raise UserError(f"{path}: model {model!r} has two lines: write one line")
+        try:
+            scores[model] = float(row["score"])
+        except (TypeError, ValueError):
+            scores[model] = math.nan
+        if not math.isfinite(scores[model]):
+            raise UserError(f"{path}: score {row['score']!r} of {model!r} is not a number: write a number")
+    if len(scores) < LEAST_SCORES:
+        raise UserError(f"{path}: {len(scores)} models have a score: write at least {LEAST_SCORES}")
+    return scores
 
 
 def build(
-    numbers: Sequence[Number],
+    numbers: Sequence[PublishedNumber],
     stated: Mapping[tuple[str, str], PublishedCorrelation],
     scores: Mapping[str, float],
 ) -> Table:
-    """The table; `scores` (model -> question score) may be empty."""
-    rows = [_stated(benchmark, told) for (benchmark, _), told in stated.items()]
+    """The table of correlations. `scores`: the question score of each model; may be empty."""
+    stated_rows = [_stated_row(benchmark, each) for (benchmark, _), each in stated.items()]
     backbones = [n for n in numbers if n.table == "main" and n.kind != EXPERT]
-    measured = []
+    score_rows = []
     if scores:
         benchmarks = dict.fromkeys(number.benchmark for number in backbones)
-        measured = [row for name in benchmarks for row in _measured(name, backbones, scores)]
-    blocks = [_stated_block(rows, stated)]
-    blocks += [_measured_block(measured)] if measured else []
-    missing = [] if scores else ["question scores of the backbones (write published_scores in config.yaml)"]
+        score_rows = [row for name in benchmarks for row in _score_rows(name, backbones, scores)]
+    blocks = [_stated_block(stated_rows)]
+    blocks += [_score_block(score_rows)] if score_rows else []
+    gaps = [] if scores else [f"question scores of the backbones (write {SCORES_KEY} in config.yaml)"]
     return Table(
         name="published_correlation",
         title="Question scores and policy scores, as published",
         caption=(
-            "Correlations that the paper states (arXiv 2601.03309, figure 3). Intervals by Fisher's z and p "
-            "by the t test, from r and the number of backbones alone: they treat backbones as a random "
-            "sample, and most are of one family."
+            "Correlations that the paper states (arXiv 2601.03309, figure 3). Intervals (Fisher's z) and p "
+            "(t test) follow from r and the number of backbones alone. They treat the backbones as a random "
+            "sample, but most of the backbones belong to one family."
             + (
-                " With given question scores: percentile bootstrap over backbones, exact permutation p, and "
-                "the range of r when one backbone is left out."
-                if measured
+                " With the given question scores: percentile bootstrap over backbones, exact permutation p, "
+                "and the range of r if one backbone is left out."
+                if score_rows
                 else ""
             )
         ),
-        records=[*rows, *measured],
+        records=[*stated_rows, *score_rows],
         blocks=blocks,
-        verdicts=[*(_sentence(row) for row in rows), *(_again(row) for row in measured)],
-        gaps=missing,
+        verdicts=[*map(_stated_sentence, stated_rows), *map(_score_sentence, score_rows)],
+        gaps=gaps,
         extra=EXTRA,
         details={"scores": dict(scores)},
     )
 
 
-def _stated(benchmark: str, told: PublishedCorrelation) -> Row:
-    r, points = told.pearson, told.backbones
+def _stated_row(benchmark: str, stated: PublishedCorrelation) -> Row:
+    r, points = stated.pearson, stated.backbones
     low, high = fisher_interval(r, points) if r is not None else (None, None)
     return {
-        "model": SHOWN,
+        "model": PAPER_SUBSET,
         "variant": "full",
         "benchmark": benchmark,
         "metric": "pearson_r",
@@ -70,24 +110,29 @@ def _stated(benchmark: str, told: PublishedCorrelation) -> Row:
         "ci_high": high,
         "published": r,
         "backbones": points,
-        "p_value": None if r is None else t_test_p(r, points),
+        "p_value": None if r is None else pearson_t_test(r, points),
         "p_method": None if r is None else "t test",
-        "published_note": told.note,
+        "published_note": stated.note,
     }
 
 
-def _measured(benchmark: str, backbones: Sequence[Number], scores: Mapping[str, float]) -> list[Row]:
-    """r of the given scores: over all backbones that have one, and without hidden rows."""
-    here = [
+def _score_rows(
+    benchmark: str, backbones: Sequence[PublishedNumber], scores: Mapping[str, float]
+) -> list[Row]:
+    """Correlations with the given scores over all backbones that have a score.
+
+    If the paper's figure leaves out some of them, there are also correlations without these.
+    """
+    scored = [
         number
         for number in backbones
         if number.benchmark == benchmark
         and number.metric == score_metric(benchmark)
         and number.model in scores
     ]
-    groups = [(ALL, here)]
-    shown = [number for number in here if not number.note]
-    groups += [(SHOWN, shown)] if len(shown) < len(here) else []
+    groups = [(ALL, scored)]
+    subset = [number for number in scored if not number.note]
+    groups += [(PAPER_SUBSET, subset)] if len(subset) < len(scored) else []
     rows = []
     for group, members in groups:
         x = np.array([scores[number.model] for number in members])
@@ -130,14 +175,14 @@ def _measured(benchmark: str, backbones: Sequence[Number], scores: Mapping[str, 
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """r; 0 where a side no longer changes."""
+    """Pearson's r; 0 if all values of `x` or of `y` are equal."""
     return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
 
 
-def _stated_block(rows: Sequence[Row], stated: Mapping[tuple[str, str], PublishedCorrelation]) -> Block:
+def _stated_block(rows: Sequence[Row]) -> Block:
     grid = [
         [
-            names.PAPER_BENCHMARKS[row["benchmark"]],
+            facts(row["benchmark"]).paper_title,
             str(row["backbones"]),
             GAP
             if row["value"] is None
@@ -150,48 +195,48 @@ def _stated_block(rows: Sequence[Row], stated: Mapping[tuple[str, str], Publishe
     return Block("As stated", ["benchmark", "backbones", "Pearson r", "t test", "the paper's words"], grid)
 
 
-def _measured_block(rows: Sequence[Row]) -> Block:
+def _score_block(rows: Sequence[Row]) -> Block:
     grid = []
     for row in rows:
         interval = "" if row.get("ci_low") is None else f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
-        left = row.get("without_one_low")
+        low = row.get("without_one_low")
         grid.append(
             [
-                f"{names.PAPER_BENCHMARKS[row['benchmark']]}, {row['model'].removesuffix(', given scores')}",
+                f"{facts(row['benchmark']).paper_title}, {row['model'].removesuffix(', given scores')}",
                 "Pearson r" if row["metric"] == "pearson_r" else "Spearman rho",
                 str(row["backbones"]),
                 f"{row['value']:.3f}{interval}",
                 names.p_value(row["p_value"]),
-                GAP if left is None else f"{left:.2f} to {row['without_one_high']:.2f}",
+                GAP if low is None else f"{low:.2f} to {row['without_one_high']:.2f}",
             ]
         )
-    header = ["benchmark", "coefficient", "backbones", "value", "p", "one left out"]
+    header = ["benchmark", "coefficient", "backbones", "value", "p", "range without one backbone"]
     return Block("With the given question scores", header, grid)
 
 
-def _sentence(row: Row) -> str:
-    where = names.PAPER_BENCHMARKS[row["benchmark"]]
-    least = least_significant(row["backbones"])
+def _stated_sentence(row: Row) -> str:
+    benchmark = facts(row["benchmark"]).paper_title
+    least = smallest_significant_r(row["backbones"])
     if row["value"] is None:
         return (
-            f"{where}: the paper gives no r; not significant over {row['backbones']} backbones means |r| "
-            f"below {least:.2f}, so a correlation of that size is not excluded."
+            f'{benchmark}: the paper does not state r. Over {row["backbones"]} backbones, "not significant" '
+            f"means that |r| is below {least:.2f}. A correlation of up to this size is not excluded."
         )
     return (
-        f"{where}: r = {row['value']:.3f} over {row['backbones']} backbones "
-        f"({names.p_value(row['p_value'])}) leaves a true correlation anywhere from "
+        f"{benchmark}: r = {row['value']:.3f} over {row['backbones']} backbones "
+        f"({names.p_value(row['p_value'])}). The true correlation may be anywhere from "
         f"{row['ci_low']:.2f} to {row['ci_high']:.2f}."
     )
 
 
-def _again(row: Row) -> str:
-    where, group = names.PAPER_BENCHMARKS[row["benchmark"]], row["model"]
+def _score_sentence(row: Row) -> str:
+    benchmark, group = facts(row["benchmark"]).paper_title, row["model"]
     name = "r" if row["metric"] == "pearson_r" else "rho"
-    told = f"{where}, {group}: {name} = {row['value']:.3f} over {row['backbones']}, "
-    told += names.p_value(row["p_value"])
+    sentence = f"{benchmark}, {group}: {name} = {row['value']:.3f} over {row['backbones']} backbones, "
+    sentence += f"{names.p_value(row['p_value'])}."
     if row["metric"] != "pearson_r":
-        return told + "."
+        return sentence
     return (
-        f"{told}; from {row['without_one_low']:.2f} without {row['least']} to "
-        f"{row['without_one_high']:.2f} without {row['most']}."
+        f"{sentence} Without one backbone, r is from {row['without_one_low']:.2f} (without {row['least']}) "
+        f"to {row['without_one_high']:.2f} (without {row['most']})."
     )

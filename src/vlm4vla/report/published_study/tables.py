@@ -1,4 +1,4 @@
-"""Tables of the published study: the paper's scores with intervals, its comparisons, and its odd numbers."""
+"""Tables of the published study: the paper's scores with intervals, its comparisons, and flagged numbers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BRIDGE, CALVIN, LIBERO_10, facts
 from vlm4vla.report import names
-from vlm4vla.report.published_study.comparisons import FALLS, OPEN, SURVIVES, Compared
+from vlm4vla.report.published_study.comparisons import SURVIVES, UNDECIDED, PublishedComparison
 from vlm4vla.report.published_study.flags import Flag
-from vlm4vla.report.published_study.numbers import TRIALS, Number
+from vlm4vla.report.published_study.numbers import PublishedNumber
 from vlm4vla.report.rows.cells import Row
 from vlm4vla.report.rows.table import GAP, Block, Table
 
@@ -19,7 +20,7 @@ TITLES = {
     "fast_injection": ("FAST tokens first, as published", "table 4"),
     "auxiliary": (
         "Auxiliary tasks before control, as published",
-        "figure 4, read off to +-0.002 in each rate",
+        "figure 4, from which each rate was read to +-0.002",
     ),
 }
 EXTRA = ("auxiliary", "interval", "widest_low", "widest_high", "printed", "flag")
@@ -35,59 +36,64 @@ COMPARED = (
     "verdict",
 )
 FLAGGED = ("auxiliary", "table", "printed", "reason", "would_fit")
-LISTED = 40  # comparisons that a table of scores shows; more fill a page of their own
+LISTED = 40  # a table of scores shows its comparisons if there are at most this many
 _MARK = "*"
 _EPISODES = (
-    f"CALVIN ABC-D {TRIALS['calvin']} chains, SimplerEnv Bridge {TRIALS['bridge']} trials (4 tasks of 24), "
-    f"LIBERO-10 {TRIALS['libero-10']} trials (10 tasks of 50)"
+    f"{CALVIN.paper_title} {CALVIN.paper_trials} chains, {BRIDGE.paper_title} {BRIDGE.paper_trials} trials "
+    f"({BRIDGE.tasks} tasks of {BRIDGE.paper_trials // BRIDGE.tasks}), {LIBERO_10.paper_title} "
+    f"{LIBERO_10.paper_trials} trials "
+    f"({LIBERO_10.tasks} tasks of {LIBERO_10.paper_trials // LIBERO_10.tasks})"
 )
 _MEANS = (
-    "From an average length alone no interval follows: after +- stands the widest that any chains of that "
-    "mean could have."
+    "An average length alone does not determine an interval. The value after +- is the widest interval that "
+    "any chains with this mean could have."
 )
 _TESTS = (
-    "Tests are unpaired and two-sided (success: Boschloo's; average length: normal, with the largest "
-    "variance that is possible), Holm's correction over the table; the paper's policies met the same initial "
-    "states, which would have made paired tests sharper, but no outcomes by initial state are published. One "
-    "training seed: nothing here covers the variance between training runs."
+    "Tests are unpaired and two-sided (success: Boschloo's test; average length: normal test with the "
+    "largest possible variance), with Holm's correction over the table. The paper's policies were evaluated "
+    "on the same initial states, so paired tests would have more power, but the paper does not publish "
+    "outcomes by initial state. One training seed: nothing here covers the variance between training runs."
 )
 
 
 def score_table(
-    table: str, numbers: Sequence[Number], flags: Sequence[Flag], compared: Sequence[Compared]
+    table: str,
+    numbers: Sequence[PublishedNumber],
+    flags: Sequence[Flag],
+    compared: Sequence[PublishedComparison],
 ) -> Table:
-    """One of the paper's tables with intervals and its own comparisons."""
+    """One of the paper's tables with intervals and with the comparisons within the table."""
     own = [number for number in numbers if number.table == table]
-    mine = [one for one in compared if one.table == table]
-    odd = [flag for flag in flags if flag.number.table == table]
+    comparisons = [each for each in compared if each.table == table]
+    flagged = [flag for flag in flags if flag.number.table == table]
     title, source = TITLES[table]
-    blocks = [_scores(own, odd)]
-    if len(mine) <= LISTED:
-        blocks.append(comparison_block("Comparisons", mine))
+    blocks = [_score_block(own, flagged)]
+    if len(comparisons) <= LISTED:
+        blocks.append(comparison_block("Comparisons", comparisons))
     caption = [
         f"Published: arXiv 2601.03309, {source}. Episodes as stated: {_EPISODES}.",
-        "In brackets: 95 % intervals (Wilson for success; normal with the variance that success at 1 to 5 "
-        "imply for average length, widened by the reading error).",
+        "In brackets: 95 % intervals (success: Wilson; average length: normal, with the variance that "
+        "follows from success at 1 to 5, widened by the reading error).",
         _MEANS if any(number.interval() is None for number in own) else "",
         _TESTS,
-        "" if len(mine) <= LISTED else "Every comparison stands in the table of comparisons.",
-        f"{_MARK} not possible as printed, see the table of flagged numbers." if odd else "",
+        "" if len(comparisons) <= LISTED else "The table of comparisons has every comparison.",
+        f"{_MARK} not possible as printed: see the table of flagged numbers." if flagged else "",
     ]
     return Table(
         name=f"published_{table}",
         title=title,
         caption=" ".join(part for part in caption if part),
-        records=[_row(number, odd) for number in own],
+        records=[_record(number, flagged) for number in own],
         blocks=blocks,
-        verdicts=_verdicts(mine) + [_flag_sentence(odd)] * bool(odd),
+        verdicts=_verdicts(comparisons) + [_flag_sentence(flagged)] * bool(flagged),
         gaps=[],
         extra=EXTRA,
     )
 
 
-def _row(number: Number, flags: Sequence[Flag]) -> Row:
+def _record(number: PublishedNumber, flags: Sequence[Flag]) -> Row:
     found = number.interval()
-    low, high, kind = found or (None, None, "none follows from a mean alone")
+    low, high, kind = found or (None, None, "none: a mean alone does not determine it")
     widest = (None, None) if found else number.chain().interval()
     return {
         "model": number.model,
@@ -109,8 +115,8 @@ def _row(number: Number, flags: Sequence[Flag]) -> Row:
     }
 
 
-def _scores(numbers: Sequence[Number], flags: Sequence[Flag]) -> Block:
-    odd = {id(flag.number) for flag in flags}
+def _score_block(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> Block:
+    flagged = {id(flag.number) for flag in flags}
     policies = list(dict.fromkeys((n.model, n.auxiliary, n.variant) for n in numbers))
     columns = list(dict.fromkeys((n.benchmark, n.metric) for n in numbers))
     variants = len({variant for _, _, variant in policies}) > 1
@@ -123,151 +129,154 @@ def _scores(numbers: Sequence[Number], flags: Sequence[Flag]) -> Block:
         for benchmark, metric in columns:
             cell = (model, variant, auxiliary, benchmark, metric)
             found = next((n for n in numbers if n.cell == cell), None)
-            line.append(GAP if found is None else _printed(found) + _MARK * (id(found) in odd))
+            line.append(GAP if found is None else _printed(found) + _MARK * (id(found) in flagged))
         grid.append(line)
     several = len({benchmark for benchmark, _ in columns}) < len(columns)
     header = ["model"] + [
-        (f"{names.METRICS[metric]}{'' if metric == 'average_length' else ', %'}")
+        (f"{names.metric(benchmark, metric)}{'' if metric == AVERAGE_LENGTH else ', %'}")
         if several
-        else f"{names.PAPER_BENCHMARKS[benchmark]}: {names.unit(metric)}"
+        else f"{facts(benchmark).paper_title}: {names.unit(benchmark)}"
         for benchmark, metric in columns
     ]
     rules = [i for i in range(1, len(policies)) if policies[i][0] != policies[i - 1][0]]
     return Block("Scores", header, grid, rules if variants or tasks else [])
 
 
-def _printed(number: Number) -> str:
-    shown = names.published(number.metric, number.value)
+def _printed(number: PublishedNumber) -> str:
+    value = names.published(number.metric, number.value)
     found = number.interval()
     if found is None:
         low, high = number.chain().interval()
-        return f"{shown} (+-{max(high - number.value, number.value - low):.2f})"
-    low, high = (names.number(number.metric, value) for value in found[:2])
-    return f"{shown} [{low}, {high}]"
+        return f"{value} (+-{max(high - number.value, number.value - low):.2f})"
+    low, high = (names.number(number.metric, bound) for bound in found[:2])
+    return f"{value} [{low}, {high}]"
 
 
-def comparison_block(title: str, compared: Sequence[Compared]) -> Block:
-    """One line a comparison."""
+def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> Block:
+    """A grid with one row per comparison."""
     grid = []
-    for one in compared:
-        metric = one.first.metric
-        numbers = (one.difference, one.ci_low, one.ci_high)
+    for each in comparisons:
+        metric = each.first.metric
+        numbers = (each.difference, each.ci_low, each.ci_high)
         value, low, high = (names.number(metric, number, signed=True) for number in numbers)
         grid.append(
             [
-                f"{_policy(one.first)} minus {_policy(one.second)}",
-                names.PAPER_BENCHMARKS[one.first.benchmark],
+                f"{_policy(each.first)} minus {_policy(each.second)}",
+                facts(each.first.benchmark).paper_title,
                 f"{value} [{low}, {high}]",
-                _p(one.p_value, one.p_least),
-                _p(one.adjusted, one.adjusted_least),
-                one.verdict,
+                _printed_p(each.p_value, each.p_least),
+                _printed_p(each.adjusted, each.adjusted_least),
+                each.verdict,
             ]
         )
     header = ["comparison", "benchmark", "difference", "p", "p after Holm", "verdict"]
     return Block(title, header, grid)
 
 
-def _p(most: float, least: float) -> str:
-    told = names.p_value(most)
-    return told if names.p_value(least) == told or most > 0.9995 else f"{told} at most"
+def _printed_p(most: float, least: float) -> str:
+    """`p = 0.012`, or `p = 0.012 at most` if the published numbers allow smaller values."""
+    p = names.p_value(most)
+    return p if names.p_value(least) == p or most > 0.9995 else f"{p} at most"
 
 
-def _policy(number: Number) -> str:
-    """`Kosmos-2, all trained`, with the auxiliary task where there was one."""
+def _policy(number: PublishedNumber) -> str:
+    """`Kosmos-2, vision encoder frozen`, with the auxiliary task if there is one.
+
+    The variant is left out in tables that have one variant only.
+    """
     after = "" if number.auxiliary == "none" else f" after {names.auxiliary(number.auxiliary)}"
-    alone = number.table in ("main", "auxiliary")
-    return names.model(number.model) + after + ("" if alone else f", {names.variant(number.variant)}")
+    one_variant = number.table in ("main", "auxiliary")
+    return names.model(number.model) + after + ("" if one_variant else f", {names.variant(number.variant)}")
 
 
-def _verdicts(compared: Sequence[Compared]) -> list[str]:
-    """How many comparisons of each kind survive on each benchmark."""
+def _verdicts(comparisons: Sequence[PublishedComparison]) -> list[str]:
+    """How many differences of each kind survive the correction on each benchmark."""
     sentences = []
-    kinds = dict.fromkeys((one.first.benchmark, one.question) for one in compared)
+    kinds = dict.fromkeys((each.first.benchmark, each.question) for each in comparisons)
     for benchmark, question in kinds:
-        mine = [one for one in compared if (one.first.benchmark, one.question) == (benchmark, question)]
-        counts = {verdict: sum(one.verdict == verdict for one in mine) for verdict in (SURVIVES, FALLS, OPEN)}
-        higher = sum(one.verdict == SURVIVES and one.favours == "higher" for one in mine)
-        sides = f" (the first higher in {higher})" if counts[SURVIVES] and not _symmetric(question) else ""
+        own = [each for each in comparisons if (each.first.benchmark, each.question) == (benchmark, question)]
+        surviving = [each for each in own if each.verdict == SURVIVES]
+        undecided = sum(each.verdict == UNDECIDED for each in own)
+        first, _, second = question.partition(" against ")
         sentence = (
-            f"{names.PAPER_BENCHMARKS[benchmark]}, {question}: {counts[SURVIVES]} of {len(mine)} differences "
-            f"survive{sides}"
+            f"{facts(benchmark).paper_title}, {names.variant(first)} against {second}: {len(surviving)} of "
+            f"{len(own)} differences survive"
         )
-        if counts[OPEN]:
-            sentence += f", {counts[OPEN]} cannot be decided from what is published"
+        if surviving and question != "backbone against backbone":  # a pair of backbones has no order
+            sentence += f" (the first is higher in {sum(each.difference > 0 for each in surviving)})"
+        if undecided:
+            sentence += f", and the published numbers do not decide {undecided}"
         sentences.append(sentence + ".")
     return sentences
 
 
-def _symmetric(question: str) -> bool:
-    return question == "backbone against backbone"
-
-
 def _flag_sentence(flags: Sequence[Flag]) -> str:
     count = len({id(flag.number) for flag in flags})
-    return f"{count} of the printed numbers cannot be what they are said to be (flagged)."
+    return f"{count} of the printed numbers contradict the paper's description of them (flagged)."
 
 
-def comparisons_table(compared: Sequence[Compared]) -> Table:
-    """Every comparison of every table, one tidy row each."""
+def comparisons_table(comparisons: Sequence[PublishedComparison]) -> Table:
+    """All comparisons of all tables, with one tidy row each."""
     records = [
         {
-            "model": one.first.model,
-            "variant": one.first.variant,
-            "benchmark": one.first.benchmark,
-            "metric": f"difference in {one.first.metric}",
-            "value": one.difference,
-            "ci_low": one.ci_low,
-            "ci_high": one.ci_high,
-            "episodes": one.first.trials,
+            "model": each.first.model,
+            "variant": each.first.variant,
+            "benchmark": each.first.benchmark,
+            "metric": f"difference in {each.first.metric}",
+            "value": each.difference,
+            "ci_low": each.ci_low,
+            "ci_high": each.ci_high,
+            "episodes": each.first.trials,
             "seeds": 1,
-            "published": one.difference,
-            "auxiliary": one.first.auxiliary,
-            "table": one.table,
-            "question": one.question,
-            "compared_with": "/".join((one.second.model, one.second.auxiliary, one.second.variant)),
-            "test": one.test,
-            "p_value": one.p_value,
-            "p_least": one.p_least,
-            "p_adjusted": one.adjusted,
-            "verdict": one.verdict,
+            "published": each.difference,
+            "auxiliary": each.first.auxiliary,
+            "table": each.table,
+            "question": each.question,
+            "compared_with": "/".join((each.second.model, each.second.auxiliary, each.second.variant)),
+            "test": each.test,
+            "p_value": each.p_value,
+            "p_least": each.p_least,
+            "p_adjusted": each.adjusted,
+            "verdict": each.verdict,
         }
-        for one in compared
+        for each in comparisons
     ]
-    surviving = [one for one in compared if one.verdict == SURVIVES]
-    undecided = [one for one in compared if one.verdict == OPEN]
+    by_verdict = {
+        verdict: [each for each in comparisons if each.verdict == verdict]
+        for verdict in (SURVIVES, UNDECIDED)
+    }
     blocks = []
-    for verdict in (SURVIVES, OPEN):
-        for benchmark in dict.fromkeys(one.first.benchmark for one in compared):
-            here = [one for one in compared if (one.verdict, one.first.benchmark) == (verdict, benchmark)]
-            if here:
-                title = f"{names.PAPER_BENCHMARKS[benchmark]}: {verdict}"
-                blocks.append(comparison_block(title, here))
+    for verdict, chosen in by_verdict.items():
+        for benchmark in dict.fromkeys(each.first.benchmark for each in comparisons):
+            rows = [each for each in chosen if each.first.benchmark == benchmark]
+            if rows:
+                blocks.append(comparison_block(f"{facts(benchmark).paper_title}: {verdict}", rows))
     return Table(
         name="published_comparisons",
         title="Which of the published differences survive",
-        caption=f"All {len(compared)} comparisons stand in the CSV. Episodes: {_EPISODES}. {_TESTS}",
+        caption=f"The CSV has all {len(comparisons)} comparisons. Episodes: {_EPISODES}. {_TESTS}",
         records=records,
         blocks=blocks,
         verdicts=[
-            f"{len(surviving)} of {len(compared)} differences survive, {len(undecided)} cannot be decided "
-            "from what is published."
+            f"{len(by_verdict[SURVIVES])} of {len(comparisons)} differences survive. The published numbers "
+            f"do not decide {len(by_verdict[UNDECIDED])}."
         ],
         gaps=[],
         extra=COMPARED,
     )
 
 
-def pages(table: Table) -> str:
-    """LaTeX of a table whose blocks fill more than one page: a float each, the caption under the first."""
+def latex_floats(table: Table) -> str:
+    """The LaTeX of a table that fills several pages: one float per block, the caption under the first."""
     floats = []
     for number, block in enumerate(table.blocks):
-        first = {} if number == 0 else {"caption": "Continued.", "verdicts": []}
-        floats.append(replace(table, name=f"{table.name}_{number + 1}", blocks=[block], **first).latex())
+        changes = {} if number == 0 else {"caption": "Continued.", "verdicts": []}
+        floats.append(replace(table, name=f"{table.name}_{number + 1}", blocks=[block], **changes).latex())
     return "\n".join(floats)
 
 
-def flagged_table(numbers: Sequence[Number], flags: Sequence[Flag]) -> Table:
-    """Every number that does not fit what is said of it."""
+def flagged_table(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> Table:
+    """The numbers that contradict the paper's description of them, with possible explanations."""
     records: list[dict[str, Any]] = [
         {
             "model": flag.number.model,
@@ -294,19 +303,19 @@ def flagged_table(numbers: Sequence[Number], flags: Sequence[Flag]) -> Table:
         ]
         for flag in flags
     ]
-    odd = len({id(flag.number) for flag in flags})
+    flagged = len({id(flag.number) for flag in flags})
     return Table(
         name="published_flagged",
-        title="Published numbers that do not fit",
+        title="Published numbers that do not fit the stated trials",
         caption=(
-            f"A success rate fits when a whole number of the stated trials ({_EPISODES}) rounds to its "
-            "printed decimals; two and three repetitions of all trials, cut-off decimals, and means of "
-            "tasks' whole percentages are tried where none does. Flagged numbers stay in the tables as they "
-            "are printed; tests take the whole number beside them that is least in favour of a difference."
+            f"A success rate fits if a whole number of the stated trials ({_EPISODES}) rounds to its printed "
+            "decimals. If none does, two and three repetitions of all trials, truncated decimals, and means "
+            "of the tasks' whole percentages are tried as well. The tables show flagged numbers as printed. "
+            "Tests use the neighbouring whole number that supports a difference least."
         ),
         records=records,
-        blocks=[Block("Flagged", ["number", "printed", "what does not fit", "what would fit"], grid)],
-        verdicts=[f"{odd} of {len(numbers)} numbers are flagged."],
+        blocks=[Block("Flagged", ["number", "printed", "problem", "what would fit"], grid)],
+        verdicts=[f"{flagged} of {len(numbers)} numbers are flagged."],
         gaps=[],
         extra=FLAGGED,
     )

@@ -1,4 +1,4 @@
-"""Question scores of the backbones, read from the capability stage's JSON."""
+"""The question scores of the backbones, read from the capability stage's JSON files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Z = 1.96  # of a 95 % interval
 
 @dataclass(frozen=True)
 class Score:
-    """`value` is in [0, 1] over `questions`.
+    """A score in [0, 1] over `questions`, with its 95 % interval. Unknown fields are None.
 
-    The interval is Wilson's where answers are right or wrong, and normal where a `standard_error` is given; a
-    published score that says neither has none, and `questions` may be unknown. What is unknown is None.
+    The interval is Wilson's if answers are right or wrong, and normal if a `standard_error` is known. A
+    published score with neither has no interval, and its number of questions may be unknown.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The interval's ends; where there is none, the value itself twice, as a figure draws it."""
+        """The ends of the interval as figures draw it; without an interval, the value twice."""
         if self.ci_low is None or self.ci_high is None:
             return self.value, self.value
         return self.ci_low, self.ci_high
@@ -41,14 +41,17 @@ class Score:
     @property
     def percent(self) -> str:
         """`81.2 [77.0, 84.8]`, or `81.2` without an interval."""
-        shown = f"{100 * self.value:.1f}"
+        value = f"{100 * self.value:.1f}"
         if self.ci_low is None or self.ci_high is None:
-            return shown
-        return f"{shown} [{100 * self.ci_low:.1f}, {100 * self.ci_high:.1f}]"
+            return value
+        return f"{value} [{100 * self.ci_low:.1f}, {100 * self.ci_high:.1f}]"
 
     def redrawn(self, random: np.random.Generator, draws: int) -> np.ndarray:
-        """(draws,) what other questions of the kind might have given: normal with the standard error, a
-        binomial over the questions, or the value itself where neither is known."""
+        """(draws,) scores that other questions of the same kind might have given.
+
+        They are drawn from a normal distribution with the standard error, or from a binomial distribution
+        over the questions. If neither is known, every draw is the value itself.
+        """
         if self.standard_error is not None:
             return np.clip(random.normal(self.value, self.standard_error, size=draws), 0.0, 1.0)
         if self.questions:
@@ -57,9 +60,9 @@ class Score:
 
 
 def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Score]]:
-    """{(model, auxiliary): {question set or "overall": Score}} of .../{model}/{auxiliary}.json files.
+    """{(model, auxiliary): {question set or "overall": Score}}, read from .../{model}/{auxiliary}.json files.
 
-    Raises UserError with one line for a file that is missing or does not hold scores.
+    Raises UserError (one line) for a file that is missing or does not hold scores.
     """
     found = {}
     for path in map(Path, paths):
@@ -71,7 +74,7 @@ def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Sc
             raise UserError(f"{path}: no such file: run the capability stage that writes it") from None
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path}: not a capability score ({error!r}): delete it and score again"
+                f"{path}: not a capability score ({error!r}): delete the file and score the backbone again"
             ) from None
         found[path.parent.name, path.stem] = scores
     return found

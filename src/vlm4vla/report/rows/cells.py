@@ -1,4 +1,4 @@
-"""From records to a table's tidy rows: every cell measured, or named as a gap."""
+"""Tidy rows of a table, measured from episode records. A cell without records becomes a gap."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vlm4vla.analysis.agreement import agreement
 from vlm4vla.analysis.estimates import estimate
-from vlm4vla.analysis.records import run_of
-from vlm4vla.conventions.benchmarks import MAXIMUM, score_metric
+from vlm4vla.analysis.published_numbers import agreement
+from vlm4vla.analysis.records import cell_records
+from vlm4vla.config.tables import Cells
+from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.report import names
 from vlm4vla.report.rows.paper_numbers import Published
 from vlm4vla.report.rows.table import GAP
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 
 
 class Cell(NamedTuple):
-    """What one row of a table was measured on; `auxiliary`: what the backbone was fine-tuned on before."""
+    """One policy on one benchmark. `auxiliary`: the task that its backbone was fine-tuned on before."""
 
     model: str
     variant: str
@@ -28,10 +29,20 @@ class Cell(NamedTuple):
     auxiliary: str = "none"
 
     def label(self, scale: str) -> str:
-        """`Kosmos-2 all trained on Bridge (smoke)`, with the auxiliary task where there was one."""
+        """`Kosmos-2 all trained on Bridge (smoke)`, with the auxiliary task if there is one."""
         after = "" if self.auxiliary == "none" else f" after {names.auxiliary(self.auxiliary)}"
-        where = names.benchmark(self.benchmark, scale)
-        return f"{names.model(self.model)}{after} {names.variant(self.variant)} on {where}"
+        benchmark = names.benchmark(self.benchmark, scale)
+        return f"{names.model(self.model)}{after} {names.variant(self.variant)} on {benchmark}"
+
+
+def cells_on(benchmark: str, cells: Cells) -> list[Cell]:
+    """The cells of a table on one benchmark, in the table's order."""
+    return [
+        Cell(model, variant, benchmark, task)
+        for model in cells.backbones
+        for variant in cells.variants
+        for task in cells.auxiliaries[model]
+    ]
 
 
 def measure(
@@ -42,11 +53,13 @@ def measure(
     scale: str,
     seeds: Sequence[int] = (),
 ) -> tuple[list[Row], list[str]]:
-    """Tidy rows of `cells` (as `Cell`) by the `metrics` of each benchmark, and the gaps: cells without
-    records, and those of `seeds` (training seeds) that a cell with records lacks."""
+    """Tidy rows of `cells` (fields of `Cell`), one per metric in the benchmark's `metrics`, and the gaps.
+
+    A gap is a cell without records, or a cell whose records lack some of the training `seeds`.
+    """
     rows, gaps = [], []
     for cell in (Cell(*each) for each in cells):
-        own = run_of(records, *cell)
+        own = cell_records(records, *cell)
         if own.empty:
             gaps.append(cell.label(scale))
         elif cell.model not in (FLOOR, CEILING):
@@ -57,7 +70,7 @@ def measure(
             )
         for metric in metrics[cell.benchmark]:
             found = estimate(own, metric)
-            told = published.value(*cell[:3], metric, cell.auxiliary)
+            published_value = published.value(*cell[:3], metric, cell.auxiliary)
             rows.append(
                 {
                     **cell._asdict(),
@@ -67,7 +80,7 @@ def measure(
                     "ci_high": found and found.ci_high,
                     "episodes": found and found.episodes,
                     "seeds": found and found.seeds,
-                    "published": told,
+                    "published": published_value,
                     "seed_sd": found and found.seed_sd,
                     "interval": found and found.interval,
                     "new_tasks_ci": found and found.new_tasks_ci,
@@ -75,8 +88,8 @@ def measure(
                     and agreement(
                         found.value,
                         (found.ci_low, found.ci_high),
-                        told,
-                        maximum=MAXIMUM.get(metric, 1.0),
+                        published_value,
+                        maximum=maximum(cell.benchmark, metric),
                         scale=scale,
                     ),
                 }
@@ -84,16 +97,23 @@ def measure(
     return rows, gaps
 
 
+def score_metrics(benchmarks: Sequence[str]) -> dict[str, list[str]]:
+    """The `metrics` argument of `measure` for a table that shows the benchmarks' scores only."""
+    return {benchmark: [score_metric(benchmark)] for benchmark in benchmarks}
+
+
 def floors(records: pd.DataFrame, benchmarks: Sequence[str]) -> dict[str, float]:
-    """Score of random actions on each benchmark that has them."""
-    found = {name: estimate(run_of(records, FLOOR, "full", name), score_metric(name)) for name in benchmarks}
+    """The score of random actions on each benchmark that has records of them."""
+    found = {
+        name: estimate(cell_records(records, FLOOR, "full", name), score_metric(name)) for name in benchmarks
+    }
     return {name: result.value for name, result in found.items() if result}
 
 
 def pick(
     rows: Sequence[Row], model: str, variant: str, benchmark: str, metric: str, auxiliary: str = "none"
 ) -> Row:
-    """The one row of a cell and metric. Raises LookupError when the table has none."""
+    """The row of a cell and metric. Raises LookupError if the table has no such row."""
     cell = Cell(model, variant, benchmark, auxiliary)
     for row in rows:
         if (*(row[key] for key in Cell._fields), row["metric"]) == (*cell, metric):
@@ -102,7 +122,7 @@ def pick(
 
 
 def printed(row: Row) -> str:
-    """`2.31 [2.05, 2.58]`, rates in percent; a dash for a gap."""
+    """`2.31 [2.05, 2.58]`, with rates in percent; a dash for a gap."""
     if row["value"] is None:
         return GAP
     value, low, high = (names.number(row["metric"], row[key]) for key in ("value", "ci_low", "ci_high"))
@@ -110,4 +130,5 @@ def printed(row: Row) -> str:
 
 
 def printed_published(row: Row) -> str:
+    """The published value of the row's cell; a dash if there is none."""
     return GAP if row["published"] is None else names.published(row["metric"], row["published"])

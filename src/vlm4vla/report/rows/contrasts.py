@@ -1,4 +1,4 @@
-"""One variant against another on the same initial states: rows, tests of a table together, sentences."""
+"""Paired differences between policies on the same initial states: rows, adjusted tests, printed cells."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pandas as pd
 
 from vlm4vla.analysis.multiplicity import FALSE_DISCOVERY, HOLM, benjamini_hochberg, holm
 from vlm4vla.analysis.paired import Comparison, compare
-from vlm4vla.analysis.records import run_of
+from vlm4vla.analysis.records import cell_records
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
 from vlm4vla.report.rows.cells import Cell, Row
 from vlm4vla.report.rows.table import GAP
 
-EXTRA = (
+EXTRA = (  # columns that a table with contrasts adds to the tidy ones
     "seed_sd",
     "compared_with",
     "difference",
@@ -37,24 +37,25 @@ MARK = "*"
 NONE = "none"  # no auxiliary task
 
 
-def add_contrasts(rows: Sequence[Row], records: pd.DataFrame, first: str | None, second: str | None) -> None:
-    """Add to each row of a variant the paired difference to the other (in place).
+def add_contrasts(
+    rows: Sequence[Row], records: pd.DataFrame, reference: str, *, reference_first: bool = False
+) -> None:
+    """Add to each row its paired difference to the variant `reference` of the same backbone (in place).
 
-    `first` None: every row is compared as (its variant) minus `second`. `second` None: as `first` minus
-    (its variant). A row of the reference variant itself gets nothing.
+    The difference is the row's variant minus the reference, or with `reference_first` the reference minus the
+    row's variant. Rows of the reference itself get nothing.
     """
-    reference = second if first is None else first
     for row in rows:
         if row["variant"] == reference:
             continue
         own, other = _run(records, row), _run(records, row | {"variant": reference})
-        pair = (own, other) if first is None else (other, own)
+        pair = (other, own) if reference_first else (own, other)
         _add(row, compare(*pair, row["metric"]), reference)
     _adjust(rows)
 
 
 def add_auxiliary_contrasts(rows: Sequence[Row], records: pd.DataFrame) -> None:
-    """Add to each row of a fine-tuned backbone the paired difference to the same variant of the same backbone
+    """Add to each row of a fine-tuned backbone its paired difference to the same variant of the same backbone
     without an auxiliary task (in place)."""
     for row in rows:
         if row["auxiliary"] != NONE:
@@ -64,8 +65,11 @@ def add_auxiliary_contrasts(rows: Sequence[Row], records: pd.DataFrame) -> None:
 
 
 def _adjust(rows: Sequence[Row]) -> None:
-    """Add adjusted p values (in place): Holm over the tests of the benchmarks' scores, which the table speaks
-    of; Benjamini-Hochberg over the others, its finer measures."""
+    """Add adjusted p values (in place).
+
+    Holm's correction covers the tests of the benchmarks' scores, on which the table's sentences are based.
+    The correction of Benjamini and Hochberg covers the tests of the other metrics.
+    """
     tested = [row for row in rows if row.get("p_value") is not None]
     for adjust, name, main in ((holm, HOLM, True), (benjamini_hochberg, FALSE_DISCOVERY, False)):
         chosen = [row for row in tested if (row["metric"] == score_metric(row["benchmark"])) == main]
@@ -74,7 +78,7 @@ def _adjust(rows: Sequence[Row]) -> None:
 
 
 def _run(records: pd.DataFrame, row: Row) -> pd.DataFrame:
-    return run_of(records, *(row[key] for key in Cell._fields))
+    return cell_records(records, *(row[key] for key in Cell._fields))
 
 
 def _add(row: Row, test: Comparison | None, reference: str | None) -> None:
@@ -96,7 +100,7 @@ def _add(row: Row, test: Comparison | None, reference: str | None) -> None:
 
 
 def printed_difference(row: Row) -> str:
-    """`-0.41 [-0.62, -0.20]`, percent points for rates."""
+    """`-0.41 [-0.62, -0.20]`, with rates in percentage points."""
     if row.get("difference") is None:
         return GAP
     keys = ("difference", "difference_ci_low", "difference_ci_high")
@@ -105,14 +109,15 @@ def printed_difference(row: Row) -> str:
 
 
 def printed_test(row: Row) -> str:
+    """`McNemar p = 0.012`."""
     return GAP if row.get("p_value") is None else f"{row['test']} {names.p_value(row['p_value'])}"
 
 
 def printed_adjusted(row: Row) -> str:
-    """`0.012 *`, `0.43 (n 912)` for an undecided pair, `0.001 (seeds)`; see `adjustment_sentence`."""
+    """`0.012 *`, `0.43 (n 912)` for an undecided pair, or `0.001 (seeds)`; see `adjustment_sentence`."""
     if row.get("p_adjusted") is None:
         return GAP
-    p = names.p_value(row["p_adjusted"]).removeprefix("p ").removeprefix("= ")
+    p = names.p_number(row["p_adjusted"])
     if significant(row, +1) or significant(row, -1):
         return f"{p} {MARK}"
     if hinges_on_seeds(row):
@@ -121,35 +126,39 @@ def printed_adjusted(row: Row) -> str:
 
 
 def printed_needed(needed: int | None) -> str:
-    """The initial states that an undecided pair needs; none would do for policies that scored the same."""
+    """The initial states that an undecided pair needs; a dash if no number of states would be enough."""
     return GAP if needed is None else str(needed)
 
 
 def adjustment_sentence(rows: Sequence[Row]) -> str:
-    """What the mark and the n beside an adjusted p mean, with the number of tests; empty without tests."""
+    """The number of tests, and what the mark and n next to an adjusted p mean; empty without tests."""
     tests = [row for row in rows if row.get("adjustment") == HOLM]
     if not tests:
         return ""
-    words = f"{MARK}: differs at the 5 % level after Holm's correction for the table's {len(tests)} tests"
+    sentence = (
+        f"{MARK}: the difference is significant at the 5 % level after Holm's correction for the table's "
+        f"{len(tests)} tests"
+    )
     if any(row["shared_seeds"] > 1 for row in tests):
-        words += ", and its interval over training seeds and states leaves out 0"
-    words += (
-        ". Where it does not: (n) paired initial states that the same test, unadjusted, would need for 80 % "
-        f"power if the difference seen were the true one ({GAP}: more than a million, or no difference)"
+        sentence += ", and its interval over training seeds and initial states excludes 0"
+    sentence += (
+        ". Otherwise, (n) is the number of paired initial states that the same test, unadjusted, would need "
+        "for 80 % power if the measured difference were the true one "
+        f"({GAP}: more than a million, or no difference)"
     )
     if any(hinges_on_seeds(row) for row in tests):
-        words += (
-            "; (seeds) these trained policies differ, but the interval over training seeds holds 0: more "
-            "seeds are needed, not more states"
+        sentence += (
+            "; (seeds) means that these trained policies differ, but the interval over training seeds "
+            "includes 0: more seeds are needed, not more initial states"
         )
-    return f"{words}."
+    return f"{sentence}."
 
 
 def significant(row: Row, sign: int) -> bool:
     """Whether the row's difference has `sign` and is significant at 5 % after correction.
 
-    The test takes the trained policies for given. With several training seeds the interval, which holds their
-    spread, must leave out 0 too.
+    The test treats the trained policies as fixed. With several training seeds, the interval, which includes
+    the spread between seeds, must also exclude 0.
     """
     if row.get("p_adjusted") is None or row["p_adjusted"] >= LEVEL or row["difference"] * sign <= 0:
         return False
@@ -157,13 +166,13 @@ def significant(row: Row, sign: int) -> bool:
 
 
 def hinges_on_seeds(row: Row) -> bool:
-    """Whether the trained policies differ, and only the spread of training seeds keeps it from being more."""
+    """Whether the test is significant but the interval over training seeds includes 0."""
     tested = row.get("p_adjusted") is not None and row["p_adjusted"] < LEVEL
     return tested and not significant(row, +1) and not significant(row, -1)
 
 
 def score_rows(rows: Sequence[Row], variant: str, benchmark: str) -> list[Row]:
-    """The compared rows of one variant on one benchmark, by the benchmark's score."""
+    """The rows of one variant on one benchmark that have a difference in the benchmark's score."""
     metric = score_metric(benchmark)
     return [
         row
@@ -174,11 +183,11 @@ def score_rows(rows: Sequence[Row], variant: str, benchmark: str) -> list[Row]:
 
 
 def step_sentence(steps: Mapping[str, Any] | None, variants: Sequence[str]) -> str:
-    """Whether the variants had equally many VLA training steps; empty when that is not known."""
+    """The VLA training steps of the variants, equal or not; empty if they are unknown."""
     if not steps or any(variant not in steps for variant in variants):
         return ""
-    told = {variant: names.steps(steps[variant]) for variant in variants}
-    if len(set(told.values())) == 1:
-        return f"Every policy had {told[variants[0]]} VLA training steps."
-    listed = names.joined([f"{names.variant(variant)} {told[variant]}" for variant in variants])
+    printed_steps = {variant: names.steps(steps[variant]) for variant in variants}
+    if len(set(printed_steps.values())) == 1:
+        return f"Every policy had {printed_steps[variants[0]]} VLA training steps."
+    listed = names.joined([f"{names.variant(variant)} {printed_steps[variant]}" for variant in variants])
     return f"VLA training steps differ: {listed}."

@@ -1,4 +1,4 @@
-"""Correlations of question scores with policies' scores, and how far they hold: the numbers of the table."""
+"""Correlations of question scores with policy scores, and their sensitivity: the numbers of the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vlm4vla.analysis.correlation import correlate, interval_of_draws
 from vlm4vla.analysis.hierarchical import resampled_means
 from vlm4vla.analysis.intervals import SEED
 from vlm4vla.analysis.multiplicity import holm
-from vlm4vla.analysis.records import outcome, run_of
+from vlm4vla.analysis.records import cell_records, outcome
 from vlm4vla.analysis.sensitivity import by_family, leave_one_out, verdict
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
@@ -34,12 +34,16 @@ def correlations(
     sets: Sequence[str],
     paper: Mapping[tuple[str, str], PublishedCorrelation],
 ) -> list[Row]:
-    """Pearson and Spearman rows: each question set over all backbones, and overall over the paper's."""
+    """Rows of Pearson's r, Spearman's rho and Kendall's tau for each benchmark.
+
+    There are rows for each of the question `sets` over all backbones. If some of `models` are `hidden` (not
+    in the paper's figure), there are also rows for the overall score over the other backbones.
+    """
     rows = []
     groups = [(ALL, list(models), name) for name in sets]
     if any(model in hidden for model in models):
         groups.append((PAPER_SUBSET, [model for model in models if model not in hidden], OVERALL))
-    # the published r is over the backbones without the hidden one: it belongs to that row where there is one
+    # The published r leaves out the hidden backbone, so it belongs to the row of that group if there is one.
     compared = groups[-1][0] if len(groups) > len(sets) else ALL
     for benchmark in benchmarks:
         for group, members, name in groups:
@@ -49,7 +53,7 @@ def correlations(
                 if row["value"] is not None and name in scores.get(model, {}):
                     points.append((scores[model][name].value, row["value"], row))
             result = correlate(*np.array([point[:2] for point in points]).T) if len(points) > 2 else None
-            told = paper.get((benchmark, name)) if group == compared else None
+            published = paper.get((benchmark, name)) if group == compared else None
             common = {
                 "model": group,
                 "variant": "full",
@@ -68,8 +72,8 @@ def correlations(
                     "ci_low": result and result.ci_low,
                     "ci_high": result and result.ci_high,
                     "p_value": result and result.pearson_p,
-                    "published": told and told.pearson,
-                    "published_note": told and told.note,
+                    "published": published and published.pearson,
+                    "published_note": published and published.note,
                 }
             )
             for metric, name in (("spearman_rho", "spearman"), ("kendall_tau", "kendall")):
@@ -89,8 +93,11 @@ def correlations(
 
 
 def adjust(rows: Sequence[Row]) -> None:
-    """Add Holm's p (in place): over a coefficient's tests of the overall score on all benchmarks,
-    and over its tests of the question sets."""
+    """Add Holm's p (in place).
+
+    For each coefficient, one correction covers the tests of the overall score on all benchmarks, and another
+    one covers the tests of the question sets.
+    """
     families: dict[tuple[str, str, bool], list[Row]] = {}
     for row in rows:
         key = (row["metric"], row["model"], row["question_set"] == OVERALL)
@@ -109,10 +116,13 @@ def sensitivity(
     rows: Sequence[Row],
     families: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """What the overall score's r on each benchmark hangs on; its verdict goes to r's row too (in place)."""
+    """How r of the overall score depends on single backbones, families and rollouts, for each benchmark.
+
+    The verdict is also added to the row of r (in place).
+    """
     checks = []
     for benchmark in benchmarks:
-        metric, row = score_metric(benchmark), find(rows, benchmark, OVERALL, ALL)
+        metric, row = score_metric(benchmark), pearson_row(rows, benchmark, OVERALL)
         cells = {name: pick(policies, name, "full", benchmark, metric) for name in models}
         known = [
             name for name in models if cells[name]["value"] is not None and OVERALL in scores.get(name, {})
@@ -126,7 +136,7 @@ def sensitivity(
         row["verdict"] = verdict(row["value"], row["p_adjusted"], points, grouped)
         low, high = (None, None)
         if points:
-            runs = [run_of(records, name, "full", benchmark) for name in known]
+            runs = [cell_records(records, name, "full", benchmark) for name in known]
             questions = [scores[name][OVERALL] for name in known]
             low, high = rollout_interval(runs, questions, metric)
         checks.append(
@@ -145,10 +155,10 @@ def sensitivity(
 def rollout_interval(
     runs: Sequence[pd.DataFrame], questions: Sequence[Score], metric: str
 ) -> tuple[float, float] | tuple[None, None]:
-    """Interval of r for these backbones: initial states resampled, the same for all; answers redrawn.
+    """The interval of r for these backbones over other initial states and other questions.
 
-    Answers to single questions are not in the records: their score is drawn as `Score.redrawn` says, each
-    backbone's apart.
+    All backbones share the resampled initial states. The records do not contain answers to single questions,
+    so each backbone's question score is drawn separately with `Score.redrawn`.
     """
     states = [
         records.assign(outcome=outcome(records, metric)).groupby("episode")["outcome"].mean()
@@ -165,6 +175,7 @@ def rollout_interval(
 
 
 def question_rows(scores: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> list[Row]:
+    """Tidy rows of the question scores of each model, one per question set."""
     return [
         {
             "model": model,
@@ -182,7 +193,8 @@ def question_rows(scores: Mapping[str, Mapping[str, Score]], models: Sequence[st
     ]
 
 
-def find(rows: Sequence[Row], benchmark: str, question_set: str, group: str) -> Row:
+def pearson_row(rows: Sequence[Row], benchmark: str, question_set: str, group: str = ALL) -> Row:
+    """The row of Pearson's r for a benchmark, a question set and a group of backbones."""
     key = (benchmark, question_set, group, "pearson_r")
     return next(
         row for row in rows if (row["benchmark"], row["question_set"], row["model"], row["metric"]) == key

@@ -1,4 +1,4 @@
-"""Films that rollouts kept beside their records, and how their episodes ended."""
+"""The films that rollouts saved with their records, and how the filmed episodes ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class Film:
-    """One filmed episode; `instructions`: one, or those of a chain; `solved` of them in a row."""
+    """One filmed episode. `instructions` are one or a chain; the first `solved` of them were solved."""
 
     path: Path
     model: str
@@ -46,31 +46,31 @@ class Film:
 
     @property
     def failed_at(self) -> str:
-        """The instruction that was not solved; of a success the last one."""
+        """The instruction that was not solved; for a success, the last instruction."""
         return self.instructions[min(self.solved, len(self.instructions) - 1)]
 
 
 def read_films(episodes: Iterable[Path]) -> list[Film]:
-    """The films beside each episodes.parquet of `episodes`, in that order, episode by episode.
+    """The films, if any, in the folder of each episodes.parquet.
 
-    A rollout without films adds none. Raises UserError for records that cannot be read and for a film whose
-    episode they do not hold.
+    They are in the order of `episodes`, then of the episode numbers. Raises UserError for records that cannot
+    be read, and for a film of an episode that is not in the records.
     """
     films = []
     for path in map(Path, episodes):
-        kept = {
+        saved = {
             int(match[1]): film
             for film in sorted((path.parent / "videos").glob("episode*.gif"))
             if (match := _NAME.fullmatch(film.name))
         }
-        if not kept:
+        if not saved:
             continue
         try:
             rows = {row["episode"]: row for row in pq.read_table(path, columns=_COLUMNS).to_pylist()}
         except (OSError, pa.ArrowInvalid) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: unreadable ({reason}): delete it and roll out again") from None
-        for number, film in sorted(kept.items()):
+        for number, film in sorted(saved.items()):
             if number not in rows:
                 raise UserError(f"{film}: {path.name} has no episode {number}: delete the film")
             row = rows[number]
@@ -80,20 +80,22 @@ def read_films(episodes: Iterable[Path]) -> list[Film]:
 
 
 def frames_of(path: Path, count: int) -> list[tuple[float, np.ndarray]]:
-    """`count` frames of a film evenly over its time, the first and the last among them: (second at which the
-    frame appears, (H, W, 3) uint8). Fewer when the film has fewer. Raises UserError.
+    """`count` frames at equal intervals over the film's duration, including the first and the last frame.
+
+    Each is (second at which the frame appears, (H, W, 3) uint8). The list is shorter if the film has fewer
+    frames. Raises UserError.
     """
-    starts, pictures, clock = [], [], 0.0
+    starts, frames, clock = [], [], 0.0
     try:
         with Image.open(path) as film:
             for index in range(getattr(film, "n_frames", 1)):
                 film.seek(index)
                 starts.append(clock)
-                pictures.append(np.asarray(film.convert("RGB")))
-                # equal neighbours are one frame that lasts longer
+                frames.append(np.asarray(film.convert("RGB")))
+                # A GIF stores equal neighbours as one frame that lasts longer.
                 clock += film.info.get("duration", 0) / 1000
     except (OSError, UnidentifiedImageError) as error:
         raise UserError(f"{path}: not a film ({error}): delete the rollout and run it again") from None
     wanted = np.linspace(0, starts[-1], count)
     chosen = sorted(set(np.searchsorted(starts, wanted + 1e-9, side="right") - 1))
-    return [(starts[index], pictures[index]) for index in chosen]
+    return [(starts[index], frames[index]) for index in chosen]

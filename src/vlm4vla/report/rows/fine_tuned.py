@@ -1,12 +1,12 @@
-"""What fine-tuning did to a VLM itself: its task's own score and its capability, before and after."""
+"""What fine-tuning did to a VLM itself: the score of its task and its capability, before and after."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from vlm4vla.config.tables import Cells
 from vlm4vla.report import names
 from vlm4vla.report.rows.auxiliary_scores import OwnScore, read_own_scores
 from vlm4vla.report.rows.capability_scores import OVERALL, Score, read_capability
@@ -15,17 +15,21 @@ from vlm4vla.report.rows.contrasts import NONE
 from vlm4vla.report.rows.table import GAP, Block
 
 CAPTION = (
-    "A task's own score: mean over held-out questions, 0 to 100, with Wilson's interval where answers are "
-    "right or wrong and a normal one where they are graded (omni-generation: 0 is the training pictures' "
-    "mean). It clearly rose where the interval after fine-tuning lies above the one before and above what "
-    "answers that know nothing of the picture score. Capability: share of held-out general questions that "
-    "the VLM answers right, all sets together (Wilson), before fine-tuning and after."
+    "A task's own score is the mean over its held-out questions, from 0 to 100. Its interval is Wilson's if "
+    "answers are right or wrong, and normal if answers are graded (omni-generation, where 0 is the score of "
+    "the mean training image). The own score clearly rose if the interval after fine-tuning is above the "
+    "interval before and above the score of answers that ignore the image. Capability is the share of "
+    "held-out general questions that the VLM answers correctly, over all sets together (Wilson), before and "
+    "after fine-tuning."
 )
 
 
 @dataclass(frozen=True)
 class FineTuned:
-    """One VLM of a table; None where it was not measured. `base`: capability without the task."""
+    """One VLM of a table. A score that was not measured is None.
+
+    `own`: the scores of its auxiliary task. `base`: the capability of its backbone without the task.
+    """
 
     model: str
     auxiliary: str
@@ -34,9 +38,9 @@ class FineTuned:
     capability: Score | None
 
     @property
-    def rose(self) -> bool:
+    def clearly_rose(self) -> bool:
         """Whether the task's own score clearly rose."""
-        return self.own is not None and self.own.rose
+        return self.own is not None and self.own.clearly_rose
 
     @property
     def label(self) -> str:
@@ -44,20 +48,24 @@ class FineTuned:
         return f"{names.model(self.model)} after {names.auxiliary(self.auxiliary)}"
 
 
+def vlms_in(cells: Cells) -> list[tuple[str, str]]:
+    """(backbone, auxiliary task) of every VLM in the cells of a table, in the table's order."""
+    return [(model, task) for model in cells.backbones for task in cells.auxiliaries[model]]
+
+
 def read_fine_tuned(
-    cells: Mapping[str, Any], capability: Sequence[Path], auxiliary: Sequence[Path]
+    vlms: Sequence[tuple[str, str]], capability: Sequence[Path], auxiliary: Sequence[Path]
 ) -> list[FineTuned]:
-    """Every VLM of `cells`, in their order, the ones without an auxiliary task too."""
+    """The scores of each of `vlms`, (backbone, auxiliary task), including those without an auxiliary task."""
     own = read_own_scores(auxiliary)
     scores = {vlm: sets[OVERALL] for vlm, sets in read_capability(capability).items()}
     return [
         FineTuned(model, task, own.get((model, task)), scores.get((model, NONE)), scores.get((model, task)))
-        for model in cells["backbones"]
-        for task in cells["auxiliaries"][model]
+        for model, task in vlms
     ]
 
 
-def tuned_rows(vlms: Sequence[FineTuned]) -> list[Row]:
+def fine_tuned_rows(vlms: Sequence[FineTuned]) -> list[Row]:
     """Tidy rows: `auxiliary_score_before` and `_after`, and `capability_overall` with its change."""
     rows = []
     for vlm in vlms:
@@ -86,31 +94,31 @@ def _row(vlm: FineTuned, benchmark: str, metric: str, score: Score) -> Row:
     }
 
 
-def tuned_gaps(vlms: Sequence[FineTuned]) -> list[str]:
-    """Scores that the study has not."""
+def fine_tuned_gaps(vlms: Sequence[FineTuned]) -> list[str]:
+    """The scores that the study does not have."""
     gaps = [f"own score of {vlm.label}" for vlm in vlms if vlm.auxiliary != NONE and vlm.own is None]
     return gaps + [f"capability of {vlm.label}" for vlm in vlms if vlm.capability is None]
 
 
-def tuned_block(vlms: Sequence[FineTuned]) -> Block:
-    """A grid of own scores and capability; a line between backbones."""
+def fine_tuned_block(vlms: Sequence[FineTuned]) -> Block:
+    """A grid of own scores and capability, with a line between backbones."""
     grid, rules, last = [], [], None
     for vlm in vlms:
         if vlm.model != last:
             rules.append(len(grid))
             last = vlm.model
-        tuned = vlm.auxiliary != NONE
+        has_task = vlm.auxiliary != NONE
         change = GAP
-        if tuned and None not in (vlm.base, vlm.capability):
+        if has_task and None not in (vlm.base, vlm.capability):
             change = f"{100 * (vlm.capability.value - vlm.base.value):+.1f}"
         grid.append(
             [
-                vlm.label if tuned else f"{names.model(vlm.model)}, {names.auxiliary(NONE)}",
+                vlm.label if has_task else f"{names.model(vlm.model)}, {names.auxiliary(NONE)}",
                 printed_score(vlm.own and vlm.own.before),
                 printed_score(vlm.own and vlm.own.after),
-                GAP if vlm.own is None else "yes" if vlm.rose else "no",
+                GAP if vlm.own is None else "yes" if vlm.clearly_rose else "no",
                 printed_score(vlm.base),
-                printed_score(vlm.capability) if tuned else GAP,
+                printed_score(vlm.capability) if has_task else GAP,
                 change,
             ]
         )
@@ -120,28 +128,28 @@ def tuned_block(vlms: Sequence[FineTuned]) -> Block:
 
 
 def printed_score(score: Score | None) -> str:
-    """`81.2 [77.0, 84.8]`, percent."""
+    """`81.2 [77.0, 84.8]`, in percent."""
     return GAP if score is None else score.percent
 
 
-def own_clause(vlm: FineTuned) -> str:
-    """What the task's own score did, as a clause."""
+def own_score_clause(vlm: FineTuned) -> str:
+    """A clause that says how the task's own score changed."""
     if vlm.own is None:
         return "its own score was not measured"
     before, after = f"{100 * vlm.own.before.value:.1f} %", f"{100 * vlm.own.after.value:.1f} %"
     if vlm.own.chance:
         after += f" (guessing: {100 * vlm.own.chance:.1f} %)"
-    if vlm.rose:
+    if vlm.clearly_rose:
         return f"its own score rose from {before} to {after}"
     return f"its own score did not clearly rise ({before} before, {after} after)"
 
 
-def unlearnt_sentence(vlms: Sequence[FineTuned]) -> str:
-    """Which tasks' own scores did not clearly rise; empty when each did."""
-    flat = [vlm.label for vlm in vlms if vlm.own is not None and not vlm.rose]
+def not_learnt_sentence(vlms: Sequence[FineTuned]) -> str:
+    """The tasks whose own scores did not clearly rise; empty if every score rose."""
+    flat = [vlm.label for vlm in vlms if vlm.own is not None and not vlm.clearly_rose]
     if not flat:
         return ""
     return (
-        f"The task's own score did not clearly rise for {names.joined(flat)}: these rows do not show what "
-        "learning the task does to control."
+        f"The task's own score did not clearly rise for {names.joined(flat)}: these rows do not show how "
+        "learning the task affects control."
     )

@@ -1,4 +1,4 @@
-"""The main table's tests: every pair of backbones on the same initial states, and the standing over all."""
+"""The main table's tests of every pair of backbones, and the ranking over all benchmarks together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from vlm4vla.analysis import rankings as standing
+from vlm4vla.analysis import rankings
 from vlm4vla.analysis.by_task import success_by_task
 from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.paired import compare
-from vlm4vla.analysis.records import run_of
-from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.analysis.records import cell_records
+from vlm4vla.conventions.benchmarks import facts, score_metric
 from vlm4vla.report import names
 from vlm4vla.report.rows.contrasts import LEVEL, printed_needed
 from vlm4vla.report.rows.table import GAP, Block
@@ -22,12 +22,13 @@ Policy = tuple[str, str]  # model, variant
 
 
 def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str) -> list[dict[str, Any]]:
-    """Paired tests of all pairs of `policies` that were measured, with Holm's p over the pairs.
+    """Paired tests of all pairs of measured `policies`, with Holm's correction over the pairs.
 
-    `decided`: p adjusted is below 5 % and, with several training seeds, the interval over them leaves out 0.
+    A pair is `decided` if its adjusted p is below 5 % and, with several training seeds, the interval over
+    seeds excludes 0.
     """
     metric, tests = score_metric(benchmark), []
-    cells = {policy: run_of(records, *policy, benchmark) for policy in policies}
+    cells = {policy: cell_records(records, *policy, benchmark) for policy in policies}
     for first, second in itertools.combinations(policies, 2):
         found = compare(cells[first], cells[second], metric)
         if found is not None:
@@ -42,7 +43,7 @@ def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str
 def pair_block(
     tests: Sequence[dict[str, Any]], policies: Sequence[Policy], labels: Sequence[str], title: str
 ) -> Block:
-    """Row against column: `+` better, `-` worse, a number for an undecided pair: the states that it needs."""
+    """Each row against each column: `+` better, `-` worse, or the initial states that the pair needs."""
     cells = {}
     for test in tests:
         pair = (test["first"], test["first_variant"]), (test["second"], test["second_variant"])
@@ -57,58 +58,60 @@ def pair_block(
 
 
 PAIRS = (
-    "Pairs of backbones: exact paired tests, + (better) and - (worse) after Holm's correction over the "
-    "pairs of a benchmark; a number stands for an undecided pair and says how many paired initial states "
-    "the same test, unadjusted, would need for 80 % power if the difference seen were the true one "
-    f"({GAP}: more than a million, no difference, or not measured)."
+    "Pairs of backbones: exact paired tests of the row against the column. + is better and - is worse, after "
+    "Holm's correction over the pairs of a benchmark. A number marks an undecided pair: the same test, "
+    "unadjusted, would need that many paired initial states for 80 % power if the measured difference were "
+    f"the true one ({GAP}: more than a million, no difference, or not measured)."
 )
 
 
 def pair_sentence(tests: Sequence[dict[str, Any]], benchmark: str, scale: str) -> str:
-    """How many pairs differ after Holm's correction; empty without pairs."""
+    """The number of pairs that differ after Holm's correction; empty without pairs."""
     if not tests:
         return ""
     decided = sum(test["decided"] for test in tests)
-    raw = sum(test["p_value"] < LEVEL for test in tests)
+    unadjusted = sum(test["p_value"] < LEVEL for test in tests)
     return (
         f"{names.benchmark(benchmark, scale)}: of {len(tests)} pairs of backbones {decided or 'none'} "
         f"{'differs' if decided in (0, 1) else 'differ'} at the 5 % level after Holm's correction "
-        f"(without it {raw})."
+        f"({unadjusted} without the correction)."
     )
 
 
-def stand_over_all(
+def rank_over_all(
     records: pd.DataFrame, policies: Sequence[Policy], benchmarks: Sequence[str]
-) -> tuple[list[Policy], list[standing.Standing], dict[str, Any]]:
-    """The policies that were measured on every benchmark, how they stand, and the same for JSON."""
-    whole = [
+) -> tuple[list[Policy], list[rankings.Ranking], dict[str, Any]]:
+    """The policies that were measured on every benchmark, their rankings, and the details for JSON."""
+    complete = [
         policy
         for policy in policies
-        if all(not run_of(records, *policy, benchmark).empty for benchmark in benchmarks)
+        if all(not cell_records(records, *policy, benchmark).empty for benchmark in benchmarks)
     ]
     grids = {}
-    for benchmark in benchmarks if whole else ():
-        grid = standing.Grid.of([run_of(records, *policy, benchmark) for policy in whole], benchmark)
+    for benchmark in benchmarks if complete else ():
+        grid = rankings.Grid.from_cells(
+            [cell_records(records, *policy, benchmark) for policy in complete], benchmark
+        )
         if grid is None:
             return [], [], {}
         grids[benchmark] = grid
-    found = standing.stand(grids)
+    found = rankings.rank_over_benchmarks(grids)
     if not found:
         return [], [], {}
     details = {
         "policies": [
             {"model": model, "variant": variant} | vars(each)
-            for (model, variant), each in zip(whole, found, strict=True)
+            for (model, variant), each in zip(complete, found, strict=True)
         ],
-        "thresholds": standing.THRESHOLDS.tolist(),
-        "improvement": standing.improvements(grids).tolist(),
+        "thresholds": rankings.THRESHOLDS.tolist(),
+        "improvement": rankings.improvement_matrix(grids).tolist(),
         "benchmarks": list(benchmarks),
     }
-    return whole, found, details
+    return complete, found, details
 
 
-def standing_block(labels: Sequence[str], found: Sequence[standing.Standing]) -> Block:
-    """Backbones by mean rank."""
+def ranking_block(labels: Sequence[str], found: Sequence[rankings.Ranking]) -> Block:
+    """The backbones in the order of their mean rank."""
     grid = []
     for label, each in sorted(zip(labels, found, strict=True), key=lambda pair: pair[1].rank):
         better = GAP
@@ -124,15 +127,16 @@ def standing_block(labels: Sequence[str], found: Sequence[standing.Standing]) ->
             ]
         )
     header = ["all benchmarks together", "mean rank", "first in resamples, %"]
-    return Block("Standing", [*header, "interquartile mean, %", "better than another, %"], grid)
+    title = "Ranking over all benchmarks"
+    return Block(title, [*header, "interquartile mean, %", "better than another, %"], grid)
 
 
-STANDING = (
-    "Standing (after rliable, arXiv 2108.13264), with 95 % bootstrap intervals over initial states and, "
-    "where there are several, training seeds: mean over benchmarks of the rank by score (1 is best); how "
-    "often no other has a better mean rank; interquartile mean of the scores by task (of chains, by "
-    "instructions in a row); probability that an episode does better than one of another backbone, ties "
-    "half."
+RANKING = (
+    "Ranking over all benchmarks (after rliable, arXiv 2108.13264), with 95 % bootstrap intervals over "
+    "initial states and, if there are several, training seeds: the mean over benchmarks of the rank by score "
+    "(1 is best); the share of resamples in which no other backbone has a better mean rank; the "
+    "interquartile mean of the scores by task (for chains, by instructions in a row); and the probability "
+    "that an episode goes better than an episode of another backbone, where a tie counts half."
 )
 
 
@@ -142,12 +146,12 @@ def _span(value: float, interval: tuple[float, float], factor: int, digits: int)
 
 
 def task_grid(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str) -> list[dict[str, Any]]:
-    """Success by task with false-discovery control; empty on chains, whose later tasks few policies meet."""
-    if benchmark == "calvin":
+    """Success by task with false-discovery control. Empty for chains: few policies reach the later tasks."""
+    if facts(benchmark).is_chain:
         return []
     several = len({variant for _, variant in policies}) > 1
     cells = {
-        f"{model} {variant}" if several else model: run_of(records, model, variant, benchmark)
+        f"{model} {variant}" if several else model: cell_records(records, model, variant, benchmark)
         for model, variant in policies
     }
     return [{"benchmark": benchmark} | row for row in success_by_task(cells)]

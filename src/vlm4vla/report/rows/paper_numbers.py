@@ -1,4 +1,4 @@
-"""The paper's numbers, read from CSV: facts that tables print beside what was measured."""
+"""The paper's numbers, read from CSV. Tables print them next to the measured numbers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, BRIDGE, CALVIN, SUCCESS_RATE
 from vlm4vla.core.errors import UserError
 
-# column of the CSV -> benchmark, metric, what turns the printed number into the table's unit
+# By column of the CSV: benchmark, metric, and the factor that converts the number into the table's unit.
 COLUMNS = {
-    "calvin_abcd_avg_len": ("calvin", "average_length", 1.0),
-    "simpler_bridge_success": ("bridge", "success_rate", 0.01),
-    "libero_10_success": ("libero-10", "success_rate", 0.01),
+    each.paper_column: (each.name, each.score_metric, each.paper_factor) for each in BENCHMARKS.values()
 }
 
 
@@ -26,12 +25,13 @@ class Published:
     def value(
         self, model: str, variant: str, benchmark: str, metric: str, auxiliary: str = "none"
     ) -> float | None:
+        """The published number of a cell; None if the paper has none."""
         return self.values.get((model, variant, benchmark, metric, auxiliary))
 
 
 @dataclass(frozen=True)
 class PublishedCorrelation:
-    """`pearson` is None where the paper gives no number; `note` says what it gives then."""
+    """`pearson` is None if the paper gives no number; `note` then says what the paper states instead."""
 
     backbones: int
     pearson: float | None
@@ -39,19 +39,19 @@ class PublishedCorrelation:
 
 
 def read_rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file as they are printed. Raises UserError when it or one of `columns` is missing."""
+    """The rows of a CSV file as text. Raises UserError if the file or one of `columns` is missing."""
     try:
         with path.open(newline="") as handle:
             rows = list(csv.DictReader(handle))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: the paper's numbers belong there") from None
+        raise UserError(f"{path}: no such file: put the paper's numbers there") from None
     for name in sorted(columns - set(rows[0] if rows else {})):
         raise UserError(f"{path}: column {name!r} is missing: write it in the first line")
     return rows
 
 
 def read_published(folder: Path, table: str) -> Published:
-    """`folder`/{main,freeze}.csv. A row without `variant` is a full VLA. Raises UserError."""
+    """The numbers in `folder`/{main,freeze}.csv; a row without `variant` is a full VLA. Raises UserError."""
     rows = read_rows(folder / f"{table}.csv", {"model"})
     values, notes = {}, {}
     for row in rows:
@@ -60,27 +60,33 @@ def read_published(folder: Path, table: str) -> Published:
         for column, (benchmark, metric, scale) in COLUMNS.items():
             if row.get(column):
                 key = (row["model"], row.get("variant") or "full", benchmark, metric, "none")
-                # percentages have at most two decimals; rounding hides what 0.01 cannot represent
+                # Percentages have at most two decimals. Rounding removes the floating-point error of 0.01.
                 values[key] = round(float(row[column]) * scale, 6)
     return Published(values, notes)
 
 
 def read_published_auxiliary(folder: Path) -> Published:
-    """`folder`/auxiliary_calvin.csv: success at 1 to 5 as fractions, and their mean. Raises UserError."""
+    """The numbers in `folder`/auxiliary_calvin.csv, which has success at 1 to 5 as fractions and their mean.
+
+    Raises UserError.
+    """
     path = folder / "auxiliary_calvin.csv"
-    columns = {f"task{count}": f"success_at_{count}" for count in range(1, 6)}
+    columns = {f"task{count}": metric for count, metric in enumerate(CALVIN.metrics[1:], start=1)}
     values = {}
     for row in read_rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}):
         found = {metric: float(row[column]) for column, metric in columns.items()}
-        found["average_length"] = round(len(columns) * float(row["avg_len_over_5"]), 6)
+        found[AVERAGE_LENGTH] = round(len(columns) * float(row["avg_len_over_5"]), 6)
         for metric, value in found.items():
-            values[row["base"], "full", "calvin", metric, row["auxiliary"]] = value
+            values[row["base"], "full", CALVIN.name, metric, row["auxiliary"]] = value
     return Published(values, {})
 
 
 def read_published_fast(folder: Path) -> Published:
-    """`folder`/fast_injection.csv: success in percent by what the VLM was fine-tuned on, and by whether the
-    VLA's vision encoder was frozen or trained. Raises UserError."""
+    """The numbers in `folder`/fast_injection.csv.
+
+    The file has success in percent by the VLM's fine-tuning, and by whether the VLA's vision encoder was
+    frozen or trained. Raises UserError.
+    """
     path = folder / "fast_injection.csv"
     variants = {"frozen": "freeze-vision", "trained": "full"}
     values = {}
@@ -89,13 +95,13 @@ def read_published_fast(folder: Path) -> Published:
             raise UserError(
                 f"{path}: vla_vision_encoder {row['vla_vision_encoder']!r}: write {' or '.join(variants)}"
             )
-        key = (row["model"], variants[row["vla_vision_encoder"]], "bridge", "success_rate")
+        key = (row["model"], variants[row["vla_vision_encoder"]], BRIDGE.name, SUCCESS_RATE)
         values[*key, row["vlm_finetune"]] = round(float(row["simpler_bridge_success"]) / 100, 6)
     return Published(values, {})
 
 
 def read_published_correlation(folder: Path) -> dict[tuple[str, str], PublishedCorrelation]:
-    """`folder`/correlation.csv by (benchmark, question set). Raises UserError."""
+    """The correlations in `folder`/correlation.csv by (benchmark, question set). Raises UserError."""
     path = folder / "correlation.csv"
     rows = read_rows(path, {"benchmark", "question_set", "backbones", "pearson_r", "note"})
     return {

@@ -1,4 +1,4 @@
-"""A table in three forms: tidy CSV for programs, Markdown for reading, LaTeX (booktabs) for a paper."""
+"""A table in three formats: tidy CSV for programs, Markdown for reading, LaTeX (booktabs) for a paper."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _TEX = {
 
 
 def tex(text: str) -> str:
-    """`text` with LaTeX's special characters escaped, ASCII only in what the tables use."""
+    """`text` with LaTeX's special characters escaped. The text of tables becomes pure ASCII."""
     return "".join(_TEX.get(character, character) for character in text)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One grid of printed cells under a title; the first column names the row."""
+    """One grid of printed cells with a title. The first column names the row."""
 
     title: str
     header: list[str]
@@ -56,10 +56,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """`records` are tidy rows (dicts of TIDY plus `extra` columns); `blocks` are for readers.
+    """A table for programs and for readers.
 
-    `caption` says what was measured and how; each of `verdicts` is a sentence on what the numbers show;
-    each of `gaps` names a cell that the study has no records of.
+    `records` are tidy rows with the columns of TIDY and of `extra`. `blocks` are the printed grids. `caption`
+    says what was measured and how. Each of `verdicts` is a sentence about what the numbers show. Each of
+    `gaps` names a cell or a score that was not measured. `details` are further values for the JSON.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Table:
             write_text(folder / f"{name}.tex", self.latex())
 
     def analysis(self, settings: Any) -> dict[str, Any]:
-        """The table as JSON values: settings, tidy records, verdicts, gaps and details."""
+        """The table as JSON values: settings, caption, verdicts, gaps, tidy records and details."""
         return {
             "table": self.name,
             "settings": dict(settings),
@@ -96,14 +97,14 @@ class Table:
         }
 
     def markdown(self) -> str:
-        """Title, verdicts, grids, gaps, caption."""
+        """Title, verdicts, grids, gaps and caption."""
         parts = [f"# {self.title}"]
         parts += ["\n".join(f"- {sentence}" for sentence in self.verdicts)] if self.verdicts else []
         for block in self.blocks:
             grid = [block.header, *block.rows]
-            # a rule of fewer than two signs is no table to a Markdown reader
+            # Markdown needs a rule of at least two characters to recognise a table.
             widths = [max(2, *(len(row[column]) for row in grid)) for column in range(len(block.header))]
-            # names to the left, numbers to the right
+            # Names are aligned to the left, numbers to the right.
             rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
             lines = [_line(block.header, widths), "| " + " | ".join(rule) + " |"]
             lines += [_line(row, widths) for row in block.rows]
@@ -113,10 +114,10 @@ class Table:
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
-        """A float for each grid, to \\input; it needs booktabs and graphicx.
+        """One float per grid, for \\input. It needs the packages booktabs and graphicx.
 
-        What the numbers show is the text's to say: verdicts stand in the other forms. What the caption says
-        beyond the title is a note under the first grid, since LaTeX measures a caption in one line.
+        Verdicts are left out: the text of the paper states them. The caption is a note under the first grid,
+        because LaTeX sets a caption in one line to measure it.
         """
         missing = [f"Not measured: {'; '.join(self.gaps)}."] if self.gaps else []
         note = tex(" ".join([*missing, self.caption]))
@@ -156,7 +157,7 @@ def _line(row: list[str], widths: list[int]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A CSV cell: empty for a gap, six significant digits for a number."""
+    """A CSV cell: empty for a gap, and a number with six significant digits."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,70 +1,63 @@
-"""Figure 4 of the paper: a VLM fine-tuned on an auxiliary task first, then made a policy."""
+"""Figure 4 of the paper: a VLM is first fine-tuned on an auxiliary task, then becomes a policy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from collections.abc import Sequence
 
 from vlm4vla.analysis.estimates import by_seed
-from vlm4vla.analysis.records import run_of
-from vlm4vla.conventions.benchmarks import METRICS, score_metric
+from vlm4vla.analysis.records import cell_records
+from vlm4vla.config.stages import TableSettings
+from vlm4vla.config.tables import Cells
+from vlm4vla.conventions.benchmarks import facts, metrics, score_metric
 from vlm4vla.report import captions, names
 from vlm4vla.report.figures.auxiliary import draw_auxiliaries
 from vlm4vla.report.figures.generated import copy_generated
 from vlm4vla.report.rows import contrasts as contrast
-from vlm4vla.report.rows.cells import Cell, Row, measure, pick, printed, printed_published
+from vlm4vla.report.rows.cells import Cell, Row, cells_on, measure, pick, printed, printed_published
 from vlm4vla.report.rows.contrasts import NONE
 from vlm4vla.report.rows.fine_tuned import (
     CAPTION,
     FineTuned,
-    own_clause,
+    fine_tuned_block,
+    fine_tuned_gaps,
+    fine_tuned_rows,
+    not_learnt_sentence,
+    own_score_clause,
     read_fine_tuned,
-    tuned_block,
-    tuned_gaps,
-    tuned_rows,
-    unlearnt_sentence,
+    vlms_in,
 )
 from vlm4vla.report.rows.paper_numbers import read_published_auxiliary
 from vlm4vla.report.rows.table import GAP, Block, Table
+from vlm4vla.report.tables.inputs import TableInputs
 from vlm4vla.study.outputs import generated
 
-SOLVED = METRICS["calvin"][1:]  # success at 1 to 5
 
-
-def build(
-    records: pd.DataFrame,
-    settings: Mapping[str, Any],
-    published: Path,
-    output: Path,
-    capability: Sequence[Path],
-    auxiliary: Sequence[Path],
-) -> Table:
-    """The auxiliary table; draws figures/auxiliary under `output`, and puts what decoders drew beside it."""
-    cells, scale = settings["cells"], settings["scale"]
-    vlms = read_fine_tuned(cells, capability, auxiliary)
-    wanted = [cell for benchmark in cells["benchmarks"] for cell in cells_on(benchmark, cells)]
+def build(inputs: TableInputs) -> Table:
+    """The auxiliary table; draws figures/auxiliary, and copies the backbones' pages of generated images."""
+    settings, records = inputs.settings, inputs.records
+    cells, scale = settings.cells, settings.scale
+    vlms = read_fine_tuned(vlms_in(cells), inputs.capability, inputs.auxiliary)
+    wanted = [cell for benchmark in cells.benchmarks for cell in cells_on(benchmark, cells)]
+    reported = {name: metrics(name) for name in cells.benchmarks}
     rows, gaps = measure(
-        records, wanted, METRICS, read_published_auxiliary(published), scale, settings["seeds"]
+        records, wanted, reported, read_published_auxiliary(inputs.published), scale, settings.seeds
     )
     contrast.add_auxiliary_contrasts(rows, records)
-    spread = {cell: by_seed(run_of(records, *cell), score_metric(cell.benchmark)) for cell in wanted}
-    draw_auxiliaries(rows, spread, vlms, scale, output / "figures" / "auxiliary")
-    for vlm in generated("auxiliary", cells):
-        copy_generated(auxiliary, vlm, output / "figures")
-    blocks = [_scores(rows, cells, benchmark, scale) for benchmark in cells["benchmarks"]]
-    if "calvin" in cells["benchmarks"]:
-        blocks.append(_chains(rows, cells, scale))
+    spread = {cell: by_seed(cell_records(records, *cell), score_metric(cell.benchmark)) for cell in wanted}
+    draw_auxiliaries(rows, spread, vlms, scale, inputs.figures / "auxiliary")
+    for backbone in generated("auxiliary", cells.auxiliaries):
+        copy_generated(inputs.auxiliary, backbone, inputs.figures)
+    blocks = [_scores(rows, cells, benchmark, scale) for benchmark in cells.benchmarks]
+    chains = [name for name in cells.benchmarks if facts(name).is_chain]
+    blocks += [_chains(rows, cells, name, scale) for name in chains]
     return Table(
         name="auxiliary",
         title=f"Auxiliary tasks before control, {scale} scale",
         caption=_caption(rows, settings),
-        records=[*rows, *tuned_rows(vlms)],
-        blocks=[*blocks, tuned_block(vlms)],
+        records=[*rows, *fine_tuned_rows(vlms)],
+        blocks=[*blocks, fine_tuned_block(vlms)],
         verdicts=_verdicts(rows, vlms, cells, scale),
-        gaps=[*gaps, *tuned_gaps(vlms)],
+        gaps=[*gaps, *fine_tuned_gaps(vlms)],
         extra=("auxiliary", *contrast.EXTRA),
         details={
             "seed_values": [
@@ -76,17 +69,9 @@ def build(
     )
 
 
-def cells_on(benchmark: str, cells: Mapping[str, Any]) -> Iterator[Cell]:
-    """The table's cells on one benchmark, in its order."""
-    for model in cells["backbones"]:
-        for variant in cells["variants"]:
-            for auxiliary in cells["auxiliaries"][model]:
-                yield Cell(model, variant, benchmark, auxiliary)
-
-
-def _label(cell: Cell, cells: Mapping[str, Any]) -> str:
-    several = f", {names.variant(cell.variant)}" if len(cells["variants"]) > 1 else ""
-    return f"{names.model(cell.model)}, {names.auxiliary(cell.auxiliary)}{several}"
+def _label(cell: Cell, cells: Cells) -> str:
+    variant = f", {names.variant(cell.variant)}" if len(cells.variants) > 1 else ""
+    return f"{names.model(cell.model)}, {names.auxiliary(cell.auxiliary)}{variant}"
 
 
 def _row(rows: Sequence[Row], cell: Cell, metric: str) -> Row:
@@ -94,16 +79,16 @@ def _row(rows: Sequence[Row], cell: Cell, metric: str) -> Row:
 
 
 def _rules(shown: Sequence[Cell]) -> list[int]:
-    """Rows before which another backbone begins."""
+    """The rows at which the next backbone begins."""
     return [i for i in range(1, len(shown)) if shown[i].model != shown[i - 1].model]
 
 
-def _scores(rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale: str) -> Block:
+def _scores(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Block:
     metric, grid = score_metric(benchmark), []
-    shown = list(cells_on(benchmark, cells))
+    shown = cells_on(benchmark, cells)
     for cell in shown:
         row, paper, base = _row(rows, cell, metric), GAP, None
-        if cell.auxiliary != NONE and NONE in cells["auxiliaries"][cell.model]:
+        if cell.auxiliary != NONE and NONE in cells.auxiliaries[cell.model]:
             base = _row(rows, cell._replace(auxiliary=NONE), metric)["published"]
         if None not in (row["published"], base):
             paper = names.number(metric, row["published"] - base, signed=True)
@@ -120,53 +105,52 @@ def _scores(rows: Sequence[Row], cells: Mapping[str, Any], benchmark: str, scale
                 contrast.printed_adjusted(row),
             ]
         )
-    header = ["policy", names.unit(metric), "seed deviation", "published", "minus no task", "published"]
+    header = ["policy", names.unit(benchmark), "seed deviation", "published", "minus no task", "published"]
     return Block(names.benchmark(benchmark, scale), [*header, "paired test", "Holm p"], grid, _rules(shown))
 
 
-def _chains(rows: Sequence[Row], cells: Mapping[str, Any], scale: str) -> Block:
-    shown = list(cells_on("calvin", cells))
+def _chains(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Block:
+    rates = metrics(benchmark)[1:]
+    shown = cells_on(benchmark, cells)
     grid = []
     for cell in shown:
-        found = [_row(rows, cell, metric) for metric in SOLVED]
+        found = [_row(rows, cell, rate) for rate in rates]
         pairs = [text for row in found for text in (printed(row), printed_published(row))]
         grid.append([_label(cell, cells), *pairs])
     header = ["policy"]
-    for count in range(1, 6):
+    for count in range(1, len(rates) + 1):
         header += [f"{count} in a row, %", "published"]
-    title = f"{names.benchmark('calvin', scale)}: instructions solved in a row"
+    title = f"{names.benchmark(benchmark, scale)}: instructions solved in a row"
     return Block(title, header, grid, _rules(shown))
 
 
-def _verdicts(
-    rows: Sequence[Row], vlms: Sequence[FineTuned], cells: Mapping[str, Any], scale: str
-) -> list[str]:
-    """For each task whether its own score rose and what control did; then how many of them agree."""
-    tuned = {(vlm.model, vlm.auxiliary): vlm for vlm in vlms if vlm.auxiliary != NONE}
+def _verdicts(rows: Sequence[Row], vlms: Sequence[FineTuned], cells: Cells, scale: str) -> list[str]:
+    """For each task, how its own score and control changed; then how many tasks agree."""
+    fine_tuned = {(vlm.model, vlm.auxiliary): vlm for vlm in vlms if vlm.auxiliary != NONE}
     sentences, learnt = [], []
-    for benchmark in cells["benchmarks"]:
+    for benchmark in cells.benchmarks:
         for cell in cells_on(benchmark, cells):
             row = _row(rows, cell, score_metric(benchmark))
             if row.get("difference") is None:
                 continue
-            vlm = tuned[cell.model, cell.auxiliary]
-            learnt += [row] if vlm.rose else []
-            where = names.benchmark(benchmark, scale)
-            several = f", {names.variant(cell.variant)}" if len(cells["variants"]) > 1 else ""
+            vlm = fine_tuned[cell.model, cell.auxiliary]
+            learnt += [row] if vlm.clearly_rose else []
+            variant = f", {names.variant(cell.variant)}" if len(cells.variants) > 1 else ""
             sentences.append(
-                f"{vlm.label}{several}: {own_clause(vlm)}; control on {where} {_control(row)} "
+                f"{vlm.label}{variant}: {own_score_clause(vlm)}; control on "
+                f"{names.benchmark(benchmark, scale)} {_control(row)} "
                 f"({contrast.printed_difference(row)}, {contrast.printed_test(row)})."
             )
-    flat = unlearnt_sentence(vlms)
+    flat = not_learnt_sentence(vlms)
     sentences += [flat] if flat else []
     if learnt:
         rose = sum(contrast.significant(row, +1) for row in learnt)
         fell = sum(contrast.significant(row, -1) for row in learnt)
         sentences.append(
             f"Of {len(learnt)} policies whose task's own score rose, control rose in {rose}, fell in {fell} "
-            f"and shows no difference, or none beyond what training seeds make, in "
+            "and shows no difference, or no difference beyond that of training seeds, in "
             f"{len(learnt) - rose - fell} (paired tests, 5 % level after Holm). The paper's finding that a "
-            "better own score does not make control better shows in "
+            "better own score does not improve control shows in "
             f"{len(learnt) - rose} of {len(learnt)}."
         )
     return sentences
@@ -178,28 +162,28 @@ def _control(row: Row) -> str:
     if contrast.significant(row, -1):
         return "fell"
     if contrast.hinges_on_seeds(row):
-        return "shows no difference beyond what training seeds make"
+        return "shows no difference beyond that of training seeds"
     return "shows no difference"
 
 
-def _caption(rows: Sequence[Row], settings: Mapping[str, Any]) -> str:
-    cells, scale = settings["cells"], settings["scale"]
-    shown = names.joined([names.benchmark(name, scale) for name in cells["benchmarks"]])
+def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
+    cells, scale = settings.cells, settings.scale
+    shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     parts = [
-        f"Backbones fine-tuned on an auxiliary task, then made policies by the same recipe, on {shown}; each "
-        "is compared with the same backbone without a task.",
-        captions.scale_sentence(scale, settings.get("departures", ())),
-        contrast.step_sentence(settings.get("vla_steps"), cells["variants"]),
+        "Backbones are fine-tuned on an auxiliary task and then become policies by the same recipe, on "
+        f"{shown}. Each policy is compared with that of the same backbone without a task.",
+        captions.scale_sentence(scale, settings.departures),
+        contrast.step_sentence(settings.vla_steps, cells.variants),
         captions.episodes_sentence(rows, scale),
-        captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
+        captions.seeds_sentence(settings.seeds),
+        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
         captions.DIFFERENCES,
         contrast.adjustment_sentence(rows),
-        "No difference seen is not equality: the intervals say what remains possible.",
+        "No difference seen does not mean equality: the intervals show which differences remain possible.",
         CAPTION,
         captions.published_sentence("figure 4"),
         captions.agreement_sentence(scale),
-        "The paper prints no numbers for it: they are read off the figure, to +-0.002 in each rate (+-0.01 "
-        "in the average length).",
+        "The paper prints no numbers for this figure: they are read off to +-0.002 in each rate (+-0.01 in "
+        "the average length).",
     ]
     return " ".join(part for part in parts if part)

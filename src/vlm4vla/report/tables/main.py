@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vlm4vla.analysis.by_task import by_task
+from vlm4vla.analysis.by_task import attempts_by_task
 from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.paired import compare
-from vlm4vla.analysis.ranks import ranks_on
-from vlm4vla.analysis.records import run_of
-from vlm4vla.conventions.benchmarks import MAXIMUM, METRICS, score_metric
+from vlm4vla.analysis.rankings import ranks_on_benchmark
+from vlm4vla.analysis.records import cell_records
+from vlm4vla.config.stages import TableSettings
+from vlm4vla.config.tables import Cells
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, facts, maximum, metrics, score_metric
 from vlm4vla.report import captions, names
 from vlm4vla.report.figures.learning_curves import draw_learning_curves, read_curves
 from vlm4vla.report.figures.overview import draw_overview
@@ -23,72 +24,64 @@ from vlm4vla.report.figures.tasks import draw_tasks
 from vlm4vla.report.rows import pairs
 from vlm4vla.report.rows.cells import CEILING, FLOOR, Row, measure, pick, printed, printed_published
 from vlm4vla.report.rows.contrasts import LEVEL
+from vlm4vla.report.rows.pairs import Policy
 from vlm4vla.report.rows.paper_numbers import Published, read_published
 from vlm4vla.report.rows.table import GAP, Block, Table
+from vlm4vla.report.tables.inputs import TableInputs
 
 
-def build(
-    records: pd.DataFrame,
-    settings: Mapping[str, Any],
-    published: Path,
-    output: Path,
-    curves: Sequence[Path],
-) -> Table:
-    """The main table; draws figures/{main,radar,ranks,tasks,learning_curves} under `output`."""
-    cells, scale = settings["cells"], settings["scale"]
-    figures, benchmarks = output / "figures", cells["benchmarks"]
-    paper = read_published(published, "main")
-    policies = [(model, variant) for model in cells["backbones"] for variant in cells["variants"]]
-    models = list(policies)
-    policies += [(expert, "full") for expert in cells["experts"]]
-    policies += [(FLOOR, "full"), (CEILING, "full")]
-    wanted = [(*policy, benchmark) for policy in policies for benchmark in cells["benchmarks"]]
-    rows, gaps = measure(records, wanted, METRICS, paper, scale, settings["seeds"])
-    verdicts, floors = _verdicts(records, rows, models, cells["benchmarks"], scale)
+def build(inputs: TableInputs) -> Table:
+    """The main table; draws figures/{main,radar,ranks,tasks,learning_curves}."""
+    settings, records = inputs.settings, inputs.records
+    cells, scale = settings.cells, settings.scale
+    figures, benchmarks = inputs.figures, cells.benchmarks
+    paper = read_published(inputs.published, "main")
+    models = [(model, variant) for model in cells.backbones for variant in cells.variants]
+    experts = [(expert, "full") for expert in cells.experts]
+    policies = [*models, *experts, (FLOOR, "full"), (CEILING, "full")]
+    wanted = [(*policy, benchmark) for policy in policies for benchmark in benchmarks]
+    reported = {name: metrics(name) for name in benchmarks}
+    rows, gaps = measure(records, wanted, reported, paper, scale, settings.seeds)
     draw_overview(rows, policies, benchmarks, scale, figures / "main", _rules(policies, cells))
     labels = {policy: _label(policy, cells) for policy in policies}
-    own = {model: labels[model] for model in models}
-    draw_radar(rows, models, own, benchmarks, scale, figures / "radar")
-    ranks = {name: ranks_on(records, models, name, score_metric(name)) for name in benchmarks}
-    draw_ranks(ranks, own, benchmarks, scale, figures / "ranks")
-    plain = records[records["auxiliary"] == "none"]
-    shown = [policy in labels for policy in zip(plain["model"], plain["variant"], strict=True)]
-    plain = plain[pd.Series(shown, index=plain.index, dtype=bool)]
-    tasks = {name: by_task(plain[plain["benchmark"] == name]) for name in benchmarks}
+    model_labels = {model: labels[model] for model in models}
+    draw_radar(rows, models, model_labels, benchmarks, scale, figures / "radar")
+    ranks = {name: ranks_on_benchmark(records, models, name, score_metric(name)) for name in benchmarks}
+    draw_ranks(ranks, model_labels, benchmarks, scale, figures / "ranks")
+    tasks = _attempts(records, labels, benchmarks)
     draw_tasks(tasks, labels, benchmarks, scale, figures / "tasks")
-    draw_learning_curves(read_curves(curves), scale, figures / "learning_curves")
+    draw_learning_curves(read_curves(inputs.curves), scale, figures / "learning_curves")
     blocks = [_scores(rows, policies, cells, scale, paper)]
-    if "calvin" in cells["benchmarks"]:
-        blocks.append(_chains(rows, policies, cells, scale))
-    tests = {name: pairs.pair_tests(records, models, name) for name in cells["benchmarks"]}
+    chains = [name for name in benchmarks if facts(name).is_chain]
+    blocks += [_chains(rows, policies, cells, name, scale) for name in chains]
+    tests = {name: pairs.pair_tests(records, models, name) for name in benchmarks}
     for name, found in tests.items():
         if found:
             title = f"{names.benchmark(name, scale)}: pairs of backbones"
-            blocks.append(pairs.pair_block(found, models, list(own.values()), title))
+            blocks.append(pairs.pair_block(found, models, list(model_labels.values()), title))
+    ranked, rankings, ranking_details = pairs.rank_over_all(records, models, benchmarks)
+    if rankings:
+        blocks.append(pairs.ranking_block([model_labels[model] for model in ranked], rankings))
+    verdicts, against_floor = _verdicts(records, rows, models, benchmarks, scale)
     verdicts += [s for name, found in tests.items() if (s := pairs.pair_sentence(found, name, scale))]
-    whole, stands, standing = pairs.stand_over_all(records, models, cells["benchmarks"])
-    if stands:
-        blocks.append(pairs.standing_block([own[model] for model in whole], stands))
     return Table(
         name="main",
         title=f"Backbones as robot policies, {scale} scale",
-        caption=_caption(rows, settings, paper, any(tests.values()), bool(stands)),
+        caption=_caption(rows, settings, paper, any(tests.values()), bool(rankings)),
         records=rows,
         blocks=blocks,
         verdicts=verdicts,
         gaps=gaps,
         extra=("seed_sd", "agreement"),
         details={
-            "against_floor": floors,
+            "against_floor": against_floor,
             "pairs": [test for found in tests.values() for test in found],
-            "standing": standing,
-            "by_task": [
-                row for name in cells["benchmarks"] for row in pairs.task_grid(records, models, name)
-            ],
+            "standing": ranking_details,
+            "by_task": [row for name in benchmarks for row in pairs.task_grid(records, models, name)],
             "ranks": [
                 {"model": model, "variant": variant, "benchmark": name, **vars(rank)}
-                for name, ranked in ranks.items()
-                for (model, variant), rank in ranked.items()
+                for name, found in ranks.items()
+                for (model, variant), rank in found.items()
             ],
             "tasks": [
                 {**row, "benchmark": name}
@@ -99,28 +92,33 @@ def build(
     )
 
 
-def _label(policy: tuple[str, str], cells: Mapping[str, Any], paper: Published | None = None) -> str:
+def _attempts(
+    records: pd.DataFrame, policies: Mapping[Policy, str], benchmarks: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """The attempts of `policies` at each task, by benchmark, without rollouts after an auxiliary task."""
+    untuned = records[records["auxiliary"] == "none"]
+    shown = [policy in policies for policy in zip(untuned["model"], untuned["variant"], strict=True)]
+    chosen = untuned[pd.Series(shown, index=untuned.index, dtype=bool)]
+    return {name: attempts_by_task(chosen[chosen["benchmark"] == name]) for name in benchmarks}
+
+
+def _label(policy: Policy, cells: Cells, paper: Published | None = None) -> str:
     model, variant = policy
     mark = "*" if paper and model in paper.notes else ""
-    several = len(cells["variants"]) > 1 and model not in (FLOOR, CEILING, *cells["experts"])
-    return names.model(model) + mark + (f", {names.variant(variant)}" if several else "")
+    with_variant = len(cells.variants) > 1 and model not in (FLOOR, CEILING, *cells.experts)
+    return names.model(model) + mark + (f", {names.variant(variant)}" if with_variant else "")
 
 
 def _scores(
-    rows: Sequence[Row],
-    policies: Sequence[tuple[str, str]],
-    cells: Mapping[str, Any],
-    scale: str,
-    paper: Published,
+    rows: Sequence[Row], policies: Sequence[Policy], cells: Cells, scale: str, paper: Published
 ) -> Block:
     header, grid = ["model"], []
-    for benchmark in cells["benchmarks"]:
-        unit = names.unit(score_metric(benchmark))
-        header += [f"{names.benchmark(benchmark, scale)}: {unit}", "published"]
+    for benchmark in cells.benchmarks:
+        header += [f"{names.benchmark(benchmark, scale)}: {names.unit(benchmark)}", "published"]
         header += ["agreement"] if scale == "paper" else []
     for policy in policies:
         line = [_label(policy, cells, paper)]
-        for benchmark in cells["benchmarks"]:
+        for benchmark in cells.benchmarks:
             row = pick(rows, *policy, benchmark, score_metric(benchmark))
             line += [printed(row), printed_published(row)]
             line += [row["agreement"] or GAP] if scale == "paper" else []
@@ -129,37 +127,39 @@ def _scores(
 
 
 def _chains(
-    rows: Sequence[Row], policies: Sequence[tuple[str, str]], cells: Mapping[str, Any], scale: str
+    rows: Sequence[Row], policies: Sequence[Policy], cells: Cells, benchmark: str, scale: str
 ) -> Block:
-    metrics = METRICS["calvin"][1:]
+    rates = metrics(benchmark)[1:]
     grid = [
-        [_label(policy, cells), *(printed(pick(rows, *policy, "calvin", metric)) for metric in metrics)]
+        [_label(policy, cells), *(printed(pick(rows, *policy, benchmark, rate)) for rate in rates)]
         for policy in policies
     ]
-    header = ["model", *(f"{count} in a row, %" for count in range(1, 6))]
-    title = f"{names.benchmark('calvin', scale)}: instructions solved in a row"
+    header = ["model", *(f"{count} in a row, %" for count in range(1, len(rates) + 1))]
+    title = f"{names.benchmark(benchmark, scale)}: instructions solved in a row"
     return Block(title, header, grid, _rules(grid, cells))
 
 
-def _rules(grid: Sequence[Any], cells: Mapping[str, Any]) -> list[int]:
-    """Lines before the expert VLAs and before floor and ceiling."""
-    experts = len(cells["experts"])
-    return sorted({len(grid) - 2 - experts, len(grid) - 2})
+def _rules(lines: Sequence[Any], cells: Cells) -> list[int]:
+    """The lines before the expert VLAs, and before floor and ceiling."""
+    return sorted({len(lines) - 2 - len(cells.experts), len(lines) - 2})
 
 
 def _verdicts(
     records: pd.DataFrame,
     rows: Sequence[Row],
-    models: Sequence[tuple[str, str]],
+    models: Sequence[Policy],
     benchmarks: Sequence[str],
     scale: str,
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """For each benchmark the mean over backbones, and the backbones that random actions match."""
+    """For each benchmark, the mean over backbones and the backbones that do not beat random actions.
+
+    Also returns the tests against random actions.
+    """
     tests = []
     for benchmark in benchmarks:
-        metric, floor = score_metric(benchmark), run_of(records, FLOOR, "full", benchmark)
+        metric, floor = score_metric(benchmark), cell_records(records, FLOOR, "full", benchmark)
         for model, variant in models:
-            test = compare(run_of(records, model, variant, benchmark), floor, metric)
+            test = compare(cell_records(records, model, variant, benchmark), floor, metric)
             if test is not None:
                 key = {"model": model, "variant": variant, "benchmark": benchmark, "metric": metric}
                 tests.append(key | vars(test))
@@ -168,56 +168,53 @@ def _verdicts(
     verdicts = []
     for benchmark in benchmarks:
         metric, shown = score_metric(benchmark), names.benchmark(benchmark, scale)
-        found = [
+        measured = [
             row
             for row in (pick(rows, *model, benchmark, metric) for model in models)
             if row["value"] is not None
         ]
-        if not found:
+        if not measured:
             continue
-        mean = sum(row["value"] for row in found) / len(found)
-        share = f"{100 * mean / MAXIMUM[metric]:.0f} % of the maximum"
-        sentence = f"{shown}: the mean over {len(found)} backbones is "
-        sentence += f"{mean:.2f} ({share})" if metric == "average_length" else share
+        mean = sum(row["value"] for row in measured) / len(measured)
+        share = f"{100 * mean / maximum(benchmark, metric):.0f} % of the maximum"
+        sentence = f"{shown}: the mean over {len(measured)} backbones is "
+        sentence += f"{mean:.2f} ({share})" if metric == AVERAGE_LENGTH else share
         own = [test for test in tests if test["benchmark"] == benchmark]
-        level = [
+        not_above = [
             names.model(test["model"])
             for test in own
             if not (test["difference"] > 0 and test["p_adjusted"] < LEVEL)
         ]
-        how = "(paired tests, 5 % level after Holm)"
+        method = "(paired tests, 5 % level after Holm)"
         if not own:
             sentence += "; the floor was not measured"
-        elif level:
-            sentence += f"; not above random actions {how}: {names.joined(level)}"
+        elif not_above:
+            sentence += f"; not above random actions {method}: {names.joined(not_above)}"
         else:
-            sentence += f"; every backbone is above random actions {how}"
+            sentence += f"; every backbone is above random actions {method}"
         verdicts.append(sentence + ".")
     return verdicts, tests
 
 
 def _caption(
-    rows: Sequence[Row], settings: Mapping[str, Any], paper: Published, paired: bool, together: bool
+    rows: Sequence[Row], settings: TableSettings, paper: Published, has_pairs: bool, has_ranking: bool
 ) -> str:
-    """`paired`, `together`: whether pairs of backbones and the standing over all benchmarks are shown."""
-    scale = settings["scale"]
-    shown = names.joined([names.benchmark(name, scale) for name in settings["cells"]["benchmarks"]])
-    hidden = [names.model(name) for name in settings["cells"]["backbones"] if name in paper.notes]
+    cells, scale = settings.cells, settings.scale
+    shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
+    hidden = [names.model(name) for name in cells.backbones if name in paper.notes]
     parts = [
-        f"Each backbone made a policy by the same recipe and tried on {shown}.",
-        captions.scale_sentence(scale, settings.get("departures", ())),
+        f"Each backbone becomes a policy by the same recipe and is evaluated on {shown}.",
+        captions.scale_sentence(scale, settings.departures),
+        captions.experts_sentence(settings.experts) if cells.experts else "",
         captions.episodes_sentence(rows, scale),
-        captions.seeds_sentence(settings["seeds"]),
-        captions.intervals_sentence([row["metric"] for row in rows], settings["seeds"]),
+        captions.seeds_sentence(settings.seeds),
+        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
         captions.published_sentence("tables 1 and 2"),
         captions.agreement_sentence(scale),
-        *([pairs.PAIRS] if paired else []),
-        *([pairs.STANDING] if together else []),
+        pairs.PAIRS if has_pairs else "",
+        pairs.RANKING if has_ranking else "",
+        f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."
+        if hidden
+        else "",
     ]
-    if settings["cells"]["experts"]:
-        parts.insert(2, captions.experts_sentence(settings["experts"]))
-    if hidden:
-        parts.append(
-            f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."
-        )
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)

@@ -1,10 +1,11 @@
-"""Alignment of picture tokens with words, as contrastive image-text training gives a real vision encoder.
+"""Alignment of image tokens with words, the counterpart of a real vision encoder's contrastive training.
 
-A real VLM starts from a vision encoder that has met billions of captions; a tiny one starts from noise, and
-the next-token loss alone leaves it on a plateau for hundreds of updates (docs/decisions.md). So pre-training
-has SigLIP's loss (sigmoid of a scaled cosine, arXiv 2303.15343) between each picture token and the words that
-name what lies there: alone at first, then beside the next-token loss. The words are rows of the family's own
-embedding table, and nothing is added to the backbone.
+A real VLM starts from a vision encoder that was trained on billions of captions. A tiny VLM starts from
+random weights, and with the next-token loss alone it stays on a plateau for hundreds of updates
+(docs/decisions.md). So pre-training also uses SigLIP's loss (the sigmoid of a scaled cosine, arXiv
+2303.15343) between each image token and the words that name the thing there: first alone, then in addition to
+the next-token loss. The words are rows of the family's own embedding table, and nothing is added to the
+backbone.
 """
 
 from __future__ import annotations
@@ -20,41 +21,42 @@ from torch import Tensor, nn
 
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.questions.dataset import Questions
+from vlm4vla.data.questions.dataset import QuestionSet
 from vlm4vla.training.components.samples import ShuffledIds
 
-SET = "where"  # its questions name a thing, its answers a cell
-GRID = 8  # cells a side that `<loc00>` ... `<loc63>` number
+LOCATION_SET = "where"  # the question set whose questions name a thing and whose answers name a cell
+GRID = 8  # cells a side: `<loc00>` ... `<loc63>` number the cells row by row
 
 
 class Alignment(nn.Module):
-    """SigLIP's loss for picture tokens; its learnt temperature and bias are not kept with the backbone.
+    """SigLIP's loss for image tokens. Its learnt temperature and bias are not saved with the backbone.
 
-    `ids` (W,) int64: ids of the words.
+    `word_ids`: (W,) int64, the token ids of the words.
     """
 
-    def __init__(self, backbone: LoadedBackbone, ids: Tensor):
+    def __init__(self, backbone: LoadedBackbone, word_ids: Tensor):
         super().__init__()
         self.backbone = backbone
         self.temperature = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-4.0))
-        self.register_buffer("ids", ids)
+        self.register_buffer("word_ids", word_ids)
 
-    def forward(self, tokens: Tensor, named: Tensor) -> Tensor:
-        """Mean over picture tokens of the loss summed over words.
+    def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss, summed over words and averaged over image tokens.
 
-        `tokens` (B, P, d) or (B * P, d): picture tokens. `named` (B, P, W) bool: what is there is called so.
+        `tokens`: (B, P, d) or (B * P, d), the image tokens. `labels`: (B, P, W) bool, whether the word
+        names the thing in the patch.
         """
-        tokens = nn.functional.normalize(tokens.reshape(*named.shape[:2], -1), dim=-1)
-        words = nn.functional.normalize(self.backbone.word_embedding().weight[self.ids], dim=-1)
+        tokens = nn.functional.normalize(tokens.reshape(*labels.shape[:2], -1), dim=-1)
+        words = nn.functional.normalize(self.backbone.word_embedding().weight[self.word_ids], dim=-1)
         scores = tokens @ words.T * self.temperature.exp() + self.bias
-        wanted = named.to(scores.dtype)
-        losses = nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none")
+        targets = labels.to(scores.dtype)
+        losses = nn.functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
         return losses.sum(-1).mean()
 
 
 class AlignmentObjective(nn.Module):
-    """`Alignment` alone: the vision encoder, the projector and the words, without the language model."""
+    """`Alignment` alone: it trains the vision encoder, the projector and the words' embeddings."""
 
     def __init__(self, backbone: LoadedBackbone, alignment: Alignment):
         super().__init__()
@@ -63,87 +65,95 @@ class AlignmentObjective(nn.Module):
         self.alignment = alignment
 
     def forward(self, batch: tuple[dict[str, Any], Tensor]) -> Tensor:
-        """`batch`: vision inputs of `LoadedBackbone.encode_images` and (B, P, W) bool."""
-        inputs, named = batch
-        with picture_tokens(self.backbone) as seen:
+        """`batch`: vision inputs of `LoadedBackbone.encode_images`, and labels (B, P, W) bool."""
+        inputs, labels = batch
+        with captured_image_tokens(self.backbone) as captured:
             self.backbone.adapter.see(self.model, inputs)
-        return self.alignment(seen[0], named)
+        return self.alignment(captured[0], labels)
 
 
-class Named:
-    """Which words name what lies in which patch of a picture, from the questions of the set `where`.
+class PatchLabels:
+    """The words that name the thing in each patch of an image, from statements of the question set `where`.
 
-    Raises UserError when there are none or when picture tokens are not the patches of a square.
+    `word_ids`: (W,) token ids of all these words.
+
+    Raises UserError if there are no such statements, or if the image tokens are not the patches of a square.
     """
 
-    def __init__(self, backbone: LoadedBackbone, questions: Questions):
+    def __init__(self, backbone: LoadedBackbone, questions: QuestionSet):
         self.questions = questions
         self.side = math.isqrt(backbone.adapter.image_tokens)
-        asked = {
+        question_words = {
             number: statement.question.split()
             for number, statement in enumerate(questions.statements)
-            if statement.set == SET
+            if statement.set == LOCATION_SET
         }
-        if not asked or self.side**2 != backbone.adapter.image_tokens:
+        if not question_words or self.side**2 != backbone.adapter.image_tokens:
             raise UserError(
-                f"pretraining.alignment: {questions.folder} needs statements of the set {SET!r}, and picture "
-                f"tokens a square (there are {backbone.adapter.image_tokens}): write `alignment: null`"
+                f"pretraining.alignment: {questions.folder} must have statements of the question set "
+                f"{LOCATION_SET!r}, and the number of image tokens ({backbone.adapter.image_tokens}) must be "
+                "a square: write `alignment: null`"
             )
-        frame = set.intersection(*map(set, asked.values())) if len(asked) > 1 else set()  # "where is the ?"
+        # Words of every question, such as "where is the ... ?", name nothing.
+        common = set.intersection(*map(set, question_words.values())) if len(question_words) > 1 else set()
         words = {
-            number: [*(word for word in text if word not in frame), questions.statements[number].answer]
-            for number, text in asked.items()
+            number: [*(word for word in text if word not in common), questions.statements[number].answer]
+            for number, text in question_words.items()
         }
         vocabulary = sorted({word for own in words.values() for word in own})
-        column = {word: place for place, word in enumerate(vocabulary)}
-        self.ids = torch.tensor([backbone.adapter.encode(word)[0] for word in vocabulary])
+        column = {word: index for index, word in enumerate(vocabulary)}
+        self.word_ids = torch.tensor([backbone.adapter.encode(word)[0] for word in vocabulary])
         self._columns = {number: [column[word] for word in own] for number, own in words.items()}
         self._patches = {number: self._patch(own[-1]) for number, own in words.items()}
 
-    def _patch(self, place: str) -> int:
-        """The picture token that holds the cell `<locNN>`."""
-        row, column = divmod(int(place.removeprefix("<loc").removesuffix(">")), GRID)
+    def _patch(self, cell: str) -> int:
+        """Return the image token that contains the cell `<locNN>`."""
+        row, column = divmod(int(cell.removeprefix("<loc").removesuffix(">")), GRID)
         return row * self.side // GRID * self.side + column * self.side // GRID
 
-    def of(self, pictures: np.ndarray) -> Tensor:
-        """(B, P, W) bool for picture numbers (B,)."""
-        named = np.zeros((len(pictures), self.side**2, len(self.ids)), dtype=bool)
-        for row, picture in zip(named, pictures, strict=True):
-            for number in self.questions.of(picture):
+    def labels(self, images: np.ndarray) -> Tensor:
+        """Return (B, P, W) bool for the numbers (B,) of images."""
+        labels = np.zeros((len(images), self.side**2, len(self.word_ids)), dtype=bool)
+        for row, image in zip(labels, images, strict=True):
+            for number in self.questions.statement_numbers(image):
                 if number in self._columns:
                     row[self._patches[number], self._columns[number]] = True
-        return torch.from_numpy(named)
+        return torch.from_numpy(labels)
 
 
-class PictureBatches:
-    """Samples of `AlignmentObjective`."""
+class AlignmentBatches:
+    """The samples of `AlignmentObjective`."""
 
-    def __init__(self, backbone: LoadedBackbone, named: Named, batch: int, seed: int):
+    def __init__(self, backbone: LoadedBackbone, patch_labels: PatchLabels, batch: int, seed: int):
         self.backbone = backbone
-        self.named = named
-        self._pictures = ShuffledIds(len(named.questions), batch, seed)
+        self.patch_labels = patch_labels
+        self._images = ShuffledIds(len(patch_labels.questions), batch, seed)
 
     def ids(self, step: int) -> np.ndarray:
-        """Pictures of an update."""
-        return self._pictures.at(step)
+        """Return the numbers of the images of update `step`."""
+        return self._images.at(step)
 
     def batch(self, ids: np.ndarray, random: np.random.Generator) -> tuple[dict[str, Any], Tensor]:
-        """Vision inputs and what is named where."""
-        return self.backbone.encode_images(self.named.questions.images(ids)), self.named.of(ids)
+        """Return the vision inputs and the labels of images `ids`."""
+        images = self.patch_labels.questions.images(ids)
+        return self.backbone.encode_images(images), self.patch_labels.labels(ids)
 
 
 @contextmanager
-def picture_tokens(backbone: LoadedBackbone) -> Iterator[list[Tensor]]:
-    """Within, a forward of the model leaves its picture tokens, (B, P, d) or (B * P, d), in the list."""
-    seen: list[Tensor] = []
+def captured_image_tokens(backbone: LoadedBackbone) -> Iterator[list[Tensor]]:
+    """Within the context, each forward pass of the model appends its image tokens to the yielded list.
 
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+    They have the shape (B, P, d) or (B * P, d).
+    """
+    captured: list[Tensor] = []
+
+    def capture(module: nn.Module, inputs: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
             output = output[0] if isinstance(output, tuple) else output.pooler_output
-        seen.append(output)
+        captured.append(output)
 
-    hook = backbone.adapter.projector(backbone.model).register_forward_hook(keep)
+    hook = backbone.adapter.projector(backbone.model).register_forward_hook(capture)
     try:
-        yield seen
+        yield captured
     finally:
         hook.remove()

@@ -1,4 +1,4 @@
-"""Batches of pre-training: several statements about a picture in one text, drawn anew at each update."""
+"""Batches of question answering: one text with several statements per image, drawn again at each update."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.logits import hidden_states, logits
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.questions.dataset import Questions
+from vlm4vla.data.questions.dataset import QuestionSet
 from vlm4vla.data.questions.statements import Statement
-from vlm4vla.training.batches.alignment import Alignment, Named, picture_tokens
+from vlm4vla.training.batches.alignment import Alignment, PatchLabels, captured_image_tokens
 from vlm4vla.training.components.samples import ShuffledIds
 
-MOST_KEPT = 50_000  # pieces of text, or statements
+MAX_CACHED = 50_000  # tokenised questions and answers; also statements
 
 
 class QuestionObjective(nn.Module):
-    """Mean cross-entropy of the learnt tokens (answers and their end) of a `QuestionBatches` batch, and
-    `weight` times the loss of `alignment` when there is one."""
+    """The mean cross-entropy of the answer tokens of a `QuestionBatches` batch, including the end tokens.
+
+    With `alignment`, `weight` times its loss is added.
+    """
 
     def __init__(self, backbone: LoadedBackbone, alignment: Alignment | None = None, weight: float = 0.0):
         super().__init__()
@@ -32,130 +34,135 @@ class QuestionObjective(nn.Module):
         self.weight = weight
 
     def forward(self, batch: tuple[dict[str, Any], Tensor, Tensor | None]) -> Tensor:
-        """`batch`: model inputs, (B, T) bool, true where the token is learnt from those before it, and what
-        `Named` says of the pictures."""
-        inputs, learnt, named = batch
-        with picture_tokens(self.backbone) as seen:
+        """`batch`: the model inputs, the answer mask (B, T) bool, and the labels of `PatchLabels` or None.
+
+        The answer mask is true for each token that is predicted from the tokens before it.
+        """
+        inputs, answer_mask, labels = batch
+        with captured_image_tokens(self.backbone) as captured:
             states = hidden_states(self.backbone, inputs)
-        hidden = states[:, :-1][learnt[:, 1:]]  # (tokens, d)
-        loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][learnt])
-        return loss if self.alignment is None else loss + self.weight * self.alignment(seen[0], named)
+        hidden = states[:, :-1][answer_mask[:, 1:]]  # (tokens, d)
+        loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][answer_mask])
+        return loss if self.alignment is None else loss + self.weight * self.alignment(captured[0], labels)
 
     @staticmethod
     def terms(batch: tuple[dict[str, Any], Tensor, Tensor | None]) -> int:
-        """How many learnt tokens the loss is a mean over."""
+        """Return the number of answer tokens that the loss averages."""
         return int(batch[1].sum())
 
 
 class QuestionBatches:
-    """Draws pictures and, for each, statements by a recipe's mixture.
+    """Draws images and, for each image, statements according to a mixture.
 
-    `mixture`: mean number of statements a picture from each set; 1.5 means one or two. Statements of a
-    picture come in random order. No two of them name the same place: the second could be copied from the
-    first instead of being seen.
+    `mixture`: the mean number of statements per image from each question set; 1.5 means one or two. The
+    statements of an image come in random order. No two statements of a text name the same location:
+    the second statement could be copied from the first instead of being read from the image.
+
+    Raises UserError if a question set of the mixture has no statement.
     """
 
     def __init__(
         self,
         backbone: LoadedBackbone,
-        questions: Questions,
+        questions: QuestionSet,
         mixture: dict[str, float],
         batch: int,
         seed: int,
-        named: Named | None = None,
+        patch_labels: PatchLabels | None = None,
     ):
         self.backbone = backbone
         self.questions = questions
-        self.named = named
+        self.patch_labels = patch_labels
         self._sets = sorted(mixture)
         self._means = np.array([mixture[name] for name in self._sets])
         present = questions.sets()
         for name in self._sets:
             if name not in present:
                 raise UserError(
-                    f"pretraining mixture: {questions.folder} holds no statement of the set {name!r}: "
-                    f"take it out of the mixture (found: {', '.join(sorted(present))})"
+                    f"pretraining mixture: {questions.folder} has no statement of the question set {name!r}: "
+                    f"remove {name!r} from the mixture (found: {', '.join(sorted(present))})"
                 )
         self._set_of = questions.set_numbers(self._sets)
-        self._places: dict[int, list[str]] = {}
-        self._pictures = ShuffledIds(len(questions), batch, seed)
-        self._pieces: dict[tuple[str, bool], list[int]] = {}
+        self._locations: dict[int, list[str]] = {}  # by number of the statement
+        self._images = ShuffledIds(len(questions), batch, seed)
+        self._token_ids: dict[tuple[str, bool], list[int]] = {}
 
     def ids(self, step: int) -> np.ndarray:
-        """Pictures of an update."""
-        return self._pictures.at(step)
+        """Return the numbers of the images of update `step`."""
+        return self._images.at(step)
 
     def batch(
         self, ids: np.ndarray, random: np.random.Generator
     ) -> tuple[dict[str, Any], Tensor, Tensor | None]:
-        """Model inputs, the mask of learnt tokens (B, T), and what is named where (None without `named`)."""
-        texts = [self._text(self.draw(picture, random)) for picture in ids]
+        """Return the model inputs, the answer mask (B, T), and the patch labels (None without them)."""
+        texts = [self._text(self.draw(image, random)) for image in ids]
         inputs = self.backbone.batch([text for text, _ in texts], self.questions.images(ids))
-        learnt = np.zeros(tuple(inputs["input_ids"].shape), dtype=bool)
-        for row, (_, mask) in zip(learnt, texts, strict=True):
+        answer_mask = np.zeros(tuple(inputs["input_ids"].shape), dtype=bool)
+        for row, (_, mask) in zip(answer_mask, texts, strict=True):
             row[len(row) - len(mask) :] = mask
-        return inputs, torch.from_numpy(learnt), None if self.named is None else self.named.of(ids)
+        labels = None if self.patch_labels is None else self.patch_labels.labels(ids)
+        return inputs, torch.from_numpy(answer_mask), labels
 
-    def draw(self, picture: int, random: np.random.Generator) -> list[int]:
-        """Numbers of the statements that a text about `picture` holds, in order."""
-        # One offset rounds all means: each stays true, and texts differ by one statement in all, which
-        # keeps the padding short.
+    def draw(self, image: int, random: np.random.Generator) -> list[int]:
+        """Draw a text about image number `image`: return the numbers of its statements, in order."""
+        # One offset rounds all means. Each mean stays exact, and the lengths of texts differ by at most one
+        # statement, which keeps the padding short.
         left = np.diff(np.floor(np.cumsum([0, *self._means]) + random.random()))
         chosen: list[int] = []
-        taken: set[str] = set()
-        for number in random.permutation(self.questions.of(picture)):
-            of = self._set_of[number]
-            places = self._places_of(int(number))
-            if of >= 0 and left[of] > 0 and taken.isdisjoint(places):
-                left[of] -= 1
+        used: set[str] = set()
+        for number in random.permutation(self.questions.statement_numbers(image)):
+            group = self._set_of[number]
+            locations = self._locations_of(int(number))
+            if group >= 0 and left[group] > 0 and used.isdisjoint(locations):
+                left[group] -= 1
                 chosen.append(int(number))
-                taken.update(places)
-        # A text needs one statement; a picture's draw may have rounded all means down.
-        return chosen or [int(random.choice(self.questions.of(picture)))]
+                used.update(locations)
+        # All means may have been rounded down, but a text needs one statement.
+        return chosen or [int(random.choice(self.questions.statement_numbers(image)))]
 
-    def _places_of(self, number: int) -> list[str]:
-        if number not in self._places:
-            _bound(self._places)
-            self._places[number] = places_named(self.questions.statements[number])
-        return self._places[number]
+    def _locations_of(self, number: int) -> list[str]:
+        if number not in self._locations:
+            _clear_if_full(self._locations)
+            self._locations[number] = named_locations(self.questions.statements[number])
+        return self._locations[number]
 
     def _text(self, numbers: list[int]) -> tuple[list[int], list[bool]]:
-        """Ids and learnt mask; the same as `LoadedBackbone.conversation_ids`, from kept pieces."""
+        """Return ids and answer mask, as `LoadedBackbone.conversation_ids` does, but from cached parts."""
         ids: list[int] = []
-        learnt: list[bool] = []
+        mask: list[bool] = []
         for turn, number in enumerate(numbers):
             statement = self.questions.statements[number]
-            asked = self._asked(statement.question, turn == 0)
-            answered = self._answered(statement.answer)
-            ids += asked + answered
-            learnt += [False] * len(asked) + [True] * len(answered)
-        return ids, learnt
+            question = self._question_ids(statement.question, turn == 0)
+            answer = self._answer_ids(statement.answer)
+            ids += question + answer
+            mask += [False] * len(question) + [True] * len(answer)
+        return ids, mask
 
-    def _asked(self, question: str, first: bool) -> list[int]:
+    def _question_ids(self, question: str, first: bool) -> list[int]:
         key = (question, first)
-        if key not in self._pieces:
+        if key not in self._token_ids:
             adapter = self.backbone.adapter
-            _bound(self._pieces)
-            self._pieces[key] = (
+            _clear_if_full(self._token_ids)
+            self._token_ids[key] = (
                 self.backbone.question_ids(question) if first else adapter.encode(adapter.next_turn(question))
             )
-        return self._pieces[key]
+        return self._token_ids[key]
 
-    def _answered(self, answer: str) -> list[int]:
+    def _answer_ids(self, answer: str) -> list[int]:
         key = (f"answer\t{answer}", False)
-        if key not in self._pieces:
-            _bound(self._pieces)
-            self._pieces[key] = self.backbone.answer_ids(answer)
-        return self._pieces[key]
+        if key not in self._token_ids:
+            _clear_if_full(self._token_ids)
+            self._token_ids[key] = self.backbone.answer_ids(answer)
+        return self._token_ids[key]
 
 
-def _bound(kept: dict[Any, Any]) -> None:
-    """Forget what is kept before it takes much memory: a public set has a million questions."""
-    if len(kept) >= MOST_KEPT:
-        kept.clear()
+def _clear_if_full(cache: dict[Any, Any]) -> None:
+    """Empty a cache before it takes much memory: a public dataset has a million questions."""
+    if len(cache) >= MAX_CACHED:
+        cache.clear()
 
 
-def places_named(statement: Statement) -> list[str]:
-    """The places in a statement, such as `<loc27>` or `<x07> <y12>`."""
+def named_locations(statement: Statement) -> list[str]:
+    """Return the locations in a statement, such as `<loc27>` or `<x07> <y12>`."""
     words = f"{statement.question} {statement.answer}"
     return re.findall(r"<loc\d+>|<x\d+> <y\d+>", words)

@@ -1,7 +1,8 @@
 """Checkpoints of the training loop: safetensors and JSON, never pickle.
 
-`step-000500.safetensors` holds weights, optimiser state and average; `step-000500.json`, written after it,
-says the step, what run it belongs to and the tensors' hash. Without its JSON a checkpoint does not exist.
+`step-000500.safetensors` holds weights, optimiser state and the weights' average. `step-000500.json` holds
+the step, the identity of the run and the hash of the tensors' file. It is written last: without its JSON
+file, a checkpoint does not count.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from vlm4vla.training.components.optimisers import WeightAverage
 
 
 class Checkpoints:
-    """The checkpoints in `folder` of the run called `identity` (a hash of settings and inputs)."""
+    """The checkpoints in `folder` of the run with this `identity` (a hash of settings and inputs)."""
 
     def __init__(self, folder: Path, identity: str):
         self.folder = folder
         self.identity = identity
 
     def latest(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
-        """Record and tensors of the newest whole checkpoint of this run; all others are deleted."""
+        """Return record and tensors of this run's newest intact checkpoint; delete all other checkpoints."""
         found = None
         for path in sorted(self.folder.glob("step-*.json"), reverse=True):
             record = json.loads(path.read_text())
             tensors = path.with_suffix(".safetensors")
-            own = record["identity"] == self.identity
-            if own and tensors.exists() and file_hash(tensors) == record["sha256"]:
+            same_run = record["identity"] == self.identity
+            if same_run and tensors.exists() and file_hash(tensors) == record["sha256"]:
                 found = record, load_file(tensors)
                 break
         if found is None:
@@ -53,7 +54,7 @@ class Checkpoints:
         self._keep_only(step)
 
     def last(self) -> Path | None:
-        """The newest checkpoint's file."""
+        """Return the newest checkpoint's file of tensors."""
         return max(self.folder.glob("step-*.safetensors"), default=None)
 
     def path(self, step: int) -> Path:
@@ -68,13 +69,13 @@ class Checkpoints:
 def pack(
     flat: FlatParameters, optimisers: list[torch.optim.Optimizer], average: WeightAverage
 ) -> dict[str, torch.Tensor]:
-    """Everything that moves: trainable weights, their average, and the state of each optimiser's parameters.
+    """Return everything that training changes: the trainable weights, their average, the optimisers' states.
 
-    Frozen weights are left out: the run's inputs give them.
+    Frozen weights are left out, because they come from the run's inputs. `average` averages `flat.weights`.
     """
     tensors = {"weights": flat.weights.detach()}
-    if average.average is not None:
-        tensors["average"] = average.average
+    if average.averages:
+        tensors["average"] = average.averages[0]
     for name, parameter, optimiser in _numbered(optimisers):
         for key, value in optimiser.state[parameter].items():
             tensors[f"{name}/{key}"] = value
@@ -87,11 +88,11 @@ def unpack(
     optimisers: list[torch.optim.Optimizer],
     average: WeightAverage,
 ) -> None:
-    """Put packed tensors back in place; the inverse of `pack`."""
+    """Restore the state that `pack` returned."""
     device = flat.weights.device
     flat.weights.detach().copy_(tensors["weights"])
-    if average.average is not None:
-        average.average.copy_(tensors["average"])
+    if average.averages:
+        average.averages[0].copy_(tensors["average"])
     for name, parameter, optimiser in _numbered(optimisers):
         keys = [key for key in tensors if key.startswith(f"{name}/")]
         optimiser.state[parameter] = {key.removeprefix(f"{name}/"): tensors[key].to(device) for key in keys}
@@ -102,5 +103,5 @@ def _numbered(
 ) -> Iterator[tuple[str, torch.Tensor, torch.optim.Optimizer]]:
     for number, optimiser in enumerate(optimisers):
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        for place, parameter in enumerate(parameters):
-            yield f"optimiser/{number}/{place:04d}", parameter, optimiser
+        for index, parameter in enumerate(parameters):
+            yield f"optimiser/{number}/{index:04d}", parameter, optimiser

@@ -1,4 +1,4 @@
-"""Batches and random numbers on the device that trains."""
+"""Helpers for the device that trains: seeds, threads, and moving batches to the device."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ import torch
 
 
 def seed_torch(seed: int, device: torch.device) -> None:
-    """What torch.manual_seed does, for the devices that are used: it takes a third of a millisecond."""
+    """Seed torch on the CPU and on `device` only.
+
+    torch.manual_seed seeds every kind of device, which takes a third of a millisecond.
+    """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """`batch` with every tensor in (nested) dicts, lists and tuples moved to `device`."""
+    """Move every tensor in (nested) dicts, lists and tuples to `device`."""
     if device.type == "cpu":
         return batch
-    return mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
+    return map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
-def pinned(batch: Any, device: torch.device) -> Any:
-    """`batch` in memory from which it moves to `device` while that computes."""
-    return mapped(batch, torch.Tensor.pin_memory) if device.type == "cuda" else batch
+def pin_memory(batch: Any, device: torch.device) -> Any:
+    """Copy `batch` to pinned memory if `device` is a GPU: it then moves there while the GPU computes."""
+    return map_tensors(batch, torch.Tensor.pin_memory) if device.type == "cuda" else batch
 
 
-def mapped(batch: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """`batch` with `change` made to every tensor in (nested) dicts, lists and tuples."""
+def map_tensors(batch: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Apply `function` to every tensor in (nested) dicts, lists and tuples."""
     if isinstance(batch, torch.Tensor):
-        return change(batch)
+        return function(batch)
     if isinstance(batch, Mapping):
-        return {key: mapped(value, change) for key, value in batch.items()}
+        return {key: map_tensors(value, function) for key, value in batch.items()}
     if isinstance(batch, (list, tuple)):
-        return type(batch)(mapped(value, change) for value in batch)
+        return type(batch)(map_tensors(value, function) for value in batch)
     return batch
 
 
 def set_threads() -> None:
-    """One thread a process unless OMP_NUM_THREADS says otherwise: many processes beat many threads here."""
+    """Use OMP_NUM_THREADS threads, by default one: here, many processes are faster than many threads."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

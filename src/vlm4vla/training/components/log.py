@@ -1,4 +1,4 @@
-"""train.jsonl: what a training run says about itself every `log_every` steps."""
+"""train.jsonl, the log of a training run, and the losses between two of its lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from vlm4vla.core.errors import UserError
 
 
 class TrainLog:
-    """Lines of step, loss (mean since the last line), learning rate, samples a second, gradient norm."""
+    """One line for every `log_every` steps.
+
+    A line holds the step, the mean loss since the last line, the learning rate, the samples a second and the
+    gradient norm.
+    """
 
     def __init__(self, path: Path, resumed_at: int):
-        """Continue the log of a run that resumes after `resumed_at` steps: later lines are dropped."""
+        """Open the log of a run that resumes after `resumed_at` steps; lines of later steps are dropped."""
         kept = []
         if resumed_at and path.exists():
             for line in path.read_text().splitlines():
@@ -26,19 +30,19 @@ class TrainLog:
                     if json.loads(line)["step"] <= resumed_at:
                         kept.append(line + "\n")
                 except (ValueError, KeyError):
-                    break  # the run was killed in the middle of this line
+                    break  # the run was killed while it wrote this line
         path.write_text("".join(kept))
         self._file = path.open("a")
-        self._last = time.monotonic()
+        self._last_time = time.monotonic()
         self._last_step = resumed_at
 
     def write(
         self, step: int, batch: int, loss: float, learning_rate: float, gradient_norm: float
     ) -> dict[str, float]:
-        """Add the line of `step` (updates done) of `batch` samples each; returns what it says."""
+        """Write and return the record of `step` (updates done), with `batch` samples an update."""
         now = time.monotonic()
-        rate = (step - self._last_step) * batch / max(now - self._last, 1e-9)
-        self._last, self._last_step = now, step
+        rate = (step - self._last_step) * batch / max(now - self._last_time, 1e-9)
+        self._last_time, self._last_step = now, step
         record = {"step": step, "loss": loss, "learning_rate": learning_rate}
         record |= {"samples_per_second": round(rate, 1), "gradient_norm": gradient_norm}
         self._file.write(json.dumps(record) + "\n")
@@ -50,8 +54,12 @@ class TrainLog:
 
 
 class LossWindow:
-    """`pending`: (update, ids, loss, gradient norm) that still lie on the device; `settle` reads them from
-    there and checks them."""
+    """The losses since the last line of the log.
+
+    `pending` holds (update, ids, loss, gradient norm) of updates whose tensors have not been read from the
+    device yet; `read_pending` reads and checks them. `loss` and `norm` are the last values read. `sum` and
+    `count` belong to the losses read since the last `clear`.
+    """
 
     def __init__(self, total: float = 0.0, count: int = 0):
         self.sum = total
@@ -64,18 +72,21 @@ class LossWindow:
     def mean(self) -> float:
         return self.sum / self.count
 
-    def settle(self, folder: Path, last_checkpoint: Callable[[], Path | None]) -> None:
-        """Raises UserError, which names the last good checkpoint, for a loss or a norm that is not finite."""
+    def read_pending(self, folder: Path, last_checkpoint: Callable[[], Path | None]) -> None:
+        """Read the pending losses and gradient norms.
+
+        Raises UserError for a value that is not finite. The message names the last good checkpoint.
+        """
         for step, ids, loss, norm in self.pending:
             self.loss, self.norm = float(loss), float(norm)
-            for what, value in (("loss", self.loss), ("gradient norm", self.norm)):
+            for name, value in (("loss", self.loss), ("gradient norm", self.norm)):
                 if not math.isfinite(value):
-                    kept = last_checkpoint()
-                    good = f"last good checkpoint {kept}" if kept else "no checkpoint yet"
+                    path = last_checkpoint()
+                    good = f"last good checkpoint {path}" if path else "no checkpoint yet"
                     raise UserError(
-                        f"{folder}: {what} became {value} at step {step + 1}, batch ids "
-                        f"{', '.join(map(str, ids))} ({good}): lower optimiser.learning_rate, or mend "
-                        "those samples"
+                        f"{folder}: {name} became {value} at step {step + 1}, batch ids "
+                        f"{', '.join(map(str, ids))} ({good}): lower optimiser.learning_rate, or fix "
+                        "these samples"
                     )
             self.sum += self.loss
             self.count += 1

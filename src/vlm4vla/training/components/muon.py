@@ -1,8 +1,8 @@
 """Muon (https://kellerjordan.github.io/posts/muon), batched for many small matrices.
 
-The same update as torch.optim.Muon with `match_rms_adamw`, but matrices of one shape are orthogonalised
-together and in float32: for a tiny backbone on a CPU this takes a sixth of the time, which was a third
-of a pre-training step.
+The update is that of torch.optim.Muon with `match_rms_adamw`, except that matrices of the same shape are
+orthogonalised together and in float32. For a tiny backbone on a CPU, orthogonalising took a third of a
+pre-training step; batched, it takes a sixth of that time.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from collections.abc import Callable
 
 import torch
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # quintic Newton-Schulz, tuned for its slope at 0
-ROUNDS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # quintic Newton-Schulz iteration, tuned for a steep slope at 0
+ITERATIONS = 5
 EPSILON = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is replaced by the nearest orthogonal matrix.
 
-    The update has root mean square 0.2 (rate times 0.2 * sqrt(larger side), Moonlight, arXiv 2502.16982),
-    so rates are comparable to AdamW's. All parameters must be 2-D.
+    The update is scaled by the rate times 0.2 * sqrt(longer side). Its root mean square is then 0.2 times the
+    rate (Moonlight, arXiv 2502.16982), so learning rates are comparable to AdamW's. All parameters must be
+    2-D; otherwise the constructor raises ValueError.
     """
 
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
@@ -54,7 +55,7 @@ class Muon(torch.optim.Optimizer):
 
     @staticmethod
     def _by_shape(parameters: list[torch.Tensor]) -> list[list[int]]:
-        """Indices of the parameters whose matrices have the same shape when laid wide."""
+        """Group the indices of parameters that have the same shape once tall matrices are transposed."""
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, parameter in enumerate(parameters):
             groups.setdefault(tuple(sorted(parameter.shape)), []).append(index)
@@ -66,13 +67,13 @@ def _wide(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """Nearly the orthogonal factor of each of (N, rows, columns) with rows <= columns.
+    """Approximate the orthogonal factor of each matrix of (N, rows, columns), where rows <= columns.
 
-    Singular values end in about 0.7 to 1.2, as far as five rounds bring them.
+    Five Newton-Schulz iterations bring the singular values to about 0.7 to 1.2.
     """
     a, b, c = COEFFICIENTS
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=EPSILON)
-    for _ in range(ROUNDS):
+    for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x

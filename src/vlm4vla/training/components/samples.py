@@ -1,4 +1,4 @@
-"""Which samples make up the batch of a step: a pure function of seed and step, so resuming is trivial."""
+"""Which samples make up the batch of an update: a pure function of seed and step, so a run can resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class ShuffledIds:
-    """Passes over 0..count-1, each in a fresh order drawn from (seed, pass)."""
+    """Epochs over the ids 0..count-1, each in an order drawn from (seed, epoch)."""
 
     def __init__(self, count: int, batch: int, seed: int):
         self.count = count
@@ -17,24 +17,24 @@ class ShuffledIds:
         self._orders: dict[int, np.ndarray] = {}
 
     def at(self, step: int) -> np.ndarray:
-        """Ids (batch,) of update `step` (0-based)."""
-        places = np.arange(step * self.batch, (step + 1) * self.batch)
-        passes = places // self.count
-        wanted = range(passes[0], passes[-1] + 1)
-        self._orders = {n: self._orders[n] if n in self._orders else self._order(n) for n in wanted}
-        return np.concatenate([self._orders[n][places[passes == n] % self.count] for n in wanted])
+        """Return the ids (batch,) of update `step` (0-based)."""
+        positions = np.arange(step * self.batch, (step + 1) * self.batch)
+        epochs = positions // self.count
+        needed = range(epochs[0], epochs[-1] + 1)
+        self._orders = {n: self._orders[n] if n in self._orders else self._order(n) for n in needed}
+        return np.concatenate([self._orders[n][positions[epochs == n] % self.count] for n in needed])
 
-    def _order(self, number: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, number]).permutation(self.count)
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
 
 class Samples(Protocol):
-    """Where batches come from; asked once an update."""
+    """The source of batches. The training loop calls `ids`, then `batch`, at each update."""
 
     def ids(self, step: int) -> np.ndarray:
-        """Ids (batch,) of the samples of update `step` (0-based): a pure function of step."""
+        """Return the ids (batch,) of the samples of update `step` (0-based): a pure function of step."""
         ...
 
     def batch(self, ids: np.ndarray, random: np.random.Generator) -> Any:
-        """The argument of the objective for these samples; `random` is fresh at each update."""
+        """Return the objective's argument for the samples `ids`; each call gets its own `random`."""
         ...

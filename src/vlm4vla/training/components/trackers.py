@@ -1,4 +1,4 @@
-"""Training curves in TensorBoard, Weights & Biases or trackio, beside train.jsonl, where configured."""
+"""The training curve in TensorBoard, Weights & Biases or trackio, in addition to train.jsonl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from vlm4vla.core.errors import UserError
 
-# Packages of which one must be there.
+# Tracker: the packages of which one must be installed.
 PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"),
     "trackio": ("trackio",),
@@ -19,7 +19,7 @@ PROJECT = "vlm4vla"
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raise UserError, before anything is trained, for a tracker whose package is not installed."""
+    """Raise UserError for a tracker whose package is not installed. Call it before the training starts."""
     for name in names:
         if not any(importlib.util.find_spec(package) for package in PACKAGES[name]):
             raise UserError(
@@ -29,9 +29,10 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """The configured trackers of one run; TensorBoard's files go below `folder`/tensorboard.
+    """The configured trackers of one run. TensorBoard writes to `folder`/tensorboard.
 
-    `title` names the run, `settings` go with it. Raises UserError when a package is missing.
+    `title` is the name of the run, and `settings` are stored with the run. Raises UserError if a package is
+    missing.
     """
 
     def __init__(self, names: Sequence[str], folder: Path, title: str, settings: Mapping[str, Any]):
@@ -44,7 +45,7 @@ class Trackers:
             self._open.append(tracker)
 
     def log(self, record: Mapping[str, float], step: int) -> None:
-        """Add the numbers of `step` (updates done)."""
+        """Log the values of `step` (updates done)."""
         for tracker in self._open:
             tracker.log({key: value for key, value in record.items() if key != "step"}, step=step)
 
@@ -57,7 +58,7 @@ def _tracker(name: str, folder: Path, title: str) -> Any:
     from accelerate import PartialState
     from accelerate.tracking import TensorBoardTracker, TrackioTracker, WandBTracker
 
-    PartialState()  # it decides which process may log
+    PartialState()  # accelerate's trackers use it to let only the main process log
     if name == "tensorboard":
         return TensorBoardTracker("tensorboard", logging_dir=folder)
     if name == "wandb":
@@ -65,14 +66,13 @@ def _tracker(name: str, folder: Path, title: str) -> Any:
     return TrackioTracker(PROJECT, name=title)
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """Nested settings as (dotted key, number or text)."""
-    found: list[tuple[str, Any]] = []
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Flatten nested settings to (dotted key, number or text)."""
+    items: list[tuple[str, Any]] = []
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{before}{key}.")
+            items += _flat(value, f"{prefix}{key}.")
         else:
-            found.append(
-                (f"{before}{key}", value if isinstance(value, (int, float, str, bool)) else str(value))
-            )
-    return found
+            plain = value if isinstance(value, (int, float, str, bool)) else str(value)
+            items.append((f"{prefix}{key}", plain))
+    return items

@@ -1,8 +1,9 @@
-"""One process that computes with a copy of its weights in bfloat16, and keeps the weights in float32.
+"""One process that computes with a bfloat16 copy of its weights and keeps the weights in float32.
 
-The numbers are those of FSDP2 with one process (fsdp2.py): weights rounded once an update,
-gradients of each backward pass rounded to bfloat16 and summed in float32. FSDP2 copies every weight and
-every gradient several times on its way to other processes, and keeps the CPU busy (docs/decisions.md).
+The numbers are those of FSDP2 with one process (fsdp2.py): weights are rounded once per update, and the
+gradients of each backward pass are rounded to bfloat16 and summed in float32. FSDP2 itself copies every
+weight and every gradient several times to prepare them for other processes, which keeps the CPU busy
+(docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from vlm4vla.training.distributed.processes import Group
+from vlm4vla.training.distributed.processes import ProcessGroup
 
 
-def _take(weight: nn.Parameter, parameter: Tensor) -> None:
-    """Add the gradient of `parameter`, which then has none, to that of `weight`."""
+def _add_gradient(weight: nn.Parameter, parameter: Tensor) -> None:
+    """Move the gradient of `parameter` to `weight`, added to the gradient that `weight` has."""
     if weight.grad is None:
         weight.grad = parameter.grad.float()
     else:
@@ -24,39 +25,42 @@ def _take(weight: nn.Parameter, parameter: Tensor) -> None:
     parameter.grad = None
 
 
-class Lowered:
-    """The parameters of `module` as bfloat16 copies, in place. `whole` undoes it."""
+class Bf16Copies:
+    """Replaces the parameters of `module` by bfloat16 copies, in place, and keeps the float32 weights.
 
-    def __init__(self, module: nn.Module, group: Group):
-        self._kept: dict[nn.Parameter, nn.Parameter] = {}
+    `restore_weights` undoes it.
+    """
+
+    def __init__(self, module: nn.Module, group: ProcessGroup):
+        self._weights: dict[nn.Parameter, nn.Parameter] = {}  # copy: float32 weight
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         for parameter in module.parameters():
             values = parameter.data.to(group.device, torch.float32)
-            self._kept[parameter] = nn.Parameter(values, parameter.requires_grad)
+            self._weights[parameter] = nn.Parameter(values, parameter.requires_grad)
             parameter.data = values.to(torch.bfloat16)
-        module.to(group.device)  # buffers
+        module.to(group.device)  # moves the buffers
 
-    def kept(self, parameter: nn.Parameter) -> nn.Parameter:
-        """The float32 weight behind a parameter of the module; after `collect`, gradients appear there."""
-        return self._kept[parameter]
+    def float32_weight(self, parameter: nn.Parameter) -> nn.Parameter:
+        """Return the float32 weight of a parameter; after `collect_gradients`, gradients appear there."""
+        return self._weights[parameter]
 
-    def collect(self) -> None:
-        """From now on add what a backward pass leaves on a parameter to its float32 weight's gradient."""
-        for parameter, weight in self._kept.items():
+    def collect_gradients(self) -> None:
+        """From now on, move the gradients of each backward pass to the float32 weights."""
+        for parameter, weight in self._weights.items():
             if parameter.requires_grad:
-                # Of the weight alone: a hook that led back to its parameter would keep both for ever.
-                hook = functools.partial(_take, weight)
+                # The hook must not refer to its own parameter: neither of the two would ever be freed.
+                hook = functools.partial(_add_gradient, weight)
                 self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
 
-    def refresh(self) -> None:
-        """Let the copies be those of the present weights."""
-        learnt = [(copy.data, kept.data) for copy, kept in self._kept.items() if copy.requires_grad]
-        copies, weights = map(list, zip(*learnt, strict=True))
+    def update_copies(self) -> None:
+        """Set the trainable copies to the current weights."""
+        trained = [(copy.data, weight.data) for copy, weight in self._weights.items() if copy.requires_grad]
+        copies, weights = map(list, zip(*trained, strict=True))
         torch._foreach_copy_(copies, weights)
 
-    def whole(self) -> None:
-        """Undo it: the module's parameters are the float32 weights."""
+    def restore_weights(self) -> None:
+        """Make the float32 weights the module's parameters again, and remove the hooks."""
         for hook in self._hooks:
             hook.remove()
-        for parameter, weight in self._kept.items():
+        for parameter, weight in self._weights.items():
             parameter.data = weight.data

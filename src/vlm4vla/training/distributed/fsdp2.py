@@ -1,4 +1,4 @@
-"""FSDP2: weights, gradients and optimiser state cut by rows among processes, and whole again at the end."""
+"""FSDP2: weights, gradients and optimiser state are sharded by rows, and whole again at the end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from vlm4vla.core.errors import UserError
-from vlm4vla.training.distributed.processes import Group
+from vlm4vla.training.distributed.processes import ProcessGroup
 
-# What fully_shard hangs on a module beside its class.
+# The attributes that fully_shard changes or adds on a module, besides its class.
 HOOKS = (
     "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
@@ -27,13 +27,14 @@ MARKS = ("_is_fsdp_managed_module", "_fsdp_use_orig_params", STATE_KEY, REGISTRY
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
-    """Layers of the model's stacks, in order: the members of its outermost module lists that hold weights.
+    """Return the layers of the model's stacks, in order.
 
-    They are gathered and freed one by one; the rest of the model stays together.
+    These are the members of its outermost module lists that hold weights. FSDP2 gathers and frees them one by
+    one; the rest of the model stays together.
     """
     found: list[nn.Module] = []
     inside: set[int] = set()
-    for module in model.modules():  # an outer list comes before what it holds
+    for module in model.modules():  # a list comes before the lists inside it
         if isinstance(module, nn.ModuleList) and len(module) > 1 and id(module) not in inside:
             for block in module:
                 inside.update(map(id, block.modules()))
@@ -42,60 +43,60 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     return found
 
 
-class Sharded:
-    """A module cut among the processes of a group, in place. `whole` undoes it.
+class ShardedModule:
+    """Shards a module among the processes of a group, in place. `unshard` undoes it.
 
-    `bf16`: computed in bfloat16; the rows themselves, and the sums of gradients, stay in float32. Raises
-    UserError for a weight that is a single number, which has no rows.
+    `bf16`: compute in bfloat16; the rows and the sums of gradients stay in float32. Raises UserError if a
+    weight is a scalar, because a scalar has no rows.
     """
 
-    def __init__(self, module: nn.Module, group: Group, *, bf16: bool):
+    def __init__(self, module: nn.Module, group: ProcessGroup, *, bf16: bool):
         for name, parameter in module.named_parameters():
             if parameter.ndim == 0:
                 raise UserError(
-                    f"execution.strategy: fsdp2 cannot cut {name}, a single number: write `strategy: ddp`"
+                    f"execution.strategy: fsdp2 cannot shard {name}, a single number: write `strategy: ddp`"
                 )
         self.module = module
         self.group = group
-        self._before = [(each, type(each), _hooks(each)) for each in module.modules()]
-        mesh = init_device_mesh(group.device.type, (group.world,))
-        lower = torch.bfloat16 if bf16 else None
-        # Inputs are left as they are: autocast meets them, and targets keep their precision.
-        policy = MixedPrecisionPolicy(lower, torch.float32 if bf16 else None, cast_forward_inputs=False)
+        self._before = [(submodule, type(submodule), _hooks(submodule)) for submodule in module.modules()]
+        mesh = init_device_mesh(group.device.type, (group.world_size,))
+        # Autocast converts the inputs where needed, and targets keep their precision.
+        policy = MixedPrecisionPolicy(
+            torch.bfloat16 if bf16 else None, torch.float32 if bf16 else None, cast_forward_inputs=False
+        )
         for block in [*repeated_blocks(module), module]:
             for parameter in block.parameters():
-                if not hasattr(parameter, "to_local"):  # one block at a time: the whole may not fit
+                if not hasattr(parameter, "to_local"):  # one block at a time: the whole model may not fit
                     parameter.data = parameter.data.to(group.device, torch.float32)
-            fully_shard(
-                block, mesh=mesh, mp_policy=policy, reshard_after_forward=False if group.world == 1 else None
-            )
+            reshard = False if group.world_size == 1 else None
+            fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
 
-    def whole(self) -> None:
-        """Undo it: in the main process the module has all its weights again, in memory of the CPU.
+    def unshard(self) -> None:
+        """Undo the sharding: in the main process, the module has all its weights again, in CPU memory.
 
-        In the others it is of no more use: it holds rows as plain parameters.
+        In the other processes the module is no longer usable: its parameters are this process's rows.
         """
         main = self.group.rank == 0
-        made: dict[int, nn.Parameter] = {}
-        places = [
-            (each, name, parameter)
-            for each in self.module.modules()
-            for name, parameter in each._parameters.items()
+        plain: dict[int, nn.Parameter] = {}
+        entries = [
+            (submodule, name, parameter)
+            for submodule in self.module.modules()
+            for name, parameter in submodule._parameters.items()
             if parameter is not None
         ]
-        for _, _, parameter in places:
-            if id(parameter) not in made:
-                full = parameter.detach().full_tensor()  # sent by all, kept by one
+        for _, _, parameter in entries:
+            if id(parameter) not in plain:
+                full = parameter.detach().full_tensor()  # all processes send, only the main process keeps
                 values = full.to("cpu", copy=True) if main else parameter.detach().to_local()
-                made[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
-        for each, kind, hooks in self._before:
-            each.__class__ = kind
+                plain[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
+        for submodule, kind, hooks in self._before:
+            submodule.__class__ = kind
             for name, value in hooks.items():
-                setattr(each, name, value)
+                setattr(submodule, name, value)
             for mark in MARKS:
-                each.__dict__.pop(mark, None)
-        for each, name, parameter in places:
-            each._parameters[name] = made[id(parameter)]
+                submodule.__dict__.pop(mark, None)
+        for submodule, name, parameter in entries:
+            submodule._parameters[name] = plain[id(parameter)]
 
 
 def _hooks(module: nn.Module) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Training on one or several processes, for real backbones: what `train` does when `execution` is set.
 
-An update's batch lies in micro-batches, which go round the processes and are accumulated. Each counts by the
-number of terms that its loss is the mean of, so the update is that of the whole batch in one piece. A run
-goes on from its last checkpoint on any number of processes, under any strategy.
+An update's batch is split into micro-batches, which are dealt to the processes in turn and accumulated. Each
+micro-batch is weighted by the number of terms that its loss averages, so the update equals that of the whole
+batch in one piece. A run can resume from its last checkpoint with any number of processes, under any
+strategy.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ from vlm4vla.config.training import Training
 from vlm4vla.core.artefacts import settings_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
-from vlm4vla.training.components.devices import seed_torch, to_device
+from vlm4vla.training.components.devices import seed_torch, set_threads, to_device
 from vlm4vla.training.components.log import LossWindow, TrainLog
 from vlm4vla.training.components.optimisers import rate_factor
+from vlm4vla.training.components.samples import Samples
 from vlm4vla.training.components.trackers import Trackers, check_trackers
 from vlm4vla.training.distributed.checkpoints import ShardedCheckpoints
-from vlm4vla.training.distributed.micro_batches import Ahead, MicroBatch, MicroBatches
+from vlm4vla.training.distributed.micro_batches import MicroBatch, MicroBatches, Prefetcher
 from vlm4vla.training.distributed.model_options import model_options
-from vlm4vla.training.distributed.processes import Group
+from vlm4vla.training.distributed.processes import ProcessGroup
 
 
 def train_distributed(
     objective: nn.Module,
-    samples: Any,
+    samples: Samples,
     *,
     training: Training,
     seed: int,
@@ -40,20 +42,19 @@ def train_distributed(
     identity: Mapping[str, Any],
     title: str,
 ) -> None:
-    """`vlm4vla.training.loop.train` as `training.execution` says.
+    """Do what `vlm4vla.training.loop.train` does, in the way that `training.execution` says.
 
-    At the end the main process's `objective` has the averaged weights, on the CPU, in eval mode. Under fsdp2
-    the other processes' has not. Raises UserError, in every process, when the loss or the gradient is not
-    finite, when processes cannot share the batch, and when a package that is asked for is missing.
+    At the end, the main process's `objective` has the averaged weights, on the CPU, in eval mode. Under fsdp2
+    the objective of every other process is no longer usable. Raises UserError, in every process, if the loss
+    or the gradient is not finite, if the processes cannot share the batch, or if a required package is
+    missing.
     """
-    from vlm4vla.training.components.devices import set_threads
-
     set_threads()
     execution = training.execution
     check_trackers(execution.trackers)
-    group = Group(execution)
+    group = ProcessGroup(execution)
     try:
-        size, _ = micro_batches(training.batch, group.world, execution.micro_batch)
+        size, _ = micro_batches(training.batch, group.world_size, execution.micro_batch)
     except ValueError as error:
         raise UserError(f"execution: {error}") from None
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,15 +62,16 @@ def train_distributed(
     settings = training.model_dump(mode="json")
     trackers = Trackers(execution.trackers if main else (), folder, title, settings)
     batches = MicroBatches(samples, objective, seed=seed, size=size, group=group)
-    checkpoints = ShardedCheckpoints(
-        folder / "checkpoints", settings_hash(lasting({"run": dict(identity)})), group
-    )
-    # Reading a loss waits for an accelerator, not for a CPU.
+    run_hash = settings_hash(checkpoint_identity({"run": dict(identity)}))
+    checkpoints = ShardedCheckpoints(folder / "checkpoints", run_hash, group)
+    # Reading a loss from a GPU waits for the GPU; on a CPU there is nothing to wait for.
     check_every = 1 if group.device.type == "cpu" else training.log_every
+
+    def probe(model: nn.Module) -> torch.Tensor:
+        return model(to_device(batches.probe_batch(), group.device)).float()
+
     with model_options(objective, execution):
-        strategy = strategy_of(execution, group)(
-            objective, training, group, lambda model: model(to_device(batches.first(), group.device)).float()
-        )
+        strategy = strategy_class(execution, group)(objective, training, group, probe)
         done, window = 0, LossWindow()
         found = checkpoints.latest()
         if found is not None:
@@ -79,16 +81,17 @@ def train_distributed(
         log = TrainLog(folder / "train.jsonl", done) if main else None
         progress = Progress(title, training.steps, done)
         began = time.monotonic()
-        with Ahead(batches.of, done, training.steps) as ahead:
+        with Prefetcher(batches.update, done, training.steps) as updates:
             for step in range(done, training.steps):
                 factor = rate_factor(step, training.steps, training.optimiser)
-                update = ahead.take(step)
-                loss = accumulate_gradients(strategy, update.blocks, group)
+                update = updates.get(step)
+                loss = accumulate_gradients(strategy, update.micro_batches, group)
                 window.pending.append((step, update.ids, loss, strategy.gradient_norm()))
                 saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
                 logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps
                 if saves or logs or (step + 1) % check_every == 0:
-                    window.settle(folder, checkpoints.last)  # before bad gradients reach the weights
+                    # Before the update, so that a bad gradient does not reach the weights.
+                    window.read_pending(folder, checkpoints.last)
                 strategy.step(step + 1, factor)
                 if logs:
                     if main:
@@ -109,41 +112,46 @@ def train_distributed(
     group.wait()
 
 
-def accumulate_gradients(strategy: Any, blocks: list[MicroBatch], group: Group) -> torch.Tensor:
-    """Accumulate the gradient of the whole batch's loss; returns that loss, the same in every process."""
-    terms = torch.tensor([sum(block.terms for block in blocks)], device=group.device)
+def accumulate_gradients(strategy: Any, batches: list[MicroBatch], group: ProcessGroup) -> torch.Tensor:
+    """Accumulate the gradient of the whole batch's loss. Return that loss, the same in every process."""
+    terms = torch.tensor([sum(batch.terms for batch in batches)], device=group.device)
     total = group.sum(terms).clamp(min=1.0)
-    summed = torch.zeros(1, device=group.device)
-    for number, block in enumerate(blocks):
-        seed_torch(block.seed, group.device)
-        # Processes' gradients are averaged: times their number, they are summed.
-        factor = block.terms * group.world / total
-        last = number + 1 == len(blocks)
-        loss = strategy.accumulate(to_device(block.batch, group.device), factor.squeeze(), last)
-        summed += block.terms * loss
-    return (group.sum(summed) / total).squeeze()
+    weighted_sum = torch.zeros(1, device=group.device)
+    for index, batch in enumerate(batches):
+        seed_torch(batch.seed, group.device)
+        # The gradients of the processes are averaged; times the number of processes, that is their sum.
+        factor = batch.terms * group.world_size / total
+        last = index + 1 == len(batches)
+        loss = strategy.accumulate(to_device(batch.batch, group.device), factor.squeeze(), last)
+        weighted_sum += batch.terms * loss
+    return (group.sum(weighted_sum) / total).squeeze()
 
 
-def strategy_of(execution: Execution, group: Group) -> Any:
-    """The class that trains as `execution` says on the processes of `group`."""
+def strategy_class(execution: Execution, group: ProcessGroup) -> Any:
+    """Return the class that trains with `execution.strategy` on the processes of `group`."""
     if execution.strategy == "zero2":
         from vlm4vla.training.distributed.zero2 import Zero2
 
         return Zero2
-    from vlm4vla.training.distributed.strategies import Alone, FullySharded, Replicated
+    from vlm4vla.training.distributed.strategies import FullySharded, Replicated, SingleProcess
 
     if execution.strategy != "fsdp2":
         return Replicated
-    return Alone if group.world == 1 and execution.precision == "bf16" else FullySharded
+    return SingleProcess if group.world_size == 1 and execution.precision == "bf16" else FullySharded
 
 
-def lasting(identity: Any) -> Any:
-    """`identity` without what a run may change on its way: of `execution` only its precision stays."""
+def checkpoint_identity(identity: Any) -> Any:
+    """Return `identity` without the settings that may change when a run resumes.
+
+    Of each `execution`, only its precision is kept.
+    """
     if isinstance(identity, Mapping):
         return {
             key: {"precision": value["precision"]}
             if key == "execution" and isinstance(value, Mapping)
-            else lasting(value)
+            else checkpoint_identity(value)
             for key, value in identity.items()
         }
-    return [lasting(value) for value in identity] if isinstance(identity, (list, tuple)) else identity
+    if isinstance(identity, (list, tuple)):
+        return [checkpoint_identity(value) for value in identity]
+    return identity

@@ -1,5 +1,7 @@
-"""How a backbone's layers are computed while it trains: which attention, and what is kept for the backward
-pass. Nothing of it stays in the weights or in the saved folder."""
+"""How a backbone's layers are computed in training: the kind of attention, recomputation, compilation.
+
+The weights and the saved folder do not depend on these options.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,17 @@ from vlm4vla.core.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-READS_KEYS = "flow"  # the kind of head that trains on the backbone's kept keys and values
+READS_KEYS = "flow"  # the kind of head that trains on the backbone's cached keys and values
 
 
 @contextlib.contextmanager
 def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
-    """Within, the backbone of `objective` computes as `execution` says.
+    """Within the context, the backbone of `objective` computes with the options of `execution`.
 
-    Raises UserError for attention that the family's masks do not allow, and for options that a head's way of
-    reading the backbone does not.
+    Raises UserError for attention that does not work with the family's masks, and for options that do not
+    work with the way the head reads the backbone.
     """
-    if "transformers" not in sys.modules:  # then nothing of it is in the objective either
+    if "transformers" not in sys.modules:  # then the objective holds no transformers model
         yield
         return
     from transformers import PreTrainedModel
@@ -48,15 +50,15 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
         raise UserError("execution.attention: a flow head reads keys with a mask: write `attention: sdpa`")
     if kind == READS_KEYS and execution.gradient_checkpointing:
         raise UserError(
-            "execution.gradient_checkpointing: a flow head trains on keys that would be computed again: "
-            "write `gradient_checkpointing: false`"
+            "execution.gradient_checkpointing: a flow head trains on keys that would be recomputed: write "
+            "`gradient_checkpointing: false`"
         )
     try:
         _use_attention(attention, models, backbone)
         if backbone is not None:
             backbone.adapter.prepare_training(backbone.model)
         for layer in _repeated_layers(objective, backbone):
-            _compute(layer, execution)
+            _replace_forward(layer, execution)
         yield
     finally:
         for config, own in before:
@@ -66,7 +68,7 @@ def model_options(objective: nn.Module, execution: Execution) -> Iterator[None]:
 
 
 def _use_attention(attention: str, models: list[PreTrainedModel], backbone: Any) -> None:
-    """sdpa: what each family chose for itself when it was loaded."""
+    """Set the models' attention; sdpa leaves what each family chose when it was loaded."""
     if attention == "eager":
         for model in models:
             model.config._attn_implementation = "eager"
@@ -82,9 +84,10 @@ def _use_attention(attention: str, models: list[PreTrainedModel], backbone: Any)
 
 
 def _repeated_layers(objective: nn.Module, backbone: Any) -> list[nn.Module]:
-    """The layers of the model's stacks, without the last text layer.
+    """Return the layers of the model's stacks except the last text layer.
 
-    That one is computed for one position (last_position.py) in the forward pass, and only then.
+    The hooks that restrict the last text layer to one position (backbones/kernels/last_position.py) exist
+    only during the forward pass, so this layer must not be recomputed.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -93,20 +96,21 @@ def _repeated_layers(objective: nn.Module, backbone: Any) -> list[nn.Module]:
         module
         for module in objective.modules()
         if isinstance(module, GradientCheckpointingLayer)
-        and all(each is not last for each in module.modules())
+        and all(submodule is not last for submodule in module.modules())
     ]
 
 
-def _compute(layer: nn.Module, execution: Execution) -> None:
-    """Let `layer` be computed as `execution` says: compiled, in one precision, a second time when needed.
+def _replace_forward(layer: nn.Module, execution: Execution) -> None:
+    """Let `layer` compute as `execution` says: compiled, in bfloat16, recomputed in the backward pass.
 
-    Layer by layer, on the instance: transformers' own switch for checkpointing also makes inputs need
-    gradients, and then a frozen encoder would be gone through backwards. Layers of one class share what is
-    compiled; the hooks that gather a layer's weights (training/distributed/fsdp2.py) stay outside of it.
+    This replaces `forward` of each layer's instance. The gradient checkpointing of transformers also makes
+    the inputs require gradients; the backward pass would then go through a frozen encoder. Layers of one
+    class share their compiled code. The hooks that gather a layer's weights (training/distributed/fsdp2.py)
+    stay outside the compiled code.
     """
-    forward = types.MethodType(type(layer).forward.__wrapped__, layer)  # transformers wraps it to checkpoint
+    forward = types.MethodType(type(layer).forward.__wrapped__, layer)  # without transformers' checkpointing
     if execution.compile:
-        # What is computed again must be what was computed: one graph for all shapes, not one for each.
+        # Recomputation must repeat the same graph, so there is one graph for all shapes, not one per shape.
         forward = torch.compile(forward, dynamic=True if execution.gradient_checkpointing else None)
     if execution.strategy == "fsdp2" and execution.precision == "bf16":
         forward = functools.partial(_in_bfloat16, forward)
@@ -116,13 +120,14 @@ def _compute(layer: nn.Module, execution: Execution) -> None:
 
 
 def _in_bfloat16(forward: Callable[..., Any], states: Tensor, *others: Any, **options: Any) -> Any:
-    """`forward` with its weights, which are gathered in bfloat16, and no other precision in between.
+    """Call `forward` without autocast; its weights are gathered in bfloat16, and everything stays bfloat16.
 
-    Autocast would make norms and so the whole residual stream float32, in families that begin with one.
+    In families that begin with a norm, autocast would make the norms float32, and with them the whole
+    residual stream.
     """
     mask = options.get("attention_mask")
     if isinstance(mask, Tensor) and mask.is_floating_point():
-        # float32's lowest number would become -inf, and a row of padding that sees nothing NaN.
+        # The lowest float32 would become -inf, and a padding row that attends to nothing would become NaN.
         options["attention_mask"] = mask.clamp(min=torch.finfo(torch.bfloat16).min).to(torch.bfloat16)
     with torch.autocast(states.device.type, enabled=False):
         return forward(states.to(torch.bfloat16), *others, **options)

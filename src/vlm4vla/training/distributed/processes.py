@@ -1,7 +1,7 @@
-"""Which of a training's processes this one is, and how they talk to each other.
+"""This process's place among the processes of a training, and how the processes communicate.
 
-The launcher (launch.py), torchrun and `accelerate launch` say so in RANK, LOCAL_RANK and WORLD_SIZE.
-What is sent are tensors only: nothing is pickled.
+The launcher (launch.py), torchrun and `accelerate launch` set RANK, LOCAL_RANK and WORLD_SIZE. Processes send
+tensors only: nothing is pickled.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     import torch
 
 RENDEZVOUS = "VLM4VLA_RENDEZVOUS"  # a file through which the processes of one machine find each other
-TOLD = 3  # exit status of a process that has said in one line what the user can mend
-PATIENCE = datetime.timedelta(hours=2)  # one process may score or save while the others wait
+USER_ERROR_STATUS = 3  # exit status of a process that has printed a UserError
+TIMEOUT = datetime.timedelta(hours=2)  # one process may score or save while the others wait
 
 
 def is_worker() -> bool:
-    """Whether a launcher started this process as one of a training's."""
+    """Whether a launcher started this process as one of a training's processes."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def rank() -> int:
-    """This process's number among all of the training's, from 0."""
+    """Return this process's number among all processes of the training, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def world() -> int:
-    """How many processes the training has."""
+def world_size() -> int:
+    """Return the number of processes of the training."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -41,10 +41,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
-class Group:
-    """The training's processes. Attributes: `rank`, `world`, `device` (this process's).
+class ProcessGroup:
+    """The processes of a training. Attributes: `rank`, `world_size`, and `device` of this process.
 
-    Raises UserError when `execution` asks for several processes and this one was started alone.
+    Raises UserError if `execution` needs several processes but this process was started alone, or if this
+    process has no GPU on a machine with GPUs.
     """
 
     def __init__(self, execution: Execution):
@@ -52,15 +53,15 @@ class Group:
 
         if execution.processes > 1 and not is_worker():
             raise UserError(
-                f"execution.processes is {execution.processes}, and this is one process: start the stage "
-                "with `vlm4vla` or torchrun (pre-training runs in one: write `processes: 1` there)"
+                f"execution.processes is {execution.processes}, but this is a single process: start the "
+                "stage with `vlm4vla` or torchrun (pre-training has one process: write `processes: 1` there)"
             )
-        self.rank, self.world = rank(), world()
+        self.rank, self.world_size = rank(), world_size()
         cuda = torch.cuda.is_available()
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if cuda and local >= torch.cuda.device_count():
             raise UserError(
-                f"execution.processes: process {local} of this machine has no GPU, it has "
+                f"execution.processes: process {local} of this machine has no GPU, because the machine has "
                 f"{torch.cuda.device_count()}: write fewer processes, or more nodes"
             )
         self.device = torch.device("cuda", local) if cuda else torch.device("cpu")
@@ -70,28 +71,29 @@ class Group:
             self._join(cuda)
         from accelerate import PartialState
 
-        PartialState(cpu=not cuda)  # accelerate looks for several processes on CPUs only when told so
+        PartialState(cpu=not cuda)  # without `cpu`, accelerate does not look for several processes on CPUs
 
     def _join(self, cuda: bool) -> None:
         from torch import distributed
 
         if distributed.is_initialized():
             return
-        # Counts and flags lie in memory and need no GPU.
-        how = {"backend": "cpu:gloo,cuda:nccl" if cuda else "gloo", "timeout": PATIENCE}
-        who = {"rank": self.rank, "world_size": self.world}
-        if self.world == 1:
-            distributed.init_process_group(**how, **who, store=distributed.HashStore())
+        # Gloo serves counts and flags, which are in CPU memory.
+        options = {"backend": "cpu:gloo,cuda:nccl" if cuda else "gloo", "timeout": TIMEOUT}
+        place = {"rank": self.rank, "world_size": self.world_size}
+        if self.world_size == 1:
+            distributed.init_process_group(**options, **place, store=distributed.HashStore())
         elif RENDEZVOUS in os.environ:
-            distributed.init_process_group(**how, **who, init_method=f"file://{os.environ[RENDEZVOUS]}")
+            file = f"file://{os.environ[RENDEZVOUS]}"
+            distributed.init_process_group(**options, **place, init_method=file)
         else:  # several machines, or another launcher: the address is in MASTER_ADDR
-            distributed.init_process_group(**how, init_method="env://")
+            distributed.init_process_group(**options, init_method="env://")
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
-        """`value` summed over all processes, in place."""
+        """Sum `value` over all processes, in place, and return it."""
         from torch import distributed
 
-        if self.world > 1:
+        if self.world_size > 1:
             distributed.all_reduce(value)
         return value
 
@@ -99,14 +101,14 @@ class Group:
         """Whether `flag` is true in every process."""
         import torch
 
-        return int(self.sum(torch.tensor(int(flag)))) == self.world
+        return int(self.sum(torch.tensor(int(flag)))) == self.world_size
 
-    def of_main(self, numbers: list[int]) -> list[int]:
-        """The main process's `numbers`, in every process."""
+    def broadcast_from_main(self, numbers: list[int]) -> list[int]:
+        """Return the main process's `numbers`, in every process."""
         import torch
         from torch import distributed
 
-        if self.world == 1:
+        if self.world_size == 1:
             return numbers
         count = torch.tensor(len(numbers))
         distributed.broadcast(count, 0)
@@ -116,7 +118,7 @@ class Group:
         return values.tolist()
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has made this call."""
         import torch
 
         self.sum(torch.tensor(0))

@@ -1,12 +1,14 @@
-"""DeepSpeed's ZeRO stage 2 through accelerate: weights whole in every process, the rest shared out.
+"""DeepSpeed's ZeRO stage 2 through accelerate.
 
-Not obvious:
-- DeepSpeed's own checkpoints are pickles. Ours are made of whole tensors that it puts together on request, so
-  they are those of the other strategies (checkpoints.py) and can go on under any of them.
-- It learns where moments lie when the first group of parameters has taken its first step, and misses those of
-  the other groups (0.19). So the moments are made, and shown to it, before any step.
-- It clips inside its step, so the norm that an update is logged with is known after it: the one before is
-  checked.
+Every process holds all weights, but only its share of the gradients and of the optimiser state.
+
+Some points are not obvious:
+- DeepSpeed's own checkpoints are pickles. This strategy instead asks DeepSpeed for whole tensors and writes
+  the checkpoints of the other strategies (checkpoints.py). So a run can resume under any strategy.
+- DeepSpeed 0.19 learns where the moments are when the first parameter group has taken its first step, and
+  misses those of the other groups. So this strategy creates the moments and registers them before any step.
+- DeepSpeed clips inside its step, so an update's norm is known only after the update. The norm that is
+  checked and logged is therefore that of the previous update.
 """
 
 from __future__ import annotations
@@ -21,18 +23,18 @@ from torch import Tensor, nn
 from vlm4vla.config.execution import micro_batches
 from vlm4vla.config.training import Training
 from vlm4vla.core.errors import UserError
-from vlm4vla.training.components.optimisers import split_parameters
-from vlm4vla.training.distributed.checkpoints import Rows, SavedTensors
-from vlm4vla.training.distributed.parameter_rows import share
-from vlm4vla.training.distributed.processes import Group
+from vlm4vla.training.components.optimisers import build_adamw, freeze_unused, split_parameters
+from vlm4vla.training.distributed.checkpoints import SavedRows, SavedTensors
+from vlm4vla.training.distributed.parameter_rows import row_range
+from vlm4vla.training.distributed.processes import ProcessGroup
 from vlm4vla.training.distributed.strategies import Probe
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-BUCKET = 200_000_000  # elements that are sent at once
+BUCKET = 200_000_000  # elements sent at once
 
 
 def zero2_config(training: Training, processes: int) -> dict[str, Any]:
-    """DeepSpeed's configuration of a training on `processes` processes."""
+    """Return DeepSpeed's configuration for a training on `processes` processes."""
     execution = training.execution
     size, times = micro_batches(training.batch, processes, execution.micro_batch)
     return {
@@ -58,9 +60,12 @@ def zero2_config(training: Training, processes: int) -> dict[str, Any]:
 
 
 class Zero2:
-    """Strategy zero2; the methods are `Replicated`'s (training/distributed/strategies.py)."""
+    """Strategy zero2, with the methods of `Replicated` (training/distributed/strategies.py).
 
-    def __init__(self, objective: nn.Module, training: Training, group: Group, probe: Probe):
+    Raises UserError if the package deepspeed is not installed.
+    """
+
+    def __init__(self, objective: nn.Module, training: Training, group: ProcessGroup, probe: Probe):
         if importlib.util.find_spec("deepspeed") is None:
             raise UserError(
                 "execution.strategy: zero2 needs the package deepspeed, which is not installed: "
@@ -74,44 +79,36 @@ class Zero2:
         for parameter in objective.parameters():
             parameter.data = parameter.data.to(group.device, torch.float32)
         objective.to(group.device).train()
-        with self.lower_precision():
+        with self.autocast():
             loss = probe(objective)
         loss.backward()
-        for parameter in objective.parameters():
-            if parameter.grad is None:
-                parameter.requires_grad_(False)
-            parameter.grad = None
+        freeze_unused(objective)
         _, decayed, others = split_parameters(objective, training.optimiser.name)
-        settings = training.optimiser
-        rates = [settings.weight_decay] * bool(decayed) + [0.0] * bool(others)
-        groups = [
-            {"params": [parameter for _, parameter in part], "weight_decay": decay}
-            for part, decay in zip([part for part in (decayed, others) if part], rates, strict=True)
-        ]
-        betas = (float(settings.betas[0]), float(settings.betas[1]))
-        optimiser = torch.optim.AdamW(groups, lr=0.0, betas=betas)
-        config = zero2_config(training, group.world)
-        self.times = config["gradient_accumulation_steps"]
+        parts = [[parameter for _, parameter in part] for part in (decayed, others)]
+        optimiser = build_adamw(parts, training.optimiser, learning_rate=0.0)  # `step` sets the rate
+        config = zero2_config(training, group.world_size)
+        self.accumulations = config["gradient_accumulation_steps"]
         accelerator = Accelerator(
             deepspeed_plugin=DeepSpeedPlugin(hf_ds_config=config),
             mixed_precision="bf16" if self.bf16 else "no",
         )
         self.engine, self._optimiser = accelerator.prepare(objective, optimiser)
         self.parameters = [*decayed, *others]
-        self._make_moments()
+        self._create_moments()
 
-    def lower_precision(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
         return torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.bf16)
 
     def accumulate(self, batch: Any, factor: Tensor, last: bool) -> Tensor:
         self.engine.set_gradient_accumulation_boundary(is_boundary=last)
-        with self.lower_precision():
+        with self.autocast():
             loss = self.engine(batch)
-        self.engine.backward(loss.float() * factor * self.times)  # it divides by the number of micro-batches
+        # The engine divides by the number of micro-batches.
+        self.engine.backward(loss.float() * factor * self.accumulations)
         return loss.detach().float()
 
     def gradient_norm(self) -> Tensor:
-        """Of the update before; 0 before the first."""
+        """Return the norm of the previous update's gradient; 0 before the first update."""
         norm = self.engine.get_global_grad_norm()
         return torch.as_tensor(0.0 if norm is None else norm, dtype=torch.float32)
 
@@ -120,15 +117,15 @@ class Zero2:
             group["lr"] = self.training.optimiser.learning_rate * factor
         self.engine.step()
 
-    def state(self) -> Iterator[Rows]:
+    def state(self) -> Iterator[SavedRows]:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         for name, parameter in self.parameters:
             shape = tuple(parameter.shape) or (1,)
-            start, stop = share(shape[0], self.group.rank, self.group.world)
+            start, stop = row_range(shape[0], self.group.rank, self.group.world_size)
             whole = {"weights": safe_get_full_fp32_param(parameter)}
             whole |= {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
-            for key, tensor in whole.items():  # all take part in putting it together, each keeps its share
+            for key, tensor in whole.items():  # all processes assemble a tensor; each keeps its rows
                 if stop > start:
                     yield f"{key}/{name}", shape, start, tensor.view(shape)[start:stop].to("cpu", copy=True)
 
@@ -143,9 +140,9 @@ class Zero2:
             for key in MOMENTS:
                 value = saved.read(f"{key}/{name}", 0, rows).to(parameter.device).view(parameter.shape)
                 safe_set_full_optimizer_state(parameter, value, key)
-        self._set_count(updates)
+        self._set_step_count(updates)
 
-    def _make_moments(self) -> None:
+    def _create_moments(self) -> None:
         from deepspeed.utils import lazy_init_hp_params_optimizer_state
 
         zero = self.engine.optimizer
@@ -154,8 +151,8 @@ class Zero2:
             states[flat] = {"step": torch.tensor(0.0)} | {key: torch.zeros_like(flat) for key in MOMENTS}
             lazy_init_hp_params_optimizer_state(group, flat, states)
 
-    def _set_count(self, updates: int) -> None:
-        """Tell AdamW how many steps its moments have seen."""
+    def _set_step_count(self, updates: int) -> None:
+        """Set the number of steps that AdamW's bias correction assumes."""
         for state in self.engine.optimizer.optimizer.state.values():
             state["step"] = torch.full_like(state["step"], float(updates))
 

@@ -1,4 +1,4 @@
-"""The shape of a configured backbone: of its published config, of its folder's, or of its tiny widths."""
+"""The shape of a configured backbone, from its published config, its folder's config or its tiny widths."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from vlm4vla.workflow.estimate.published_configs import published_configs
 from vlm4vla.workflow.estimate.shapes import shape_of
 from vlm4vla.workflow.estimate.sizes import Shape, Stack
 
-TINY_PATCH = 16  # pixels a side
-WORDS = 400  # of a tiny backbone's vocabulary
+TINY_PATCH = 16  # pixels per side
+TINY_VOCABULARY = 400  # tokens
 
 
 @dataclass(frozen=True)
 class Model:
-    """`shape`, and by what its FLOPs and parameters are multiplied: not 1 only where another model of the
-    family stands for one whose config is not known (`told` says which)."""
+    """The `shape` of a model, and the factor `scale` for its FLOPs and parameters.
+
+    `scale` is 1 unless the model's config is unknown. The shape is then that of another model of the family.
+    `source`: where the shape comes from, in words.
+    """
 
     shape: Shape
     scale: float
-    told: str
+    source: str
 
     @property
     def parameters(self) -> float:
@@ -30,9 +33,9 @@ class Model:
 
 
 def model_of(backbone: Backbone, image_size: int) -> Model:
-    """The shape of `backbone` for the study's pictures of `image_size` pixels a side."""
+    """The model of `backbone`. `image_size`: pixels per side of the study's images, for a tiny backbone."""
     if backbone.tiny is not None:
-        return Model(_tiny(backbone, image_size), 1.0, "its widths")
+        return Model(_tiny_shape(backbone, image_size), 1.0, "its widths")
     published = published_configs().get(backbone.checkpoint or "")
     if published is not None:
         return Model(shape_of(published.config, published.processor), 1.0, published.hub)
@@ -41,12 +44,12 @@ def model_of(backbone: Backbone, image_size: int) -> Model:
         config = json.loads((folder / "config.json").read_text())
         processor = json.loads((folder / "preprocessor_config.json").read_text())
         return Model(shape_of(config, processor["size"]), 1.0, str(folder))
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or fields at transformers' defaults
-        return _nearest(backbone)
+    except (OSError, ValueError, KeyError, TypeError):  # a file is missing, or fields have default values
+        return _similar_model(backbone)
 
 
-def _nearest(backbone: Backbone) -> Model:
-    """The published model that is nearest in size, of the family where there is one."""
+def _similar_model(backbone: Backbone) -> Model:
+    """The published model with the most similar size, of the same family if the family has one."""
     size = backbone.parameters_b * 1e9
     known = list(published_configs().values())
     model_type = "paligemma" if backbone.family == "paligemma2" else backbone.family
@@ -56,8 +59,8 @@ def _nearest(backbone: Backbone) -> Model:
     return Model(shapes[hub], size / shapes[hub].parameters, f"{hub}, scaled to {backbone.parameters_b:g} B")
 
 
-def _tiny(backbone: Backbone, image_size: int) -> Shape:
-    """A tiny backbone without its norms and biases: one patch is one token in every family."""
+def _tiny_shape(backbone: Backbone, image_size: int) -> Shape:
+    """The shape of a tiny backbone without norms and biases. One patch is one token in every family."""
     size, family = backbone.tiny, backbone.family
     patches = (image_size // TINY_PATCH) ** 2
     kosmos = family == "kosmos-2"
@@ -84,11 +87,11 @@ def _tiny(backbone: Backbone, image_size: int) -> Shape:
     return Shape(
         text=text,
         vision=vision,
-        vocabulary=WORDS,
+        vocabulary=TINY_VOCABULARY,
         tied=True,
         patches=patches,
         keys=patches,
         patch_weights=3 * TINY_PATCH**2 * size.vision_hidden,
-        picture_tokens=patches,
+        image_tokens=patches,
         bridge=((size.vision_hidden * size.hidden, patches),),
     )

@@ -1,8 +1,8 @@
-"""Configurations of the released models, as far as they decide sizes: facts, kept in `published/`.
+"""The parts of the released models' configurations that determine their sizes, stored in `published/`.
 
-One JSON file a model: its hub name, the backbone of the study that it is, where the numbers are from, the
-number of parameters where the hub states it, the size its image processor makes pictures, and the fields of
-its config.json. No weight, no tokenizer, no network.
+Each model has one JSON file with its hub name, its name in the study, the source of the numbers, the number
+of parameters if the hub states it, the image size of its image processor, and the fields of its config.json.
+No weights, tokenizer or network are needed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ FOLDER = Path(__file__).with_name("published")
 
 @dataclass(frozen=True)
 class PublishedConfig:
-    """`config`: what transformers' config of its `model_type` takes; `parameters`: as the hub counts them."""
+    """`config`: the fields of transformers' config. `parameters`: the number that the hub states."""
 
     hub: str
-    study: str  # name of the backbone in config.yaml
+    study: str  # the name of the backbone in config.yaml
     source: str
     processor: dict[str, int]
     config: dict[str, Any]
@@ -30,6 +30,6 @@ class PublishedConfig:
 
 @cache
 def published_configs() -> dict[str, PublishedConfig]:
-    """Every model, by hub name."""
+    """All models by hub name."""
     found = [PublishedConfig(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json"))]
     return {each.hub: each for each in found}

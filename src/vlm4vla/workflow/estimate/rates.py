@@ -1,8 +1,8 @@
-"""Measured rates: seconds and bytes of work that was done, by stage and kind.
+"""Measured rates: the seconds and bytes per unit of work, by stage and kind.
 
-`speed/measured_rates.py` writes the file from a finished study. A kind is a path of words, the
-weightiest first (`qwen3_vl/mlp/none` for training a policy); where a kind was not measured, the mean of those
-that share most of its first words stands for it, and that is said.
+`speed/measured_rates.py` measures the rates on a finished study and writes the file. A kind is a path of
+words with the most important word first, such as `qwen3_vl/mlp/none` for the training of a policy. For a kind
+that was not measured, an estimate uses the mean of the kinds that share the most first words, and says so.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Rate:
-    """Of `jobs` jobs of a stage and kind on `device` (cpu, or a model of `cluster.GPUS`).
+    """The rate of a stage and kind on one device.
 
-    `seconds`: core seconds (or GPU seconds) for one `unit`; `start`: seconds of a job beside its units;
-    `megabytes`: what a job leaves on disk.
+    `device`: "cpu", or a model of `cluster.GPUS`. `jobs`: the number of jobs that were measured. `seconds`:
+    core seconds or GPU seconds per `unit`. `start`: further seconds per job. `megabytes`: disk space of the
+    output of a job.
     """
 
     stage: str
@@ -38,43 +39,44 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A rate, and whether it is of the very kind that was asked for."""
+class FoundRate:
+    """A rate. `exact`: it was measured for the kind itself, not for similar kinds."""
 
     rate: Rate
     exact: bool
 
 
 class Rates:
-    """The rates of one file; `machine` says what they were measured on."""
+    """The rates of one file. `machine`: the machine that they were measured on. `source`: the file's path."""
 
     def __init__(self, rates: Sequence[Rate], machine: str = "", source: str = ""):
         self.rates = list(rates)
         self.machine = machine
         self.source = source
 
-    def find(self, stage: str, kind: str, device: str = CPU) -> Found | None:
-        """The rate of this kind, or the mean of the nearest ones; None where the stage was not measured.
+    def find(self, stage: str, kind: str, device: str = CPU) -> FoundRate | None:
+        """The rate of this kind, or the mean of the most similar kinds; None if the stage was not measured.
 
-        On a GPU nothing stands for another kind: a larger model is no multiple of a smaller one.
+        On a GPU, similar kinds do not count, because the rate of a model does not follow from the rate of
+        another model.
         """
         known = [rate for rate in self.rates if (rate.stage, rate.device) == (stage, device)]
         same = [rate for rate in known if rate.kind == kind]
         if same:
-            return Found(same[0], True)
+            return FoundRate(same[0], True)
         if not known or device != CPU:
             return None
         words = kind.split("/")
-        shared = [_shared(words, rate.kind.split("/")) for rate in known]
-        near = [rate for rate, count in zip(known, shared, strict=True) if count == max(shared)]
-        return Found(_mean(near, kind), False)
+        shared = [_shared_words(words, rate.kind.split("/")) for rate in known]
+        similar = [rate for rate, count in zip(known, shared, strict=True) if count == max(shared)]
+        return FoundRate(_mean(similar, kind), False)
 
 
-def _shared(words: list[str], others: list[str]) -> int:
-    """How many first words are the same."""
+def _shared_words(words: list[str], others: list[str]) -> int:
+    """The number of equal words at the beginning."""
     count = 0
-    for one, other in zip(words, others, strict=False):
-        if one != other:
+    for word, other in zip(words, others, strict=False):
+        if word != other:
             break
         count += 1
     return count
@@ -93,7 +95,7 @@ def _mean(rates: list[Rate], kind: str) -> Rate:
 
 
 def read_rates(path: Path) -> Rates:
-    """The rates in `path`; none where the file is missing. Raises UserError for a file that is no such."""
+    """The rates in the file `path`; no rates if it is missing. Raises UserError for another kind of file."""
     if not path.is_file():
         return Rates([])
     try:
@@ -101,11 +103,11 @@ def read_rates(path: Path) -> Rates:
         rates = [Rate(**rate) for rate in record["rates"]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: no file of rates ({error}): write it again with speed/measured_rates.py"
+            f"{path}: not a file of rates ({error}): write it again with speed/measured_rates.py"
         ) from None
     return Rates(rates, record.get("machine", ""), str(path))
 
 
 def rates_json(rates: Sequence[Rate], **about: Any) -> dict[str, Any]:
-    """What `read_rates` reads; `about`: machine, commit, ..."""
+    """The content of a file for `read_rates`. `about`: further keys, such as machine and commit."""
     return about | {"rates": [asdict(rate) for rate in rates]}

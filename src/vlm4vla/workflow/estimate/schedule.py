@@ -1,4 +1,7 @@
-"""How long jobs take on a cluster: list scheduling, the job with the longest way to the end first."""
+"""The time that all jobs take on a cluster, by list scheduling.
+
+If several jobs can start, the job with the longest chain of dependent jobs starts first.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,11 @@ from vlm4vla.workflow.jobs import Job
 
 @dataclass(frozen=True)
 class Schedule:
-    """`wall`: seconds from the first start to the last end; `critical`: those of the longest chain of jobs,
-    which no cluster shortens; `peak`: the most bytes on disk at one time."""
+    """`wall`: seconds from the start of the first job to the end of the last job.
+
+    `critical`: seconds of the longest chain of jobs, which a larger cluster does not shorten. `peak`: the
+    largest number of bytes on disk at a time.
+    """
 
     wall: float
     critical: float
@@ -22,11 +28,12 @@ class Schedule:
 
 
 def schedule(jobs: Mapping[str, Job], works: Mapping[str, Work], cluster: Cluster) -> Schedule:
-    """Run `jobs` (by output, inputs first) whose costs are `works` on `cluster`, as soon as they fit.
+    """Simulate a run of `jobs` on `cluster` in which each job starts as soon as it fits.
 
-    A job that asks for more than the cluster has gets all of it. Inputs that are not in `jobs` are made.
+    `jobs`: by output, with a job after the jobs of its inputs. Inputs that are not outputs of `jobs` exist
+    already. `works`: the cost of each job. A job that needs more than the cluster has gets the whole cluster.
     """
-    tails = _tails(jobs, works)
+    tails = _seconds_to_the_end(jobs, works)
     waiting = {output: sum(each in jobs for each in job.inputs) for output, job in jobs.items()}
     users: dict[str, list[str]] = {output: [] for output in jobs}
     for output, job in jobs.items():
@@ -40,7 +47,7 @@ def schedule(jobs: Mapping[str, Job], works: Mapping[str, Work], cluster: Cluste
     now = kept = scratch = peak = 0.0
     while ready or running:
         held_back = []
-        while ready:  # whatever fits starts, the longest way first
+        while ready:  # start each job that fits, first the job with the longest chain
             entry = heapq.heappop(ready)
             work = works[entry[1]]
             if min(work.gpus, cluster.gpus) > gpus or min(work.cores, cluster.cores) > cores:
@@ -70,10 +77,10 @@ def schedule(jobs: Mapping[str, Job], works: Mapping[str, Work], cluster: Cluste
     return Schedule(now, max(tails.values(), default=0.0), peak)
 
 
-def _tails(jobs: Mapping[str, Job], works: Mapping[str, Work]) -> dict[str, float]:
-    """Seconds of the longest chain from each job's start to the end."""
+def _seconds_to_the_end(jobs: Mapping[str, Job], works: Mapping[str, Work]) -> dict[str, float]:
+    """For each job, the seconds of the longest chain of jobs that begins with it."""
     tails = {output: works[output].seconds for output in jobs}
-    for output in reversed(jobs):  # users come before what they use
+    for output in reversed(jobs):  # a job is visited before its inputs
         for each in jobs[output].inputs:
             if each in tails:
                 tails[each] = max(tails[each], works[each].seconds + tails[output])

@@ -1,19 +1,19 @@
-"""From a model's config to its shape, family by family (`sizes.Shape`)."""
+"""The shape of a model (`sizes.Shape`) from its config, for each family."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vlm4vla.backbones.picture_size import STUDY_IMAGE_SIZE, processed_side
+from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.workflow.estimate.sizes import Shape, Stack
 
 
 def shape_of(config: Mapping[str, Any], processor: Mapping[str, int], side: int = STUDY_IMAGE_SIZE) -> Shape:
-    """The shape of a transformers config (its dictionary, defaults written out or equal to the published).
+    """The shape of a model with the transformers config `config`, a dictionary of all fields that are needed.
 
-    `processor`: the `size` of its image processor; `side`: of the pictures that it is given. Raises KeyError
-    for a `model_type` without an adapter.
+    `processor`: the `size` of its image processor. `side`: pixels per side of its input images. Raises
+    KeyError for a `model_type` without an adapter and for a missing field.
     """
     return _FAMILIES[config["model_type"]](config, processor, side)
 
@@ -35,8 +35,8 @@ def _qwen25(config: Mapping[str, Any], processor: Mapping[str, int], side: int) 
         tied=config["tie_word_embeddings"],
         patches=grid**2,
         keys=keys,
-        patch_weights=_cubes(vision),
-        picture_tokens=(grid // merge) ** 2,
+        patch_weights=_patch_weights_3d(vision),
+        image_tokens=(grid // merge) ** 2,
         bridge=((merged * (merged + out), (grid // merge) ** 2),),
         bridge_spared="all",
         bridge_small=width + merged + out,
@@ -64,8 +64,8 @@ def _qwen3(config: Mapping[str, Any], processor: Mapping[str, int], side: int) -
         tied=config["tie_word_embeddings"],
         patches=grid**2,
         keys=grid**2,
-        patch_weights=_cubes(vision),
-        picture_tokens=tokens,
+        patch_weights=_patch_weights_3d(vision),
+        image_tokens=tokens,
         bridge=((merged * (merged + out), tokens),) * (1 + deep),
         bridge_spared="all",
         vision_small=width * (1 + vision["num_position_embeddings"]),
@@ -85,8 +85,8 @@ def _paligemma(config: Mapping[str, Any], processor: Mapping[str, int], side: in
         tied=config["tie_word_embeddings"],
         patches=grid**2,
         keys=grid**2,
-        patch_weights=_squares(vision),
-        picture_tokens=grid**2,
+        patch_weights=_patch_weights_2d(vision),
+        image_tokens=grid**2,
         bridge=((width * config["projection_dim"], grid**2),),
         bridge_spared="first",
         vision_small=width * (1 + grid**2 + 2),  # patch bias, positions, last norm
@@ -117,8 +117,8 @@ def _kosmos2(config: Mapping[str, Any], processor: Mapping[str, int], side: int)
         tied=config["tie_word_embeddings"],
         patches=patches,
         keys=patches,
-        patch_weights=_squares(vision),
-        picture_tokens=queries,
+        patch_weights=_patch_weights_2d(vision),
+        image_tokens=queries,
         bridge=((width * hidden, patches), (2 * square, keys), (2 * square, queries)),
         bridge_attention=4 * hidden * queries * keys,
         bridge_spared="first",
@@ -150,8 +150,8 @@ def _internvl(config: Mapping[str, Any], processor: Mapping[str, int], side: int
         tied=config["tie_word_embeddings"],
         patches=grid**2 + 1,
         keys=grid**2 + 1,
-        patch_weights=_squares(vision),
-        picture_tokens=tokens,
+        patch_weights=_patch_weights_2d(vision),
+        image_tokens=tokens,
         bridge=((shuffled * hidden, tokens), (hidden * hidden, tokens)),
         vision_small=width * (1 + 1 + grid**2 + 1),  # patch bias, class token, positions
         bridge_small=2 * shuffled + 2 * hidden,
@@ -170,16 +170,16 @@ _FAMILIES: dict[str, Callable[[Mapping[str, Any], Mapping[str, int], int], Shape
 
 
 def _grid(vision: Mapping[str, Any], processor: Mapping[str, int], side: int) -> int:
-    """Patches a side."""
+    """The number of patches per side."""
     factor = vision["patch_size"] * vision["spatial_merge_size"]
     return processed_side(processor, factor, side) // vision["patch_size"]
 
 
-def _cubes(vision: Mapping[str, Any]) -> int:
+def _patch_weights_3d(vision: Mapping[str, Any]) -> int:
     return 3 * vision["temporal_patch_size"] * vision["patch_size"] ** 2 * vision["hidden_size"]
 
 
-def _squares(vision: Mapping[str, Any]) -> int:
+def _patch_weights_2d(vision: Mapping[str, Any]) -> int:
     return 3 * vision["patch_size"] ** 2 * vision["hidden_size"]
 
 

@@ -1,11 +1,13 @@
 """Parameters and FLOPs of a vision-language model in closed form, from its config alone.
 
 Not obvious:
-- FLOPs count the multiplications and additions of matrix products, attention's two included, each over the
-  whole square of positions, as kernels without a causal shortcut compute it. Norms, activations and rotary
-  positions are left out, and so is the output layer, which no VLA calls.
-- A forward pass is 2 FLOPs a weight and token that meets it, plus attention. A backward pass is twice that.
-- Picture tokens, patches and merged patches are different numbers: each weight counts the tokens it meets.
+- FLOPs count the multiplications and additions of matrix products. Attention has two of them, and each counts
+  for all pairs of positions, because kernels without a causal shortcut compute all pairs. Norms, activations
+  and rotary positions do not count, nor does the output layer, which no VLA calls.
+- A forward pass needs 2 FLOPs for each weight and each token that is multiplied with it, plus attention. A
+  backward pass needs twice as many.
+- The numbers of image tokens, patches and merged patches differ. Each weight counts with the number of tokens
+  that it is multiplied with.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Stack:
-    """Equal transformer layers.
+    """A stack of equal transformer layers.
 
-    `mlp`: inner width, of one expert where there are `experts`; `active`: experts that a token meets.
-    `small`: biases and norms of one layer.
+    `mlp`: the inner width of the MLP, or of one expert if there are `experts`. `active`: the experts that
+    each token uses. `small`: the parameters of biases and norms per layer.
     """
 
     layers: int
@@ -34,18 +36,18 @@ class Stack:
     active: int = 0
 
     def weights(self, experts: int | None = None) -> int:
-        """Matrix weights of one layer; with `experts`, as if there were so many."""
+        """Matrix weights of one layer. `experts`: the number of experts to count (default: all)."""
         attention = 2 * self.width * self.head_size * (self.heads + self.key_value_heads)
-        one = (3 if self.gated else 2) * self.width * self.mlp
+        mlp = (3 if self.gated else 2) * self.width * self.mlp
         count = self.experts if experts is None else experts
-        return attention + (count * one + self.experts * self.width if self.experts else one)
+        return attention + (count * mlp + self.experts * self.width if self.experts else mlp)
 
     @property
     def parameters(self) -> int:
         return self.layers * (self.weights() + self.small)
 
     def forward(self, tokens: int, keys: float) -> float:
-        """FLOPs of a forward pass of `tokens`, each of which attends to `keys` of them."""
+        """FLOPs of a forward pass over `tokens`, if each token attends to `keys` tokens."""
         products = 2 * self.weights(self.active or None) * tokens
         attention = 4 * self.heads * self.head_size * tokens * keys
         return self.layers * (products + attention)
@@ -53,13 +55,14 @@ class Stack:
 
 @dataclass(frozen=True)
 class Shape:
-    """A model and what one square picture is to it.
+    """The layers of a VLM, and the number of tokens of one square image.
 
-    `patches`: tokens of the vision encoder, a class token included; `keys`: how many of them one attends to,
-    in the mean over layers; `patch_weights`: of the patch embedding; `picture_tokens`: what the language
-    model reads of a picture; `bridge`: (weights, tokens they meet) between the two, with attention of
-    `bridge_attention` FLOPs; `bridge_spared`: what of its backward pass `freeze: vision` spares (`first`: its
-    first product's input); `vision_small`, `bridge_small`, `text_small`: parameters of no matrix product.
+    `patches`: tokens in the vision encoder, including a class token. `keys`: tokens that each of them attends
+    to, averaged over layers. `patch_weights`: weights of the patch embedding. `image_tokens`: image tokens in
+    the language model. `bridge`: (weights, tokens that are multiplied with them) of the matrices between
+    vision encoder and language model. `bridge_attention`: FLOPs of attention in the bridge. `bridge_spared`:
+    the part of the bridge's backward pass that `freeze: vision` saves ("first": the gradient of the input of
+    the first matrix). `vision_small`, `bridge_small`, `text_small`: parameters outside of matrix products.
     """
 
     text: Stack
@@ -69,7 +72,7 @@ class Shape:
     patches: int
     keys: float
     patch_weights: int
-    picture_tokens: int
+    image_tokens: int
     bridge: tuple[tuple[int, int], ...]
     bridge_attention: int = 0
     bridge_spared: Literal["all", "first", "none"] = "none"
@@ -86,39 +89,39 @@ class Shape:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token meets: fewer than all only in a mixture of experts."""
-        idle = self.text.weights() - self.text.weights(self.text.active or None)
-        return self.parameters - self.text.layers * idle
+        """Parameters that each token uses: all, except in a mixture of experts."""
+        unused = self.text.weights() - self.text.weights(self.text.active or None)
+        return self.parameters - self.text.layers * unused
 
     def vision_forward(self) -> float:
-        """FLOPs of one picture up to the language model."""
-        patches = 2 * self.patch_weights * self._pixels_patches
+        """FLOPs of one image in the vision encoder and the bridge."""
+        patches = 2 * self.patch_weights * self._image_patches
         return patches + self.vision.forward(self.patches, self.keys) + self._bridge_forward()
 
     def _bridge_forward(self) -> float:
         return sum(2 * weights * tokens for weights, tokens in self.bridge) + self.bridge_attention
 
     @property
-    def _pixels_patches(self) -> int:
-        """Patches without a class token, which no pixel is multiplied for."""
+    def _image_patches(self) -> int:
+        """Patches without the class token, which is not computed from pixels."""
         return int(self.patches**0.5) ** 2
 
     def tokens(self, text_tokens: int) -> int:
-        """Length of a sequence with one picture."""
-        return self.picture_tokens + text_tokens
+        """The length of a sequence with one image."""
+        return self.image_tokens + text_tokens
 
     def forward(self, text_tokens: int) -> float:
-        """FLOPs of one sample: a picture and `text_tokens` further tokens, the query among them."""
+        """FLOPs of a forward pass of one sample: an image and `text_tokens`, including the query."""
         length = self.tokens(text_tokens)
         return self.vision_forward() + self.text.forward(length, length)
 
     def training(self, text_tokens: int, frozen_vision: bool = False) -> float:
-        """FLOPs of one sample's forward and backward pass.
+        """FLOPs of a forward and a backward pass of one sample.
 
-        Nothing needs the gradient of what no trained weight made: pixels, or a frozen encoder's features.
+        The backward pass does not compute gradients of pixels, nor of the features of a frozen encoder.
         """
         if not frozen_vision:
-            return 3 * self.forward(text_tokens) - 2 * self.patch_weights * self._pixels_patches
+            return 3 * self.forward(text_tokens) - 2 * self.patch_weights * self._image_patches
         bridge = self._bridge_forward()
         weights, tokens = self.bridge[0]
         spared = {"all": 2 * bridge, "first": 2 * weights * tokens, "none": 0}[self.bridge_spared]

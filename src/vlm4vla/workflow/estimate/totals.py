@@ -1,4 +1,4 @@
-"""An estimate: rows by stage and source, their sums, the time by the clock, what was taken for granted."""
+"""The result of an estimate: costs by stage and source, their sums, the wall time, and the assumptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from vlm4vla.workflow.jobs import Job
 
 @dataclass
 class Row:
-    """Jobs of one stage whose cost has one source; `made` of them are there already and cost nothing."""
+    """The jobs of one stage whose costs have the same source.
+
+    `made` of the jobs have run already and cost nothing. The other numbers are sums over the remaining jobs.
+    """
 
     stage: str
     source: str
@@ -27,22 +30,24 @@ class Row:
     gigabytes: float = 0.0
 
     def add(self, work: Work, made: bool) -> None:
-        """Count one more job."""
+        """Add a job with the cost `work`."""
         self.jobs += 1
         if made:
             self.made += 1
             return
         hours = work.seconds / 3600
         self.gpu_hours += hours * work.gpus
-        # beside GPUs, cores feed them and are not counted
+        # The cores of a job on GPUs only load data, so they do not count.
         self.core_hours += 0.0 if work.gpus else hours * work.cores
         self.gigabytes += work.kept / 1e9
 
 
 @dataclass
 class Totals:
-    """`rows` in the study's order; `schedule` of what is not made yet; `assumes`: sentences; `notes`: what
-    may not work as asked."""
+    """`rows`: in the order of the stages. `schedule`: of the jobs that have not run.
+
+    `assumes`: the assumptions, as sentences. `notes`: problems that a run would have on the cluster.
+    """
 
     rows: list[Row]
     schedule: Schedule
@@ -54,7 +59,7 @@ class Totals:
         return sum(getattr(row, name) for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
+        """The estimate as JSON values."""
         names = ("jobs", "made", "gpu_hours", "core_hours", "gigabytes")
         return {
             "stages": [vars(row) for row in self.rows],
@@ -72,23 +77,25 @@ ORDER = (*MAKING, "vla", "rollout", "cell", "table", "published", "report")
 
 
 def estimate(jobs: Mapping[str, Job], estimator: Estimator) -> Totals:
-    """Cost of `jobs` (`jobs.plan`) on the estimator's cluster; artefacts that exist cost nothing."""
+    """The cost of `jobs` (from `jobs.plan`) on the estimator's cluster. Artefacts that exist cost nothing."""
     works = {output: estimator.work(job) for output, job in jobs.items()}
     made = {output for output in jobs if Path(output).exists()}
     rows: dict[tuple[str, str], Row] = {}
     for output, job in jobs.items():
         work = works[output]
         rows.setdefault((job.stage, work.source), Row(job.stage, work.source)).add(work, output in made)
-    left = {output: job for output, job in jobs.items() if output not in made}
-    planned = schedule(left, works, estimator.cluster)
-    keys = dict.fromkeys(key for output in left for key in works[output].assumes)
-    told = [assumed.WORDS[key].format(mfu=estimator.mfu) for key in assumed.WORDS if key in keys]
+    remaining = {output: job for output, job in jobs.items() if output not in made}
+    simulated = schedule(remaining, works, estimator.cluster)
+    keys = dict.fromkeys(key for output in remaining for key in works[output].assumes)
+    sentences = [
+        sentence.format(mfu=estimator.mfu) for key, sentence in assumed.SENTENCES.items() if key in keys
+    ]
     ordered = sorted(rows.values(), key=lambda row: ORDER.index(row.stage))
-    return Totals(ordered, planned, told, _notes(left, estimator))
+    return Totals(ordered, simulated, sentences, _notes(remaining, estimator))
 
 
 def _notes(jobs: Mapping[str, Job], estimator: Estimator) -> list[str]:
-    """Trainings whose weights and optimiser do not fit the GPUs, however they are divided."""
+    """Notes on trainings of checkpoints without a GPU, or without memory for weights and optimiser."""
     cluster = estimator.cluster
     notes: dict[str, str] = {}
     for job in jobs.values():
@@ -98,14 +105,18 @@ def _notes(jobs: Mapping[str, Job], estimator: Estimator) -> list[str]:
         if estimator.config.backbones[name].tiny is not None:
             continue
         if cluster.gpu is None:
-            notes[""] = "released checkpoints train on CPU cores here: state --gpus and --gpu-model"
+            notes[""] = (
+                "released checkpoints are trained on CPU cores in this estimate: write --gpus and "
+                "--gpu-model to train them on GPUs"
+            )
             continue
         needed = assumed.TRAINED_BYTES * estimator.model(name).parameters
         gpus = min(cluster.gpus_a_job, cluster.gpus)
         if needed > gpus * cluster.gpu.memory:
             least = int(-(-needed // cluster.gpu.memory))
             notes[name] = (
-                f"{name}: weights and optimiser take {needed / 1e9:.0f} GB, {gpus} {cluster.model.upper()} "
-                f"have {gpus * cluster.gpu.memory / 1e9:.0f}: {least} or more are needed, and room to work in"
+                f"{name}: weights and optimiser need {needed / 1e9:.0f} GB, but {gpus} "
+                f"{cluster.model.upper()} have {gpus * cluster.gpu.memory / 1e9:.0f} GB: use at least "
+                f"{least} GPUs, and more for activations"
             )
     return list(notes.values())

@@ -1,4 +1,4 @@
-"""How much work a job is: its kind and the number of its units, from the stage's settings."""
+"""The amount of work of a job: its kind and the number of its units, from the settings of its stage."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlm4vla.config.config import Config
+from vlm4vla.conventions.benchmarks import facts
 from vlm4vla.study.runs import REFERENCES
 from vlm4vla.workflow.jobs import Job
 
-LMMS_QUESTIONS = 3000  # about as many as a task of lmms-eval has in the mean
-TASKS = {"calvin": 1, "bridge": 4, "libero-10": 10}  # `evaluation.episodes` is of each
+LMMS_QUESTIONS = 3000  # roughly the mean number of questions of a task in lmms-eval
 
 
 @dataclass(frozen=True)
 class Units:
-    """`count` units called `unit`, of a kind as `rates` has it."""
+    """`count` units of work. `unit`: the name of the unit. `kind`: the kind of work, as in `rates`."""
 
     kind: str
     unit: str
@@ -24,7 +24,7 @@ class Units:
 
 
 def backbone_of(job: Job, config: Config) -> str | None:
-    """The backbone (key of config.backbones) that a job works on, if it works on one."""
+    """The backbone (a key of config.backbones) that a job works on; None if it works on none."""
     if job.stage not in ("backbone", "auxiliary", "capability", "vla", "rollout"):
         return None
     name = job.key[0]
@@ -39,13 +39,13 @@ def head_of(job: Job, config: Config) -> str:
     return expert.head.kind if expert else config.head.kind
 
 
-def samples(training: dict[str, Any] | None) -> int:
-    """Samples that a training sees."""
+def training_samples(training: dict[str, Any] | None) -> int:
+    """The number of samples in a training, which may be None."""
     return training["steps"] * training["batch"] if training else 0
 
 
 def units_of(job: Job, config: Config) -> Units:
-    """The job's units; tables and the report are one unit each."""
+    """The units of a job. A table and a part of the report are one unit each."""
     settings = job.settings
     name = backbone_of(job, config)
     family = config.backbones[name].family if name else ""
@@ -55,18 +55,19 @@ def units_of(job: Job, config: Config) -> Units:
             return Units("questions", "picture", pictures)
         case "backbone":
             alignment, recipe = settings.get("alignment"), settings.get("recipe")
-            seen = samples(alignment and alignment["training"]) + samples(recipe and recipe["training"])
-            return Units(family, "sample", seen)
+            samples = training_samples(alignment and alignment["training"])
+            samples += training_samples(recipe and recipe["training"])
+            return Units(family, "sample", samples)
         case "auxiliary_data":
             if "fast" in settings:
                 return Units("fast", "picture", settings["fast"]["pictures"])
             pictures = settings["train_pictures"] + settings["held_out_pictures"]
             return Units(settings["task"], "picture", pictures)
         case "auxiliary":
-            if settings["training"] is None:  # a checkpoint is scored, no more
+            if settings["training"] is None:  # the job only scores a checkpoint
                 return Units(f"checkpoint/{family}", "question", 2 * settings["questions"])
-            return Units(f"{settings['task']}/{family}", "sample", samples(settings["training"]))
-        case "capability" if "capability" not in settings:  # lmms-eval's, or read from a file
+            return Units(f"{settings['task']}/{family}", "sample", training_samples(settings["training"]))
+        case "capability" if "capability" not in settings:  # by lmms-eval, or read from a file
             count = LMMS_QUESTIONS * len(settings["tasks"]) if "model" in settings else 0
             return Units(f"lmms-eval/{family}", "question", count)
         case "capability":
@@ -76,27 +77,27 @@ def units_of(job: Job, config: Config) -> Units:
             return Units(settings["benchmark"], "episode", settings["demonstrations"].get("episodes") or 0)
         case "vla":
             kind = f"{family}/{head_of(job, config)}/{settings['freeze']}"
-            return Units(kind, "sample", samples(settings["training"]))
+            return Units(kind, "sample", training_samples(settings["training"]))
         case "rollout":
             benchmark = settings["benchmark"]
             policy = f"{head_of(job, config)}/{family}" if name else settings["policy"]
-            return Units(f"{benchmark}/{policy}", "episode", episodes(settings))
+            return Units(f"{benchmark}/{policy}", "episode", rollout_episodes(settings))
         case _:
             return Units("/".join(job.key[:1]) or job.stage, "job", 1)
 
 
-def episodes(settings: dict[str, Any]) -> int:
-    """Episodes (chains on calvin) of a rollout; of one of its parts, where it has some, the largest's."""
+def rollout_episodes(settings: dict[str, Any]) -> int:
+    """The number of episodes (chains on CALVIN) of a rollout, or of the largest shard if it has shards."""
     evaluation = settings["evaluation"]
     simulator = evaluation.get("simulator")
     if not simulator:
-        return evaluation["episodes"] * TASKS.get(settings["benchmark"], 1)
-    tasks = len(simulator["tasks"]) if simulator.get("tasks") else TASKS.get(settings["benchmark"], 1)
+        return evaluation["episodes"] * facts(settings["benchmark"]).tasks
+    tasks = len(simulator["tasks"]) if simulator.get("tasks") else facts(settings["benchmark"]).tasks
     return math.ceil(evaluation["episodes"] * tasks / simulator["runs"]["shards"])
 
 
-def joins_parts(job: Job) -> bool:
-    """Whether a job plays nothing and puts the parts of an evaluation on a simulator together."""
+def merges_shards(job: Job) -> bool:
+    """Whether a job runs no episodes but merges the shards of an evaluation on a simulator."""
     settings = job.settings
     return (
         job.stage == "rollout"

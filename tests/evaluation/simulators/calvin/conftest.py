@@ -1,4 +1,4 @@
-"""Runs where CALVIN is installed (envs/calvin): CALVIN_VALIDATION names its validation split's folder."""
+"""These tests need CALVIN (envs/calvin) and, in CALVIN_VALIDATION, the folder of its validation split."""
 
 import os
 
@@ -8,8 +8,8 @@ import pytest
 @pytest.fixture(scope="session")
 def validation():
     """The folder with `.hydra/merged_config.yaml`."""
-    pytest.importorskip("calvin_env", reason="CALVIN is not installed: envs/calvin says how it is made")
+    pytest.importorskip("calvin_env", reason="CALVIN is not installed: see envs/calvin")
     folder = os.environ.get("CALVIN_VALIDATION")
     if not folder:
-        pytest.skip("CALVIN_VALIDATION names no folder")
+        pytest.skip("CALVIN_VALIDATION is not set")
     return folder

@@ -1,4 +1,4 @@
-"""Demonstrations on the real simulator, made once for all tests that use them."""
+"""Demonstrations on the real simulator, recorded once for all tests."""
 
 import importlib.util
 import os
@@ -6,8 +6,8 @@ import os
 import pytest
 from recorded_tasks import SIZE, STATES, TASKS
 
-# One process holds one OpenGL platform, chosen when MuJoCo is first imported. Where these tests are skipped,
-# it is not theirs to choose.
+# A process has one OpenGL platform, chosen when MuJoCo is first imported. Tests that are skipped must
+# not choose it.
 if importlib.util.find_spec("robosuite"):
     os.environ |= {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
 
@@ -26,9 +26,9 @@ def one_thread(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demonstrations(tmp_path_factory, one_thread):
-    """A LeRobot data set of scripted episodes, and how many of six were solved."""
+    """A LeRobot dataset of scripted episodes, and the number of solved episodes out of six."""
     from vlm4vla.evaluation.simulators import libero_demonstrations
 
     folder = tmp_path_factory.mktemp("demonstrations")
-    solved = libero_demonstrations.collect(folder, tasks=TASKS, states=STATES, size=SIZE)
+    solved = libero_demonstrations.record_dataset(folder, tasks=TASKS, states=STATES, size=SIZE)
     return folder, solved

@@ -1,5 +1,5 @@
-"""What is recorded on the real simulator: LIBERO-10's tasks that the script can do, from two states each."""
+"""The recorded episodes: LIBERO-10's tasks that have a script, each from two initial states."""
 
 TASKS = (0, 1, 7)
 STATES = (0, 1)
-SIZE = 64  # pixels of the recorded pictures
+SIZE = 64  # pixels of the recorded images

@@ -1,6 +1,6 @@
-"""A benchmark of vla-eval in a few lines: a point that moves, so that servers and failures take seconds.
+"""A small benchmark of vla-eval, a point that moves, so that tests of servers and failures take seconds.
 
-Runs in a simulator process, found through PYTHONPATH as a user's own class is.
+It runs in a simulator process, which finds it through PYTHONPATH, as it finds a user's own class.
 """
 
 import os
@@ -14,7 +14,7 @@ GOAL = 0.5
 
 
 class Point(StepBenchmark):
-    """Solved when the point has gone `GOAL` along x and the fingers close; pictures show how far it is."""
+    """Solved when the point has moved by `GOAL` along x and the gripper closes. Images show its position."""
 
     render_backends = frozenset({"gpu", "cpu"})
 
@@ -30,7 +30,7 @@ class Point(StepBenchmark):
         return [{"name": f"go to place {n}", "suite": "points", "task_id": n} for n in range(3)]
 
     def reset(self, task):
-        if self.mark:  # the process's number, so that a test can end it
+        if self.mark:  # the process number, so that a test can end this process
             with open(self.mark, "w") as handle:
                 handle.write(str(os.getpid()))
         self.x = 0.01 * task["episode_idx"]
@@ -46,8 +46,8 @@ class Point(StepBenchmark):
         return StepResult(obs=self.x, reward=float(done), done=done, info={})
 
     def make_obs(self, raw_obs, task):
-        picture = np.full((32, 32, 3), int(min(max(raw_obs, 0), 1) * 255), dtype=np.uint8)
-        return {"images": {"front": picture}, "task_description": task["name"]}
+        image = np.full((32, 32, 3), int(min(max(raw_obs, 0), 1) * 255), dtype=np.uint8)
+        return {"images": {"front": image}, "task_description": task["name"]}
 
     def get_step_result(self, step_result):
         return {"success": step_result.done}

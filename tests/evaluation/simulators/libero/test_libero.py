@@ -1,4 +1,4 @@
-"""The real LIBERO simulator: scripted demonstrations, recorded actions and a small VLA through the server."""
+"""The real LIBERO simulator with scripted demonstrations, recorded actions and a small VLA."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,13 @@ from simulator_examples import LIBERO, rollout
 from vlm4vla.analysis.records import read_episodes
 from vlm4vla.backbones import build
 from vlm4vla.config.backbones import Backbone, TinySize
-from vlm4vla.config.heads import MlpHeadSettings
+from vlm4vla.config.policies import MlpHeadSettings
 from vlm4vla.config.stages import VlaSettings
 from vlm4vla.config.training import Optimiser, Training
 from vlm4vla.core.artefacts import write_json
-from vlm4vla.data.lerobot.reader import read
+from vlm4vla.data.lerobot.reader import read_demonstrations
+from vlm4vla.evaluation.simulators.conversions import quaternion_to_axis_angle, rotate_180
 from vlm4vla.evaluation.simulators.libero_demonstrations import CAMERA, open_simulator
-from vlm4vla.evaluation.simulators.pictures import upright
-from vlm4vla.evaluation.simulators.rotations import axis_angle
 from vlm4vla.stages import rollout as stage
 from vlm4vla.stages import vla as vla_stage
 
@@ -41,7 +40,7 @@ def simulator(one_thread):
 
 def test_the_script_solves_three_tasks(demonstrations):
     folder, solved = demonstrations
-    frames = read(folder)
+    frames = read_demonstrations(folder)
     assert set(frames.tasks) == set(INSTRUCTIONS.values())
     assert solved >= len(TASKS) * len(STATES) - 1
     assert frames.images.shape[1:] == (SIZE, SIZE, 3) and frames.images.std() > 10
@@ -49,7 +48,7 @@ def test_the_script_solves_three_tasks(demonstrations):
     assert np.abs(frames.actions[:, :6]).max() <= 1
 
 
-def test_fingers_close_at_plus_one(simulator):
+def test_the_gripper_closes_at_plus_one(simulator):
     task = {**simulator.get_tasks()[0], "episode_idx": 0}
     widths = {}
     for command in (-1.0, 1.0):
@@ -60,8 +59,8 @@ def test_fingers_close_at_plus_one(simulator):
     assert widths[-1.0] > 0.06 and widths[1.0] < 0.02  # metres between the fingers
 
 
-def test_pictures_are_the_simulators_own_turned_upright(simulator):
-    """Against the environment that LIBERO's users open, whose observations hold pictures."""
+def test_images_are_those_of_the_simulator_turned_upright(simulator):
+    """Compare with the environment that users of LIBERO open, whose observations contain images."""
     from libero.libero import benchmark, get_libero_path
     from libero.libero.envs import OffScreenRenderEnv
 
@@ -78,13 +77,13 @@ def test_pictures_are_the_simulators_own_turned_upright(simulator):
     theirs.close()
     described = {**task, "episode_idx": 0}
     ours = simulator.make_obs(simulator.reset(described), described)
-    picture = ours["images"][CAMERA]
-    if picture.shape != (128, 128, 3):
-        picture = np.asarray(Image.fromarray(picture).resize((128, 128)))
-    difference = np.abs(picture.astype(int) - upright(raw["agentview_image"])).mean()
+    image = ours["images"][CAMERA]
+    if image.shape != (128, 128, 3):
+        image = np.asarray(Image.fromarray(image).resize((128, 128)))
+    difference = np.abs(image.astype(int) - rotate_180(raw["agentview_image"])).mean()
     assert difference < 1
-    # The robot stands at the far side of the table: upright, its white arm is in the upper half.
-    upside_down = np.abs(picture.astype(int) - raw["agentview_image"]).mean()
+    # The robot is at the far side of the table, so its white arm is in the upper half of an upright image.
+    upside_down = np.abs(image.astype(int) - raw["agentview_image"]).mean()
     assert upside_down > 10
 
 
@@ -96,14 +95,15 @@ def test_states_are_axis_angles_as_robosuite_writes_them(simulator):
     states = simulator.make_obs(raw, described)["states"]
     quaternion = raw["robot0_eef_quat"]
     np.testing.assert_allclose(states[3:6], robosuite.quat2axisangle(quaternion.copy()), atol=1e-5)
-    np.testing.assert_allclose(axis_angle(quaternion, shortest=False), states[3:6], atol=1e-5)
-    flipped = axis_angle(-quaternion, shortest=False)
+    np.testing.assert_allclose(quaternion_to_axis_angle(quaternion, shortest=False), states[3:6], atol=1e-5)
+    flipped = quaternion_to_axis_angle(-quaternion, shortest=False)
     np.testing.assert_allclose(flipped, robosuite.quat2axisangle(-quaternion), atol=1e-5)
-    assert np.abs(flipped - states[3:6]).max() > 1  # the antipode is another number for the same rotation
+    # -q is the same rotation as q but gives another axis-angle vector.
+    assert np.abs(flipped - states[3:6]).max() > 1
 
 
-def test_idle_steps_let_things_settle(simulator):
-    """Objects of the stored initial states still fall when an episode begins."""
+def test_objects_settle_during_the_idle_steps(simulator):
+    """In the stored initial states, objects still fall when an episode begins."""
     described = {**simulator.get_tasks()[0], "episode_idx": 0}
     simulator.reset(described)
     settled = simulator.step({"actions": [0.0] * 6 + [-1.0]}).obs
@@ -118,8 +118,8 @@ def test_idle_steps_let_things_settle(simulator):
 
 
 def lengths(folder):
-    """(instruction, initial state) of each recorded episode to its number of steps."""
-    frames = read(folder, images=False)
+    """The number of steps of each recorded episode, by (instruction, initial state)."""
+    frames = read_demonstrations(folder, images=False)
     starts = pq.read_table(folder / "data/chunk-000/file-000.parquet", columns=["initial_state"])
     found = {}
     for episode in np.unique(frames.episode_index):
@@ -148,11 +148,11 @@ def test_recorded_actions_solve_the_tasks_again_through_the_server(tmp_path, dem
     stage.run(settings, demonstrations=folder, output=tmp_path)
     rows = pq.read_table(tmp_path / "episodes.parquet").to_pylist()
     assert [row["success"] for row in rows] == [True] * len(tasks)
-    for row in rows:  # solved where the recording was
+    for row in rows:  # solved at the same step as in the recording
         assert abs(row["steps"] - recorded[row["instruction"], row["initial_state"]]) <= 2
 
 
-def test_a_small_vla_is_trained_on_them_and_rolled_out_on_the_simulator(tmp_path, demonstrations):
+def test_a_small_vla_is_trained_on_demonstrations_and_evaluated_on_the_simulator(tmp_path, demonstrations):
     folder, _ = demonstrations
     words = " ".join([*INSTRUCTIONS.values(), "what action should the robotic arm take to"]).split()
     size = TinySize(hidden=32, intermediate=48, heads=4, layers=2, vision_hidden=32, vision_intermediate=48)
@@ -189,7 +189,7 @@ def test_a_small_vla_is_trained_on_them_and_rolled_out_on_the_simulator(tmp_path
     )
     losses = [json.loads(line) for line in (tmp_path / "vla/train.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in losses if "loss" in line]
-    assert np.mean(losses[-5:]) < 0.75 * losses[0]  # well below where 120 updates stay
+    assert np.mean(losses[-5:]) < 0.75 * losses[0]  # clearly under the loss after 120 updates
     settings = rollout(
         "libero-10",
         model="tiny",

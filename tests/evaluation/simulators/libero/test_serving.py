@@ -1,4 +1,4 @@
-"""The policy server, vla-eval and its simulators as processes: what is played, what is kept, what is told."""
+"""The policy server, vla-eval and its simulators as processes: episodes, resumed jobs and messages."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.evaluation.simulators import outcomes
-from vlm4vla.evaluation.simulators.served import INITIAL_STATE, Asked
-from vlm4vla.evaluation.simulators.server import PolicyServer, policy_of
+from vlm4vla.evaluation.simulators import recordings
+from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE, Query
+from vlm4vla.evaluation.simulators.server import PolicyServer, load_policy
 from vlm4vla.stages import rollout as stage
 
 HERE = Path(__file__).parent
@@ -31,12 +31,12 @@ POINT = {
     "idle_steps": 0,
     "tasks": [0, 2],
 }
-STEPS = 6  # recorded ones, which solve every task
+STEPS = 6  # steps of a recorded episode, which solves its task
 
 
 @pytest.fixture(autouse=True)
 def found(monkeypatch):
-    """Simulator processes find `still_world` as they would a user's class."""
+    """Simulator processes find `still_world` as they find a user's own class."""
     from vlm4vla.evaluation.simulators import harness
 
     own = harness.simulator_environment
@@ -48,10 +48,10 @@ def found(monkeypatch):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """Demonstrations of tasks 0 and 2 from initial states 0 to 2: go along x, fingers closed at the end."""
+    """Demonstrations of tasks 0 and 2 from initial states 0 to 2: move along x, then close the gripper."""
     folder = tmp_path_factory.mktemp("recorded")
     with LeRobotWriter(
-        folder, fps=10, robot_type="point", image_size=32, more={INITIAL_STATE: ("i",)}
+        folder, fps=10, robot_type="point", image_size=32, extra_columns={INITIAL_STATE: ("i",)}
     ) as writer:
         for task in (0, 2):
             for state in range(3):
@@ -59,9 +59,9 @@ def recorded(tmp_path_factory):
                 actions[:, 0] = 1
                 actions[:, 1] = np.linspace(-0.3, 0.2, STEPS)
                 actions[:, 6] = [-1] * (STEPS - 1) + [1]
-                pictures = np.zeros((STEPS, 32, 32, 3), dtype=np.uint8)
+                images = np.zeros((STEPS, 32, 32, 3), dtype=np.uint8)
                 starts = {INITIAL_STATE: np.full((STEPS, 1), state, dtype=np.float32)}
-                writer.add_episode(pictures, np.zeros((STEPS, 8)), actions, f"go to place {task}", starts)
+                writer.add_episode(images, np.zeros((STEPS, 8)), actions, f"go to place {task}", starts)
     write_json(folder / "provenance.json", {"stage": "demonstrations"})
     return folder
 
@@ -76,7 +76,7 @@ def test_recorded_actions_solve_every_episode_through_the_server(tmp_path, recor
     stage.run(settings(runs={"processes": 2}), demonstrations=recorded, output=tmp_path)
     rows = pq.read_table(tmp_path / "episodes.parquet")
     assert rows["success"].to_pylist() == [True] * 6
-    assert rows["steps"].to_pylist() == [STEPS] * 6  # not one more: an episode ends where it succeeds
+    assert rows["steps"].to_pylist() == [STEPS] * 6  # an episode ends at the step at which it succeeds
     assert rows["initial_state"].to_pylist() == [0, 1, 2] * 2
     assert rows["instruction"].to_pylist() == ["go to place 0"] * 3 + ["go to place 2"] * 3
     assert "gripper -1 opens and +1 closes" in rows["protocol"][0].as_py()
@@ -84,19 +84,19 @@ def test_recorded_actions_solve_every_episode_through_the_server(tmp_path, recor
     assert provenance["episodes"] == 6 and provenance["mean_solved"] == 1
 
 
-def test_steps_executed_of_a_chunk_are_those_of_the_protocol(tmp_path, recorded):
-    """With three steps of a plan executed, the hand-out asks again every third step, and nothing is lost."""
+def test_the_protocol_sets_the_number_of_executed_steps(tmp_path, recorded):
+    """With three executed steps per chunk, the server plans at every third step, and no action is lost."""
     stage.run(settings(execution_horizon=3), demonstrations=recorded, output=tmp_path)
     assert pq.read_table(tmp_path / "episodes.parquet")["steps"].to_pylist() == [STEPS] * 6
 
 
-def test_an_episode_ends_at_its_steps(tmp_path, recorded):
+def test_an_episode_ends_at_its_maximum_number_of_steps(tmp_path, recorded):
     stage.run(settings(max_steps=4), demonstrations=recorded, output=tmp_path)
     rows = pq.read_table(tmp_path / "episodes.parquet")
     assert rows["success"].to_pylist() == [False] * 6 and rows["steps"].to_pylist() == [4] * 6
 
 
-def test_parts_are_joined_and_what_is_there_is_not_played_again(tmp_path, recorded):
+def test_shards_are_merged_and_not_run_again(tmp_path, recorded):
     cut = settings(runs={"shards": 2})
     part = cut.model_copy(update={"shard": 1})
     stage.run(part, demonstrations=recorded, output=tmp_path / "shards" / "1")
@@ -108,33 +108,33 @@ def test_parts_are_joined_and_what_is_there_is_not_played_again(tmp_path, record
     (tmp_path / "episodes.parquet").unlink()
     wider = settings(runs={"shards": 2, "processes": 3})
     stage.run(wider, demonstrations=recorded, output=tmp_path)
-    assert (tmp_path / "episodes.parquet").read_bytes() == whole  # where it runs is no part of it
+    assert (tmp_path / "episodes.parquet").read_bytes() == whole  # `runs` does not change the records
 
 
-def test_random_actions_play_too_and_are_the_same_again(tmp_path, recorded):
+def test_random_actions_are_reproducible(tmp_path, recorded):
     for name in ("one", "two"):
         stage.run(settings("random"), demonstrations=recorded, output=tmp_path / name)
     one, two = (pq.read_table(tmp_path / name / "episodes.parquet") for name in ("one", "two"))
     assert one.equals(two) and set(one["model"].to_pylist()) == {"random"}
 
 
-# Faults -------------------------------------------------------------------------------------------
+# Failures -------------------------------------------------------------------------------------------
 
 
 def children(name):
-    """Process numbers of this process's children whose command line holds `name`."""
+    """Process numbers of the descendants of this process whose command line contains `name`."""
     import psutil
 
     found = []
     for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+        with contextlib.suppress(psutil.Error):  # the process has ended in the meantime
             if any(name in word for word in child.cmdline()):
                 found.append(child.pid)
     return found
 
 
 def when(condition, then, seconds=600):
-    """A thread that waits for `condition` and does `then` with what it gave."""
+    """A thread that waits until `condition` returns a true value, and calls `then` with that value."""
 
     def run():
         deadline = time.monotonic() + seconds
@@ -151,10 +151,10 @@ def when(condition, then, seconds=600):
 
 
 def played(folder):
-    return outcomes.played([folder / "shards/0/played"])
+    return recordings.read_recordings([folder / "shards/0/played"])
 
 
-def test_a_server_that_dies_in_an_episode_loses_nothing_that_was_played(tmp_path, recorded):
+def test_finished_episodes_are_kept_when_the_server_dies(tmp_path, recorded):
     slow = settings(params={"pause": 0.4})
     killer = when(
         lambda: children("vlm4vla.evaluation.simulators.server") if len(played(tmp_path)) >= 2 else [],
@@ -166,7 +166,7 @@ def test_a_server_that_dies_in_an_episode_loses_nothing_that_was_played(tmp_path
     assert "\n" not in str(caught.value)
     done = {n for n, each in played(tmp_path).items() if each.failure is None}
     assert 2 <= len(done) < 6
-    assert f"{len(done)} of 6 episodes are played and kept" in str(caught.value)
+    assert f"{len(done)} of 6 episodes are finished and kept" in str(caught.value)
     assert not children("vla_eval")
     stage.run(slow, demonstrations=recorded, output=tmp_path)
     rows = pq.read_table(tmp_path / "episodes.parquet")
@@ -174,10 +174,10 @@ def test_a_server_that_dies_in_an_episode_loses_nothing_that_was_played(tmp_path
     runs = sorted(p for p in (tmp_path / "shards/0/played").iterdir() if p.is_dir())
     asked = json.loads((runs[1] / "simulator0/vla-eval.yaml").read_text())
     again = {each["number"] for each in asked["benchmarks"][0]["params"]["episodes"]}
-    assert len(runs) == 2 and again == set(range(6)) - done  # no episode was played twice
+    assert len(runs) == 2 and again == set(range(6)) - done  # no episode runs twice
 
 
-def test_a_server_that_does_not_answer_in_an_episode(tmp_path, recorded):
+def test_a_server_that_stops_answering_in_an_episode(tmp_path, recorded):
     stopped = when(
         lambda: children("vlm4vla.evaluation.simulators.server") if len(played(tmp_path)) >= 1 else [],
         lambda found: os.kill(found[0], signal.SIGSTOP),
@@ -186,14 +186,14 @@ def test_a_server_that_does_not_answer_in_an_episode(tmp_path, recorded):
     with pytest.raises(UserError, match="the policy server did not answer in time") as caught:
         stage.run(slow, demonstrations=recorded, output=tmp_path)
     stopped.join()
-    assert "episodes are played and kept" in str(caught.value)
-    assert not children("vlm4vla.evaluation.simulators.server")  # a stopped one is ended too
+    assert "episodes are finished and kept" in str(caught.value)
+    assert not children("vlm4vla.evaluation.simulators.server")  # a stopped server is ended, too
 
 
-def test_a_server_that_never_answers_is_told_with_its_own_words(tmp_path):
+def test_the_message_of_a_server_that_fails_to_start_is_shown(tmp_path):
     with pytest.raises(UserError, match="the policy server ended with status 1") as caught:
         stage.run(settings(), demonstrations=None, output=tmp_path)
-    assert "needs the folder of a data set" in str(caught.value)
+    assert "needs the folder of a dataset" in str(caught.value)
 
 
 def test_a_simulator_process_that_dies(tmp_path, recorded):
@@ -211,7 +211,7 @@ def test_a_simulator_process_that_dies(tmp_path, recorded):
     assert pq.read_table(tmp_path / "episodes.parquet")["success"].to_pylist() == [True] * 6
 
 
-def test_an_action_space_that_differs_from_the_policys_plays_nothing(tmp_path, recorded):
+def test_a_different_action_space_is_refused_before_any_episode(tmp_path, recorded):
     with pytest.raises(UserError, match="gripper binary_close_negative") as caught:
         stage.run(settings(params={"opens": True}), demonstrations=recorded, output=tmp_path)
     assert "the policy sends gripper binary_close_positive" in str(caught.value)
@@ -219,17 +219,17 @@ def test_an_action_space_that_differs_from_the_policys_plays_nothing(tmp_path, r
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"adapter": "no_such_world:Point"}, "'no_such_world' is not installed"),
-        ({"runs": {"environment": "/nowhere"}}, "'/nowhere' is no virtual environment"),
+        ({"runs": {"environment": "/nowhere"}}, "'/nowhere' is not a virtual environment"),
         (
             {"adapter": "libero", "tasks": [0], "runs": {"environment": "EMPTY"}},
             "'vla_eval' is not installed in",
         ),
     ],
 )
-def test_a_simulator_that_is_not_installed(tmp_path, recorded, changes, told):
+def test_a_simulator_that_is_not_installed(tmp_path, recorded, changes, message):
     if changes.get("runs", {}).get("environment") == "EMPTY":
         (tmp_path / "venv/bin").mkdir(parents=True)
         (tmp_path / "venv/bin/python").touch()
@@ -244,26 +244,26 @@ def test_a_simulator_that_is_not_installed(tmp_path, recorded, changes, told):
     )
     with pytest.raises(UserError, match=r"benchmarks\.libero-10\.evaluation\.simulator") as caught:
         stage.run(asked, demonstrations=recorded, output=tmp_path / "out")
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-# The server itself --------------------------------------------------------------------------------
+# The policy server --------------------------------------------------------------------------------
 
 
-class Recorded:
-    """A policy that notes what it was asked."""
+class RecordingPolicy:
+    """A policy that keeps the queries that it gets."""
 
     reads_state = False
 
     def __init__(self):
-        self.begun, self.asked = [], []
+        self.started, self.batches = [], []
 
-    def begin(self, session, task):
-        self.begun.append((session, task))
+    def start_episode(self, session, task):
+        self.started.append((session, task))
 
-    def plan(self, asked):
-        self.asked.append(asked)
-        return [np.tile(np.arange(7.0) / 10, (4, 1)) for _ in asked]
+    def plan(self, queries):
+        self.batches.append(queries)
+        return [np.tile(np.arange(7.0) / 10, (4, 1)) for _ in queries]
 
 
 class Session:
@@ -281,10 +281,10 @@ def observation(**more):
     return {"images": {"front": np.zeros((50, 40, 3), np.uint8)}, "task_description": "go", **more}
 
 
-def test_a_plan_is_dropped_when_the_next_instruction_of_a_chain_begins():
+def test_a_chunk_is_discarded_when_the_next_instruction_of_a_chain_begins():
     import anyio
 
-    policy, session = Recorded(), Session()
+    policy, session = RecordingPolicy(), Session()
     server = PolicyServer(policy, settings(execution_horizon=3))
 
     async def play():
@@ -295,30 +295,30 @@ def test_a_plan_is_dropped_when_the_next_instruction_of_a_chain_begins():
             )
 
     anyio.run(play)
-    assert len(policy.asked) == 2  # at the start, and at the restart: three steps of that plan follow
-    assert policy.begun == [("s", {"number": 4})] and len(session.sent) == 5
-    assert policy.asked[0][0].picture.shape == (32, 32, 3)
+    assert len(policy.batches) == 2  # at the start, and at the restart, which three steps of the chunk follow
+    assert policy.started == [("s", {"number": 4})] and len(session.sent) == 5
+    assert policy.batches[0][0].image.shape == (32, 32, 3)
 
 
-def test_sessions_that_ask_together_are_answered_together():
-    policy = Recorded()
+def test_queries_of_several_sessions_are_answered_in_one_batch():
+    policy = RecordingPolicy()
     server = PolicyServer(policy, settings(runs={"processes": 8}))
     answers = server.predict_batch([observation()] * 3, [Session(str(n)) for n in range(3)])
-    assert [each.session for each in policy.asked[0]] == ["0", "1", "2"]
+    assert [each.session for each in policy.batches[0]] == ["0", "1", "2"]
     assert [answer["actions"].shape for answer in answers] == [(2, 7)] * 3
 
 
-def test_an_old_picture_is_refused():
-    server = PolicyServer(Recorded(), settings())
+def test_an_old_image_is_refused():
+    server = PolicyServer(RecordingPolicy(), settings())
     with pytest.raises(ValueError, match="1 steps old"):
-        server.predict_batch([observation(picture_age=1)], [Session()])
+        server.predict_batch([observation(image_age=1)], [Session()])
 
 
 def test_random_actions_stay_within_the_demonstrations(recorded):
     wanted = settings("random", execution_horizon=5)
-    policy = policy_of(wanted, None, recorded)
-    policy.begin("s", {"number": 3})
-    chunk = policy.plan([Asked("s", np.zeros((32, 32, 3), np.uint8), "go")])[0]
+    policy = load_policy(wanted, None, recorded)
+    policy.start_episode("s", {"number": 3})
+    chunk = policy.plan([Query("s", np.zeros((32, 32, 3), np.uint8), "go")])[0]
     stats = json.loads((recorded / "meta/stats.json").read_text())
     bounds = Statistics.from_stats(stats, "range", "libero-10")
     assert chunk.shape == (5, 7) and (chunk[:, :6] <= bounds.high + 1e-6).all()

@@ -1,4 +1,4 @@
-"""The real SimplerEnv: what actions do to WidowX, and recorded ones through the whole server path."""
+"""The real SimplerEnv: the effect of actions on WidowX, and recorded actions through the policy server."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,14 +9,14 @@ from simulator_examples import protocol, rollout
 from vlm4vla.conventions.simulators import KNOWN
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.evaluation.simulators.actions import Converter, GripperRule
-from vlm4vla.evaluation.simulators.episodes import entries
-from vlm4vla.evaluation.simulators.served import INITIAL_STATE
+from vlm4vla.evaluation.simulators.conversions import ActionConverter, GripperRule
+from vlm4vla.evaluation.simulators.episodes import benchmark_entries
+from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE
 from vlm4vla.stages import rollout as stage
 
 TASK, STEPS, SIZE = "widowx_carrot_on_plate", 60, 64
-OPEN, CLOSED = 1.0, 0.0  # in the Bridge data
-STATES = 6  # initial states that are recorded
+OPEN, CLOSED = 1.0, 0.0  # of the Bridge dataset
+STATES = 6  # number of recorded initial states
 STATE_NAMES = ("x", "y", "z")
 
 
@@ -27,18 +27,18 @@ def evaluation():
 
 @pytest.fixture(scope="module")
 def simulator(simplerenv, evaluation):
-    """vla-eval's adapter as an evaluation of ours builds it."""
+    """vla-eval's adapter, created as in an evaluation."""
     from vla_eval.recording import NullEpisodeRecorder
     from vla_eval.registry import resolve_import_string
 
-    made = resolve_import_string(KNOWN["simplerenv"].adapter)(**entries(evaluation)[0].params)
-    made._recorder = NullEpisodeRecorder()  # vla-eval sets one for every episode
+    made = resolve_import_string(KNOWN["simplerenv"].adapter)(**benchmark_entries(evaluation)[0].params)
+    made._recorder = NullEpisodeRecorder()  # vla-eval sets a recorder for every episode
     yield made
     made.cleanup()
 
 
 class Hand:
-    """Initial state `number` of the task, and WidowX as the study's server moves it."""
+    """WidowX, moved as the policy server moves it, from the initial state `number` of the task."""
 
     def __init__(self, simulator, evaluation, number=1):
         self.simulator = simulator
@@ -46,9 +46,9 @@ class Hand:
         self.raw = simulator.reset(self.task)
         self.scene = simulator._env.unwrapped
         self.done = self.over = False
-        self._convert = Converter("bridge", evaluation.simulator)
+        self._convert = ActionConverter("bridge", evaluation.simulator)
         self._rule = GripperRule(evaluation.simulator.gripper_rule)
-        self._rule.begin("")
+        self._rule.reset("")
 
     def act(self, action, times=1):
         """Execute a policy's action (7,)."""
@@ -58,12 +58,12 @@ class Hand:
             self.raw, self.done, self.over = result.obs, result.done, result.info["truncated"]
 
     def pose(self, thing=None):
-        """Place (3,) in metres and rotation of the hand, or of `thing`, in the robot's own frame."""
+        """Position (3,) in metres and rotation of the gripper, or of `thing`, in the frame of the robot."""
         found = self.scene.agent.robot.pose.inv() * (thing or self.scene.tcp).pose
         return np.array(found.p), Rotation.from_quat(found.q[[1, 2, 3, 0]])
 
     def width(self):
-        """Metres between the fingers and their middle."""
+        """Distance between a finger and the middle of the gripper, in metres."""
         return self.scene.agent.robot.get_qpos()[-1]
 
 
@@ -95,14 +95,14 @@ def test_motion_is_in_metres(hand, axis):
     action = np.zeros(7)
     action[axis], action[6] = 0.02, OPEN
     hand.act(action, 3)
-    hand.act([0, 0, 0, 0, 0, 0, OPEN], 3)  # it arrives where it was sent
+    hand.act([0, 0, 0, 0, 0, 0, OPEN], 3)  # the gripper reaches its target
     expected = np.zeros(3)
     expected[axis] = 0.06
     np.testing.assert_allclose(hand.pose()[0] - before, expected, atol=0.008)
 
 
-def test_euler_angles_arrive_as_that_rotation(hand):
-    """Large ones, whose rotation vector differs from them by a tenth of a radian."""
+def test_euler_angles_give_the_same_rotation(hand):
+    """The angles are large, so that they differ from the rotation vector by a tenth of a radian."""
     angles = np.array([0.4, 0.2, 0.6])
     wanted = Rotation.from_euler("xyz", angles)
     assert np.abs(wanted.as_rotvec() - angles).max() > 0.09
@@ -113,14 +113,14 @@ def test_euler_angles_arrive_as_that_rotation(hand):
     assert (turned * wanted.inv()).magnitude() < 0.06
 
 
-def test_pictures_are_upright(hand):
-    """The carrot is where the camera's own matrices see it, rows counted from above."""
-    picture = hand.simulator.make_obs(hand.raw, hand.task)["images"]["primary"].astype(int)
-    assert picture.shape == (480, 640, 3)
+def test_images_are_upright(hand):
+    """The carrot is where the camera matrices project it. Rows are counted from the top."""
+    image = hand.simulator.make_obs(hand.raw, hand.task)["images"]["primary"].astype(int)
+    assert image.shape == (480, 640, 3)
     camera = hand.raw["camera_param"]["3rd_view_camera"]
     seen = camera["extrinsic_cv"][:3] @ [*hand.scene.episode_source_obj.pose.p, 1]
     across, down, _ = camera["intrinsic_cv"] @ (seen / seen[2])
-    red, green, blue = np.moveaxis(picture, -1, 0)
+    red, green, blue = np.moveaxis(image, -1, 0)
     orange = (red > 200) & (green > 80) & (green < 170) & (blue < 80)
     assert orange.sum() > 200
     np.testing.assert_allclose(np.argwhere(orange).mean(axis=0), [down, across], atol=15)
@@ -136,30 +136,30 @@ def test_pictures_are_upright(hand):
     ],
 )
 def test_the_four_tasks_begin(simplerenv, name, instruction):
-    """24 initial states each, which are drawn and told apart by their number."""
-    places = []
+    """Each task has 24 different initial states, selected by their number."""
+    positions = []
     for number in (0, 23):
         environment = simplerenv.make(name)
         try:
             environment.reset(options={"obj_init_options": {"episode_id": number}})
-        except RuntimeError as error:  # SAPIEN's word for a file of the scene that is not there
-            pytest.skip(f"{name} lacks a file of its scene: {error}")
+        except RuntimeError as error:  # SAPIEN raises it for a missing file of the scene
+            pytest.skip(f"a file of the scene of {name} is missing: {error}")
         assert environment.unwrapped.get_language_instruction() == instruction
-        places.append(environment.unwrapped.episode_source_obj.pose.p)
+        positions.append(environment.unwrapped.episode_source_obj.pose.p)
         environment.close()
-    assert np.abs(places[0] - places[1]).max() > 0.01
+    assert np.abs(positions[0] - positions[1]).max() > 0.01
 
 
 class PutOnPlate:
-    """Actions that put the carrot on the plate, which a quarter turn or none brings between the fingers."""
+    """Actions that put the carrot on the plate. The gripper first turns by 90 degrees if necessary."""
 
     def __init__(self, hand):
         carrot, turn = hand.pose(hand.scene.episode_source_obj)
         plate, _ = hand.pose(hand.scene.episode_target_obj)
-        lies = turn.apply([1, 0, 0])
-        self._hand, self._turns = hand, 5 if abs(lies[0]) < abs(lies[1]) else 0
+        axis = turn.apply([1, 0, 0])  # of the carrot
+        self._hand, self._turns = hand, 5 if abs(axis[0]) < abs(axis[1]) else 0
         up = np.array([0, 0, 0.12])
-        self._plan = [  # where to, fingers, steps at most
+        self._plan = [  # target, gripper, maximum number of steps
             (carrot + up, OPEN, 12),
             (carrot + [0, 0, 0.002], OPEN, 10),
             (None, CLOSED, 4),
@@ -185,7 +185,7 @@ class PutOnPlate:
 
 @pytest.fixture(scope="module")
 def recorded(simulator, evaluation, tmp_path_factory):
-    """The script on the first initial states as a data set, and which of them it solved."""
+    """A dataset of the script from the first initial states, and whether each episode was solved."""
     folder, solved = tmp_path_factory.mktemp("simplerenv"), []
     with LeRobotWriter(
         folder,
@@ -193,7 +193,7 @@ def recorded(simulator, evaluation, tmp_path_factory):
         robot_type="widowx",
         image_size=SIZE,
         state_names=STATE_NAMES,
-        more={INITIAL_STATE: ("index",)},
+        extra_columns={INITIAL_STATE: ("index",)},
     ) as writer:
         for number in range(STATES):
             hand = Hand(simulator, evaluation, number)
@@ -216,7 +216,7 @@ def recorded(simulator, evaluation, tmp_path_factory):
 
 
 def evaluate(policy, demonstrations, output, simulator=None, **changes):
-    """Rows of an evaluation through the server, vla-eval and the simulator as processes."""
+    """The records of an evaluation with the server, vla-eval and the simulator as processes."""
     own = {"tasks": {TASK: STEPS}, "params": {}, "runs": {"processes": 1, "start_s": 300}} | (simulator or {})
     changes = {"episodes": STATES} | changes
     settings = rollout("bridge", policy=policy, model=policy, simulator=own, size=SIZE, **changes)
@@ -228,11 +228,11 @@ def test_the_script_puts_the_carrot_on_the_plate(recorded):
     assert sum(recorded[1]) >= 2, recorded[1]
 
 
-def test_recorded_actions_do_the_same_through_the_server(recorded, tmp_path):
+def test_recorded_actions_have_the_same_result_through_the_server(recorded, tmp_path):
     folder, solved = recorded
     rows = evaluate("expert", folder, tmp_path)
     assert [row["success"] for row in rows] == solved
-    assert {row["steps"] for row in rows} == {STEPS}  # success is that of the last step
+    assert {row["steps"] for row in rows} == {STEPS}  # success is measured at the last step
     assert {row["instruction"] for row in rows} == {"put carrot on plate"}
 
 

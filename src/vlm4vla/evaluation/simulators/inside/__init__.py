@@ -1,5 +1,5 @@
-"""What runs where the simulator is: classes that vla-eval loads by name.
+"""Classes that vla-eval loads by name in the environment or container of a simulator.
 
-Nothing here imports vlm4vla, and all of it runs on Python 3.8: a simulator's environment or container has
-vla-eval and what that needs, and gets this folder on its path.
+That environment has vla-eval and its dependencies, and gets this folder on its path. So nothing here imports
+vlm4vla, and everything here runs on Python 3.8.
 """

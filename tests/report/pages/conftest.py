@@ -1,0 +1,1 @@
+from traced_fixture import traced  # noqa: F401

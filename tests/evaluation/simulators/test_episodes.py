@@ -4,7 +4,12 @@ import pytest
 from simulator_examples import protocol
 
 from vlm4vla.config.simulators import ExternalPolicy
-from vlm4vla.evaluation.simulators.episodes import shard_count, simulator_episodes, split_episodes
+from vlm4vla.evaluation.simulators.episodes import (
+    episode_count,
+    shard_count,
+    simulator_episodes,
+    split_episodes,
+)
 from vlm4vla.evaluation.simulators.harness import harness_config, simulator_command
 
 URL = "ws://127.0.0.1:8000"
@@ -14,6 +19,7 @@ URL = "ws://127.0.0.1:8000"
 def test_the_number_of_episodes_of_the_study(benchmark, count):
     episodes = simulator_episodes(protocol(benchmark))
     assert [each.number for each in episodes] == list(range(count))
+    assert episode_count(protocol(benchmark)) == count
     assert len({(each.entry, each.task, each.state) for each in episodes}) == count
 
 

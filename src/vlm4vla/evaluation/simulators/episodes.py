@@ -74,16 +74,26 @@ def simulator_episodes(evaluation: EvaluationProtocol) -> list[SimulatorEpisode]
     On CALVIN, an episode is a chain. Otherwise, every task has `evaluation.episodes` initial states, and the
     episodes of a task follow each other.
     """
-    simulator = _simulator(evaluation)
-    if simulator.convention.chains:
+    if _simulator(evaluation).convention.chains:
         return [SimulatorEpisode(number, 0, number, number) for number in range(evaluation.episodes)]
-    if isinstance(simulator.tasks, dict):
-        tasks = [(entry, 0) for entry in range(len(simulator.tasks))]
-    else:
-        tasks = [(0, task) for task in simulator.task_numbers()]
     states = range(evaluation.episodes)
-    ordered = [(*task, state) for task in tasks for state in states]
+    ordered = [(*task, state) for task in _tasks(evaluation) for state in states]
     return [SimulatorEpisode(number, *each) for number, each in enumerate(ordered)]
+
+
+def episode_count(evaluation: EvaluationProtocol) -> int:
+    """The number of episodes of an evaluation, which the plan of jobs asks for often."""
+    if _simulator(evaluation).convention.chains:
+        return evaluation.episodes
+    return len(_tasks(evaluation)) * evaluation.episodes
+
+
+def _tasks(evaluation: EvaluationProtocol) -> list[tuple[int, int]]:
+    """(entry, task) of every task of a simulator that does not draw chains."""
+    simulator = _simulator(evaluation)
+    if isinstance(simulator.tasks, dict):
+        return [(entry, 0) for entry in range(len(simulator.tasks))]
+    return [(0, task) for task in simulator.task_numbers()]
 
 
 def split_episodes(episodes: Sequence[SimulatorEpisode], count: int) -> list[list[SimulatorEpisode]]:
@@ -99,7 +109,7 @@ def split_episodes(episodes: Sequence[SimulatorEpisode], count: int) -> list[lis
 
 def shard_count(evaluation: EvaluationProtocol) -> int:
     """The number of shards of an evaluation: the configured number, but at most the number of episodes."""
-    return min(_simulator(evaluation).runs.shards, len(simulator_episodes(evaluation)))
+    return min(_simulator(evaluation).runs.shards, episode_count(evaluation))
 
 
 def _simulator(evaluation: EvaluationProtocol) -> Simulator:

@@ -39,7 +39,7 @@ def test_pairs_are_adjusted_together():
     assert [test["p_adjusted"] for test in tests] == pytest.approx(expected)
     assert [test["decided"] for test in tests] == [True, True, False]
     sentence = pairs.pair_sentence(tests, "bridge", "embedded")
-    assert "Bridge (embedded): of 3 pairs of backbones 2 differ" in sentence
+    assert "Bridge (embedded): 2 of 3 pairs of backbones differ" in sentence
 
 
 def test_grid_shows_who_is_better_and_what_is_needed():
@@ -61,7 +61,7 @@ def test_equal_and_missing_policies_have_a_dash():
     assert len(tests) == 1 and tests[0]["needed"] is None and tests[0]["p_adjusted"] == 1.0
     grid = pairs.pair_block(tests, POLICIES, ["a", "b", "c"], "pairs").rows
     assert grid[0][2] == grid[1][3] == pairs.GAP
-    assert "1 pairs of backbones none differs" in pairs.pair_sentence(tests, "bridge", "embedded")
+    assert "0 of 1 pairs of backbones differ" in pairs.pair_sentence(tests, "bridge", "embedded")
     assert pairs.pair_sentence([], "bridge", "embedded") == ""
 
 

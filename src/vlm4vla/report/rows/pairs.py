@@ -72,8 +72,8 @@ def pair_sentence(tests: Sequence[dict[str, Any]], benchmark: str, scale: str) -
     decided = sum(test["decided"] for test in tests)
     unadjusted = sum(test["p_value"] < LEVEL for test in tests)
     return (
-        f"{names.benchmark(benchmark, scale)}: of {len(tests)} pairs of backbones {decided or 'none'} "
-        f"{'differs' if decided in (0, 1) else 'differ'} at the 5 % level after Holm's correction "
+        f"{names.benchmark(benchmark, scale)}: {decided} of {len(tests)} pairs of backbones "
+        f"{'differs' if decided == 1 else 'differ'} at the 5 % level after Holm's correction "
         f"({unadjusted} without the correction)."
     )
 

@@ -101,8 +101,8 @@ def _verdicts(rows: Sequence[Row], cells: Cells, scale: str) -> list[str]:
     above = [row for row in found if row["difference"] > 0]
     sentence = (
         f"The pre-trained policy beats the one from random weights in {len(better)} of {len(found)} cells "
-        f"(paired tests, 5 % level after Holm). It scores higher in {len(above)} cells and is beaten in "
-        f"{len(worse)}."
+        f"(paired tests, 5 % level after Holm). It scores higher in {len(above)} of them, and the policy "
+        f"from random weights beats it in {len(worse)}."
     )
     shows = 2 * len(better) > len(found)
     finding = "The paper's finding that training from random weights falls behind "

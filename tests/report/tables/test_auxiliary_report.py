@@ -92,10 +92,14 @@ def test_own_score_and_capability_before_and_after(written):
 def test_verdicts_say_which_scores_rose(written):
     analysis = json.loads((written / "analysis" / "auxiliary.json").read_text())
     text = "\n".join(analysis["verdicts"])
-    assert "RoboPoint: its own score rose from 20.0 % to 80.0 %; control on CALVIN (embedded) fell" in text
-    assert "ViCA-332k: its own score rose from 20.0 % to 80.0 %; control on CALVIN (embedded) rose" in text
-    assert "Robo2VLM: its own score did not clearly rise (20.0 % before, 22.0 % after)" in text
-    assert "did not clearly rise for Qwen2.5-VL-3B after Robo2VLM: these rows do not show" in text
+    rose = "rose from 20.0 % to 80.0 %; control on CALVIN (embedded)"
+    assert f"RoboPoint: its score on RoboPoint {rose} fell" in text
+    assert f"ViCA-332k: its score on ViCA-332k {rose} rose" in text
+    assert (
+        "Robo2VLM: its score on Robo2VLM did not clearly rise (20.0 % before fine-tuning, 22.0 % after)"
+        in text
+    )
+    assert "did not clearly rise for Qwen2.5-VL-3B after Robo2VLM, so these rows do not show" in text
     assert "Of 6 policies whose task's own score rose, control rose in 1, fell in 1" in text
     assert "shows in 5 of 6" in text
 
@@ -120,7 +124,7 @@ def test_missing_records_and_scores_are_named(tuned, tmp_path):
     assert "Not measured: Qwen2.5-VL-3B after RoboPoint all trained on CALVIN (embedded)" in text
     assert "own score of Qwen2.5-VL-7B after omni-generation" in text
     assert "capability of Qwen2.5-VL-7B after VQA mix" in text
-    assert "own score was not measured" in text
+    assert "its score on omni-generation was not measured" in text
 
 
 def test_a_study_without_any_record_still_makes_its_table(tmp_path):

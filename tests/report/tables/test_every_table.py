@@ -135,7 +135,7 @@ def test_scratch_counts_its_nine_cells(tables):
     found = rows(tables, "scratch")
     assert sum(bool(row["p_value"]) for row in found) == 9
     text = (tables / "tables" / "scratch.md").read_text()
-    assert "beats the one from random weights in 9 of 9 cells" in text
+    assert "significantly higher than the one from random weights in 9 of 9 cells" in text
     assert "2000 VLA training steps" in text
     assert "McNemar p" in text and "sign-flip p" in text
 

@@ -98,8 +98,8 @@ def _scratch(analyses: Mapping[str, Analysis]) -> Finding:
         )
         if shares:
             details += (
-                f"; it reaches {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} % of the score of the "
-                "pre-trained policy"
+                f"; across cells, its score is {100 * shares[0]:.0f} to {100 * shares[-1]:.0f} % of the "
+                "score of the pre-trained policy"
             )
     return Finding(claim, len(lower), len(rows), details)
 

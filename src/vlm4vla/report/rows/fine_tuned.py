@@ -134,14 +134,15 @@ def printed_score(score: Score | None) -> str:
 
 def own_score_clause(vlm: FineTuned) -> str:
     """A clause that says how the task's own score changed."""
+    score = f"its score on {names.auxiliary(vlm.auxiliary)}"
     if vlm.own is None:
-        return "its own score was not measured"
+        return f"{score} was not measured"
     before, after = f"{100 * vlm.own.before.value:.1f} %", f"{100 * vlm.own.after.value:.1f} %"
     if vlm.own.chance:
         after += f" (guessing: {100 * vlm.own.chance:.1f} %)"
     if vlm.clearly_rose:
-        return f"its own score rose from {before} to {after}"
-    return f"its own score did not clearly rise ({before} before, {after} after)"
+        return f"{score} rose from {before} to {after}"
+    return f"{score} did not clearly rise ({before} before fine-tuning, {after} after)"
 
 
 def not_learnt_sentence(vlms: Sequence[FineTuned]) -> str:
@@ -150,6 +151,6 @@ def not_learnt_sentence(vlms: Sequence[FineTuned]) -> str:
     if not flat:
         return ""
     return (
-        f"The task's own score did not clearly rise for {names.joined(flat)}: these rows do not show how "
-        "learning the task affects control."
+        f"The score on the task itself did not clearly rise for {names.joined(flat)}, so these rows do not "
+        "show how learning the task affects control."
     )

@@ -189,9 +189,11 @@ def _verdicts(
         if not own:
             sentence += "; the floor was not measured"
         elif not_above:
-            sentence += f"; not above random actions {method}: {names.joined(not_above)}"
+            verb = "is" if len(not_above) == 1 else "are"
+            sentence += f". {names.joined(not_above)} {verb} not significantly better than random actions"
+            sentence += f" {method}"
         else:
-            sentence += f"; every backbone is above random actions {method}"
+            sentence += f". Every backbone is significantly better than random actions {method}"
         verdicts.append(sentence + ".")
     return verdicts, tests
 

@@ -100,9 +100,9 @@ def _verdicts(rows: Sequence[Row], cells: Cells, scale: str) -> list[str]:
     worse = [row for row in found if contrast.significant(row, -1)]
     above = [row for row in found if row["difference"] > 0]
     sentence = (
-        f"The pre-trained policy beats the one from random weights in {len(better)} of {len(found)} cells "
-        f"(paired tests, 5 % level after Holm). It scores higher in {len(above)} of them, and the policy "
-        f"from random weights beats it in {len(worse)}."
+        f"The pre-trained policy scores significantly higher than the one from random weights in "
+        f"{len(better)} of {len(found)} cells and significantly lower in {len(worse)} (paired tests, 5 % "
+        f"level after Holm). Without regard to significance, it scores higher in {len(above)}."
     )
     shows = 2 * len(better) > len(found)
     finding = "The paper's finding that training from random weights falls behind "

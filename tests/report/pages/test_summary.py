@@ -71,7 +71,7 @@ def test_findings_count_their_cells(summed):
                 for variant, factor in (("full", 1.0), ("scratch", 0.35))
             )
             ratios.append(100 * random / full)
-    assert f"reaches {min(ratios):.0f} to {max(ratios):.0f} %" in scratch.details
+    assert f"its score is {min(ratios):.0f} to {max(ratios):.0f} %" in scratch.details
 
 
 def test_summary_states_the_setup(summed):

@@ -13,7 +13,10 @@ for TABLE in STUDY.tables():
             published=STUDY.published_file(TABLE),
             other_published=STUDY.other_published_files(TABLE),
         output:
-            [report(path, **study_entry(STUDY, path)) for path in STUDY.shown_files(TABLE)],
+            [
+                report(path, **study_entry(STUDY, path))
+                for path in STUDY.shown_files(TABLE)
+            ],
             STUDY.table_caption(TABLE),
         log:
             LAYOUT.log("table", table=TABLE),

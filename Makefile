@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 CLUSTER := $(VENV)/cluster
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-LAYER := $(if $(filter-out embedded,$(SCALE)),--configfile workflow/scales/$(SCALE).yaml)
-PROFILES := $(PROFILE) $(filter paper,$(SCALE))
+LAYERS := $(filter-out embedded,$(if $(filter released,$(SCALE)),paper) $(SCALE))
+LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
+PROFILES := $(PROFILE) $(filter paper,$(LAYERS))
 WHERE := $(if $(PROFILE),$(PROFILES:%=--profile workflow/profiles/%),--cores $(CORES))
 OPTIONS := $(WHERE) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
@@ -19,8 +20,13 @@ TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
+LEROBOT := .venv-lerobot
+LEROBOT_LOCK := envs/lerobot/requirements.lock
+CRATE := .venv-rocrate
+CRATE_LOCK := envs/rocrate/requirements.lock
 
-.PHONY: help env env-libero env-lmms-eval cluster test test-libero test-slurm lint schema report $(TARGETS)
+.PHONY: help env env-lerobot env-libero env-lmms-eval env-rocrate cluster \
+	test test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
 
 help:
 	@echo "make all_tables     make every table and figure, in results/ (SCALE=smoke: in minutes, without learning;"
@@ -32,11 +38,15 @@ help:
 	@echo "make test           run the tests"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
+	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
+	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
 	@echo "make lint           run the linters"
 	@echo "make schema         write workflow/schemas/config.schema.json"
 	@echo "make env            make the environment $(VENV) from requirements.lock"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
+	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
+	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
 	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
 $(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
@@ -76,6 +86,25 @@ $(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workfl
 
 test-libero: $(LIBERO)/ready
 	$(LIBERO)/bin/pytest tests/evaluation/simulators/libero
+
+env-lerobot: $(LEROBOT)/ready
+
+$(LEROBOT)/ready: $(LEROBOT_LOCK) envs/lerobot/environment.sh
+	PYTHON=$(PYTHON312) envs/lerobot/environment.sh $(LEROBOT)
+	@touch $@
+
+test-lerobot: $(LEROBOT)/ready $(READY)
+	$(BIN)/pytest tests/data/lerobot/own_loader
+
+env-rocrate: $(CRATE)/ready
+
+$(CRATE)/ready: $(CRATE_LOCK)
+	$(PYTHON) -m venv $(CRATE)
+	$(CRATE)/bin/python -m pip install --quiet --no-deps --requirement $(CRATE_LOCK)
+	@touch $@
+
+test-crate: $(CRATE)/ready $(READY)
+	$(BIN)/pytest tests/provenance/test_crate_profiles.py
 
 test-slurm: $(CLUSTER)
 	tests/slurm/install.sh

@@ -2,7 +2,8 @@
 
 The widths are those in the configurations of the checkpoints: Qwen/Qwen2.5-VL-3B-Instruct,
 google/paligemma-3b-pt-224 and microsoft/kosmos-2-patch14-224. A small tokenizer splits the words. So prompts
-have nearly the real length, and the vocabulary has the real size.
+have nearly the real length, and the vocabulary has the real size. Qwen's image processor enlarges images to
+448x448 pixels, as in workflow/scales/paper.yaml.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from vlm4vla.backbones import build
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.families.qwen import Qwen
+from vlm4vla.backbones.image_size import processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, tiny_tokenizer
 from vlm4vla.config.backbones import Backbone, TinySize
 
-SIDE = 224  # pixels
+SIDE = 224  # pixels of the study's images
+QWEN_PIXELS = 28 * 28 * 256  # the smallest image that the study's Qwen reads: 448 x 448
 
 
 def qwen(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrainedConfig:
@@ -140,10 +143,12 @@ def full(name: str, words: list[str], device: torch.device) -> LoadedBackbone:
             config_of(tokenizer, family), attn_implementation=family.attention, dtype=torch.float32
         )
     processor: Any = family.tiny_image_processor(SIDE)
+    side = SIDE
     if family_name == "qwen2_5_vl":
-        area = SIDE**2
-        processor = Qwen2VLImageProcessorPil(size={"shortest_edge": area, "longest_edge": area})
-    return LoadedBackbone(model, tokenizer, processor, family(model.config, tokenizer, SIDE))
+        bounds = {"shortest_edge": QWEN_PIXELS, "longest_edge": 2 * QWEN_PIXELS}
+        processor = Qwen2VLImageProcessorPil(size=bounds)
+        side = processed_side(bounds, processor.patch_size * processor.merge_size)
+    return LoadedBackbone(model, tokenizer, processor, family(model.config, tokenizer, side))
 
 
 def tiny(name: str, words: list[str]) -> LoadedBackbone:

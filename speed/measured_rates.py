@@ -6,7 +6,10 @@ needs to start, and subtracts that time. It writes speed/rates.json. Rates of GP
 adds one.
 
     python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
-    python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct SAMPLES_A_SECOND
+    python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct/pixels-200704 SAMPLES_A_SECOND
+
+A rate holds for one image size. If the configuration sets `pixels` for a backbone, write `/pixels-` and its
+least number of pixels behind the checkpoint.
 
 Run it in the folder where the studies ran. Each rate comes from the first study that has it, and otherwise
 from the output of training_rate.py or rollout_rate.py (the files --training-rate and --rollout-rate).
@@ -174,7 +177,8 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("MODEL", "CHECKPOINT", "SAMPLES"),
-        help="a training rate that another program measured, in samples per second on one GPU of this model",
+        help="a training rate that another program measured, in samples per second on one GPU of this model; "
+        "CHECKPOINT/pixels-200704 for images of 448 pixels",
     )
     parser.add_argument("--training-rate", type=Path, help="output file of training_rate.py on this machine")
     parser.add_argument("--rollout-rate", type=Path, help="output file of rollout_rate.py on this machine")

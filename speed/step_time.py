@@ -1,9 +1,10 @@
 """VLA training on one GPU: step time, samples per second, memory, utilisation, and a plain step to compare.
 
-The backbones have their full size, random weights and images of 224x224 (full_size.py). `ours` is the
-package's own update: micro-batches prepared ahead, sharding, padding-free attention if the family allows it,
-AdamW. `plain` is plain_step.py: logits for every token, every sample prepared alone inside the step. Both run
-in the same process, on the same images and prompts. The program prints JSON with the name of the device.
+The backbones have their full size, random weights and the study's images of 224x224, which Qwen's image
+processor enlarges to 448x448 (full_size.py). `ours` is the package's own update: micro-batches prepared
+ahead, sharding, padding-free attention if the family allows it, AdamW. `plain` is plain_step.py: logits for
+every token, every sample prepared alone inside the step. Both run in the same process, on the same images and
+prompts. The program prints JSON with the name of the device.
 
 Utilisation is model FLOPs over the dense bfloat16 peak of the device. The model FLOPs are those of the
 forward pass of one sample without padding and without logits, times three for the backward pass, times
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from full_size import FULL, full, tiny
+from full_size import FULL, SIDE, full, tiny
 from plain_step import PlainStep
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -237,7 +238,7 @@ def measure(
             execution=execution,
         )
         policy = policy_of(backbone, device, options.tiny)
-        samples = Pictures(policy, backbone.image_size, options.batch)
+        samples = Pictures(policy, backbone.image_size if options.tiny else SIDE, options.batch)
         if way == "ours":
             found["family"] = backbone.adapter.family
             found["parameters"] = sum(parameter.numel() for parameter in policy.parameters())

@@ -145,7 +145,11 @@ def run_convert(arguments: argparse.Namespace) -> None:
     """Convert a raw dataset to LeRobot's format."""
     with alone(arguments.output):
         importlib.import_module("vlm4vla.data.converters.convert").convert(
-            arguments.kind, arguments.source, arguments.output, pictures=arguments.pictures
+            arguments.kind,
+            arguments.source,
+            arguments.output,
+            pictures=arguments.pictures,
+            leave_out_blank=arguments.leave_out_blank,
         )
 
 
@@ -308,6 +312,11 @@ COMMANDS = {
                 choices=("video", "png"),
                 default="video",
                 help="format of the images (default: %(default)s)",
+            ),
+            option(
+                "--leave-out-blank",
+                action="store_true",
+                help="leave out episodes without an instruction, instead of refusing the dataset",
             ),
             _OUTPUT,
         ),

@@ -1,5 +1,7 @@
 """Scaling of actions to [-1, 1] and back, bounds from statistics, and the gripper's polarity."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,33 @@ def test_round_trip(quantile):
         back = quantile.denormalise(pose, shape)
         assert back.dtype == np.float32
         np.testing.assert_allclose(back, actions, atol=1e-5)
+
+
+@pytest.mark.parametrize("second", [(-0.65, 0.65), (-0.5, 1.0)])
+def test_second_bounds_clip_and_scale_again(second):
+    """By hand: q01 to -1 and q99 to 1, clipped to the second bounds, these to -1 and 1."""
+    statistics = Statistics.from_stats(stats(LOW, HIGH), "quantile", "calvin", second)
+    low, high = second
+    fractions = np.linspace(-1.2, 1.2, 25)
+    moving = [0, 1, 2, 4, 5]
+    centre, half = (np.add(HIGH, LOW) / 2, np.subtract(HIGH, LOW) / 2)
+    actions = np.zeros((25, 7), dtype=np.float32)
+    actions[:, :6] = centre + fractions[:, None] * half
+    pose, _ = statistics.normalise(actions)
+    expected = [(np.clip(f, low, high) - low) / (high - low) * 2 - 1 for f in fractions]
+    np.testing.assert_allclose(pose[:, moving], np.tile(expected, (5, 1)).T, atol=1e-5)
+    assert pose.min() == -1 and pose.max() == 1
+    # Undone in the opposite order: only motions within the second bounds can be executed.
+    back = statistics.denormalise(pose, np.ones(25))[:, :6]
+    reached = centre + np.clip(fractions, low, high)[:, None] * half
+    np.testing.assert_allclose(back, np.where(half > 0, reached, centre), atol=1e-5)
+    again = Statistics.from_json(json.loads(json.dumps(statistics.to_json())))
+    np.testing.assert_array_equal(again.normalise(actions)[0], pose)
+
+
+def test_without_second_bounds_the_record_has_no_such_key(quantile):
+    assert "second" not in quantile.to_json()
+    assert Statistics.from_json(quantile.to_json()).second is None
 
 
 def test_range_uses_minimum_and_maximum():

@@ -101,6 +101,19 @@ def test_bad_files_are_refused_with_one_line(tmp_path, records, message):
         ({"model": "expert", "execution_horizon": 4}, "bridge: execution_horizon is mixed (2, 4)"),
         ({"model": "expert", "max_steps": 61}, "bridge: max_steps is mixed"),
         ({"model": "expert", "protocol": "new"}, "bridge: protocol is mixed"),
+        ({"model": "expert", "rollout_seed": 1}, "bridge: rollout_seed is mixed (0, 1)"),
+        (
+            {"model": "expert", "initial_state": [0, 2, 1]},
+            "episode 1 has several values of initial_state (1, 2)",
+        ),
+        (
+            {"model": "expert", "task": "other"},
+            "episode 0 has several values of task (carrot on plate, other)",
+        ),
+        (
+            {"model": "expert", "episode": [0, 1, 3]},
+            "has 3 of 4 episodes of bridge: run the missing episodes (the first one is 2)",
+        ),
     ],
 )
 def test_records_that_do_not_fit_into_one_table(tmp_path, changes, message):
@@ -109,6 +122,13 @@ def test_records_that_do_not_fit_into_one_table(tmp_path, changes, message):
         read_episodes([one, two])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_half_of_a_run_is_refused(tmp_path):
+    whole, part = frame(), frame(model="expert").iloc[:2]
+    one, two = save(tmp_path / "a.parquet", whole), save(tmp_path / "b.parquet", part)
+    with pytest.raises(UserError, match="expert/none/full/bridge/0: has 2 of 3 episodes of bridge"):
+        read_episodes([one, two])
 
 
 def test_experts_can_have_their_own_execution_horizon(tmp_path):

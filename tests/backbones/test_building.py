@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_backbones import SIZE, WORDS
+from tiny_backbones import SIZE, WORDS, make
 
-from vlm4vla.backbones import build
+from vlm4vla.backbones import build, load
 from vlm4vla.backbones.lookup import adapter_class, adapter_class_of
 from vlm4vla.config.backbones import Backbone, TinySize
 from vlm4vla.config.config import load_config
@@ -112,3 +112,14 @@ def test_parameter_counts_are_in_the_order_of_the_real_sizes(words):
         counts.append((sum(parameter.numel() for parameter in model.parameters()), name))
     assert counts == sorted(counts)
     assert len({count for count, _ in counts}) == len(config.backbones)
+
+
+def test_an_internvl_tokenizer_of_the_earlier_prompt_is_refused(tmp_path):
+    """Its only closing tag ends with a newline, so today's prompt would have an unknown word there."""
+    backbone = make("internvl")
+    backbone.save(tmp_path)
+    assert load(tmp_path).prompt_ids("drawer") == backbone.prompt_ids("drawer")
+    file = tmp_path / "tokenizer.json"
+    file.write_text(file.read_text().replace('"</img>"', '"</img>\\n"'))
+    with pytest.raises(UserError, match=r"without the token '</img>'.* must be pre-trained again"):
+        load(tmp_path)

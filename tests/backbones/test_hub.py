@@ -12,7 +12,9 @@ from fake_hub import COMMIT, NAME, FakeHub
 from safetensors.numpy import save
 
 from vlm4vla.backbones import hub as downloads
+from vlm4vla.backbones.families.kosmos2 import Kosmos2
 from vlm4vla.backbones.installing import install
+from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 KEY = "backbones.real"
@@ -42,6 +44,9 @@ def files() -> dict[str, bytes]:
     return {
         "config.json": json.dumps({"model_type": "kosmos-2"}).encode(),
         "model.safetensors.index.json": json.dumps(index).encode(),
+        "tokenizer.json": tiny_tokenizer(["open", "drawer"], Kosmos2.phrases).backend_tokenizer.to_str().encode(),
+        "tokenizer_config.json": b"{}",
+        "preprocessor_config.json": b'{"image_processor_type": "CLIPImageProcessor"}',
         **{name: save({f"weight{n}": weights[name]}) for n, name in enumerate(SHARDS)},
         "pytorch_model.bin": b"never fetched",
         "README.md": b"never fetched",
@@ -108,12 +113,16 @@ def test_a_broken_connection_resumes_inside_the_file(download, fake, files, tmp_
     assert first is None and len(files[SHARDS[1]]) // 2 - 1000 <= start <= len(files[SHARDS[1]]) // 2
 
 
+def files_needed(fake):
+    return [name for name in fake.files if name.endswith((".json", ".safetensors"))]
+
+
 def test_a_killed_download_keeps_its_complete_files(download, fake, tmp_path):
     fake.slow = {SHARDS[1]}
     process = download.start()
     assert fake.started.wait(120)
     snapshots = tmp_path / "home" / "hub" / "models--lab--model" / "snapshots"
-    while len(list(snapshots.glob("*/*"))) < 3:  # a complete file appears here under its name
+    while len(list(snapshots.glob("*/*"))) < len(files_needed(fake)) - 1:  # a complete file appears here under its name
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -181,6 +190,25 @@ def test_a_model_without_its_weights(download, fake):
     for name in SHARDS:
         del fake.files[name]
     assert download.start().wait(300) == 1
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"])
+def test_a_model_without_another_file_is_not_downloaded(download, fake, name):
+    del fake.files[name]
+    message = download()
+    assert f"backbones.real.checkpoint: 'lab/model': has no {name}" in message
+    assert not fake.fetched()
+
+
+def test_a_damaged_file_in_the_cache(download, fake, tmp_path):
+    assert download() == ""
+    snapshot = tmp_path / "home" / "hub" / "models--lab--model" / "snapshots" / COMMIT
+    for name in ("tokenizer.json", SHARDS[1]):
+        whole = (snapshot / name).read_bytes()
+        (snapshot / name).resolve().write_bytes(whole[:-10])
+        message = download(HF_HUB_OFFLINE="1")
+        assert name in message and "remove this file from the cache first" in message
+        (snapshot / name).resolve().write_bytes(whole)
 
 
 def test_a_download_that_does_not_fit_is_not_started(download, fake, monkeypatch):

@@ -9,7 +9,7 @@ PROMPTS = {
     "{image}<|vision_end|>What action should the robotic arm take to {text}<|im_end|>\n"
     "<|im_start|>assistant\n",
     "internvl": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<img>{image}"
-    "</img>\nWhat action should the robotic arm take to {text}<|im_end|>\n<|im_start|>assistant\n",
+    "</img>What action should the robotic arm take to {text}<|im_end|>\n<|im_start|>assistant\n",
     "paligemma": "{image}<s>{text}\n",
     "kosmos-2": "<s><image>{image}</image><p>{text}\n</p>",
 }

@@ -47,6 +47,12 @@ def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
         ("libero-10", {"success": "last-step"}, "write any-step"),
         ("bridge", {"tasks": None}, "write each environment with its steps"),
         ("bridge", {"idle_steps": 3}, "simplerenv has no idle steps"),
+        ("libero-10", {"idle_steps": 0, "idle_order": "interleaved"}, "interleaved needs idle_steps"),
+        (
+            "libero-10",
+            {"idle_order": "interleaved", "runs": {"container": "image"}},
+            "interleaved needs idle_steps, and a simulator in an `environment`",
+        ),
         ("libero-10", {"tasks": [0, 10]}, "10 is not below 10"),
         ("libero-10", {"tasks": [1, 1]}, "write each task once"),
         ("calvin", {"tasks": [0]}, "remove this key"),

@@ -10,6 +10,7 @@ from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones import build
 from vlm4vla.config.backbones import Backbone, TinySize
 from vlm4vla.config.policies import MlpHeadSettings
+from vlm4vla.config.reading import Reading
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.registry import FAMILIES
 from vlm4vla.policies.policy import Policy
@@ -186,6 +187,54 @@ def test_round_trip(family, tmp_path):
     ]
 
 
+READINGS = {
+    "qwen3_vl": {"positions": "one-axis", "deepstack": False},
+    "paligemma": {"attention": "causal"},
+    "kosmos-2": {"image": "before-text"},
+}
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_a_saved_policy_reads_prompts_as_it_was_trained(name, tmp_path):
+    plain = make(name)
+    assert "reading" not in saved_record(plain, tmp_path / "plain")
+    read = plain.backbone.read_as(Reading(**READINGS[name]))
+    policy = Policy.create(read, HEAD, 4, "calvin", STATISTICS, 0)
+    record = saved_record(policy, tmp_path / "read")
+    assert record["reading"] == READINGS[name]
+    again = Policy.load(tmp_path / "read")
+    found, expected = (each.predict(make_images(), INSTRUCTIONS) for each in (again, policy))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert np.abs(expected - plain.predict(make_images(), INSTRUCTIONS)).max() > 1e-5
+
+
+def saved_record(policy, folder):
+    policy.save(folder)
+    return json.loads((folder / "policy.json").read_text())
+
+
+def test_training_without_deepstack_leaves_its_weights(tmp_path):
+    read = make("qwen3_vl").backbone.read_as(Reading(deepstack=False))
+    policy = Policy.create(read, HEAD, 4, "calvin", STATISTICS, 0)
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    train(policy, 2)
+    same = {name for name, p in policy.named_parameters() if torch.equal(p, before[name])}
+    assert same == {name for name in before if "deepstack_merger_list" in name} != set()
+
+
+def test_the_query_can_start_at_zero():
+    backbone = make().backbone
+    zeros = HEAD.model_copy(update={"query": "zeros"})
+    policies = [Policy.create(backbone, head, 4, "calvin", STATISTICS, 7) for head in (HEAD, zeros)]
+    last = backbone.word_embedding().weight[backbone.prompt_ids("")[-1]]
+    assert torch.equal(policies[0].head.query, last) and last.abs().max() > 0
+    assert torch.count_nonzero(policies[1].head.query) == 0
+    same = [torch.equal(*pair) for pair in zip(*(p.head.mlp.parameters() for p in policies), strict=True)]
+    assert all(same)
+    assert "query" not in HEAD.model_dump(mode="json")
+    assert zeros.model_dump(mode="json")["query"] == "zeros"
+
+
 def test_same_seed_same_bytes(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         policy = make(seed=seed)
@@ -213,6 +262,26 @@ def test_missing_part(folder, name):
 def test_missing_backbone_weights(folder):
     (folder / "backbone" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors is missing"):
+        Policy.load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "config.json"]
+)
+@pytest.mark.parametrize("content", [None, "version https://git-lfs.github.com/spec/v1"])
+def test_a_backbone_that_is_not_whole(folder, name, content):
+    (folder / "backbone" / name).unlink()
+    if content is not None:
+        (folder / "backbone" / name).write_text(content)
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        Policy.load(folder)
+
+
+@pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1", b"\xff\xfe{}"])
+def test_parts_that_are_something_else(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match="a file of the policy is damaged"):
         Policy.load(folder)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -16,7 +15,6 @@ from vlm4vla.core import registry
 from vlm4vla.provenance.trace import trace
 from vlm4vla.study.results_folder import Results
 
-REPOSITORY = Path(__file__).parents[2]
 TASK = """from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
 from vlm4vla.extensions import auxiliary_task
 
@@ -27,17 +25,6 @@ class Mine(AuxiliaryTask):
     def pictures(self, split, count, seed, image_size):
         return iter(())
 """
-
-
-@pytest.fixture
-def packed(traced):
-    """The synthetic study, packed next to a copy of the workflow."""
-    for name in ("Snakefile", "config.yaml", "LICENSE", "requirements.lock"):
-        shutil.copy(REPOSITORY / name, name)
-    for name in ("rules", "workflow"):
-        shutil.copytree(REPOSITORY / name, name)
-    assert cli.main(["pack", str(traced), "--output", "study.zip"]) == 0
-    return Path("study.zip")
 
 
 def graph(packed: Path) -> dict[str, dict]:

@@ -6,13 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from shrunk_backbones import save_shrunk
 
 from vlm4vla.backbones import build, hub, load
+from vlm4vla.backbones.pixel_bounds import write_pixel_bounds
 from vlm4vla.backbones.vocabulary import has_word_tokens
-from vlm4vla.config.backbones import Backbone, TinySize
+from vlm4vla.config.backbones import Backbone, PixelBounds, TinySize
 from vlm4vla.config.config import load_config
 from vlm4vla.config.stages import AuxiliaryDataSettings, AuxiliarySettings
 from vlm4vla.config.training import Optimiser, Training
@@ -23,6 +26,7 @@ from vlm4vla.stages import auxiliary_data as data_stage
 from vlm4vla.stages.questions import vocabulary
 from vlm4vla.study.runs import Run
 from vlm4vla.study.study import Study
+from vlm4vla.workflow.estimate.published_configs import published_configs
 from vlm4vla.workflow.preflight import open_study
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
@@ -66,8 +70,8 @@ def tuned(tmp_path_factory, data):
 
 
 def settings(checkpoint, **changes):
-    given = {"checkpoint": str(checkpoint), "training": None} | changes
-    return AuxiliarySettings(name="tiny", task=TASK, questions=60, image_size=64, seed=0, **given)
+    given = {"checkpoint": str(checkpoint), "training": None, "questions": 60} | changes
+    return AuxiliarySettings(name="tiny", task=TASK, image_size=64, seed=0, **given)
 
 
 def test_the_checkpoint_is_scored_and_installed_unchanged(tmp_path, base, tuned, data):
@@ -194,3 +198,21 @@ def test_settings_that_contradict_each_other_are_refused(raw, task, keys, line):
     with pytest.raises(UserError, match=line) as error:
         load_config(raw)
     assert "\n" not in str(error.value)
+
+
+def test_the_checkpoint_gets_the_image_size_of_the_backbone(tmp_path, data):
+    """Each checkpoint has an image processor of its own. The backbone's bounds replace its bounds."""
+    published = published_configs()["Qwen/Qwen2.5-VL-7B-Instruct"]
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    for folder in (base, tuned):
+        save_shrunk(published, folder)
+    bounds = PixelBounds(min=28 * 28 * 256)
+    write_pixel_bounds(base, bounds, "backbones.tiny")
+    write_json(base / "provenance.json", {"stage": "backbone"})
+    given = settings(tuned, questions=4, pixels={"min": bounds.min})
+    stage.run(given, backbone=base, data=data, output=tmp_path / "out")
+    images = np.zeros((1, 224, 224, 3), dtype=np.uint8)
+    for folder, patches in ((tmp_path / "out", 1024), (base, 1024), (tuned, 256)):
+        assert len(load(folder).encode_images(images)["pixel_values"]) == patches
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert record["settings"]["pixels"] == {"min": bounds.min}

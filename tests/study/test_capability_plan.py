@@ -109,7 +109,7 @@ def test_a_result_file_replaces_a_run_of_lmms_eval(raw, tmp_path):
     wildcards = SimpleNamespace(vlm="kosmos-2", auxiliary="none")
     assert study.lmms_eval_results(wildcards) == [ready]
     made = json.loads(study.lmms_eval_settings(wildcards))
-    assert made["results"] == ready and made["model"] is None and made["limit"] is None
+    assert made["results"] == ready and made["model"] is None and made["limit"] == 5
     other = SimpleNamespace(vlm="qwen2.5-vl-3b", auxiliary="none")
     assert study.lmms_eval_results(other) == [] and json.loads(study.lmms_eval_settings(other))["limit"] == 5
 
@@ -140,3 +140,17 @@ def test_a_result_file_may_name_the_checkpoint(raw, tmp_path):
     own = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": "microsoft/kosmos-2-patch14-224"}
     raw["backbones"]["kosmos-2"] = own | {"revision": "0123abc"}
     assert open_study(lmms(raw, tmp_path, results={"kosmos-2": ready}))
+
+
+def test_result_files_with_other_numbers_of_questions_are_refused_before_any_job(raw, tmp_path):
+    ready = {}
+    for model, asked in (("kosmos-2", 9000), ("qwen2.5-vl-3b", 8910)):
+        path = Path(result(tmp_path, f"/elsewhere/backbones/{model}"))
+        content = json.loads(path.read_text())
+        content["n-samples"] = {task: {"original": asked, "effective": asked} for task in content["results"]}
+        ready[model] = str(path.with_name(f"{model}.json"))
+        Path(ready[model]).write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match=r"kosmos-2\.json: pope: 9000 questions, but .*qwen2\.5-vl-3b\.json has 8910"
+    ):
+        open_study(lmms(raw, tmp_path, results=ready))

@@ -81,7 +81,8 @@ def reference(training):
         x, y = rows.inputs[ids].astype(float), rows.targets[ids].astype(float)
         gradient = 2 * (x @ weight.T - y).T @ x / y.size
         norms.append(np.sqrt((gradient**2).sum()))
-        gradient *= min(1, optimiser.clip / (norms[-1] + 1e-6))
+        if optimiser.clip is not None:
+            gradient *= min(1, optimiser.clip / (norms[-1] + 1e-6))
         rate = optimiser.learning_rate * rate_factor(step, training.steps, optimiser)
         weight = weight * (1 - rate * optimiser.weight_decay)
         first = beta1 * first + (1 - beta1) * gradient
@@ -93,7 +94,9 @@ def reference(training):
     return weight, average, norms
 
 
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.3}, {"clip": 0.1}, {"betas": (0.5, 0.9)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"weight_decay": 0.3}, {"clip": 0.1}, {"clip": None}, {"betas": (0.5, 0.9)}]
+)
 def test_adamw_follows_its_closed_form(tmp_path, options):
     training = settings(**options)
     weight, _, norms = reference(training)

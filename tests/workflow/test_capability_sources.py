@@ -61,7 +61,7 @@ def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_exists(project):
     ready = {}
     for model in ("kosmos-2", "qwen2.5-vl-3b"):
         content = {"results": {"pope": {"m,none": 0.75}}, "model_name": f"x/backbones/{model}"}
-        content["n-samples"] = {"pope": {"original": 9000, "effective": 100}}
+        content["n-samples"] = {"pope": {"original": 9000, "effective": 9000}}
         (project.folder / f"{model}.json").write_text(json.dumps(content))
         ready[model] = f"{model}.json"
     given = {"tasks": {"pope": {"metric": "m"}}, "results": ready}
@@ -81,4 +81,4 @@ def test_a_result_file_of_lmms_eval_is_read_after_the_backbone_exists(project):
     done = snakemake(project, layer, target, "--cores", "1", "--allowed-rules", "capability")
     assert done.returncode == 0, done.stderr
     score = read_capability([project.folder / target])["kosmos-2", "none"][OVERALL]
-    assert (score.value, score.questions) == (0.75, 100)
+    assert (score.value, score.questions) == (0.75, 9000)

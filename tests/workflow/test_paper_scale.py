@@ -9,17 +9,31 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vlm4vla.config.layers import read_layers
+from vlm4vla.config.training import Training
 from vlm4vla.study.runs import Run
 from vlm4vla.study.study import Study
+from vlm4vla.training.components.optimisers import rate_factor
 from vlm4vla.workflow.jobs import plan
 
 REPOSITORY = Path(__file__).parents[2]
 PAPER = "workflow/scales/paper.yaml"
 LOW, HIGH = 2e-5, 5e-5
+# Warm-up in updates, as in the released code: on CALVIN 0.05 of five epochs of 41,165 updates.
+WARM_UP = {"calvin": round(0.05 * 41_165), "bridge": 2500, "libero-10": 250}
+AUXILIARY = {
+    "vica-332k": 1000,
+    "robo2vlm": 2000,
+    "bridgevqa": 4000,
+    "robopoint": 5000,
+    "fast-unfreeze-vision": 4000,
+}
+QWEN = 6  # backbones whose image processor has bounds
 # The settings of the paper for each benchmark, from its sections on training and evaluation.
 TRAINING = {  # actions per predicted chunk, global batch, updates
     "calvin": (10, 128, 30_000),
@@ -48,7 +62,11 @@ def test_training_settings_are_those_of_the_paper(study, benchmark):
         higher = benchmark != "calvin" and vlm in ("paligemma-1", "paligemma-2", "kosmos-2")
         assert optimiser["learning_rate"] == (HIGH if higher else LOW)
         assert optimiser["name"] == "adamw" and optimiser["weight_decay"] == 0 and optimiser["clip"] == 1.0
-        assert optimiser["schedule"] == "constant" and optimiser["warmup"] > 0 and optimiser["average"] == 0
+        assert optimiser["schedule"] == "constant" and optimiser["average"] == 0
+        assert optimiser["warmup"] == WARM_UP[benchmark]
+        read = Training.model_validate(training)
+        rates = [rate_factor(step, updates, read.optimiser) for step in range(WARM_UP[benchmark] + 1)]
+        assert [rate < 1 for rate in rates] == [True] * (WARM_UP[benchmark] - 1) + [False] * 2
         assert training["execution"]["precision"] == "bf16" and training["execution"]["processes"] == 8
         assert settings["freeze"] == "none" and settings["initial_weights"] == "backbone"
         head = settings["head"]
@@ -78,10 +96,56 @@ def test_evaluation_settings_are_those_of_the_paper(study, benchmark):
         assert len(simulator.task_numbers()) == 10 and simulator.idle_steps == 10
 
 
+def test_only_libero_policies_see_the_centre(study):
+    """Training crops 0.9 of the area on Bridge and LIBERO-10. SimplerEnv's policies see the whole image."""
+    config = study.config
+    assert [name for name in EVALUATION if config.benchmarks[name].evaluation.centre_crop] == ["libero-10"]
+    assert config.benchmarks["libero-10"].augmentation.crop == 0.9
+    for benchmark in EVALUATION:
+        for model in (*config.backbones, *config.experts, "random"):
+            run = Run(model, "none", "full", benchmark, 123)
+            served = model == "random" or study.is_served_externally(run)
+            crops = benchmark == "libero-10" and not served
+            rollout = json.loads(study.rollout_settings(run))
+            assert rollout["evaluation"].get("centre_crop") == (0.9 if crops else None)
+            if not served:
+                assert json.loads(study.vla_settings(run)).get("centre_crop") == (0.9 if crops else None)
+
+
+def test_qwens_images_have_448_pixels(study):
+    """The smallest number of pixels in the released code is 28 * 28 * 256."""
+    pixels = {name: backbone.pixels for name, backbone in study.config.backbones.items()}
+    assert [name for name in pixels if pixels[name]] == [name for name in pixels if name.startswith("qwen")]
+    assert sum(bounds is not None for bounds in pixels.values()) == QWEN
+    for name, bounds in pixels.items():
+        settings = json.loads(study.backbone_settings(SimpleNamespace(vlm=name)))
+        assert settings["backbone"].get("pixels") == ({"min": 28 * 28 * 256} if bounds else None)
+        factor = 28 if "2.5" in name else 32
+        if bounds:
+            assert smart_resize(224, 224, factor, bounds.min, 2**24) == (448, 448)
+            assert (448 // factor) ** 2 == (256 if "2.5" in name else 196)
+            arguments = json.loads(study.lmms_eval_settings(SimpleNamespace(vlm=name, auxiliary="none")))
+            assert arguments["arguments"]["min_pixels"] == bounds.min
+    task = json.loads(study.auxiliary_settings(SimpleNamespace(vlm="qwen2.5-vl-7b", task="robobrain2")))
+    assert task["pixels"] == {"min": 28 * 28 * 256}  # an installed checkpoint has a processor of its own
+    task = json.loads(study.auxiliary_settings(SimpleNamespace(vlm="qwen2.5-vl-3b", task="robopoint")))
+    assert "pixels" not in task
+
+
+@pytest.mark.parametrize("task", AUXILIARY)
+def test_updates_of_auxiliary_trainings_are_those_of_the_released_code(study, task):
+    settings = json.loads(study.auxiliary_settings(SimpleNamespace(vlm="qwen2.5-vl-3b", task=task)))
+    assert (settings["training"]["steps"], settings["training"]["batch"]) == (AUXILIARY[task], 128)
+    assert settings["training"]["optimiser"]["schedule"] == "cosine"
+    assert settings["training"]["execution"]["processes"] == 8
+
+
 def test_backbones_are_ten_pinned_checkpoints(study):
     backbones = study.config.backbones.values()
     assert len(backbones) == 10
     assert all(re.fullmatch("[0-9a-f]{40}", backbone.revision) for backbone in backbones)
+    revision = study.config.backbones["qwen2.5-vl-3b"].revision
+    assert revision == "c747f21f03e7d0792c30766310bd7d8de17eeeb3"  # that of the released code
     assert not study.needs_questions()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import save_file
+from tiny_backbones import make
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.workflow.preflight import check_gpus, check_results, open_study
@@ -121,7 +123,71 @@ def test_checkpoint_of_another_family(raw, tmp_path):
     with pytest.raises(UserError, match=r"backbones\.real\.family: 'kosmos-2', but .* is a 'qwen2_5_vl'"):
         open_study(raw)
     raw["backbones"]["real"]["family"] = "qwen2_5_vl"
+    with pytest.raises(UserError, match=r"backbones\.real\.checkpoint: .* tokenizer_config\.json is missing"):
+        open_study(raw)
+
+
+FAULTS = {
+    "no tokenizer": ("tokenizer.json is missing", lambda folder: (folder / "tokenizer.json").unlink()),
+    "no processor": (
+        "preprocessor_config.json is missing",
+        lambda folder: (folder / "preprocessor_config.json").unlink(),
+    ),
+    "a pointer": (
+        "tokenizer.json: a Git LFS pointer",
+        lambda folder: (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1"),
+    ),
+    "quantised": (
+        "a quantised checkpoint",
+        lambda folder: (folder / "quantize_config.json").write_text("{}"),
+    ),
+}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    make("qwen2_5_vl").save(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_checkpoint_that_is_not_whole_is_refused_before_any_job(raw, checkpoint, fault, planned):
+    raw["backbones"]["real"] = {"family": "qwen2_5_vl", "parameters_b": 2, "checkpoint": str(checkpoint)}
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": str(checkpoint)}
+    open_study(raw, planned=planned)
+    message, spoil = FAULTS[fault]
+    spoil(checkpoint)
+    with pytest.raises(UserError, match=rf"backbones\.real\.checkpoint: .*{message}"):
+        open_study(raw, planned=planned)
+    del raw["backbones"]["real"]
+    with pytest.raises(UserError, match=rf"tasks\.robobrain2\.checkpoint: .*{message}"):
+        open_study(raw, planned=planned)
+
+
+def test_a_damaged_checkpoint_in_the_cache_is_refused_before_any_job(raw, checkpoint, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "hub" / "models--lab--model" / "snapshots" / commit
+    shutil.copytree(checkpoint, snapshot)
+    named = {"checkpoint": "lab/model", "revision": commit}
+    raw["backbones"]["real"] = {"family": "qwen2_5_vl", "parameters_b": 2} | named
+    raw["auxiliary"]["tasks"]["robobrain2"] = named
     open_study(raw)
+    (snapshot / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"backbones\.real\.checkpoint: .*tokenizer\.json: not a tokenizer"):
+        open_study(raw)
+    del raw["backbones"]["real"]
+    with pytest.raises(UserError, match=r"robobrain2\.checkpoint: .*tokenizer\.json: not a tokenizer"):
+        open_study(raw)
+    (snapshot / "tokenizer.json").unlink()  # a missing file can still be downloaded
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    open_study(raw)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"robobrain2\.checkpoint: .*tokenizer\.json is missing"):
+        open_study(raw)
 
 
 @pytest.mark.parametrize("present", [(), ("tokenizer.json",)])
@@ -164,3 +230,65 @@ def test_a_machine_without_gpu_causes_a_note(tmp_path, capsys, name):
         (tmp_path / name).touch()
     check_gpus(1, 1, tmp_path)
     assert ("no GPU found" in capsys.readouterr().err) == (name in ("", "nvidiactl"))
+
+
+def part_of_a_dataset(raw, folder, remove):
+    """Let CALVIN's demonstrations be a v3.0 dataset of three tables that lacks the files `remove`."""
+    import pyarrow.parquet as pq
+    from handmade_sets import FRONT, LENGTHS, TOTAL, write_v30
+
+    write_v30(folder, files=((0, 1), (2,), (3, 4)))
+    whole = folder / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(whole)
+    pq.write_table(table.slice(0, 3), whole)
+    pq.write_table(table.slice(3), whole.with_name("file-001.parquet"))
+    info = json.loads((folder / "meta/info.json").read_text())
+    totals = {"total_episodes": len(LENGTHS), "total_frames": TOTAL}
+    (folder / "meta/info.json").write_text(json.dumps(info | totals))
+    for name in remove:
+        (folder / name).unlink()
+    benchmark = raw["benchmarks"]["calvin"]
+    benchmark["demonstrations"] = {"dataset": str(folder), "camera": FRONT}
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("remove", "line"),
+    [
+        (
+            ("data/chunk-000/file-002.parquet", "meta/episodes/chunk-000/file-001.parquet"),
+            "says 5 episodes and 39 frames, but meta/ has 3 episodes and 24 frames",
+        ),
+        (("data/chunk-000/file-002.parquet",), "has 24 frames in .*, but the episodes in meta/ have 39"),
+        (("videos/observation.images.front/chunk-000/file-001.mp4",), "file-001.mp4: not found"),
+    ],
+)
+def test_a_part_of_a_dataset_is_refused_before_any_job(raw, tmp_path, capsys, remove, line):
+    part_of_a_dataset(raw, tmp_path / "set", remove)
+    with pytest.raises(UserError, match=line):
+        open_study(raw)
+    open_study(raw, planned=True)  # a dry run only says it
+    note = capsys.readouterr().err
+    assert "a run would stop with this error" in note and len(note.strip().splitlines()) == 1
+
+
+def test_a_whole_dataset_passes_the_checks_before_a_run(raw, tmp_path):
+    open_study(part_of_a_dataset(raw, tmp_path / "set", ()))
+
+
+def test_half_a_snapshot_in_the_cache_is_refused_without_the_hub(raw, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "cache/datasets--lab--new/snapshots" / commit
+    part_of_a_dataset(raw, snapshot, ())
+    raw["benchmarks"]["calvin"]["demonstrations"] |= {"dataset": "lab/new", "revision": commit}
+    open_study(raw)
+    for name in ("data/chunk-000/file-002.parquet", "meta/episodes/chunk-000/file-001.parquet"):
+        (snapshot / name).unlink()
+    with pytest.raises(UserError, match=r"says 5 episodes and 39 frames, but .*missing: episodes 3 to 4"):
+        open_study(raw)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    open_study(raw)  # the stage can download the rest

@@ -4,6 +4,9 @@ Actions are scaled to [-1, 1], as in the study: kind `range` uses the minimum an
 `quantile` the 1st and 99th percentile (Bridge and LIBERO). Values outside the bounds are clipped. A dimension
 that never moves is scaled to 0, and scaled back to the middle of its bounds. States are scaled to mean 0 and
 standard deviation 1.
+
+Scaled poses can be clipped to a `second` pair of bounds and scaled to [-1, 1] again, as the released code of
+the study does on Bridge and LIBERO. A policy then predicts motions within these bounds only.
 """
 
 from __future__ import annotations
@@ -28,16 +31,23 @@ CONSTANT_SPREAD = 1e-6
 class Statistics:
     """Bounds of the six pose dimensions, and the benchmark, which decides the gripper convention.
 
-    `low`, `high`: (6,) float32, environment units.
+    `low`, `high`: (6,) float32, environment units. `second`: bounds in the scaled unit, or None.
     """
 
     kind: str
     benchmark: str
     low: np.ndarray
     high: np.ndarray
+    second: tuple[float, float] | None = None
 
     @classmethod
-    def from_stats(cls, stats: Mapping[str, Any], kind: str, benchmark: str) -> Statistics:
+    def from_stats(
+        cls,
+        stats: Mapping[str, Any],
+        kind: str,
+        benchmark: str,
+        second: tuple[float, float] | None = None,
+    ) -> Statistics:
         """Read the bounds from a LeRobot stats.json (`stats["action"]`); UserError if they are missing."""
         if kind not in KEYS:
             raise UserError(f"normalisation: unknown kind {kind!r}: write one of {', '.join(KEYS)}")
@@ -51,13 +61,14 @@ class Statistics:
                     f"{kind!r}, found shape {values.shape}: recompute the dataset's statistics"
                 )
             bounds.append(values[:POSE_SIZE])
-        return cls(kind, benchmark, *bounds)
+        return cls(kind, benchmark, *bounds, second)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Statistics:
         """The inverse of `to_json`."""
         low, high = (np.asarray(record[key], dtype=np.float32) for key in ("low", "high"))
-        return cls(record["kind"], record["benchmark"], low, high)
+        second = record.get("second")
+        return cls(record["kind"], record["benchmark"], low, high, tuple(second) if second else None)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values for policy.json."""
@@ -66,6 +77,7 @@ class Statistics:
             "benchmark": self.benchmark,
             "low": [float(value) for value in self.low],
             "high": [float(value) for value in self.high],
+            **({"second": list(self.second)} if self.second else {}),
         }
 
     @property
@@ -82,6 +94,9 @@ class Statistics:
         moving = 2 * half > CONSTANT_SPREAD
         pose = (actions[..., :POSE_SIZE] - centre) / np.where(moving, half, 1)
         pose = np.where(moving, np.clip(pose, -1, 1), 0).astype(np.float32)
+        if self.second:
+            low, high = self.second
+            pose = (2 * (np.clip(pose, low, high) - low) / (high - low) - 1).astype(np.float32)
         return pose, (actions[..., POSE_SIZE] > self.gripper.middle).astype(np.float32)
 
     def denormalise(self, pose: np.ndarray, gripper_logit: np.ndarray) -> np.ndarray:
@@ -93,7 +108,11 @@ class Statistics:
         if gripper_logit.ndim == pose.ndim - 1:
             gripper_logit = gripper_logit[..., None]
         moving = 2 * half > CONSTANT_SPREAD
-        motion = centre + np.clip(pose, -1, 1) * np.where(moving, half, 0)
+        pose = np.clip(pose, -1, 1)
+        if self.second:
+            low, high = self.second
+            pose = low + (pose + 1) / 2 * (high - low)
+        motion = centre + pose * np.where(moving, half, 0)
         command = np.where(gripper_logit > 0, self.gripper.high, self.gripper.low)
         return np.concatenate([motion, command], axis=-1).astype(np.float32)
 

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from scipy import stats
 
 from vlm4vla.analysis.intervals import LEVEL
+from vlm4vla.conventions.scales import REAL
 
 WITHIN_INTERVAL, WITHIN_FIVE, OFF = "within its interval", "within five points", "off"
 POINTS = 0.05  # of the metric's maximum: five percentage points, or a quarter of an instruction
@@ -33,12 +34,12 @@ def agreement(
 
     "within its interval": the published value is in the measured interval. "within five points": it is not,
     but the two values differ by at most 5 % of the metric's `maximum`. "off": they differ by more. These
-    verdicts are given at the paper's scale only; at another scale, the verdict is "not comparable (SCALE)".
-    None if a number is missing.
+    verdicts are given at the scales of real models only; at another scale, the verdict is "not comparable
+    (SCALE)". None if a number is missing.
     """
     if value is None or published is None or None in interval:
         return None
-    if scale != "paper":
+    if scale not in REAL:
         return f"not comparable ({scale})"
     low, high = interval
     if low - _ROUNDING <= published <= high + _ROUNDING:

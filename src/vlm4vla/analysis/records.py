@@ -89,8 +89,9 @@ def _read(path: Path, study: str | None, scale: str | None) -> pd.DataFrame:
 def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
     """Raise UserError if the records do not fit into one table.
 
-    They do not fit if a run has an episode twice or several checkpoints, or if a benchmark has several
-    execution horizons, step limits or protocols. Models in `experts` can have their own execution horizon and
+    They do not fit if a run has an episode twice, lacks an episode or has several checkpoints. They do not
+    fit if a benchmark has several execution horizons, step limits, protocols or rollout seeds, or an episode
+    with several tasks or initial states. Models in `experts` can have their own execution horizon and
     protocol.
     """
     duplicates = records[records.duplicated([*RUN, "episode"])]
@@ -103,6 +104,7 @@ def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
         (["benchmark"], "execution_horizon"),
         (["benchmark", "task"], "max_steps"),  # the tasks of SimplerEnv differ
         (["benchmark"], "protocol"),
+        (["benchmark"], "rollout_seed"),
     ):
         # The text of a protocol contains the execution horizon.
         exempt = column in ("execution_horizon", "protocol") and len(experts) > 0
@@ -114,6 +116,32 @@ def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
                 raise UserError(
                     f"{'/'.join(map(str, where))}: {column} is mixed ({', '.join(map(str, found))}): "
                     "run the rollouts again with one value, or make a table for each value"
+                )
+    _check_complete(records)
+
+
+def _check_complete(records: pd.DataFrame) -> None:
+    """Raise UserError unless all runs of a benchmark have the same episodes.
+
+    A part of a run has another mean than the run, and scores on other initial states cannot be paired.
+    """
+    for benchmark, own in records.groupby("benchmark"):
+        wanted = int(own["episode"].max()) + 1
+        for run, found in own.groupby(RUN)["episode"]:
+            if len(found) < wanted or found.min() < 0:
+                missing = sorted(set(range(wanted)) - set(found))
+                raise UserError(
+                    f"{'/'.join(map(str, run))}: has {len(found)} of {wanted} episodes of {benchmark}: run "
+                    f"the missing episodes (the first one is {missing[0]})"
+                )
+        for column in ("task", "initial_state"):
+            mixed = own.groupby("episode")[column].nunique()
+            if (mixed > 1).any():
+                episode = int(mixed.idxmax())
+                values = sorted(set(own[own["episode"] == episode][column]))
+                raise UserError(
+                    f"{benchmark}: episode {episode} has several values of {column} "
+                    f"({', '.join(map(str, values))}): run the rollouts again with one protocol"
                 )
 
 

@@ -98,7 +98,7 @@ def read_decimal_points(text: str) -> list[tuple[float, float]]:
 
 def is_decimal_points(text: str) -> bool:
     """Return whether an answer is a list of points or boxes."""
-    return text.strip().startswith("[(") and bool(read_decimal_points(text))
+    return re.match(r"\s*\[\s*\(", text) is not None and bool(read_decimal_points(text))
 
 
 def decimal_points_error(text: str) -> str | None:

@@ -7,7 +7,7 @@ and `load` import torch and transformers.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
@@ -25,12 +25,20 @@ def build(settings: Backbone, name: str, words: list[str], image_size: int, seed
     return build_tiny(settings, name, words, image_size, seed)
 
 
-def load(folder: Path | str, *, image_size: int | None = None) -> LoadedBackbone:
+def load(
+    folder: Path | str, *, image_size: int | None = None, dtype: Literal["float32", "stored"] = "float32"
+) -> LoadedBackbone:
     """Load a tiny or real backbone from a Hugging Face folder.
 
-    `image_size`: the side of the square images in pixels; by default the size in the folder's config. Raises
-    UserError if weights are missing or truncated, or if the family is unknown.
+    `image_size`: the side of the square images in pixels; by default the size in the folder's config.
+    `dtype`: the type of the weights in memory. `stored` is bfloat16 for a folder of bfloat16 weights, and
+    float32 for any other folder. Raises UserError if a file is missing or damaged, if the weights are
+    quantised, or if the family is unknown.
     """
     from vlm4vla.backbones.checkpoint import load_folder
+    from vlm4vla.backbones.weights import stored_dtype
 
-    return load_folder(Path(folder), image_size=image_size)
+    folder = Path(folder)
+    return load_folder(
+        folder, image_size=image_size, dtype="float32" if dtype == "float32" else stored_dtype(folder)
+    )

@@ -14,15 +14,18 @@ encoder's index tensors are therefore computed once for all samples.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from vlm4vla.backbones.kernels.padding_free import is_padding_free, run_packed
+from vlm4vla.backbones.whole_words import WholeWords
 from vlm4vla.config.backbones import TinySize
+from vlm4vla.config.reading import Reading
 
 INSTRUCTION = "What action should the robotic arm take to"  # prompt of chat families, as in the study
 PATCH = 16  # side of a tiny backbone's patch in pixels; a 64x64 image gives 16 image tokens
@@ -42,16 +45,29 @@ class Adapter(ABC):
     attention: ClassVar[str | dict[str, str]] = "sdpa"  # transformers' attn_implementation
     plainly_causal: ClassVar[bool] = False  # True if no token, not even of an image, attends to a later token
     image_options: ClassVar[dict[str, Any]] = {}  # arguments that override the image processor's own config
+    has_pixel_bounds: ClassVar[bool] = False  # True for Qwen2-VL's image processor: any size within bounds
     is_read: ClassVar[bool] = True  # whether expert heads can use the language model of a user's own family
 
     def __init__(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, image_size: int):
         self.config = config
         self.tokenizer = tokenizer
         self.image_size = image_size
+        self.reading = Reading()
+        self.whole_words = WholeWords(tokenizer)
+        self._place_image()
+
+    def _place_image(self) -> None:
         self.before = self.encode(self.before_image)
         self.image_ids = self.placeholders()
         self.image_start = len(self.before)
         self.image_tokens = len(self.image_ids)
+
+    def read_as(self, reading: Reading) -> Self:
+        """A copy of the adapter that reads prompts as `reading` says."""
+        other = copy.copy(self)
+        other.reading = reading
+        other._place_image()
+        return other
 
     @classmethod
     def serves(cls, config: PreTrainedConfig) -> bool:
@@ -80,7 +96,7 @@ class Adapter(ABC):
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text. Special tokens must be written out in the text; none are added."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.tokenizer(self.whole_words.mark(text), add_special_tokens=False)["input_ids"]
 
     def end_id(self) -> int:
         """The id of the token that ends an answer."""
@@ -91,6 +107,13 @@ class Adapter(ABC):
     def positions(self, length: int) -> Tensor:
         """Position ids of an unpadded sequence, (..., length) int64."""
         return torch.arange(length)
+
+    def resize(self, images: Tensor, processor: Any) -> Tensor:
+        """Images (B, H, W, 3) uint8, resized as `processor` does it, if the family can do that faster.
+
+        Other images are returned unchanged; the image processor then resizes them.
+        """
+        return images
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """The model's `pixel_values` for normalised pixels (B, 3, H, W) float32."""

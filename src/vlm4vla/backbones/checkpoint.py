@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
+from vlm4vla.backbones.adapter import Adapter
+from vlm4vla.backbones.complete_folder import PROBES, check_complete
+from vlm4vla.backbones.folder_files import COPY
 from vlm4vla.backbones.image_size import processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class_of
-from vlm4vla.backbones.weights import weight_files
+from vlm4vla.backbones.vocabulary import has_word_tokens
+from vlm4vla.backbones.weights import Dtype
 from vlm4vla.core.errors import UserError
 
+# What transformers raises for a folder with wrong content.
+FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError)
 
-def load_folder(folder: Path, *, image_size: int | None = None) -> LoadedBackbone:
-    """Load a backbone; see `vlm4vla.backbones.load`."""
-    weight_files(folder)
-    family = adapter_class_of(AutoConfig.from_pretrained(folder), str(folder))
-    model, report = AutoModelForImageTextToText.from_pretrained(
-        folder, attn_implementation=family.attention, output_loading_info=True
-    )
-    _check_no_weight_missing(folder, report)
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    size = image_size or _own_image_size(model.config, image_processor)
-    return LoadedBackbone(model, tokenizer, image_processor, family(model.config, tokenizer, size))
+
+def load_folder(folder: Path, *, image_size: int | None = None, dtype: Dtype = "float32") -> LoadedBackbone:
+    """Load a backbone; see `vlm4vla.backbones.load`. `dtype`: the type of the weights in memory."""
+    return _load(folder, image_size, {"dtype": getattr(torch, dtype)})
 
 
 def check_folder(folder: Path) -> None:
@@ -33,27 +34,75 @@ def check_folder(folder: Path) -> None:
 
     The model is built on the meta device, where weights have names and shapes but no values.
     """
-    weight_files(folder)
-    config = AutoConfig.from_pretrained(folder)
+    _load(folder, None, {"device_map": {"": "meta"}, "dtype": torch.float32})
+
+
+def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> LoadedBackbone:
+    check_complete(folder)
+    with _in_one_line(folder):
+        config = AutoConfig.from_pretrained(folder)
     family = adapter_class_of(config, str(folder))
-    _, report = AutoModelForImageTextToText.from_pretrained(
-        folder,
-        attn_implementation=family.attention,
-        device_map={"": "meta"},
-        output_loading_info=True,
-    )
-    _check_no_weight_missing(folder, report)
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    family(config, tokenizer, _own_image_size(config, image_processor))
+    with _in_one_line(folder):
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            attn_implementation=family.attention,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are in the report
+            output_loading_info=True,
+            **options,
+        )
+    _check_weights(folder, report)
+    with _in_one_line(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        size = image_size or _own_image_size(model.config, image_processor)
+        adapter = family(model.config, tokenizer, size)
+    _check_prompts(folder, adapter, model.get_input_embeddings().weight.shape[0])
+    loaded = LoadedBackbone(model, tokenizer, image_processor, adapter)
+    if not has_word_tokens(loaded) and loaded.prompt_ids(PROBES[0]) == loaded.prompt_ids(PROBES[1]):
+        raise UserError(f"{folder}: the tokenizer turns two instructions into one prompt: {COPY}")
+    return loaded
 
 
-def _check_no_weight_missing(folder: Path, report: dict[str, Any]) -> None:
+@contextlib.contextmanager
+def _in_one_line(folder: Path) -> Iterator[None]:
+    """Turn an error of transformers about a folder's content into a UserError."""
+    try:
+        yield
+    except FAULTS as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise UserError(
+            f"{folder}: transformers cannot load it ({type(error).__name__}: {lines[0]}): download the "
+            "checkpoint again, or write another one"
+        ) from error
+
+
+def _check_weights(folder: Path, report: dict[str, Any]) -> None:
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(
             f"{folder}: the weights of {missing[0]} and {len(missing) - 1} others are missing: download or "
             "pre-train the backbone again"
+        )
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise UserError(
+            f"{folder}: {name} has the shape {tuple(stored)}, but by config.json it has {tuple(expected)}: "
+            "config.json or the weights are of another checkpoint; download the checkpoint again"
+        )
+
+
+def _check_prompts(folder: Path, adapter: Adapter, rows: int) -> None:
+    """Raise UserError if the tokenizer lacks what a batch needs, or has ids without an embedding."""
+    tokenizer = adapter.tokenizer
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{folder}/tokenizer_config.json: no pad_token: {COPY}")
+    end = adapter.end_id()
+    if end is None or (end == tokenizer.unk_token_id and adapter.end != tokenizer.unk_token):
+        raise UserError(f"{folder}: the tokenizer has no token {adapter.end}, which ends an answer: {COPY}")
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise UserError(
+            f"{folder}: the tokenizer has the id {largest}, but the word embedding has {rows} rows: {COPY}"
         )
 
 

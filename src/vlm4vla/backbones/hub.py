@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from vlm4vla.backbones.weights import weight_files
+from vlm4vla.backbones.complete_folder import check_complete, check_names
+from vlm4vla.backbones.folder_files import PATTERNS, MissingFileError
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
@@ -49,9 +50,15 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], key: str) ->
 def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
     from huggingface_hub import HfApi, is_offline_mode, snapshot_download
 
-    cached = _cached_snapshot(name, revision, patterns)
-    if cached is not None:
-        return cached
+    incomplete = ""
+    try:
+        cached = cached_snapshot(name, revision, patterns)
+        if cached is not None:
+            return cached
+    except MissingFileError as error:  # an earlier download did not finish
+        incomplete = f" as a whole ({error})"
+    except UserError as error:
+        raise UserError(f"{key}.checkpoint: {error}; remove this file from the cache first") from None
     if is_offline_mode():
         if not COMMIT.fullmatch(revision):
             raise UserError(
@@ -59,8 +66,8 @@ def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
                 "write the 40 hexadecimal digits of a cached commit"
             )
         raise UserError(
-            f"{key}.checkpoint: {name!r} at {revision} is not in the cache {_cache_folder()}, and "
-            f"HF_HUB_OFFLINE forbids downloads: run `hf download {name} --revision {revision}` where a "
+            f"{key}.checkpoint: {name!r} at {revision} is not in the cache {_cache_folder()}{incomplete}, "
+            f"and HF_HUB_OFFLINE forbids downloads: run `hf download {name} --revision {revision}` where a "
             "network is available, or write the path of a local folder"
         )
     if not COMMIT.fullmatch(revision):
@@ -75,6 +82,7 @@ def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
             f"{key}.checkpoint: {name!r} has no file that matches {', '.join(patterns)}: write the name of a "
             "model"
         )
+    check_names([file.filename for file in files], f"{key}.checkpoint: {name!r}")
     _discard_abandoned(name)
     size = sum(file.file_size or 0 for file in files if file.will_download)
     alternative = "set HF_HOME to a folder on a larger disk"
@@ -83,8 +91,11 @@ def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
         return Path(_retry(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns)))
 
 
-def _cached_snapshot(name: str, revision: str, patterns: list[str]) -> Path | None:
-    """The snapshot's folder in the cache if it is complete, else None; uses no network."""
+def cached_snapshot(name: str, revision: str, patterns: Sequence[str] = PATTERNS) -> Path | None:
+    """The snapshot's folder in the cache, or None if it has none; uses no network.
+
+    Raises UserError if a file of the snapshot is missing (MissingFileError) or damaged.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -92,11 +103,13 @@ def _cached_snapshot(name: str, revision: str, patterns: list[str]) -> Path | No
         return None  # a branch may have moved since it was cached
     try:
         folder = Path(
-            snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=True)
+            snapshot_download(
+                name, revision=revision, allow_patterns=list(patterns), local_files_only=True
+            )
         )
-        weight_files(folder)  # a cache written by another version of the client may be incomplete
-    except (LocalEntryNotFoundError, UserError):
+    except LocalEntryNotFoundError:
         return None
+    check_complete(folder)
     return folder
 
 

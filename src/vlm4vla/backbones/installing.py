@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 from vlm4vla.backbones import hub
-from vlm4vla.backbones.weights import family_of, weight_files
+from vlm4vla.backbones.complete_folder import check_complete
+from vlm4vla.backbones.folder_files import PATTERNS
+from vlm4vla.backbones.weights import family_of
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 
-PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # the files of a model that are needed
 STAGE_FILES = ("provenance.json", "score.json")  # written by another stage into its folder; not installed
 
 
@@ -28,14 +29,17 @@ def install(
 
     `key`: the key of config.yaml that holds `checkpoint` and `revision`. `family`: the family that the
     checkpoint must have. `required_by`: the backbone that has this family; None if `key` itself holds
-    `family`. Raises UserError if the checkpoint cannot be obtained, is damaged or has another family;
+    `family`. Raises UserError if the checkpoint cannot be obtained, is incomplete or has another family;
     `output` does not change then.
     """
     source = Path(checkpoint).expanduser()
     if not source.is_dir():
         source = hub.fetch(checkpoint, revision, PATTERNS, key)
-    weight_files(source)
     check_family(source, family, key, required_by)
+    try:
+        check_complete(source)
+    except UserError as error:
+        raise UserError(f"{key}.checkpoint: {error}") from None
     output.mkdir(parents=True, exist_ok=True)
     _check_room_for_copies(source, output, key)
     for old in output.glob("*.safetensors*"):  # from other settings; an old file could hide a missing one

@@ -18,6 +18,8 @@ from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.kernels.last_position import last_position_only
 from vlm4vla.backbones.kernels.padding_free import is_padding_free
 from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
+from vlm4vla.backbones.whole_words import remove_marks
+from vlm4vla.config.reading import Reading
 
 logging.disable_progress_bar()  # each stage logs its own progress
 
@@ -51,6 +53,10 @@ class LoadedBackbone:
         self._gain, self._offset = image_processor.rescale_factor / std, -mean / std
         use_matrix_products(model)
         adapter.prepare(model)
+
+    def read_as(self, reading: Reading) -> LoadedBackbone:
+        """The same model, tokenizer and image processor, which read prompts as `reading` says."""
+        return LoadedBackbone(self.model, self.tokenizer, self.image_processor, self.adapter.read_as(reading))
 
     # Text ---------------------------------------------------------------------------------------------
 
@@ -90,22 +96,26 @@ class LoadedBackbone:
         ids = [int(i) for i in ids]
         if self.end_id in ids:
             ids = ids[: ids.index(self.end_id)]
-        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return remove_marks(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
     # Batches ------------------------------------------------------------------------------------------
 
     def encode_images(self, images: np.ndarray | Tensor) -> dict[str, Any]:
         """Vision inputs for images (B, H, W, 3) uint8, equal to those of the family's image processor.
 
-        Images of the backbone's own size need no resizing and are processed as one tensor. Other images go
-        through the image processor. Raises ValueError for another shape or type.
+        Images of the backbone's own size need no resizing and are processed as one tensor. So are images that
+        the family can resize by itself (`Adapter.resize`). Other images go through the image processor.
+        Raises ValueError for another shape or type.
         """
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(
                 f"images must be uint8 of shape (B, H, W, 3), got {images.dtype} {tuple(images.shape)}"
             )
-        if tuple(images.shape[1:3]) == (self.image_size, self.image_size):
+        own = (self.image_size, self.image_size)
+        if tuple(images.shape[1:3]) != own:
+            images = self.adapter.resize(images, self.image_processor)
+        if tuple(images.shape[1:3]) == own:
             pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
             pixel_values = self.adapter.pixels(pixels.mul_(self._gain).add_(self._offset))
         else:
@@ -158,8 +168,14 @@ class LoadedBackbone:
         """
         words = self.word_embedding()(batch["input_ids"])
         embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
+        inputs = self.adapter.extend(batch)
+        if self.adapter.reading.query_position == "after-padding" and self.model.training:
+            # The longest prompt has no padding, so its query has the largest position.
+            positions = inputs["position_ids"]
+            last = positions[..., -1:].amax(-2, keepdim=True).expand_as(positions[..., -1:])
+            inputs["position_ids"] = torch.cat([positions[..., :-1], last], dim=-1)
         with last_position_only(self.adapter.last_layer(self.model), packed=is_padding_free(self.model)):
-            states = self.adapter.last_hidden(self.model, embeddings, self.adapter.extend(batch))
+            states = self.adapter.last_hidden(self.model, embeddings, inputs)
         return states[:, -1]
 
     def save(self, folder: Path) -> None:

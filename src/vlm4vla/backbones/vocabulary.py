@@ -5,6 +5,8 @@ Not obvious:
   the words that the model knows.
 - New words are added at the end of the vocabulary. Removing them cuts off the last rows, and the ids of the
   old words do not change.
+- A new word is found only as a whole word: with white space, a special token or the end of the text on both
+  sides. A text without new words keeps its ids. See whole_words.py.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ from pathlib import Path
 import torch
 from tokenizers import AddedToken
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.backbones.whole_words import WholeWords, stored_word
 from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.errors import UserError
 
 ORIGINAL = "tokenizer_before"  # subfolder: the tokenizer without the words that a policy does not keep
 
@@ -43,21 +48,51 @@ def missing_words(backbone: LoadedBackbone, words: Sequence[str]) -> list[str]:
 def add_words(backbone: LoadedBackbone, words: Sequence[str]) -> LoadedBackbone:
     """Add the missing ones of `words` to the vocabulary; each of `words` is then one token.
 
-    The model is changed in place. Use the returned backbone, which has the new sizes.
+    The model is changed in place. Use the returned backbone, which has the new sizes. Raises UserError for a
+    word that cannot be one token: one with white space or a special token in it.
     """
     missing = missing_words(backbone, words)
     if not missing:
         return backbone
+    _refuse([word for word in missing if word.split() != [word]])
     model, tokenizer = backbone.model, backbone.tokenizer
     rows = model.get_input_embeddings().weight.shape[0]
-    tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in missing])
+    if has_word_tokens(backbone) and isinstance(tokenizer.backend_tokenizer.pre_tokenizer, WhitespaceSplit):
+        _extend_word_level(tokenizer, missing)
+    else:
+        stored = [stored_word(word) for word in missing]
+        tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in stored])
+    backbone.adapter.whole_words = WholeWords(tokenizer)
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
             layers = (model.get_input_embeddings(), model.get_output_embeddings())
             for weight in {layer.weight for layer in layers if layer is not None}:
                 weight[rows:] = weight[:rows].mean(0)
-    return LoadedBackbone(model, tokenizer, backbone.image_processor, backbone.adapter)
+    grown = LoadedBackbone(model, tokenizer, backbone.image_processor, backbone.adapter)
+    _refuse(missing_words(grown, missing))
+    return grown
+
+
+def _refuse(words: Sequence[str]) -> None:
+    if words:
+        raise UserError(
+            f"{words[0]!r} cannot be one word of the vocabulary, because it contains white space or a "
+            "special token of the backbone: write it without them"
+        )
+
+
+def _extend_word_level(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> None:
+    """Give `words` the ids after the last one, in the vocabulary of a word-level tokenizer itself.
+
+    Such a tokenizer looks up whole words only, so no known word can be cut.
+    """
+    backend = tokenizer.backend_tokenizer
+    vocabulary = json.loads(backend.to_str())["model"]["vocab"]
+    normalise = backend.normalizer.normalize_str if backend.normalizer is not None else str
+    new = dict.fromkeys(normalise(word) for word in words)
+    vocabulary |= {word: len(tokenizer) + index for index, word in enumerate(new)}
+    backend.model = WordLevel(vocabulary, unk_token=backend.model.unk_token)
 
 
 def save_original_vocabulary(backbone: LoadedBackbone, folder: Path) -> None:

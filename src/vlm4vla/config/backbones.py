@@ -8,7 +8,12 @@ from pydantic import Field, model_validator
 
 from vlm4vla.config.base import Benchmark, Name, Positive, Rate, Strict
 from vlm4vla.config.capability import QuestionSet
+from vlm4vla.config.reading import Reading
 from vlm4vla.config.training import Training
+from vlm4vla.core import registry
+
+# Built-in families whose image processor keeps an image's size within bounds. All others have one fixed size.
+WITH_PIXEL_BOUNDS = ("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 
 
 class TinySize(Strict):
@@ -50,6 +55,31 @@ class TinySize(Strict):
         return self
 
 
+class PixelBounds(Strict):
+    """The smallest and the largest image that a Qwen-VL model reads, in pixels (height times width).
+
+    These are `min_pixels` and `max_pixels` of transformers' Qwen2-VL image processor. It scales an image
+    until its pixels are within the bounds, and makes each side a multiple of the patch size times the merge
+    size.
+    """
+
+    min: Positive = Field(
+        description="Least number of pixels of an image. Smaller images are enlarged: with 200704 "
+        "(448 x 448), an image of 224 x 224 pixels becomes 448 x 448."
+    )
+    max: Positive | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Largest number of pixels of an image. By default the checkpoint's own number.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PixelBounds:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max {self.max} is below min {self.min}: write at least {self.min}")
+        return self
+
+
 class Backbone(Strict):
     """A vision-language model (VLM): a tiny one (`tiny` and `pretraining`), or a released `checkpoint`."""
 
@@ -67,15 +97,28 @@ class Backbone(Strict):
         None, description="A local folder, or (with `revision`) the name of a model on the Hugging Face hub."
     )
     revision: str | None = Field(None, description="Commit of the checkpoint on the hub.")
+    pixels: PixelBounds | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Bounds of the image size in the checkpoint's image processor, for the families "
+        "qwen2_5_vl, qwen3_vl and qwen3_vl_moe. By default the checkpoint's own bounds. Images are first "
+        "resized to `image_size`.",
+    )
     learning_rates: dict[Benchmark, Rate] = Field(
         default_factory=dict,
         exclude_if=lambda rates: not rates,
         description="For each benchmark: learning rate of the policy training with this backbone, instead of "
         "the usual one.",
     )
+    reading: Reading = Field(
+        default_factory=Reading,
+        exclude_if=lambda reading: reading == Reading(),
+        description="How policies with this backbone read their prompt, where it differs from the usual way.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Backbone:
+        self.reading.check_family(self.family)
         if (self.tiny is None) == (self.checkpoint is None):
             raise ValueError("write either `tiny` (with `pretraining`) or `checkpoint`, not both")
         if (self.tiny is None) != (self.pretraining is None):
@@ -83,6 +126,27 @@ class Backbone(Strict):
                 "`tiny` and `pretraining` belong together: write both, or `checkpoint` without them"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_pixel_bounds(self) -> Backbone:
+        if self.pixels is None:
+            return self
+        if self.tiny is not None:
+            raise ValueError("pixels: a tiny backbone reads images of `image_size` pixels: remove this key")
+        if not has_pixel_bounds(self.family):
+            raise ValueError(
+                f"pixels: the image processor of the family {self.family!r} has one fixed size and no "
+                "bounds: remove this key"
+            )
+        return self
+
+
+def has_pixel_bounds(family: str) -> bool:
+    """Whether the image processor of `family` has bounds of the image size instead of one fixed size."""
+    if family in registry.FAMILIES:
+        return family in WITH_PIXEL_BOUNDS
+    own = registry.find("family", family)
+    return own is not None and own.has_pixel_bounds
 
 
 class Questions(Strict):

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from vlm4vla.config.base import Fraction, Positive, Strict
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.simulators import OptionalSimulator
 from vlm4vla.config.training import Training
+
+
+def _none_if_whole(area: float | None) -> float | None:
+    """Replace 1, the whole image, by None, the default, which the JSON of the settings does not contain."""
+    return None if area == 1 else area
+
+
+def _in_order(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    if bounds is not None and not -1 <= bounds[0] < bounds[1] <= 1:
+        raise ValueError(f"{list(bounds)}: write two bounds from -1 to 1, the lower one first")
+    return bounds
+
+
+def _shift(value: Any) -> Any:
+    pair = value if isinstance(value, list | tuple) else [0, value]
+    whole = len(pair) == 2 and all(isinstance(each, int) and not isinstance(each, bool) for each in pair)
+    if not whole or not pair[0] <= 0 <= pair[1]:
+        raise ValueError(
+            f"{value!r}: write the largest move in pixels, such as 10, or the lowest and the highest, such "
+            "as [-10, 9]"
+        )
+    return value
+
+
+# The largest move in each direction, or the lowest and the highest move (down and to the right), in pixels.
+Shift = Annotated[int | tuple[int, int], BeforeValidator(_shift)]
+SecondBounds = Annotated[tuple[float, float] | None, AfterValidator(_in_order)]
+CropArea = Annotated[Annotated[float, Field(gt=0, le=1)] | None, AfterValidator(_none_if_whole)]
 
 
 class EvaluationProtocol(Strict):
@@ -30,6 +58,15 @@ class EvaluationProtocol(Strict):
         exclude_if=lambda steps: not steps,
         description="Further execution horizons, which the table executed_steps compares with "
         "`execution_horizon`.",
+    )
+    centre_crop: CropArea = Field(
+        None,
+        exclude_if=lambda area: area is None,
+        description="Policies see only the centre of each image: fraction of the image area that is kept. "
+        "The crop is resized to the full image. It matches the random `augmentation.crop` of the training. "
+        "By default, policies see the whole image. The policy crops the images itself, so this number is "
+        "stored with it, and a change trains the benchmark's policies again. Reference policies and the "
+        "policies of other authors are not affected.",
     )
     seed: int = Field(
         0, description="Seed of the initial states, and of the noise of policies that sample their actions."
@@ -54,13 +91,27 @@ class BenchmarkConfig(Strict):
         description="Actions are scaled to [-1, 1] with their minimum and maximum (`range`), or with their "
         "1st and 99th percentiles (`quantile`)."
     )
-    shift: Annotated[int, Field(ge=0)] = Field(
-        0, description="Image augmentation: largest random shift in each direction, in pixels."
+    second_bounds: SecondBounds = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Normalised motions are clipped to these bounds and scaled to [-1, 1] again. "
+        "Evaluation undoes both scalings, so policies execute motions within these bounds only.",
+    )
+    shift: Shift = Field(
+        0,
+        description="Image augmentation: largest random shift in each direction, in pixels. A pair: the "
+        "lowest and the highest shift, down and to the right, such as [-10, 9].",
     )
     colour_jitter: Fraction = Field(
         0.0,
         description="Image augmentation of recorded demonstrations: largest relative change of brightness "
         "and contrast. Colour channels change by up to half as much.",
+    )
+    first_episodes: Positive | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Number of episodes, from the start of the dataset, on which policies are trained. By "
+        "default all. Normalisation uses the statistics of all episodes.",
     )
     augmentation: Augmentation | None = Field(
         None,
@@ -79,6 +130,10 @@ class BenchmarkConfig(Strict):
         if self.demonstrations.dataset is None and self.augmentation is not None:
             raise ValueError(
                 "augmentation needs demonstrations.dataset: add a dataset, or remove augmentation"
+            )
+        if self.demonstrations.dataset is None and self.first_episodes is not None:
+            raise ValueError(
+                "first_episodes needs demonstrations.dataset: write demonstrations.episodes instead"
             )
         if self.demonstrations.dataset is not None and self.colour_jitter:
             raise ValueError(

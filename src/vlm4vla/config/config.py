@@ -7,7 +7,7 @@ on, so a changed key reruns only the stages that use the key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -21,6 +21,7 @@ from vlm4vla.config.policies import Expert, MlpHeadSettings, Variant
 from vlm4vla.config.simulators import check_simulators
 from vlm4vla.config.tables import Cells, ConfiguredTable
 from vlm4vla.config.training import Training
+from vlm4vla.conventions.scales import Scale
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError, suggestion
@@ -40,9 +41,10 @@ class Config(OmitsDefaults):
         "are relative to the folder of the Snakefile. The files run whenever the configuration is read.",
     )
     study: Name = Field(description="Name of the study. It is also the name of its folder under `results`.")
-    scale: Literal["embedded", "smoke", "paper"] = Field(
+    scale: Scale = Field(
         description="`embedded`: tiny backbones and small benchmarks on a CPU. `smoke`: the same with few "
-        "steps, to test the software. `paper`: released checkpoints and real simulators on GPUs."
+        "steps, to test the software. `paper`: released checkpoints and real simulators on GPUs. `released`: "
+        "the same with the behaviour of the study's released code (docs/fidelity.md)."
     )
     results: str = Field("results", description="Folder of all results.")
     image_size: Positive = Field(

@@ -16,8 +16,10 @@ DATASET_KEYS = (
     "state",
     "gripper",
     "bounds",
+    "keep_range",
     "statistics",
 )
+MOTION_NAMES = Literal["x", "y", "z", "roll", "pitch", "yaw"]
 
 
 def _is_unset(value: Any) -> bool:
@@ -26,15 +28,30 @@ def _is_unset(value: Any) -> bool:
 
 
 class GripperValues(Strict):
-    """The dataset's gripper values for open and closed. They are converted to the benchmark's values."""
+    """The dataset's gripper values for open and closed. They are converted to the benchmark's values.
+
+    With `hold`, the commands are relative: `open` and `close` change the gripper's state, and `hold` keeps
+    it (data/demonstrations/gripper_commands.py).
+    """
 
     open: float
     close: float
+    hold: float | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="The value of relative commands that change nothing. It is replaced by the last command "
+        "of its episode; before the first command, by the opposite of the first command.",
+    )
 
     @model_validator(mode="after")
     def _differ(self) -> GripperValues:
         if self.open == self.close:
             raise ValueError(f"open and close are both {self.open:g}: write the dataset's two values")
+        if self.hold in (self.open, self.close):
+            raise ValueError(
+                f"hold is {self.hold:g}, and so is {'open' if self.hold == self.open else 'close'}: write "
+                "the value of the commands that change nothing, or remove hold"
+            )
         return self
 
 
@@ -85,6 +102,12 @@ class Demonstrations(Strict):
         exclude_if=_is_unset,
         description="Lower and upper bounds of the six motion dimensions, in the dataset's units. For "
         "normalisation, they replace the minimum and maximum.",
+    )
+    keep_range: Annotated[list[MOTION_NAMES], Field(min_length=1)] | None = Field(
+        None,
+        exclude_if=_is_unset,
+        description="Motion dimensions whose 1st and 99th percentiles are replaced by their minimum and "
+        "maximum, so that `normalisation: quantile` keeps rare motion.",
     )
     statistics: Literal["data", "meta"] | None = Field(
         None,

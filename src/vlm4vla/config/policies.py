@@ -31,6 +31,12 @@ class MlpHeadSettings(Strict):
         1.0,
         description="Error, in normalised units, at which the Huber loss changes from quadratic to linear.",
     )
+    query: Literal["last-token", "zeros"] = Field(
+        "last-token",
+        exclude_if=lambda start: start == "last-token",
+        description="Start of the learnable action query: the embedding of the prompt's last token, or "
+        "zeros.",
+    )
 
 
 class TokensHeadSettings(Strict):

@@ -121,6 +121,12 @@ class Simulator(Strict):
         description="Number of steps at the start of an episode in which the robot waits until objects "
         "are at rest (LIBERO).",
     )
+    idle_order: Literal["first", "interleaved"] = Field(
+        "first",
+        exclude_if=lambda order: order == "first",
+        description="`first`: all idle steps precede the first action of the policy. `interleaved`: each "
+        "idle step is followed by one action of the policy. `max_steps` counts the actions of the policy.",
+    )
     environment_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the simulated environment.")
     render: Literal["gpu", "cpu"] = Field("gpu", description="Render the camera images on a GPU or a CPU.")
     tasks: list[Annotated[int, Field(ge=0)]] | dict[str, Positive] | None = Field(
@@ -159,6 +165,11 @@ class Simulator(Strict):
             )
         if self.idle_steps and self.adapter != "libero":
             raise ValueError(f"idle_steps: {self.adapter} has no idle steps: write 0")
+        if self.idle_order == "interleaved" and (not self.idle_steps or self.runs.container is not None):
+            raise ValueError(
+                "idle_order: interleaved needs idle_steps, and a simulator in an `environment`: vla-eval's "
+                "class in a container waits before the first action only"
+            )
         self._check_tasks(known)
         return self
 

@@ -12,13 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from vlm4vla.config.auxiliary import DiffusionDecoder, FastTokens
-from vlm4vla.config.backbones import AlignmentConfig, Backbone, Questions, Recipe
+from vlm4vla.config.backbones import AlignmentConfig, Backbone, PixelBounds, Questions, Recipe
 from vlm4vla.config.base import Name, OmitsDefaults, Positive, Strict
-from vlm4vla.config.benchmarks import Augmentation, EvaluationProtocol
+from vlm4vla.config.benchmarks import Augmentation, CropArea, EvaluationProtocol, SecondBounds, Shift
 from vlm4vla.config.capability import Capability, LmmsTask, QuestionScore
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.public_sets import PublicSource
+from vlm4vla.config.reading import Reading
 from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.training import Training
 from vlm4vla.core.artefacts import canonical_json
@@ -80,6 +81,8 @@ class AuxiliarySettings(Strict):
     training: Training | None  # None if a checkpoint replaces the training
     checkpoint: str | None = None
     revision: str | None = None
+    # For a checkpoint. A fine-tuned backbone has the image processor of the backbone that it was made from.
+    pixels: PixelBounds | None = Field(None, exclude_if=lambda value: value is None)
     decoder: DiffusionDecoder | None = None
     questions: Positive
     image_size: Positive
@@ -103,9 +106,13 @@ class VlaSettings(Strict):
     initial_weights: Literal["backbone", "random"]
     chunk: Positive
     normalisation: Literal["range", "quantile"]
-    shift: int
+    second_bounds: SecondBounds = Field(None, exclude_if=lambda value: value is None)
+    first_episodes: Positive | None = Field(None, exclude_if=lambda value: value is None)
+    reading: Reading = Field(default_factory=Reading, exclude_if=lambda reading: reading == Reading())
+    shift: Shift
     colour_jitter: float
     augmentation: Augmentation | None = Field(None, exclude_if=lambda value: value is None)
+    centre_crop: CropArea = Field(None, exclude_if=lambda value: value is None)  # of the finished policy
     head: HeadSettings
     training: Training
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from vlm4vla.config.base import Fraction, Positive, Rate, Strict
 from vlm4vla.config.execution import WHOLE_MATRICES, Execution, micro_batches
+
+
+def _fraction_or_updates(value: float) -> float:
+    if value > 1 and not value.is_integer():
+        raise ValueError(
+            f"{value:g} is neither a fraction nor a number of updates: write a number from 0 to 1, or a "
+            "whole number"
+        )
+    return value
+
+
+WarmUp = Annotated[float, Field(ge=0), AfterValidator(_fraction_or_updates)]
 
 
 class Optimiser(Strict):
@@ -25,8 +37,11 @@ class Optimiser(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         0.0, description="Decoupled weight decay of matrices. Biases and norms are not decayed."
     )
-    warmup: Fraction = Field(
-        0.05, description="Fraction of the updates over which the learning rate rises linearly from 0."
+    warmup: WarmUp = Field(
+        0.05,
+        description="Warm-up: the updates over which the learning rate rises linearly from 0. A number from "
+        "0 to 1 is a fraction of all updates. A whole number above 1 is a number of updates; if it is above "
+        "`steps`, the warm-up lasts for the whole training.",
     )
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="How the learning rate changes after the warm-up."
@@ -36,8 +51,10 @@ class Optimiser(Strict):
         description="Learning rate of the last update of a cosine schedule, as a fraction of the largest "
         "rate.",
     )
-    clip: Rate = Field(
-        1.0, description="Gradient clipping: gradients with a larger norm are scaled down to this norm."
+    clip: Rate | None = Field(
+        1.0,
+        description="Gradient clipping: gradients with a larger norm are scaled down to this norm. With "
+        "`null`, they are not clipped.",
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.benchmarks.base import Episode
+from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.episodes import SCHEMA, SEPARATOR
 from vlm4vla.core.artefacts import atomic_path
@@ -72,7 +73,7 @@ def table(
     evaluation = settings.evaluation
     protocol = (
         f"{settings.benchmark} ({settings.scale}): success at any step, at most {evaluation.max_steps} steps "
-        f"an instruction, {evaluation.execution_horizon} steps of a chunk executed"
+        f"an instruction, {evaluation.execution_horizon} steps of a chunk executed{crop_text(evaluation)}"
     )
     rows = [
         episode_row(
@@ -91,6 +92,11 @@ def table(
         for number, (episode, outcome) in enumerate(zip(episodes, outcomes, strict=True), start=first)
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def crop_text(evaluation: EvaluationProtocol) -> str:
+    """The part of a protocol that names the centre crop; empty if policies see whole images."""
+    return f", the centre {evaluation.centre_crop:g} of each image seen" if evaluation.centre_crop else ""
 
 
 def write(path: Path, rows: pa.Table) -> None:

@@ -24,8 +24,10 @@ from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import load
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.config.policies import HeadSettings
+from vlm4vla.config.reading import Reading
 from vlm4vla.core.artefacts import atomic_path, write_json
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.pictures.augmentation import centre_cropped
 from vlm4vla.policies.heads import head_class
 from vlm4vla.policies.heads.base import Targets
 
@@ -35,7 +37,8 @@ FORMAT = 2  # version of policy.json and policy.safetensors
 class Policy(nn.Module):
     """A backbone with an action head. Parameters: `model.*` (the backbone) and `head.*`.
 
-    `state_scale` is None if the head does not read the robot's state.
+    `state_scale` is None if the head does not read the robot's state. `centre_crop` is the fraction of the
+    image area that `predict` looks at, around the centre of each image; None is the whole image.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Policy(nn.Module):
         self.benchmark = benchmark
         self.statistics = statistics
         self.state_scale = state_scale if head_type.reads_state else None
+        self.centre_crop: float | None = None
         state_size = {"state_size": self.state_scale.size} if self.state_scale else {}
         self.head = head_type(backbone, head, chunk, **state_size)
         self.freeze("none")
@@ -120,7 +124,8 @@ class Policy(nn.Module):
 
         `images`: (B, H, W, 3) uint8. `instructions`: one for each image; each instruction's prompt is cached.
         `states`: (B, S) in the robot's units, required if the head reads the state. `noise`: (B, chunk, 7),
-        standard normal, required if the head samples; the same noise gives the same actions.
+        standard normal, required if the head samples; the same noise gives the same actions. With
+        `centre_crop`, the centre of each image is cut out and resized to the full image first.
 
         Raises ValueError if a required argument is missing.
         """
@@ -133,6 +138,8 @@ class Policy(nn.Module):
         try:
             ids = [self.backbone.prompt_ids(instruction) for instruction in instructions]
             device = next(self.parameters()).device
+            if self.centre_crop is not None:
+                images = centre_cropped(np.asarray(images), self.centre_crop)
             batch = self.backbone.batch(ids, images)
             scaled = torch.from_numpy(self.state_scale.scale(states)) if self.state_scale else None
             noise_tensor = torch.as_tensor(noise, dtype=torch.float32) if self.head.samples else None
@@ -145,6 +152,15 @@ class Policy(nn.Module):
         finally:
             self.train(training)
         return self.statistics.denormalise(pose.float().cpu().numpy(), logits.float().cpu().numpy())
+
+    def check_centre_crop(self, wanted: float | None, folder: Path) -> None:
+        """Raise UserError if the policy in `folder` does not crop its images as `wanted`."""
+        if self.centre_crop != wanted:
+            own, other = (f"{area:g} of" if area else "the whole of" for area in (self.centre_crop, wanted))
+            raise UserError(
+                f"{folder}/policy.json: the policy looks at {own} each image, but evaluation.centre_crop "
+                f"asks for {other} it: train the policy again, or change evaluation.centre_crop"
+            )
 
     # Files --------------------------------------------------------------------------------------------
 
@@ -167,11 +183,17 @@ class Policy(nn.Module):
             "statistics": self.statistics.to_json(),
             "state": self.state_scale.to_json() if self.state_scale else None,
         }
+        reading = self.backbone.adapter.reading
+        record |= {"centre_crop": self.centre_crop} if self.centre_crop is not None else {}
+        record |= {"reading": reading.model_dump(mode="json")} if reading != Reading() else {}
         write_json(folder / "policy.json", record)
 
     @classmethod
     def load(cls, folder: Path) -> Policy:
-        """Load a policy's folder. Raises UserError if a file is missing, truncated or in another format."""
+        """Load a policy's folder, with the backbone in the type in which it is stored.
+
+        Raises UserError if a file is missing, truncated or in another format.
+        """
         folder = Path(folder)
         record_file, weights = folder / "policy.json", folder / "policy.safetensors"
         for file in (record_file, weights):
@@ -180,7 +202,7 @@ class Policy(nn.Module):
         try:
             record = json.loads(record_file.read_text())
             tensors = load_file(weights)
-        except (json.JSONDecodeError, SafetensorError) as error:
+        except (ValueError, SafetensorError) as error:
             raise UserError(
                 f"{folder}: a file of the policy is damaged ({error}): train the policy again"
             ) from None
@@ -190,10 +212,12 @@ class Policy(nn.Module):
                 "train the policy again"
             )
         statistics = Statistics.from_json(record["statistics"])
-        backbone = load(folder / "backbone")
+        reading = Reading.model_validate(record.get("reading", {}))
+        backbone = load(folder / "backbone", dtype="stored").read_as(reading)
         head = TypeAdapter(HeadSettings).validate_python(record["head"])
         state = StateScale.from_json(record["state"]) if record["state"] else None
         policy = cls.create(backbone, head, record["chunk"], record["benchmark"], statistics, 0, state)
+        policy.centre_crop = record.get("centre_crop")
         differences = policy.load_state_dict(tensors, strict=False)
         missing = [name for name in differences.missing_keys if not name.startswith("model.")]
         if missing or differences.unexpected_keys:

@@ -8,9 +8,10 @@ is used, so that equal studies have equal bytes.
 
 from __future__ import annotations
 
+import importlib.metadata
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 METADATA = "ro-crate-metadata.json"
@@ -30,8 +31,10 @@ MEDIA = {
     ".safetensors": "application/octet-stream",
     ".csv": "text/csv",
     ".tex": "application/x-tex",
+    ".lock": "text/plain",
 }
-UNDATED = "1980-01-01T00:00:00Z"  # the time of a study without any provenance
+README = "README.md"
+UNDATED = "1980-01-01T00:00:00+00:00"  # the time of a study without any provenance
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 Entity = dict[str, Any]
 
@@ -60,6 +63,7 @@ def describe(
         "@id": "#run",
         "@type": "CreateAction",
         "name": f"Run of the study {study}",
+        "description": f"Snakemake ran the stages of the study {study} and wrote its tables and figures.",
         "instrument": _ref(WORKFLOW),
         "object": _refs(path for path in sources if path != WORKFLOW),
         "result": _refs(results),
@@ -95,7 +99,13 @@ def describe(
     ]
     stages = sorted({record.get("stage") or "stage" for record in provenance.values()})
     tools = [
-        {"@id": _tool(stage), "@type": "SoftwareApplication", "name": f"vlm4vla {stage}"} for stage in stages
+        {
+            "@id": _tool(stage),
+            "@type": "SoftwareApplication",
+            "name": f"vlm4vla {stage}",
+            "softwareVersion": _version(),
+        }
+        for stage in stages
     ]
     language = {
         "@id": "#snakemake",
@@ -119,7 +129,8 @@ def describe(
 
 
 def _file(path: str, facts: Mapping[str, Any], parts: Sequence[Entity]) -> Entity:
-    suffix = "." + path.rsplit(".", 1)[-1]
+    name = path.rsplit("/", 1)[-1]
+    suffix = "." + name.rsplit(".", 1)[-1] if "." in name else ""
     entity: Entity = {
         "@id": path,
         "@type": "File",
@@ -127,12 +138,15 @@ def _file(path: str, facts: Mapping[str, Any], parts: Sequence[Entity]) -> Entit
         "contentSize": str(facts["size"]),
         "sha256": facts["sha256"],
     }
-    media = MEDIA.get(suffix) or mimetypes.types_map.get(suffix)
+    media = MEDIA.get(suffix) or mimetypes.types_map.get(suffix) or (None if suffix else "text/plain")
     if media:
         entity["encodingFormat"] = media
+    if path == README:
+        entity["about"] = _ref("./")
     if path == WORKFLOW:
         entity["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
         entity["programmingLanguage"] = _ref("#snakemake")
+        entity["version"] = _version()
         if parts:
             entity["hasPart"] = _refs(part["@id"] for part in parts)
     return entity
@@ -156,9 +170,14 @@ def _action(path: str, record: Mapping[str, Any], produced: Sequence[str]) -> En
 
 
 def _span(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Start and end of a stage, in the format of ISO 8601."""
-    begin = datetime.strptime(record["started"], _TIME)
-    return record["started"], (begin + timedelta(seconds=record.get("wall_seconds") or 0)).strftime(_TIME)
+    """Start and end of a stage, as Process Run Crate recommends: ISO 8601 with the offset from UTC."""
+    begin = datetime.strptime(record["started"], _TIME).replace(tzinfo=UTC)
+    end = begin + timedelta(seconds=int(record.get("wall_seconds") or 0))
+    return begin.isoformat(), end.isoformat()
+
+
+def _version() -> str:
+    return importlib.metadata.version("vlm4vla")
 
 
 def _tool(stage: str) -> str:
@@ -169,5 +188,7 @@ def _ref(identifier: str) -> Entity:
     return {"@id": identifier}
 
 
-def _refs(identifiers: Iterable[str]) -> list[Entity]:
-    return [_ref(identifier) for identifier in identifiers]
+def _refs(identifiers: Iterable[str]) -> Entity | list[Entity]:
+    """References to entities. RO-Crate recommends a single value instead of a list of one."""
+    found = [_ref(identifier) for identifier in identifiers]
+    return found[0] if len(found) == 1 else found

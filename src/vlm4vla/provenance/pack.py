@@ -13,6 +13,7 @@ import yaml
 
 from vlm4vla.config.config import Config
 from vlm4vla.config.layers import read_layers
+from vlm4vla.conventions.scales import LAYERS
 from vlm4vla.core.artefacts import atomic_path, file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.provenance import crate
@@ -23,8 +24,14 @@ SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 STORED = {".png", ".pdf", ".parquet", ".gif"}  # already compressed
 LICENCE = "Apache-2.0"
-SOURCES = (crate.WORKFLOW, "rules/*.smk", "workflow/published/*", "requirements.lock", "LICENSE")
-SCALES = Path("workflow/scales")
+SOURCES = (
+    crate.WORKFLOW,
+    crate.README,
+    "rules/*.smk",
+    "workflow/published/*",
+    "requirements.lock",
+    "LICENSE",
+)
 SCORES = ARTEFACTS["capability"].folder
 
 
@@ -183,8 +190,9 @@ def _layers(settings: Mapping[str, Any]) -> list[Path]:
         scale = (yaml.safe_load(base.read_text()) or {}).get("scale")
     except (OSError, yaml.YAMLError, AttributeError):
         return [base]
-    layer = SCALES / f"{settings['scale']}.yaml"
-    return [base] if scale == settings["scale"] or not layer.is_file() else [base, layer]
+    layers = LAYERS.get(settings["scale"], ())
+    found = scale != settings["scale"] and all(layer.is_file() for layer in layers)
+    return [base, *layers] if found else [base]
 
 
 def _check_config(config: Config, layers: Sequence[Path], results: Results) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vlm4vla.config.stages import ExpertSummary
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, SUCCESS_RATE, facts, metrics
+from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import names
 
 _SCALES = {
@@ -15,6 +16,8 @@ _SCALES = {
     "benchmarks: compare the order of the models, not the values",
     "smoke": "a run with few steps and episodes that tests the pipeline and says nothing about learning",
     "paper": "the study as published",
+    "released": "the study with the behaviour of its released code, workflow/scales/released.yaml over "
+    "paper.yaml; docs/fidelity.md lists each difference",
 }
 
 DIFFERENCES = (
@@ -27,7 +30,7 @@ def scale_sentence(scale: str, departures: Sequence[str] = ()) -> str:
     """The scale, and the settings in which the study departs from that scale (study/departures.py)."""
     description = _SCALES[scale]
     if departures:
-        description += ", except for these settings, with the values of the paper scale in brackets: "
+        description += f", except for these settings, with the values of the {scale} scale in brackets: "
         description += "; ".join(departures)
     return f"Scale: {scale} ({description})."
 
@@ -98,7 +101,7 @@ def published_sentence(source: str) -> str:
 
 def agreement_sentence(scale: str) -> str:
     """When a measured value agrees with the published one."""
-    if scale != "paper":
+    if scale not in REAL:
         return f"Agreement with the published numbers is not judged: not comparable ({scale})."
     return (
         "Agreement: the published number is within the measured 95 % interval, or within five points (5 % of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, SUCCESS_RATE, facts
+from vlm4vla.conventions.scales import REAL
 
 MODELS = {
     "qwen2.5-vl-3b": "Qwen2.5-VL-3B",
@@ -59,9 +60,9 @@ def auxiliary(name: str) -> str:
 
 
 def benchmark(name: str, scale: str = "paper") -> str:
-    """`CALVIN (embedded)`. Only at the paper's scale does the real benchmark's name appear alone."""
+    """`CALVIN (embedded)`. Only at the scales of real models does the real benchmark's name appear alone."""
     shown = facts(name).title
-    return shown if scale == "paper" else f"{shown} ({scale})"
+    return shown if scale in REAL else f"{shown} ({scale})"
 
 
 def in_order(benchmarks: Iterable[str]) -> list[str]:

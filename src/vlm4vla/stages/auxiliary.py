@@ -47,9 +47,13 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
     imports.load(*imports.MODULES["auxiliary"])
     from vlm4vla.backbones import load
     from vlm4vla.training.components.devices import set_threads
+    from vlm4vla.training.components.precision import load_to_train
 
     set_threads()
-    loaded = load(backbone)
+    if settings.checkpoint is None:
+        loaded = load_to_train(backbone, settings.training)
+    else:
+        loaded = load(backbone, dtype="stored")
     if settings.checkpoint is None:
         _fine_tune(settings, task, loaded, data, output, inputs)
     else:
@@ -108,6 +112,7 @@ def _install_checkpoint(
     """Install the checkpoint unchanged, and score the backbone (`base`) and the checkpoint."""
     from vlm4vla.backbones import load
     from vlm4vla.backbones.installing import install
+    from vlm4vla.backbones.pixel_bounds import write_pixel_bounds
 
     install(
         settings.checkpoint,
@@ -117,9 +122,11 @@ def _install_checkpoint(
         family=base.adapter.family,
         required_by=f"backbone {settings.name!r}",
     )
+    if settings.pixels is not None:
+        write_pixel_bounds(output, settings.pixels, f"backbones.{settings.name}")
     (output / "train.jsonl").unlink(missing_ok=True)  # of an earlier training with other settings
     scores = {}
-    for when, backbone in (("before", base), ("after", load(output))):
+    for when, backbone in (("before", base), ("after", load(output, dtype="stored"))):
         fine_tuning = fine_tuning_for(task, settings, data, backbone)
         fine_tuning.backbone.model.eval()
         scores[when] = fine_tuning.score()

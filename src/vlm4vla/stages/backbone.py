@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vlm4vla.backbones import build
 from vlm4vla.backbones.installing import install
+from vlm4vla.backbones.pixel_bounds import write_pixel_bounds
 from vlm4vla.config.stages import BackboneSettings
 from vlm4vla.core import imports
 from vlm4vla.core.artefacts import Provenance, file_hash
@@ -41,6 +42,8 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
             key=f"backbones.{settings.name}",
             family=settings.backbone.family,
         )
+        if settings.backbone.pixels is not None:
+            write_pixel_bounds(output, settings.backbone.pixels, f"backbones.{settings.name}")
         check_folder(output)
     weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
     provenance.write(output / "provenance.json", outputs=weights)

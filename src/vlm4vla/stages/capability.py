@@ -31,7 +31,7 @@ def run(settings: CapabilitySettings, *, backbone: Path, questions: Path, output
     from vlm4vla.training.components.devices import set_threads
 
     set_threads()
-    loaded = load(backbone)
+    loaded = load(backbone, dtype="stored")
     loaded.model.eval()
     sets = {name: score(loaded, held_out, suite) for name, suite in suites.items()}
     totals = {key: sum(entry[key] for entry in sets.values()) for key in ("correct", "questions")}

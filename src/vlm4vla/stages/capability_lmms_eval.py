@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vlm4vla.backbones.complete_folder import check_chat_template
 from vlm4vla.config.stages import LmmsEvalSettings
 from vlm4vla.core.artefacts import Provenance, write_json
 from vlm4vla.core.errors import UserError
@@ -29,9 +30,11 @@ def run(settings: LmmsEvalSettings, *, backbone: Path, output: Path) -> None:
             raise UserError(
                 f"{path}: no such file: write the path of a result file in capability.lmms_eval.results"
             )
+    if settings.results is None and (backbone / "config.json").is_file():
+        check_chat_template(backbone)
     provenance = Provenance("capability-lmms-eval", settings.model_dump(mode="json"), inputs, None)
     found = inputs.get("results") or score(settings, backbone, output.with_suffix(".lmms_eval"))
-    scores = read_results(found, settings.tasks, settings.names)
+    scores = read_results(found, settings.tasks, settings.names, settings.limit)
     sets = {name: score_json(each) for name, each in scores.items()}
     overall = score_json(mean_score(scores.values()))
     write_json(output, {"sets": sets, "overall": overall, "provenance": provenance.record()})

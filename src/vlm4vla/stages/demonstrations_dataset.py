@@ -26,19 +26,26 @@ from vlm4vla.data.demonstrations.frame_index import (
     index_json,
     open_index,
 )
+from vlm4vla.data.demonstrations.gripper_commands import (
+    check_column,
+    convert_column,
+    read_column,
+    wanted_values,
+)
 from vlm4vla.data.demonstrations.index_rows import write_rows
+from vlm4vla.data.demonstrations.instructed_episodes import leave_out_blank
 from vlm4vla.data.demonstrations.matching import (
     FeatureChoice,
     check_bounds,
-    check_gripper,
     check_statistics,
     choose_features,
-    convert_gripper,
 )
+from vlm4vla.data.demonstrations.rare_motion import RareMotion, keep_ranges, rare_motion
 from vlm4vla.data.lerobot.hub import META, camera_patterns, dataset_folder
 from vlm4vla.data.lerobot.metadata import Metadata, read_metadata
 from vlm4vla.data.lerobot.reader import STATE
-from vlm4vla.data.statistics import BLOCK, column_statistics
+from vlm4vla.data.lerobot.video_check import check_videos
+from vlm4vla.data.statistics import column_statistics
 
 UNFINISHED = "begun.json"  # identifies the dataset of an unfinished folder
 
@@ -57,18 +64,25 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
     patterns = camera_patterns(choice.camera, metadata.is_video(choice.camera))
     metadata = read_metadata(dataset_folder(wanted.dataset, wanted.revision, patterns, key))
     files = metadata.table_files()
-    videos = metadata.videos(choice.camera) if metadata.is_video(choice.camera) else None
-    _clear_other_dataset(output, {"source": _identity(metadata), "camera": choice.camera})
+    metadata.check_tables()
+    videos = None
+    if metadata.is_video(choice.camera):
+        videos = check_videos(metadata, metadata.videos(choice.camera))
+    _clear_other_dataset(output, _copy_identity(metadata, choice))
     arrays = write_rows(metadata, choice, files, output / ROWS)
+    kept = leave_out_blank(metadata, arrays, output / ROWS)
+    left_out = kept.left_out
+    if left_out.episodes:
+        print(f"note: {metadata.folder}: {left_out.sentence()}", flush=True)
     counted = column_statistics(arrays["actions"])
-    _convert_gripper(arrays["actions"], settings)
-    stats = _statistics(metadata, choice, arrays, counted, settings, key)
+    gripper = _convert_gripper(arrays, settings, str(metadata.folder), key)
+    stats, rare = _statistics(metadata, choice, arrays, counted, kept.episodes, settings, key)
     if videos is None:
-        copy_pictures(files, choice.camera, len(arrays["actions"]), output / PICTURES)
-    length = metadata.episodes.length
+        copy_pictures(files, choice.camera, len(arrays["actions"]), output / PICTURES, kept.frames)
+    length = metadata.episodes.length[kept.episodes]
     arrays |= {"first": np.cumsum(length) - length, "length": length}
     if videos is not None:
-        arrays |= {"video_file": videos.file, "video_start": videos.start}
+        arrays |= {"video_file": videos.file[kept.episodes], "video_start": videos.start[kept.episodes]}
     for name in ("first", "length", "video_file", "video_start"):
         if name in arrays:
             np.save(output / ROWS / f"{name}.npy", arrays[name], allow_pickle=False)
@@ -82,7 +96,7 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
         camera=choice.camera,
         fps=metadata.fps,
         image_size=settings.image_size,
-        tasks=metadata.tasks,
+        tasks=kept.tasks,
         video_names=None if videos is None else videos.names,
         rows=sorted(arrays),
     )
@@ -93,6 +107,9 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
         output / "provenance.json",
         source=_identity(metadata),
         frames=len(arrays["actions"]),
+        **({"without_instruction": left_out.record()} if left_out.episodes else {}),
+        **({"gripper": gripper} if gripper else {}),
+        **({"rare_motion": {name: motion.to_json() for name, motion in rare.items()}} if rare else {}),
         files={str(path.relative_to(output)): file_hash(path) for path in written},
     )
     (output / UNFINISHED).unlink(missing_ok=True)
@@ -105,6 +122,12 @@ def _identity(metadata: Metadata) -> dict[str, Any]:
     return {"folder": str(metadata.folder.resolve()), "version": metadata.version, "files": hashes}
 
 
+def _copy_identity(metadata: Metadata, choice: FeatureChoice) -> dict[str, Any]:
+    """Identify the images that are copied: all images of a camera, or those with an instruction."""
+    identity = {"source": _identity(metadata), "camera": choice.camera}
+    return identity if None not in metadata.tasks else identity | {"only": "with an instruction"}
+
+
 def _clear_other_dataset(output: Path, identity: dict[str, Any]) -> None:
     """Delete what an earlier run wrote to `output`, unless that run was interrupted on the same dataset."""
     text = canonical_json(identity) + "\n"
@@ -115,13 +138,37 @@ def _clear_other_dataset(output: Path, identity: dict[str, Any]) -> None:
         write_text(mark, text)
 
 
-def _convert_gripper(actions: np.ndarray, settings: DemonstrationsSettings) -> None:
-    """Replace the dataset's gripper values by those of the benchmark, block by block."""
-    for start in range(0, len(actions), BLOCK):
-        rows = slice(start, start + BLOCK)
-        actions[rows] = convert_gripper(
-            np.asarray(actions[rows]), settings.demonstrations, settings.benchmark
+def _convert_gripper(
+    arrays: dict[str, np.ndarray], settings: DemonstrationsSettings, source: str, key: str
+) -> dict[str, int]:
+    """Check the gripper's values, and replace them by those of the benchmark.
+
+    Returns the numbers of frames and episodes that did not have a clear command of their own, without zeros.
+    """
+    wanted, benchmark = settings.demonstrations, settings.benchmark
+    column = arrays["actions"][:, POSE_SIZE]
+    found = read_column(column, wanted_values(wanted, benchmark))
+    check_column(found, wanted, benchmark, source, key)
+    first = np.flatnonzero(np.diff(arrays["episode"], prepend=-1))
+    converted = convert_column(column, first, wanted, benchmark)
+    if found.between:
+        print(
+            f"note: {source}: {found.between} of {found.frames} frames have a gripper value between two "
+            "commands, which counts as the nearer one",
+            flush=True,
         )
+    if converted.without_command:
+        print(
+            f"note: {source}: {converted.without_command} episodes have no gripper command: their gripper "
+            "stays open",
+            flush=True,
+        )
+    numbers = {
+        "between_commands": found.between,
+        "held": converted.held,
+        "episodes_without_command": converted.without_command,
+    }
+    return {name: number for name, number in numbers.items() if number}
 
 
 def _statistics(
@@ -129,23 +176,25 @@ def _statistics(
     choice: FeatureChoice,
     arrays: dict[str, np.ndarray],
     counted: dict[str, Any],
+    episodes: np.ndarray,
     settings: DemonstrationsSettings,
     key: str,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, RareMotion]]:
     """Compute and check the content of stats.json: statistics of the actions and, if present, of the states.
 
-    `counted`: statistics of the actions before the gripper was converted.
+    `counted`: statistics of the actions before the gripper was converted. `episodes` (E,) bool: the episodes
+    of the dataset that were not left out. Also returns the columns whose
+    motion is rarer than the percentiles.
     """
     wanted, source = settings.demonstrations, str(metadata.folder)
     action = column_statistics(arrays["actions"])
-    least, most = (counted[name][POSE_SIZE] for name in ("min", "max"))
-    check_gripper(least, most, wanted, settings.benchmark, source, key)
     if wanted.statistics == "meta":
         where = f"{key}.statistics: {metadata.folder}/meta"
-        stated = ((metadata.stats() or {}).get(choice.action)) or {}
+        stated = ((metadata.stats(episodes) or {}).get(choice.action)) or {}
         stated = {name: _columns(values, choice.action_columns) for name, values in stated.items()}
         if not {"min", "max"} <= set(stated):
             has = ", ".join(sorted(stated)) or "nothing"
+            has += "" if episodes.all() else " (without the episodes that have no instruction)"
             raise UserError(
                 f"{where}: has {has} of {choice.action!r}, but min and max are needed: write "
                 "`statistics: data`, which computes them"
@@ -154,6 +203,11 @@ def _statistics(
         for name in action:
             if name in stated and name != "count":
                 action[name][:POSE_SIZE] = [float(value) for value in stated[name][:POSE_SIZE]]
+    keep_ranges(action, wanted.keep_range or ())
+    rare = rare_motion(arrays["actions"], action)
+    for name, motion in rare.items():
+        advice = f"`keep_range: [{', '.join(rare)}]` in {key} keeps it"
+        print(f"note: {source}: {motion.describe(name)}; {advice}", flush=True)
     if wanted.bounds is not None:
         check_bounds(action, wanted.bounds, source, key)
         for name, bound in zip(("min", "max"), wanted.bounds, strict=True):
@@ -161,7 +215,7 @@ def _statistics(
     stats = {"action": action}
     if "states" in arrays:
         stats[STATE] = column_statistics(arrays["states"])
-    return stats
+    return stats, rare
 
 
 def _columns(values: Any, indices: list[int]) -> list[float]:

@@ -38,7 +38,8 @@ def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
     if settings.policy == "random":
         return actors.RandomActor(benchmark, settings.evaluation.seed, horizon)
     assert vla is not None
-    return actors.PolicyActor(vla, horizon, settings.evaluation.seed)
+    evaluation = settings.evaluation
+    return actors.PolicyActor(vla, horizon, evaluation.seed, evaluation.centre_crop)
 
 
 def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:

@@ -35,22 +35,25 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     frames = open_demonstrations(
         demonstrations
     )  # errors that are cheap to find come first, before torch is loaded
-    statistics = Statistics.from_stats(frames.stats, settings.normalisation, settings.benchmark)
+    statistics = Statistics.from_stats(
+        frames.stats, settings.normalisation, settings.benchmark, settings.second_bounds
+    )
 
     imports.load(*imports.MODULES["vla"])
     from vlm4vla.policies.heads import head_class
 
     state_scale = StateScale.from_stats(frames.stats) if head_class(settings.head).reads_state else None
-    from vlm4vla.backbones import load
     from vlm4vla.backbones.vocabulary import restore_original_vocabulary
     from vlm4vla.policies.policy import Policy
     from vlm4vla.training.batches.actions import ActionObjective, action_samples
+    from vlm4vla.training.components.precision import load_to_train
     from vlm4vla.training.loop import train
 
-    loaded = restore_original_vocabulary(load(backbone), backbone)
+    loaded = restore_original_vocabulary(load_to_train(backbone, settings.training), backbone)
     loaded = with_instruction_words(loaded, settings.benchmark, frames)
     if settings.initial_weights == "random":
         loaded = random_like(loaded, settings.seed)
+    loaded = loaded.read_as(settings.reading)
     policy = Policy.create(
         loaded, settings.head, settings.chunk, settings.benchmark, statistics, settings.seed, state_scale
     )
@@ -71,6 +74,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     samples.close()
     if not is_main():
         return
+    policy.centre_crop = settings.centre_crop
     policy.save(output)
     files = [*sorted((output / "backbone").glob("*.safetensors")), output / "policy.safetensors"]
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
@@ -106,7 +110,7 @@ def random_like(backbone: LoadedBackbone, seed: int) -> LoadedBackbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForImageTextToText.from_config(
-            backbone.model.config, attn_implementation=adapter.attention
+            backbone.model.config, attn_implementation=adapter.attention, dtype=backbone.model.dtype
         )
         adapter.tiny_initialise(model)
     return LoadedBackbone(model, backbone.tokenizer, backbone.image_processor, adapter)

@@ -80,13 +80,18 @@ def lmms_eval_settings(config: Config, vlm: Vlm) -> LmmsEvalSettings:
     given, file = config.capability.lmms_eval, results_file(config, vlm)
     common = {"name": vlm[0], "auxiliary": vlm[1], "tasks": given.tasks, "names": accepted_names(config, vlm)}
     if file is not None:
-        return LmmsEvalSettings(**common, results=file)
+        return LmmsEvalSettings(**common, results=file, limit=given.limit)
+    family, pixels = config.backbones[vlm[0]].family, config.backbones[vlm[0]].pixels
+    # lmms-eval's models replace the bounds of the checkpoint's image processor by their own.
+    bounds = (
+        {"min_pixels": pixels.min, "max_pixels": pixels.max} if pixels and family not in given.models else {}
+    )
     return LmmsEvalSettings(
         **common,
-        model=given.model_for(config.backbones[vlm[0]].family),
+        model=given.model_for(family),
         limit=given.limit,
         batch=given.batch,
-        arguments=given.arguments,
+        arguments={key: value for key, value in bounds.items() if value is not None} | given.arguments,
         include=given.include,
         environment=given.environment,
     )
@@ -114,10 +119,19 @@ def _check_lmms_eval(config: Config, shown: list[Vlm]) -> None:
                 f"config.yaml: capability.lmms_eval.results: {name!r} is not a VLM of this study: write "
                 "BACKBONE or BACKBONE/TASK"
             )
+    asked: dict[str, tuple[int | None, str]] = {}  # by task: the number of questions, and the first file
     for vlm in shown:
         file = results_file(config, vlm)
         if file is not None:
-            read_results(Path(file).expanduser(), given.tasks, accepted_names(config, vlm))
+            names = accepted_names(config, vlm)
+            found = read_results(Path(file).expanduser(), given.tasks, names, given.limit)
+            for task, score in found.items():
+                count, first = asked.setdefault(task, (score.questions, file))
+                if count != score.questions:
+                    raise UserError(
+                        f"{file}: {task}: {score.questions} questions, but {first} has {count}: evaluate "
+                        "both models on the same questions"
+                    )
             continue
         family = config.backbones[vlm[0]].family
         if given.model_for(family) is None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.config.config import Config
+from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.evaluation.simulators.episodes import shard_count
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.layout import ResultsLayout
 from vlm4vla.study.outputs import (
     CONFIG,
+    NOTES,
     PUBLISHED,
     PUBLISHED_SOURCES,
     SUMMARY,
@@ -221,8 +223,12 @@ class StudyFiles(Runs):
         return f"workflow/published/{TABLES[table].published[0]}"
 
     def other_published_files(self, table: str) -> list[str]:
-        """The other files of the paper's numbers that `table` reads."""
-        return [f"workflow/published/{name}" for name in TABLES[table].published[1:]]
+        """The other files of the paper's numbers that `table` reads.
+
+        Notes on the numbers are shown at the scales of real models only.
+        """
+        notes = [NOTES] if self.config.scale in REAL else []
+        return [f"workflow/published/{name}" for name in [*TABLES[table].published[1:], *notes]]
 
     def published_sources(self) -> list[str]:
         """The published numbers that the target `published` reads."""

@@ -14,6 +14,7 @@ SUMMARY = tuple(ARTEFACTS["summary"].paths())  # of `vlm4vla.stages.summary.run`
 CONFIG = tuple(ARTEFACTS["study_config"].paths())  # of `vlm4vla.stages.study_config.run`
 # The published study: its target, which is also the name of its folder, its tables and its inputs.
 PUBLISHED = "published"
+NOTES = "notes.csv"  # doubts about published numbers
 PUBLISHED_TABLES = ("main", "freeze", "fast_injection", "auxiliary", "correlation", "comparisons", "flagged")
 PUBLISHED_SOURCES = (
     "main.csv",
@@ -21,6 +22,7 @@ PUBLISHED_SOURCES = (
     "fast_injection.csv",
     "auxiliary_calvin.csv",
     "correlation.csv",
+    NOTES,
 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vlm4vla.config.auxiliary import TaskConfig
+from vlm4vla.config.reading import Reading
 from vlm4vla.config.stages import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
@@ -51,7 +52,8 @@ class StageSettings(Runs):
             BackboneSettings(
                 extension=hash_of("family", backbone.family),
                 name=wildcards.vlm,
-                backbone=backbone.model_copy(update={"learning_rates": {}}),  # for VLAs only
+                # the keys that only VLAs read are left out
+                backbone=backbone.model_copy(update={"learning_rates": {}, "reading": Reading()}),
                 recipe=recipe,
                 alignment=pretraining.alignment if recipe else None,
                 image_size=self.config.image_size,
@@ -94,6 +96,7 @@ class StageSettings(Runs):
                 training=None if task.checkpoint else task.training or auxiliary.training,
                 checkpoint=task.checkpoint,
                 revision=task.revision if task.checkpoint else None,
+                pixels=self.config.backbones[wildcards.vlm].pixels if task.checkpoint else None,
                 decoder=task.decoder,
                 questions=auxiliary.questions,
                 image_size=self.config.image_size,
@@ -148,9 +151,13 @@ class StageSettings(Runs):
                 initial_weights=variant.initial_weights,
                 chunk=(expert and expert.chunk) or benchmark.chunk,
                 normalisation=benchmark.normalisation,
+                second_bounds=benchmark.second_bounds,
+                first_episodes=benchmark.first_episodes,
+                reading=Reading() if expert else self.config.backbones[run.model].reading,
                 shift=benchmark.shift,
                 colour_jitter=benchmark.colour_jitter,
                 augmentation=benchmark.augmentation,
+                centre_crop=benchmark.evaluation.centre_crop,
                 head=expert.head if expert else self.config.head,
                 training=self.training(run),
             )
@@ -163,7 +170,9 @@ class StageSettings(Runs):
         expert = self.config.experts.get(run.model)
         executed = run.executed.removeprefix(EXECUTED)
         horizon = int(executed) if executed else (expert and expert.execution_horizon)
-        changed = {"execution_horizon": horizon} if horizon else {}
+        changed: dict[str, Any] = {"execution_horizon": horizon} if horizon else {}
+        if run.model in REFERENCES or self.is_served_externally(run):
+            changed["centre_crop"] = None  # only the study's own policies crop their images
         evaluation = evaluation.model_copy(update={"executed": [], **changed})
         return settings_json(
             RolloutSettings(

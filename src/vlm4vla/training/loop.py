@@ -7,6 +7,7 @@ with the same bytes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from vlm4vla.training.components.optimisers import (
     set_rate,
     split_parameters,
 )
+from vlm4vla.training.components.precision import convert_half
 from vlm4vla.training.components.samples import Samples
 
 
@@ -47,8 +49,9 @@ def train(
 
     `folder` receives train.jsonl and checkpoints/. `identity` is everything that the result depends on
     (settings and hashes of inputs): a checkpoint of another identity is discarded. `title` begins each
-    progress line. Raises UserError if the loss or the gradient becomes NaN or infinite: the message names the
-    update and the ids of its batch, and the last good checkpoint is kept.
+    progress line. bfloat16 and float16 weights are converted to float32 first. Raises UserError if the loss
+    or the gradient becomes NaN or infinite: the message names the update and the ids of its batch, and the
+    last good checkpoint is kept.
 
     If `training.execution` is set, distributed/loop.py runs the training, on one or several processes. Then
     only the main process has the trained weights at the end.
@@ -65,6 +68,7 @@ def train(
     set_threads()
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator()
+    convert_half(objective, title)
     objective.to(accelerator.device)
     objective.train()
     first_batch = samples.batch(samples.ids(0), np.random.default_rng(0))
@@ -99,7 +103,7 @@ def train(
         loss = model(to_device(samples.batch(own_ids, random), accelerator.device))
         accelerator.backward(loss)
         flat.gather_gradients()
-        norm = accelerator.clip_grad_norm_([flat.weights], training.optimiser.clip)
+        norm = accelerator.clip_grad_norm_([flat.weights], training.optimiser.clip or math.inf)
         window.pending.append((step, ids, loss.detach(), norm))
         saves = (step + 1) % training.checkpoint_every == 0 or step + 1 == training.steps
         logs = (step + 1) % training.log_every == 0 or step + 1 == training.steps

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlm4vla.backbones.complete_folder import check_chat_template, check_complete
+from vlm4vla.backbones.folder_files import MissingFileError
 from vlm4vla.backbones.installing import check_family
 from vlm4vla.backbones.lookup import known_families, supports_expert_heads
 from vlm4vla.backbones.weights import weight_files
@@ -23,6 +25,7 @@ from vlm4vla.study.study import Study, table_targets
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
+MOST_TABLES = 2000  # of a dataset, whose rows are counted before a run; the stage counts those of any number
 GPU_DEVICES = ("nvidia[0-9]*", "kfd")  # under /dev: NVIDIA's GPUs, and AMD's driver
 
 
@@ -60,6 +63,9 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
             folder = Path(backbone.checkpoint).expanduser()
             check_checkpoint(folder, f"backbones.{name}.checkpoint")
             check_family(folder, backbone.family, f"backbones.{name}")
+            check_files(folder, f"backbones.{name}.checkpoint")
+        elif backbone.checkpoint is not None:
+            check_cached(backbone.checkpoint, backbone.revision, f"backbones.{name}.checkpoint")
     check_experts(study.config)
     with errors_as_notes(planned):
         check_datasets(study.config, needed.demonstrations)
@@ -100,24 +106,33 @@ def check_experts(config: Config) -> None:
 
 
 def check_datasets(config: Config, needed: Collection[str]) -> None:
-    """Refuse a local dataset that is missing, or that lacks the features that its benchmark needs.
+    """Refuse a dataset on this machine that is missing or incomplete, or lacks what its benchmark needs.
 
-    `needed`: the benchmarks whose demonstrations the run reads.
+    `needed`: the benchmarks whose demonstrations the run reads. A dataset of the hub is on this machine if
+    the hub is switched off (HF_HUB_OFFLINE); otherwise its stage checks it.
     """
     for name in config.benchmarks:
         settings = config.benchmarks[name].demonstrations
         if name not in needed or settings.dataset is None:
             continue
         from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
-        from vlm4vla.data.lerobot.hub import META, check_no_revision, dataset_folder
+        from vlm4vla.data.lerobot.hub import META, cached_folder, check_no_revision, dataset_folder
         from vlm4vla.data.lerobot.metadata import read_metadata
 
         key = f"config.yaml: benchmarks.{name}.demonstrations"
         check_no_revision(settings.dataset, settings.revision, key)
         if settings.revision is None:
-            metadata = read_metadata(dataset_folder(settings.dataset, None, META, key))
+            folder = dataset_folder(settings.dataset, None, META, key)
+        else:
+            folder = cached_folder(settings.dataset, settings.revision)
+        if folder is not None:
+            metadata = read_metadata(folder)
             choice = choose_features(metadata, settings, key)
             check_stated_gripper(metadata, choice, settings, name, key)
+            if len(metadata.table_files()) <= MOST_TABLES:
+                metadata.check_tables()
+            if metadata.is_video(choice.camera):
+                metadata.videos(choice.camera)
 
 
 def check_published_scores_file(config: Config) -> None:
@@ -167,6 +182,30 @@ def check_checkpoint(folder: Path, key: str) -> None:
         raise UserError(f"{key}: {error}") from None
 
 
+def check_files(folder: Path, key: str) -> None:
+    """Refuse a Hugging Face folder without a tokenizer or an image processor, or with a wrong one."""
+    try:
+        check_complete(folder)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
+def check_cached(name: str, revision: str, key: str) -> None:
+    """Refuse a checkpoint of the hub that is in the cache with a damaged file.
+
+    A file that is missing there is downloaded by the stage, if the hub can be reached.
+    """
+    from huggingface_hub import is_offline_mode
+
+    from vlm4vla.backbones.hub import cached_snapshot
+
+    try:
+        cached_snapshot(name, revision)
+    except UserError as error:
+        if not isinstance(error, MissingFileError) or is_offline_mode():
+            raise UserError(f"{key}: {error}") from None
+
+
 def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
     """Refuse an auxiliary task's local checkpoint that is damaged or of the wrong family.
 
@@ -180,18 +219,33 @@ def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:
     wanted = [(run.model, run.auxiliary) for table in tables for run in study.cells(table)]
     wanted += [vlm for target in targets if (vlm := _fine_tuned_vlm(study, target)) is not None]
     for name, task in config.auxiliary.tasks.items():
-        if task.checkpoint is None or task.revision is not None:
+        if task.checkpoint is None:
+            continue
+        if task.revision is not None:
+            check_cached(task.checkpoint, task.revision, f"auxiliary.tasks.{name}.checkpoint")
             continue
         folder, key = Path(task.checkpoint).expanduser(), f"auxiliary.tasks.{name}"
         check_checkpoint(folder, f"{key}.checkpoint")
         for vlm in dict.fromkeys(vlm for vlm, auxiliary in wanted if auxiliary == name):
             check_family(folder, config.backbones[vlm].family, key, f"backbone {vlm!r}")
+        check_files(folder, f"{key}.checkpoint")
 
 
 def check_capability(study: Study, needed: Requirements) -> None:
     """Refuse a run that needs question scores which are missing and cannot be made."""
+    config = study.config
     required = study.scored("correlation") if needed.correlation else []
-    capability_plan.check_capability_source(study.config, needed.capability, required)
+    capability_plan.check_capability_source(config, needed.capability, required)
+    if config.capability.source != "lmms-eval":
+        return
+    asked = [vlm for vlm in needed.capability if capability_plan.results_file(config, vlm) is None]
+    for name in dict.fromkeys(name for name, _ in asked):
+        checkpoint = config.backbones[name].checkpoint
+        if checkpoint is not None and config.backbones[name].revision is None:
+            try:
+                check_chat_template(Path(checkpoint).expanduser())
+            except UserError as error:
+                raise UserError(f"backbones.{name}.checkpoint: {error}") from None
 
 
 def _tables(study: Study, target: str) -> list[str]:

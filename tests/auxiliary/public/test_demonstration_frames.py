@@ -193,3 +193,50 @@ def test_states_without_a_position_are_invalid_rows(folder):
     pq.write_table(table.set_column(place, table.schema.field(place), column), path)
     found = next(opened(folder).read())
     assert isinstance(found, InvalidRow) and "has no x, y, z in metres" in found.problem
+
+
+def blank_tasks(folder, text):
+    """Replace the instruction of the first and third episode."""
+    path = folder / "meta/tasks.parquet"
+    table = pq.read_table(path)
+    column = pa.array([text, TASKS[1]], pa.string())
+    pq.write_table(table.set_column(table.column_names.index("task"), "task", column), path)
+
+
+@pytest.mark.parametrize("text", ["", " \u3000", None])
+def test_episodes_without_an_instruction_give_no_questions(folder, text):
+    blank_tasks(folder, text)
+    frames = opened(folder)
+    assert frames.check().record() == {"episodes": 2, "frames": LENGTHS[0] + LENGTHS[2]}
+    found = list(frames.read())
+    assert [sample.id for sample in found] == [f"1/{frame}" for frame in range(0, LENGTHS[1], 2)]
+    assert {dict(sample.statements)["What is the robot asked to do?"] for sample in found} == {TASKS[1]}
+
+
+def test_a_null_task_of_one_frame_leaves_out_its_episode(folder):
+    (path,) = folder.glob("data/*/*.parquet")
+    table = pq.read_table(path)
+    tasks = table["task_index"].to_pylist()
+    tasks[LENGTHS[0] + 1] = None
+    place = table.column_names.index("task_index")
+    pq.write_table(table.set_column(place, "task_index", pa.array(tasks, pa.int64())), path)
+    frames = opened(folder)
+    assert frames.check().record() == {"episodes": 1, "frames": LENGTHS[1]}
+    assert {sample.group for sample in frames.read()} == {"episode 0", "episode 2"}
+
+
+def test_a_dataset_without_any_instruction_raises(folder):
+    table = pa.table({"task_index": [0, 1], "task": ["", " "]})
+    pq.write_table(table, folder / "meta/tasks.parquet")
+    with pytest.raises(UserError, match="no episode has an instruction"):
+        opened(folder).check()
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+def test_a_video_with_another_number_of_frames_raises(tmp_path, version):
+    folder = videos(tmp_path / "set", version)
+    assert opened(folder).check().episodes == 0
+    path = sorted(folder.glob("videos/**/*.mp4"))[-1]
+    film(path, np.zeros((8, 64, 64, 3), dtype=np.uint8))
+    with pytest.raises(UserError, match=rf"{path.name}: shows 8 frames, but by meta/ it has"):
+        opened(folder).check()

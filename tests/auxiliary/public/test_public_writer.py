@@ -12,10 +12,14 @@ import sys
 import textwrap
 from pathlib import Path
 
+import datasets
 import numpy as np
 import public_sets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from transformers.image_transforms import convert_to_rgb
 
 from vlm4vla.auxiliary.public.sample import is_held_out
 from vlm4vla.config.public_sets import MixedSet, PublicSource
@@ -298,3 +302,42 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     size = sum(path.stat().st_size for path in (tmp_path / "640").rglob("*.parquet")) / 2**20
     assert size > 50 and peaks[1] - peaks[0] < 0.75 * size  # holding the whole dataset would need `size`
+
+
+def test_a_cut_off_picture_is_named_by_its_file_and_sample(tmp_path):
+    """A picture that ends early has a complete header; it is refused here and not in the training."""
+    public_sets.robo2vlm(tmp_path / "set", 20, files=2)
+    path = tmp_path / "set" / "data" / "train-00001-of-00002.parquet"
+    table = pq.read_table(path)
+    rows = table["image"].to_pylist()
+    rows[3]["bytes"] = rows[3]["bytes"][: len(rows[3]["bytes"]) // 2]
+    column = pa.array(rows, table.schema.field("image").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("image"), "image", column), path)
+    asked = public_sets.settings("robo2vlm", tmp_path / "set", held_out=0.3)
+    with pytest.raises(UserError, match=r"train-00001-of-00002\.parquet: sample 'fractal_00013': ") as error:
+        data_stage.run(asked, output=tmp_path / "data")
+    assert "Pillow cannot read its image" in str(error.value) and "\n" not in str(error.value)
+    skipping = public_sets.settings("robo2vlm", tmp_path / "set", held_out=0.3, faulty="skip")
+    data_stage.run(skipping, output=tmp_path / "data")
+    assert json.loads((tmp_path / "data" / "provenance.json").read_text())["faulty"] == 1
+
+
+def test_pictures_are_shown_as_by_datasets_and_the_processors(tmp_path):
+    """Turned photographs and drawings with a transparent ground, in the files of a conversation dataset."""
+    rows = public_sets.robopoint(tmp_path / "set", 30)
+    names = {row["id"]: row["image"] for row in rows if "image" in row}
+    for number, name in enumerate(names.values()):
+        exif = Image.Exif()
+        exif[0x0112] = 1 + number % 8
+        image = public_sets.picture(number)
+        if number % 3 == 0:
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(tmp_path / "set" / "images" / name, exif=exif)
+    asked = public_sets.settings("robopoint", tmp_path / "set", held_out=0.3)
+    data_stage.run(asked, output=tmp_path / "data")
+    for each in read(tmp_path / "data").values():
+        for number, found in enumerate(each.images(range(len(each)))):
+            path = tmp_path / "set" / "images" / names[each.table["sample"][number].as_py()]
+            turned = datasets.Image().decode_example({"path": str(path), "bytes": None})
+            image = Image.fromarray(convert_to_rgb(turned, return_numpy=True))
+            np.testing.assert_array_equal(found, np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vlm4vla.auxiliary.public.conversations import Conversations, question_answer_pairs
-from vlm4vla.auxiliary.public.sample import InvalidRow, Sample, is_held_out
+from vlm4vla.auxiliary.public.sample import InvalidRow, Sample, is_held_out, plain_text
 from vlm4vla.auxiliary.public.tables import Tables, correct_letter, read_choices
 from vlm4vla.config.public_sets import ROLES
 
@@ -95,12 +95,62 @@ def test_choices_and_answers_in_other_formats():
 
 
 @pytest.mark.parametrize(
+    ("answer", "choices", "letter"),
+    [
+        (2, ["1", "2", "3", "4"], "C"),  # a number is an index
+        (2.0, ["1", "2", "3", "4"], "C"),  # pandas turns integers with gaps into floats
+        ("2", ["1", "2", "3", "4"], "B"),  # a text is the text of a choice first
+        ("2", ["one", "two", "three"], "C"),
+        ("(B)", ["one", "two", "three"], "B"),
+        ("B.", ["one", "two", "three"], "B"),
+        ("Two", ["one", "two", "three"], "B"),
+        (["two"], ["one", "two", "three"], "B"),
+        (True, ["True", "False"], "A"),
+        (True, ["one", "two"], None),
+        (-1, ["one", "two"], None),
+        (0.5, ["one", "two"], None),
+    ],
+)
+def test_what_an_answer_names(answer, choices, letter):
+    assert correct_letter(choices, answer) == letter
+
+
+def test_texts_of_values():
+    values = ["  a ", 3, 3.0, 0.1, True, ["a"], ("a",), None, "", " ", float("nan"), ["a", "b"], {}, b"a"]
+    assert [plain_text(value) for value in values] == ["a", "3", "3", "0.1", "True", "a", "a", *[None] * 7]
+
+
+@pytest.mark.parametrize("group", [None, "", " ", float("nan")])
+def test_rows_without_a_group_are_grouped_by_their_image(group):
+    row = {"id": "a", "image": "x/1.png", "conversations": TURNS, "scene": group}
+    assert conversation(row, group="scene").group == "x/1.png"
+    table = {"id": 1, "image": "a.png", "question": "How far?", "answer": 2.5, "scene": group}
+    columns = ROLES["answers"] | {"group": "scene"}
+    assert next(Tables(ListedRows(table), columns, 1).read()).group == "a.png"
+
+
+def test_the_group_0_is_a_group():
+    table = {"id": 1, "image": "a.png", "question": "How far?", "answer": 2.5, "scene": 0}
+    columns = ROLES["answers"] | {"group": "scene"}
+    assert next(Tables(ListedRows(table), columns, 1).read()).group == "0"
+
+
+@pytest.mark.parametrize(
     ("changes", "line"),
     [
         ({"image": None}, None),
         ({"image": {"bytes": None, "path": None}}, None),
         ({"correct_answer": 2}, "answer '2' is not one of the choices"),
-        ({"choices": "on or off"}, "answer '1' is not one of the choices 'on or off'"),
+        ({"choices": "on or off"}, "'on or off' is not a list of two or more different choices"),
+        ({"choices": ["on", " on "]}, "is not a list of two or more different choices"),
+        ({"choices": ["on", None]}, "is not a list of two or more different choices"),
+        ({"choices": ["on", ""]}, "is not a list of two or more different choices"),
+        ({"correct_answer": float("nan")}, "the question or the answer is empty"),
+        ({"correct_answer": "  "}, "the question or the answer is empty"),
+        ({"correct_answer": ["on", "off"]}, "is empty or is not one text"),
+        ({"correct_answer": {"text": "on"}}, "is empty or is not one text"),
+        ({"correct_answer": b"on"}, "is empty or is not one text"),
+        ({"choices": ["B", "A"], "correct_answer": "A"}, "answer 'A' is not one of the choices"),
         ({"question": " "}, "the question or the answer is empty"),
         ({"correct_answer": None}, "the question or the answer is empty"),
     ],

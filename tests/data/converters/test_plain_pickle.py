@@ -28,6 +28,8 @@ ARRAYS = [
     np.array([True, False]),
     np.zeros((0, 3)),
     np.array([1, 2], dtype=np.uint8),
+    np.array([["lift the block"], ["push é"]]),
+    np.array([b"lift"]),
 ]
 
 
@@ -100,7 +102,7 @@ HUGE = stream(
         pickle.dumps({(1, 2): 3}),  # a tuple as key
         pickle.dumps({1, 2}),  # a set
         pickle.dumps(bytearray(b"a")),
-        pickle.dumps(np.array(["a"])),  # text in an array
+        pickle.dumps(np.array(["2020"], dtype="M8[Y]")),  # dates in an array
         pickle.dumps(np.array([VALUES], dtype=object).astype("O"))[:-2] + b"0.",
         stream(b"cnumpy\ndtype\n"),  # a name alone
         stream(b"h\x07"),  # an unknown reference

@@ -4,6 +4,7 @@ import colorsys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vlm4vla.config.benchmarks import Augmentation
@@ -83,6 +84,33 @@ def test_a_shift_is_a_clamped_move(picture):
         moves.update(fits)
     assert len(moves) > 12
     np.testing.assert_array_equal(shifted(square, 1, 0)[1:], square[:-1])
+
+
+def test_a_pair_of_shifts_samples_as_the_released_code(picture):
+    """torch's grid_sample, as the released code calls it: the window moves by -2 to 3 pixels of the padding.
+
+    So the image moves by -3 to 2 pixels, down and to the right.
+    """
+    square, pad = np.ascontiguousarray(picture[:40, :40]), 3
+    image = torch.from_numpy(square.astype(np.float32)).permute(2, 0, 1)[None]
+    padded = torch.nn.functional.pad(image, (pad,) * 4, mode="replicate")
+    side = 40 + 2 * pad
+    centres = (torch.arange(40) * 2 + 1) / side - 1
+    expected = {}
+    for across in range(1, 2 * pad + 1):
+        for along in range(1, 2 * pad + 1):
+            grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
+            grid = grid + torch.tensor([along, across]) * 2.0 / side
+            found = torch.nn.functional.grid_sample(padded, grid[None], align_corners=False)
+            moved = found[0].permute(1, 2, 0).round().numpy().astype(np.uint8)
+            expected[pad - across, pad - along] = moved
+    seen = set()
+    for seed in range(150):
+        found = augmented(square, 40, (-3, 2), None, np.random.default_rng(seed))
+        fits = [move for move, each in expected.items() if np.array_equal(each, found)]
+        assert len(fits) == 1
+        seen.update(fits)
+    assert {down for down, _ in seen} == {right for _, right in seen} == {-3, -2, -1, 0, 1, 2}
 
 
 def test_the_same_random_state_gives_the_same_image(picture):

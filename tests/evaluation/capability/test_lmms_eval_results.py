@@ -49,13 +49,18 @@ def content(**changes):
         "group_subtasks": {"blink": ["blink_counting", "blink_more"], "blink_more": ["blink_jigsaw"]},
         "n-samples": {
             "pope": {"original": 9000, "effective": 9000},
-            "ai2d": {"original": 3088, "effective": 100},
+            "ai2d": {"original": 3088, "effective": 3088},
             "blink_counting": {"original": 120, "effective": 120},
             "blink_jigsaw": {"original": 150, "effective": 150},
         },
         "config": {"model": "qwen2_5_vl", "model_args": "pretrained=Qwen/Qwen2.5-VL-3B-Instruct,device=cpu"},
         "model_name": "Qwen/Qwen2.5-VL-3B-Instruct",
     } | changes
+
+
+def counts(**tasks):
+    """The content of a result file with other numbers of questions."""
+    return {"n-samples": content()["n-samples"] | tasks}
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def test_scores_questions_and_standard_errors(write):
         9000,
         0.0035,
     )
-    assert (found["ai2d"].score, found["ai2d"].questions, found["ai2d"].standard_error) == (0.5, 100, 0.009)
+    assert (found["ai2d"].score, found["ai2d"].questions, found["ai2d"].standard_error) == (0.5, 3088, 0.009)
     assert (found["mme"].score, found["mme"].questions, found["mme"].standard_error) == (0.75, None, None)
     assert (found["blink"].questions, found["blink"].standard_error) == (270, 0.01)
 
@@ -91,6 +96,24 @@ def test_standard_errors_have_the_scale_of_the_score(write):
     results = content()["results"]
     results["mme"]["mme_perception_score_stderr,none"] = 20.0
     assert read_results(write(results=results), TASKS, NAMES)["mme"].standard_error == 0.01
+
+
+def test_a_limit_is_the_number_of_questions_of_every_longer_task(write):
+    small = counts(
+        pope={"original": 9000, "effective": 130},
+        ai2d={"original": 3088, "effective": 130},
+        blink_jigsaw={"original": 150, "effective": 130},
+    )
+    found = read_results(write(**small), TASKS, NAMES, limit=130)
+    assert (found["pope"].questions, found["blink"].questions) == (130, 120 + 130)
+    with pytest.raises(UserError, match="ai2d: 3088 of 3088 questions were asked, but this study asks 130"):
+        read_results(write(**small | counts(pope=small["n-samples"]["pope"])), TASKS, NAMES, limit=130)
+
+
+def test_a_negative_standard_error_is_none(write):
+    results = content()["results"]
+    results["blink"]["blink_acc_stderr,none"] = -1
+    assert read_results(write(results=results), TASKS, NAMES)["blink"].standard_error is None
 
 
 def test_the_model_is_also_found_in_the_model_arguments(write):
@@ -123,6 +146,17 @@ def test_the_model_is_also_found_in_the_model_arguments(write):
             {"results": content()["results"] | {"pope": {"pope_accuracy,a": 0.1, "pope_accuracy,b": 0.2}}},
             "metric 'pope_accuracy' has 2 filters: write one of 'pope_accuracy,a', 'pope_accuracy,b'",
         ),
+        ({"results": content()["results"] | {"pope": 0.9}}, "task 'pope' is missing"),
+        (
+            counts(pope={"original": 9000, "effective": 100}),
+            "pope: 100 of 9000 questions were asked, but this",
+        ),
+        (
+            counts(blink_jigsaw={"original": 150, "effective": 8}),
+            "blink_jigsaw: 8 of 150 questions were asked",
+        ),
+        (counts(pope=9000), "n-samples of 'pope' is damaged"),
+        (counts(pope={"effective": 9000}), "n-samples of 'pope' is damaged"),
     ],
 )
 def test_a_wrong_file_is_refused_with_one_line(write, changes, line):

@@ -39,7 +39,8 @@ def test_sets_with_questions_and_standard_errors(read):
         "model,set,score,questions,standard_error,auxiliary\n"
         "kosmos-2,mmmu,0.4,900,0.016,\n"
         "kosmos-2,pope,0.8,9000,0.004,none\n"
-        "kosmos-2,pope,0.7,9000,,robopoint\n",
+        "kosmos-2,pope,0.7,9000,,robopoint\n"
+        "kosmos-2,mmmu,0.3,900,0.016,robopoint\n",
         out_of=1,
     )
     own = found["kosmos-2", "none"]
@@ -47,6 +48,16 @@ def test_sets_with_questions_and_standard_errors(read):
     assert own[OVERALL].score == pytest.approx(0.6) and own[OVERALL].questions == 9900
     assert own[OVERALL].standard_error == pytest.approx((0.016**2 + 0.004**2) ** 0.5 / 2)
     assert found["kosmos-2", "robopoint"][OVERALL].standard_error is None
+
+
+def test_a_byte_order_mark_and_a_score_below_one_percent(read):
+    found = read("\ufeffmodel,score\nkosmos-2,0.5\npaligemma-1,70\n")
+    assert found["kosmos-2", "none"][OVERALL].score == 0.005
+
+
+def test_an_overall_score_of_one_model_and_sets_of_another(read):
+    found = read("model,set,score\nkosmos-2,a,10\nkosmos-2,,90\npaligemma-1,b,40\n")
+    assert found["paligemma-1", "none"][OVERALL].score == 0.4
 
 
 def test_an_overall_score_replaces_the_mean(read):
@@ -66,6 +77,18 @@ def test_an_overall_score_replaces_the_mean(read):
         ("model,score\nkosmos-2,101\n", "score '101' is not between 0 and 100"),
         ("model,score,questions\nkosmos-2,1,2.5\n", "questions '2.5' is not a whole number"),
         ("model,score,standard_error\nkosmos-2,1,-1\n", "standard_error '-1' is negative"),
+        ("model,score\nkosmos-2,62,5\n", "line 2: has more values than the first line has columns"),
+        ("model,score,set\nkosmos-2,62\n", "line 2: has fewer values than the first line has columns"),
+        ("model,score,score\nkosmos-2,62,61\n", "two columns have the same name"),
+        ("model,score\nkosmos-2,0.62\npaligemma-1,0.5\n", "every score is at most 1, but capability.scores"),
+        (
+            "model,set,score\nkosmos-2,a,62\nkosmos-2,b,61\npaligemma-1,b,61\n",
+            "paligemma-1 has no score for 'a', so its mean is not over the same sets",
+        ),
+        (
+            "model,set,score,auxiliary\nkosmos-2,a,62,\nkosmos-2,b,61,robopoint\n",
+            "kosmos-2 has no score for 'b'",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_with_one_line(read, text, line):

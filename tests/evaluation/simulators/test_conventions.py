@@ -181,3 +181,11 @@ def test_idle_steps_seeds_and_steps_of_libero():
     assert entry.params["num_steps_wait"] == 10 and entry.max_steps == 520
     assert entry.params["seed"] == 7 and entry.params["env_seed"] == 3
     assert entry.params["look_every"] == 2  # steps executed of a chunk
+    assert "interleaved" not in entry.params
+
+
+def test_idle_steps_between_actions():
+    """The five idle steps count as none of the policy's 525."""
+    changes = {"idle_steps": 5, "idle_order": "interleaved"}
+    (entry,) = benchmark_entries(protocol("libero-10", changes))
+    assert entry.params["num_steps_wait"] == 5 and entry.params["interleaved"] is True

@@ -49,6 +49,50 @@ def test_run_writes_the_declared_files_only(made):
     assert written == set(published_outputs())
 
 
+QWEN = ["qwen2.5-vl-3b", "qwen2.5-vl-7b"] + [f"qwen3-vl-{size}" for size in ("2b", "4b", "8b", "30b-a3b")]
+
+
+def test_numbers_of_policies_that_saw_negatives_are_in_doubt(numbers):
+    """Qwen's on Bridge and LIBERO-10, in every table, and no others."""
+    for number in numbers:
+        doubted = number.model in QWEN and number.benchmark in ("bridge", "libero-10")
+        assert bool(number.doubt) == doubted
+    assert {n.table for n in numbers if n.doubt} == {"main", "freeze", "fast_injection"}
+    assert {n.model for n in numbers if n.doubt} == set(QWEN)
+
+
+@pytest.mark.parametrize(("table", "marked"), [("main", 12), ("freeze", 6), ("fast_injection", 6)])
+def test_marks_stand_at_the_numbers_in_doubt(made, table, marked):
+    text = (made / "tables" / f"{table}.md").read_text()
+    scores = text.split("## Scores")[1].split("##")[0].split("Published:")[0]
+    assert scores.count("†") == marked
+    assert text.count("† The released code trains Qwen on Bridge and LIBERO-10 with negatives") == 1
+    assert sum("negatives" in row["note"] for row in rows(made, table)) == marked
+    tex = (made / "tables" / f"{table}.tex").read_text()
+    assert tex.isascii() and tex.count(r"\textdagger{}") >= marked + 1
+
+
+def test_tables_without_doubts_have_no_mark(made):
+    assert "†" not in (made / "tables" / "auxiliary.md").read_text()
+    assert not any(row["note"] for row in rows(made, "auxiliary"))
+
+
+def test_comparisons_name_the_doubts(made):
+    for row in rows(made, "comparisons"):
+        other = row["compared_with"].split("/")[0]
+        doubted = row["benchmark"] in ("bridge", "libero-10") and {row["model"], other} & set(QWEN)
+        assert bool(row["note"]) == bool(doubted)
+    text = (made / "tables" / "comparisons.md").read_text()
+    assert "| Qwen2.5-VL-3B† minus OpenVLA (expert)" in text and "Kosmos-2†" not in text
+
+
+def test_a_model_that_is_not_in_the_paper_is_marked(made):
+    text = (made / "tables" / "main.md").read_text()
+    assert "| InternVL3.5-4B‡" in text and "‡ Not in the paper: hidden row of the project page." in text
+    (row,) = {row["note"] for row in rows(made, "main") if row["model"] == "internvl3.5-4b"}
+    assert row == "hidden row of the project page"
+
+
 def test_rates_have_wilson_intervals(made):
     row = next(r for r in rows(made, "main") if (r["model"], r["benchmark"]) == ("kosmos-2", "bridge"))
     theirs = stats.binomtest(58, 96).proportion_ci(method="wilson")  # printed 60.4 %

@@ -63,3 +63,25 @@ def test_counted_answers_are_redrawn_as_a_binomial(tmp_path):
     score = write(tmp_path / "none.json", score=0.25, questions=200, correct=50)
     wanted = np.random.default_rng(7).binomial(200, 0.25, size=50) / 200
     np.testing.assert_array_equal(score.redrawn(np.random.default_rng(7), 50), wanted)
+
+
+def write_counts(tmp_path, stage, **counts):
+    paths = []
+    for model, count in counts.items():
+        paths.append(tmp_path / model / "none.json")
+        paths[-1].parent.mkdir()
+        entry = {"score": 0.5, "questions": count, "standard_error": None}
+        content = {"sets": {"pope": entry}, "overall": entry, "provenance": {"stage": stage}}
+        paths[-1].write_text(json.dumps(content))
+    return paths
+
+
+def test_measured_scores_over_other_numbers_of_questions_are_not_compared(tmp_path):
+    paths = write_counts(tmp_path, "capability-lmms-eval", one=9000, two=8910)
+    with pytest.raises(UserError, match=r"two/none.json: pope: a score over 8910 questions, but .* has 9000"):
+        read_capability(paths)
+    assert len(read_capability(paths[:1])) == 1
+
+
+def test_published_scores_may_have_other_numbers_of_questions(tmp_path):
+    assert len(read_capability(write_counts(tmp_path, "capability-scores", one=9000, two=None))) == 2

@@ -6,6 +6,7 @@ import zlib
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic_study as made
 from statsmodels.stats.multitest import multipletests
@@ -234,6 +235,34 @@ def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
     row = only(rows(tmp_path, "main"), model="kosmos-2", metric="success_rate")
     assert row["agreement"] in ("within its interval", "within five points", "off")
     assert row["agreement"] in text and "| agreement |" in text.replace("  ", "")
+
+
+@pytest.mark.parametrize(("scale", "marked"), [("paper", True), ("released", True), ("smoke", False)])
+def test_published_numbers_in_doubt_are_marked_at_the_scales_of_real_models(tmp_path, scale, marked):
+    """Qwen on Bridge was trained on negatives; CALVIN and the other families were not."""
+    frames = [
+        made.episodes(model, "full", benchmark, 0.6, scale=scale)
+        for model in ("qwen3-vl-2b", "kosmos-2")
+        for benchmark in ("bridge", "calvin")
+    ]
+    cells = {"backbones": ["qwen3-vl-2b", "kosmos-2"], "benchmarks": ["calvin", "bridge"]}
+    run(
+        made.settings("main", cells=cells, scale=scale),
+        episodes=[made.write_episodes(tmp_path, pd.concat(frames))],
+        published=made.PUBLISHED,
+        output=tmp_path,
+    )
+    text, tex = ((tmp_path / "tables" / name).read_text() for name in ("main.md", "main.tex"))
+    assert ("49.0†" in text) == marked and "4.142†" not in text and "60.4†" not in text
+    assert text.count("† The released code trains Qwen on Bridge and LIBERO-10 with negatives") == marked
+    assert (r"49.0\textdagger{}" in tex) == marked and tex.isascii()
+    notes = {
+        (row["model"], row["benchmark"], row["metric"])
+        for row in rows(tmp_path, "main")
+        if row.get("published_note")
+    }
+    assert notes == ({("qwen3-vl-2b", "bridge", "success_rate")} if marked else set())
+    assert ("published_note" in rows(tmp_path, "main")[0]) == marked
 
 
 def test_verdicts_name_findings_that_do_not_show(tmp_path):

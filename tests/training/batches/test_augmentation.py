@@ -27,6 +27,16 @@ def test_shift_repeats_the_border(images):
     assert len(moves) > 5  # each image has its own shift
 
 
+@pytest.mark.parametrize("shift", [(-2, 1), (0, 3), (-1, 0)])
+def test_a_pair_gives_the_lowest_and_the_highest_move(shift):
+    """A white pixel in the middle moves down and to the right by what the pair allows only."""
+    images = np.zeros((400, 11, 11, 3), dtype=np.uint8)
+    images[:, 5, 5] = 255
+    rows, columns = random_shift(images, shift, np.random.default_rng(3))[..., 0].nonzero()[1:]
+    allowed = list(range(shift[0], shift[1] + 1))
+    assert sorted(set(rows - 5)) == allowed and sorted(set(columns - 5)) == allowed
+
+
 def test_jitter_is_affine_per_channel_and_bounded(images):
     grey = (images // 4 + 90).astype(np.uint8)  # no value is clipped
     out = colour_jitter(grey, 0.2, np.random.default_rng(2))

@@ -80,6 +80,20 @@ def test_without_augmentation_batches_equal_those_from_memory(policy, index, wit
         same(flattened(memory.batch(ids, random)), flattened(disk.batch(ids, random)))
 
 
+def test_only_the_first_episodes_are_trained_on(policy, index):
+    frames = open_demonstrations(index)
+    kept = 3
+    count = int(frames.length[:kept].sum())
+    samples = streamed(policy, index, shift=0, augmentation=None, first_episodes=kept)
+    epoch = np.concatenate([samples.ids(step) for step in range(-(-count // 8))])[:count]
+    assert sorted(epoch) == list(range(count)) and count < len(frames)
+    assert set(frames.episode_index[epoch]) == {0, 1, 2}
+    whole = streamed(policy, index, first_episodes=len(frames.length))
+    np.testing.assert_array_equal(whole.ids(3), streamed(policy, index).ids(3))
+    with pytest.raises(UserError, match=f"has {len(frames.length)} episodes, but first_episodes is 99"):
+        streamed(policy, index, first_episodes=99)
+
+
 def test_workers_and_shares_do_not_change_a_batch(policy, index):
     """One process; two processes that take every second sample, in two pieces; a resumed run."""
     whole = streamed(policy, index)

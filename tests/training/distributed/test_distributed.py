@@ -133,6 +133,15 @@ def test_accumulation_equals_the_large_batch(tmp_path, single, size):
     same(tmp_path, single)
 
 
+def test_without_a_clip_gradients_are_those_of_a_clip_that_no_norm_reaches(tmp_path):
+    found = {}
+    for clip in (None, 1e9, 1e-3):
+        small.train_once(tmp_path / str(clip), execution={}, optimiser={"clip": clip})
+        found[clip] = small.weights(tmp_path / str(clip))
+    assert all(np.array_equal(found[None][name], value) for name, value in found[1e9].items())
+    assert any(np.abs(found[None][name] - value).max() > 1e-6 for name, value in found[1e-3].items())
+
+
 @pytest.mark.parametrize("name", ["ddp", "ddp_accumulated", "fsdp2", "fsdp2_accumulated"])
 def test_two_processes_follow_one(two, folder, single, name):
     same(folder / name, single)

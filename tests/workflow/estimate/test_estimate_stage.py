@@ -80,12 +80,20 @@ def test_a_real_checkpoint_on_a_cluster(folder, capsys, raw):
         },
         "tables": {"main": {"backbones": ["qwen3-vl-30b-a3b"], "experts": []}},
     }
-    (folder / "layer.yaml").write_text(yaml.safe_dump(layer))
     arguments = ["table_main", "--configfile", "layer.yaml", "--gpus", "8", "--gpu-model", "l40s"]
+    layer["vla"] = {"execution": {"strategy": "ddp", "precision": "bf16"}}
+    (folder / "layer.yaml").write_text(yaml.safe_dump(layer))
+    sharded = estimate(capsys, *arguments)
+    assert "note: qwen3-vl-30b-a3b: weights and optimiser need 497 GB, but 8 L40S have 384 GB" in sharded
+    del layer["vla"]
+    (folder / "layer.yaml").write_text(yaml.safe_dump(layer))
     printed = estimate(capsys, *arguments)
     assert "8 L40S GPUs, 128 cores" in printed
     assert "GPUs reach 40% of their stated bf16 peak in training" in printed
-    assert "note: qwen3-vl-30b-a3b: weights and optimiser need 497 GB, but 8 L40S have 384 GB" in printed
+    note = (
+        "note: qwen3-vl-30b-a3b: without `execution`, weights and optimiser need 621 GB in float32 on one GPU"
+    )
+    assert f"{note}, but one L40S has 48 GB: write `execution` with `strategy: fsdp2`" in printed
     found = json.loads(estimate(capsys, *arguments, "--json"))
     assert found["total"]["gpu_hours"] > 0 and found["peak_gigabytes"] > 62
     without = json.loads(estimate(capsys, *arguments[:3], "--cores", "8", "--json"))

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from vlm4vla.config.backbones import PixelBounds
 from vlm4vla.config.config import load_config
 from vlm4vla.study.runs import Run
 from vlm4vla.study.study import Study
@@ -34,7 +35,12 @@ def test_training_needs_six_flops_per_weight_and_token(paper):
     flops = 6 * (2.774e9 * tokens + 0.629e9 * 256 + 0.037e9 * 64) * 30000 * 128
     assert work.source == FLOPS and work.gpus == 8
     assert work.seconds == pytest.approx(assumed.START + flops / (8 * 989e12 * 0.4), rel=0.03)
-    assert work.kept == pytest.approx(2 * 3.7546e9, rel=1e-3)
+    assert work.kept == pytest.approx(4 * 3.7546e9, rel=1e-3)  # float32, because it has no `execution`
+    job = plan(paper)[paper.vla_path(FULL)]
+    training = job.settings["training"] | {"execution": {"processes": 8}}
+    job = dataclasses.replace(job, settings=job.settings | {"training": training})
+    sharded = Estimator(paper.config, EIGHT, Rates([])).work(job)
+    assert sharded.kept == pytest.approx(work.kept / 2) and sharded.scratch > work.scratch
 
 
 def test_gpu_hours_do_not_depend_on_the_number_of_gpus(paper):
@@ -63,6 +69,25 @@ def test_a_measured_gpu_rate_is_preferred(paper):
     assert work.source == MEASURED
     assert work.seconds == pytest.approx(assumed.START + 30000 * 128 * 0.01 / 8)
     assert work_of(paper, paper.vla_path(FULL), Cluster(8, 8, "a100"), rates).source == FLOPS
+
+
+def test_a_rate_counts_for_its_own_image_size_only(paper):
+    """The rates of speed/rates.json were measured with the processors' own sizes."""
+    backbones = dict(paper.config.backbones)
+    backbones[FULL.model] = backbones[FULL.model].model_copy(update={"pixels": PixelBounds(min=200704)})
+    large = Study(paper.config.model_copy(update={"backbones": backbones}))
+    path = large.vla_path(FULL)
+    small_rate, large_rate = (
+        Rate("vla", kind, "sample", seconds, device="h100")
+        for kind, seconds in ((QWEN, 0.01), (f"{QWEN}/pixels-200704", 0.03))
+    )
+    assert work_of(large, path, rates=[small_rate]).source == FLOPS
+    assert work_of(paper, path, rates=[large_rate]).source == FLOPS
+    both = [work_of(study, path, rates=[small_rate, large_rate]) for study in (paper, large)]
+    assert [work.source for work in both] == [MEASURED] * 2
+    assert [work.seconds - assumed.START for work in both] == pytest.approx(
+        [30000 * 128 * seconds / 8 for seconds in (0.01, 0.03)]
+    )
 
 
 def test_time_of_a_download_is_proportional_to_its_bytes(paper):

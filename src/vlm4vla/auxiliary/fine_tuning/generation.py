@@ -192,7 +192,7 @@ class GenerationFineTuning(FineTuning):
             inputs = self.backbone.batch([prompt] * len(part), self.held_out.pictures.images(part))
             inputs = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
             with torch.inference_mode():
-                states = hidden_states(self.backbone, inputs)
+                states = hidden_states(self.backbone, inputs).float()  # a real backbone may be in bfloat16
                 real = inputs["attention_mask"].bool()
                 maps.append(self.decoder.draw(torch.stack(noise).to(device), states, real).cpu())
         return torch.cat(maps)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm4vla.auxiliary.public.sample import InvalidRow, Rows, Sample, picture_group
+from vlm4vla.auxiliary.public.sample import InvalidRow, Rows, Sample, group_name, picture_group
 from vlm4vla.data.pictures.files import PictureFile
 
 HUMAN, MODEL = ("human", "user"), ("gpt", "assistant")
@@ -53,8 +53,8 @@ class Conversations:
         if not statements:
             return InvalidRow(where, "has no human turn with an answer: write `from` and `value` of both")
         picture = PictureFile(path=str(image), frames=self.frames)
-        group = str(row.get(columns["group"], "")) or picture_group(picture)
-        return Sample(str(row[columns["id"]]), picture, tuple(statements), group)
+        group = group_name(row, columns["group"]) or picture_group(picture)
+        return Sample(str(row[columns["id"]]), picture, tuple(statements), group, where)
 
 
 def question_answer_pairs(turns: Any) -> list[tuple[str, str]]:

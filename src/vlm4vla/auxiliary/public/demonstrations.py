@@ -8,18 +8,24 @@ Questions from a detector and a depth network can be used as a dataset of the la
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from vlm4vla.auxiliary.public.sample import InvalidRow, Sample
 from vlm4vla.auxiliary.public.table_rows import ParquetRows, check_columns
 from vlm4vla.auxiliary.public.tables import read_picture
 from vlm4vla.config.public_sets import SetSettings
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.instructions import LeftOut
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.data.lerobot.reader import GRIPPER_POINT
+from vlm4vla.data.lerobot.video_check import check_videos
+from vlm4vla.data.parquet import read_parquet
 from vlm4vla.data.pictures.files import PictureFile
 
 STILL = 0.01  # metres; a shorter motion has no direction
@@ -52,13 +58,32 @@ class LeRobotLayout:
                 f"{folder}/meta/info.json: no camera {self.camera!r}: write another camera as "
                 f"columns.picture (found: {', '.join(cameras) or 'none'})"
             )
+        metadata.check_tables()
         self.features = metadata.features
         self.in_video = metadata.is_video(self.camera)
         self.fps = metadata.fps
         self.tables = metadata.table_files()
         self.tasks = dict(enumerate(metadata.tasks))
+        self.metadata = metadata
         self._videos = metadata.videos(self.camera) if self.in_video else None
         self._row_of_episode = {int(episode): row for row, episode in enumerate(metadata.episodes.index)}
+
+    def check_videos(self) -> None:
+        """Compare the camera's videos with meta/; see `check_videos` in data/lerobot/video_check.py."""
+        if self._videos is not None:
+            check_videos(self.metadata, self._videos)
+
+    def uninstructed(self) -> dict[int, int]:
+        """Return the episodes with a frame that has no instruction, and the number of frames of each."""
+        known = [number for number, text in self.tasks.items() if text is not None]
+        found: set[int] = set()
+        for file in self.tables:
+            table = read_parquet(file, ["episode_index", "task_index"])
+            task = table["task_index"]
+            rows = pc.invert(pc.is_in(task, value_set=pa.array(known, task.type)))
+            found.update(table["episode_index"].filter(rows).unique().to_pylist())
+        length = self.metadata.episodes.length
+        return {episode: int(length[self._row_of_episode[episode]]) for episode in sorted(found)}
 
     def video(self, episode: int) -> tuple[str, float]:
         """Return an episode's video file, relative to the folder, and the episode's start in it (seconds)."""
@@ -74,7 +99,8 @@ class DemonstrationFrames:
     """Samples from every `settings.every`-th frame of every episode.
 
     The first three numbers of a state are metres along `settings.axes`. A position is where the episode of
-    the last sample starts, and how many samples of that episode have been read.
+    the last sample starts, and how many samples of that episode have been read. Episodes without an
+    instruction (data/instructions.py) give no samples.
     """
 
     def __init__(self, folder: Path, settings: SetSettings):
@@ -88,11 +114,31 @@ class DemonstrationFrames:
         self.rows = ParquetRows(self.layout.tables, columns)
         self.position: Any = {"episode": None, "given": 0}
 
+    def check(self) -> LeftOut:
+        """Check all files against meta/, and return the number of episodes without an instruction.
+
+        Raises UserError if a video does not match meta/, and if no episode has an instruction.
+        """
+        self.layout.check_videos()
+        left_out = LeftOut.of(self.uninstructed.values())
+        if left_out.episodes == len(self.layout.metadata.episodes):
+            raise UserError(
+                f"{self.layout.folder}: no episode has an instruction: write the texts into meta/"
+            )
+        return left_out
+
+    @cached_property
+    def uninstructed(self) -> dict[int, int]:
+        """See `LeRobotLayout.uninstructed`."""
+        return self.layout.uninstructed()
+
     def read(self, position: Any = None) -> Iterator[Sample | InvalidRow]:
         """See `PublicSamples`."""
         resumed = position or {"episode": None, "given": 0}
         skip = resumed["given"]
         for start, rows in self._episodes(resumed["episode"]):
+            if rows[0]["episode_index"] in self.uninstructed:
+                continue
             for number, sample in enumerate(self._samples(rows)):
                 if number < skip:
                     continue
@@ -122,7 +168,7 @@ class DemonstrationFrames:
             yield InvalidRow(where, problem)
             return
         positions = np.stack(states)
-        task = self.layout.tasks.get(rows[0]["task_index"], "")
+        task = self.layout.tasks.get(rows[0]["task_index"])
         ahead = max(round(self.layout.fps), 1)
         for frame in range(0, len(rows), self.settings.every):
             statements = [("What is the robot asked to do?", task)] if task else []
@@ -140,13 +186,16 @@ class DemonstrationFrames:
             if picture is None:
                 yield InvalidRow(f"{where}, frame {frame}", None)
                 continue
-            yield Sample(f"{episode}/{frame}", picture, tuple(statements), f"episode {episode}")
+            group = f"episode {episode}"
+            yield Sample(f"{episode}/{frame}", picture, tuple(statements), group, f"{where}, frame {frame}")
 
     def _picture(self, row: Row) -> PictureFile | None:
         if not self.layout.in_video:
             return read_picture(row[self.layout.camera])
         path, start = self.layout.video(row["episode_index"])
-        return PictureFile(path=path, seconds=start + float(row["timestamp"]))
+        # The middle of the frame's time is always in the frame, however the two times are rounded.
+        middle = start + float(row["timestamp"]) + 0.5 / self.layout.fps
+        return PictureFile(path=path, seconds=middle)
 
 
 def direction(vector: np.ndarray, axes: Sequence[str]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vlm4vla.data.pictures.files import PictureFile
@@ -18,6 +19,7 @@ class Sample:
     picture: PictureFile
     statements: tuple[tuple[str, str], ...]  # question, answer
     group: str
+    where: str = field(default="", compare=False)  # the file and the row, for messages
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,29 @@ def picture_group(picture: PictureFile) -> str:
     if picture.path is not None:
         return picture.path if picture.seconds is None else f"{picture.path} {picture.seconds}"
     return hashlib.sha256(picture.data or b"").hexdigest()
+
+
+def plain_text(value: Any) -> str | None:
+    """Return a value of a row as text without outer spaces, or None if it is no text.
+
+    Texts, numbers and booleans have a text. Whole numbers have no decimal point, because tables turn a column
+    of integers with gaps into floats. A list of one value is that value. Null, NaN, blank text, bytes,
+    mappings and other lists have no text.
+    """
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, (bool, int)):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else f"{value:g}"
+    return None
+
+
+def group_name(row: Mapping[str, Any], column: str) -> str:
+    """Return the group in `column` of a row, or "" if there is no column or no value."""
+    return (plain_text(row.get(column)) if column else None) or ""
 
 
 def is_held_out(group: str, share: float) -> bool:

@@ -7,7 +7,14 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm4vla.auxiliary.public.sample import InvalidRow, Rows, Sample, picture_group
+from vlm4vla.auxiliary.public.sample import (
+    InvalidRow,
+    Rows,
+    Sample,
+    group_name,
+    picture_group,
+    plain_text,
+)
 from vlm4vla.data.pictures.files import PictureFile
 
 LETTERS = string.ascii_uppercase
@@ -40,24 +47,25 @@ class Tables:
         picture = read_picture(row[columns["picture"]], self.frames)
         if picture is None:
             return InvalidRow(where, None)
-        question, answer = row[columns["question"]], row[columns["answer"]]
-        if not isinstance(question, str) or not question.strip() or answer is None or answer == "":
-            return InvalidRow(where, "the question or the answer is empty: write both")
-        question, answer = question.strip(), str(answer).strip()
+        question, answer = (plain_text(row[columns[role]]) for role in ("question", "answer"))
+        if question is None or answer is None:
+            problem = "the question or the answer is empty or is not one text: write both"
+            return InvalidRow(where, problem)
         if "choices" in columns:
-            choices = read_choices(row[columns["choices"]])
-            letter = None if choices is None else correct_letter(choices, answer)
+            given, choices = row[columns["choices"]], read_choices(row[columns["choices"]])
+            if choices is None:
+                problem = f"{given!r} is not a list of two or more different choices: write such a list"
+                return InvalidRow(where, problem)
+            letter = correct_letter(choices, row[columns["answer"]])
             if letter is None:
                 return InvalidRow(
                     where,
-                    f"answer {answer!r} is not one of the choices {row[columns['choices']]!r}: write a "
+                    f"answer {answer!r} is not one of the choices {given!r}, or names two of them: write a "
                     "letter, an index from 0 or the text of a choice",
                 )
             question, answer = question_with_choices(question, choices), letter
-        group = str(row.get(columns["group"]) or "") if columns["group"] else ""
-        return Sample(
-            str(row[columns["id"]]), picture, ((question, answer),), group or picture_group(picture)
-        )
+        group = group_name(row, columns["group"]) or picture_group(picture)
+        return Sample(str(row[columns["id"]]), picture, ((question, answer),), group, where)
 
 
 def read_picture(value: Any, frames: int = 1) -> PictureFile | None:
@@ -74,7 +82,7 @@ def read_picture(value: Any, frames: int = 1) -> PictureFile | None:
 def read_choices(value: Any) -> list[str] | None:
     """Return the choices in a list, or in the text of a Python list, as some datasets write them.
 
-    Returns None if the value is not a list of two or more choices.
+    Returns None unless the value is a list of two or more different choices, each with a text.
     """
     if isinstance(value, str):
         try:
@@ -83,17 +91,31 @@ def read_choices(value: Any) -> list[str] | None:
             return None
     if not isinstance(value, (list, tuple)) or not 1 < len(value) <= len(LETTERS):
         return None
-    return [str(choice).strip() for choice in value]
+    choices = [plain_text(choice) for choice in value]
+    return None if None in choices or len(set(choices)) < len(choices) else choices
 
 
-def correct_letter(choices: list[str], answer: str) -> str | None:
-    """Return the letter of the correct choice. `answer` is its text, its letter, or its index from 0."""
+def correct_letter(choices: list[str], answer: Any) -> str | None:
+    """Return the letter of the correct choice, or None if `answer` names no choice, or two.
+
+    A number is an index from 0, even if a choice is the same number. A text is the text of a choice, its
+    letter (`B`, `(B)`, `B.`), or its index. If one choice has the text and another one has the letter, the
+    answer names two choices.
+    """
     letters = LETTERS[: len(choices)]
-    if answer in choices:
-        return letters[choices.index(answer)]
-    if len(answer) == 1 and answer in letters:
-        return answer
-    return letters[int(answer)] if answer.isdigit() and int(answer) < len(choices) else None
+    text = plain_text(answer)
+    if text is None or isinstance(answer, bool):
+        return None if text is None or text not in choices else letters[choices.index(text)]
+    if isinstance(answer, (int, float)):
+        return letters[int(text)] if text.isdigit() and int(text) < len(choices) else None
+    bare = text.strip("().: ")
+    by_letter = bare if len(bare) == 1 and bare in letters else None
+    same = [letter for letter, choice in zip(letters, choices, strict=True) if choice == text]
+    same = same or [a for a, choice in zip(letters, choices, strict=True) if choice.lower() == text.lower()]
+    named = set(same) | ({by_letter} if by_letter else set())
+    if named:
+        return named.pop() if len(named) == 1 else None
+    return letters[int(text)] if text.isdigit() and int(text) < len(choices) else None
 
 
 def question_with_choices(question: str, choices: list[str]) -> str:

@@ -12,6 +12,8 @@ from vlm4vla.data.questions.encoded_dataset import INFO
 from vlm4vla.data.questions.statements import Picture
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+# A capital letter on its own, but not the word "I", as in "I think B".
+_LETTER = re.compile(r"\b(?!I(?: [a-z]|'))[A-Z]\b")
 _CHOICE = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
@@ -48,7 +50,7 @@ class PublicTask(AuxiliaryTask):
             return points_f1(read_decimal_points(answer), read_decimal_points(truth))
         truth, answer = truth.strip().rstrip("."), answer.strip().rstrip(".")
         if len(truth) == 1 and truth.isupper():
-            found = re.search(r"\b[A-Z]\b", answer)
+            found = _LETTER.search(answer) or re.search(r"\b[A-Z]\b", answer)
             return float(found is not None and found[0] == truth)
         if _NUMBER.fullmatch(truth):
             found = _NUMBER.search(answer)

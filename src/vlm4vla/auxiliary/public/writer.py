@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from vlm4vla.auxiliary.points import decimal_points_error
+from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames
 from vlm4vla.auxiliary.public.mixture import Mixture
 from vlm4vla.auxiliary.public.opening import open_set
 from vlm4vla.auxiliary.public.sample import InvalidRow, Sample, is_held_out
@@ -29,6 +30,7 @@ from vlm4vla.config.stages import AuxiliaryDataSettings
 from vlm4vla.core.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import SECONDS_BETWEEN_LINES
+from vlm4vla.data.instructions import LeftOut
 from vlm4vla.data.pictures.files import picture_problem
 from vlm4vla.data.questions.dataset import HELD_OUT, TRAIN
 from vlm4vla.data.questions.encoded_dataset import INFO, SCHEMA, dataset_row
@@ -63,7 +65,13 @@ def run(settings: AuxiliaryDataSettings, *, output: Path) -> None:
         files = writer.files(split)
         write_json(output / split / "state.json", {"_data_files": [{"filename": f.name} for f in files]})
         hashes[split] = {file.name: file_hash(file) for file in files}
-    provenance.write(output / "provenance.json", files=hashes, **writer.counts)
+    blank = {name: left_out.record() for name, left_out in writer.left_out.items()}
+    provenance.write(
+        output / "provenance.json",
+        files=hashes,
+        **writer.counts,
+        **({"without_instruction": blank} if blank else {}),
+    )
     (output / PROGRESS).unlink(missing_ok=True)
 
 
@@ -77,6 +85,11 @@ class _Writer:
         opened = {name: open_set(each, f"auxiliary set {name}") for name, each in source.sets.items()}
         self.folders = {name: folder for name, (_, folder) in opened.items()}
         samples = {name: each for name, (each, _) in opened.items()}
+        self.left_out: dict[str, LeftOut] = {}
+        for name, each in samples.items():
+            if isinstance(each, DemonstrationFrames) and (left_out := each.check()).episodes:
+                self.left_out[name] = left_out
+                print(f"note: {self.folders[name]}: {left_out.sentence()}", flush=True)
         weights = {name: each.weight for name, each in source.sets.items()}
         self.stream = Mixture(samples, weights, settings.seed)
         self.buffer = max(each.buffer for each in source.sets.values())
@@ -169,7 +182,7 @@ class _Writer:
         problem = problem or picture_problem(sample.picture, self.folders[name])
         if problem is None:
             return sample
-        return InvalidRow(f"{self.source.sets[name].dataset}: sample {sample.id!r}", problem)
+        return InvalidRow(sample.where or f"{self.source.sets[name].dataset}: sample {sample.id!r}", problem)
 
     def _write(self, block: list[tuple[str, Sample]]) -> None:
         rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}

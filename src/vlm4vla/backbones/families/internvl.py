@@ -2,6 +2,8 @@
 
 Not obvious:
 - The tiny config has no pixel shuffle (`downsample_ratio` 1), so 16 patches give 16 tokens.
+- No newline follows the closing image tag, as in the released code of the study. The chat template of the
+  released model has one there.
 - The released sizes from 4B on have a Qwen3 language model; positions are one-dimensional.
 - `freeze: vision` freezes `vision_tower` without the projector, as in the other families that have the two as
   separate modules.
@@ -18,11 +20,21 @@ from transformers import InternVLConfig, PreTrainedModel
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD
 from vlm4vla.backbones.families.chatml import ChatML
 from vlm4vla.config.backbones import TinySize
+from vlm4vla.core.errors import UserError
 
 
 class InternVL(ChatML):
     family = model_type = "internvl"
-    image_open, image_token, image_close = "<img>", "<IMG_CONTEXT>", "</img>\n"
+    image_open, image_token, image_close = "<img>", "<IMG_CONTEXT>", "</img>"
+
+    def __init__(self, config, tokenizer, image_size):
+        known = tokenizer.get_vocab()
+        if self.image_close not in known:
+            raise UserError(
+                f"an InternVL tokenizer without the token {self.image_close!r}: use a complete checkpoint; a "
+                "tiny backbone of an earlier version must be pre-trained again, because its prompt changed"
+            )
+        super().__init__(config, tokenizer, image_size)
 
     def placeholders(self) -> list[int]:
         vision = self.config.vision_config

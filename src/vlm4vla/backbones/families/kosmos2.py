@@ -4,6 +4,8 @@ Not obvious:
 - The placeholders are the ids after the unknown token, as in the family's processor. A mask marks the image's
   positions; the values of the placeholders do not matter.
 - Position ids start after the padding id, and padding has the padding id. They are therefore always passed.
+- `reading.image: before-text` puts the image tokens before a text that has the special tokens of the
+  tokenizer around it and the word <image_pad> between the image tags.
 - The model has no inner `.model` that takes images. `last_hidden` joins the parts as the model's `forward`
   does.
 - The tiny config has no dropout (the real one has 0.1 in the text model). The same seed must give the same
@@ -30,6 +32,7 @@ from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
 from vlm4vla.config.backbones import TinySize
 
 PROJECTION_SCALE = 8.0
+BEFORE_TEXT = "before-text"
 
 
 @contextlib.contextmanager
@@ -57,7 +60,14 @@ class Kosmos2(Adapter):
     def instruction(self, instruction: str) -> str:
         return instruction
 
+    def _place_image(self) -> None:
+        super()._place_image()
+        if self.reading.image == BEFORE_TEXT:
+            self.before, self.image_start = [], 0
+
     def after_image(self, text: str) -> str:
+        if self.reading.image == BEFORE_TEXT:
+            return f"{BOS}{self.before_image}<image_pad></image><p>{text}\n</p>{EOS}"
         return f"</image><p>{text}\n</p>"
 
     def next_turn(self, text: str) -> str:

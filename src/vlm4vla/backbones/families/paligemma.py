@@ -3,8 +3,9 @@
 Not obvious:
 - Both have the model_type `paligemma`; the model_type of the text config distinguishes them.
 - Every batch has `token_type_ids`. Without them, Gemma 1 attends to text in both directions if nothing is
-  padded, and causally if something is. Pre-training and VLA use one convention: image tokens (type 0) attend
-  to each other in both directions, and text (type 1) is causal.
+  padded, and causally if something is. Tokens of type 0 attend to each other in both directions, those of
+  type 1 are causal. Pre-training, and by default the VLA, give type 0 to image tokens only. In the released
+  model's own format, the prompt has type 0 too: `reading.attention: prefix`.
 - Positions start at 1.
 - `freeze: vision` freezes the SigLIP tower without the linear projector. The drop of the study's trainable
   size from 2.9B to 2.5B fits the tower of 0.4B, but does not show whether the projector's 2M are included.
@@ -56,7 +57,12 @@ class PaliGemma(Adapter):
         return torch.arange(1, length + 1)
 
     def extras(self, is_image: Tensor, real: Tensor) -> dict[str, Tensor]:
-        return {"token_type_ids": (~is_image).long()}
+        causal = {
+            "image": ~is_image,
+            "prefix": torch.zeros_like(is_image),
+            "causal": torch.ones_like(is_image),
+        }
+        return {"token_type_ids": causal[self.reading.attention].long()}
 
     def extend(self, batch: dict[str, Any], count: int = 1) -> dict[str, Any]:
         types = nn.functional.pad(batch["token_type_ids"], (0, count), value=1)

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
 
 from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.families.chatml import ChatML
-from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE
+from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.kernels.packed_attention import use_packed_attention
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
@@ -30,6 +32,7 @@ class Qwen(ChatML):
     """One square still image between vision tags, at a fixed position."""
 
     image_open, image_token, image_close = "<|vision_start|>", IMAGE, "<|vision_end|>"
+    has_pixel_bounds = True
 
     def __init__(self, config, tokenizer, image_size):
         self._vision_inputs: dict[int, dict[str, Any]] = {}
@@ -42,7 +45,12 @@ class Qwen(ChatML):
         return [self.config.image_token_id] * self.merged**2
 
     def positions(self, length: int) -> Tensor:
-        """(3, length): time, row, column. After the image, all three continue from the end of its grid."""
+        """(3, length): time, row, column. After the image, all three continue from the end of its grid.
+
+        With `reading.positions: one-axis`, all three are the index of the token.
+        """
+        if self.reading.positions == "one-axis":
+            return torch.arange(length).expand(3, -1)
         start, side = self.image_start, self.merged
         text_after = max(length - start - side**2, 0)
         before = torch.arange(start).expand(3, -1)
@@ -50,6 +58,18 @@ class Qwen(ChatML):
         image = torch.stack([torch.zeros_like(rows), rows, columns]).flatten(1) + start
         after = (torch.arange(text_after) + start + side).expand(3, -1)
         return torch.cat([before, image, after], dim=1)[:, :length]
+
+    def resize(self, images: Tensor, processor: Any) -> Tensor:
+        """Square images, resized with Pillow: the image processor takes several times as long."""
+        height, width = images.shape[1:3]
+        vision = self.config.vision_config
+        edges = {edge: processor.size[edge] for edge in ("shortest_edge", "longest_edge")}
+        factor = vision.patch_size * vision.spatial_merge_size
+        if height != width or processed_side(edges, factor, height) != self.image_size:
+            return images
+        size = (self.image_size, self.image_size)
+        sized = [Image.fromarray(each).resize(size, processor.resample) for each in images.numpy()]
+        return torch.from_numpy(np.stack([np.asarray(each) for each in sized]))
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """Patches (B * grid * grid, 3 * time * patch * patch) in merge-block order."""

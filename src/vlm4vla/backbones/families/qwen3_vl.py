@@ -4,6 +4,8 @@ Not obvious:
 - Each index of `deepstack_visual_indexes` adds the features of one vision layer after one text layer. At most
   (text layers - 1) indices are useful; the features of further ones would reach no output.
 - `mrope_section` (time, row, column) must sum to half the head size.
+- `reading.deepstack: false` empties the list of indexes in the vision encoder, but not in the config, so the
+  saved folder keeps the weights of DeepStack.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from transformers import Qwen3VLConfig
+from transformers import PreTrainedModel, Qwen3VLConfig
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
 from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
@@ -36,6 +38,12 @@ class Qwen3VL(Qwen):
             "image_interp_indices": indices,
             "image_interp_weights": weights,
         }
+
+    def prepare(self, model: PreTrainedModel) -> None:
+        super().prepare(model)
+        visual = model.model.visual
+        indexes = visual.config.deepstack_visual_indexes
+        visual.deepstack_visual_indexes = indexes if self.reading.deepstack else []
 
     @classmethod
     def tiny_text(cls, size: TinySize, tokenizer) -> dict[str, Any]:

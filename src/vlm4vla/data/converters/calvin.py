@@ -1,9 +1,9 @@
 """Read the raw CALVIN dataset (https://github.com/mees/calvin, dataset/README.md).
 
 A split is a folder with one file episode_XXXXXXX.npz per step of play at 30 Hz, and with
-lang_annotations/auto_lang_ann.npy, which assigns instructions to ranges of steps. Each annotated range
-becomes an episode: the images of the static camera, the relative actions without change (CALVIN has already
-divided them by its scale, to [-1, 1]; gripper 1 opens and -1 closes), and robot_obs as the state.
+lang_annotations/auto_lang_ann.npy, which assigns instructions to ranges of steps. Each range with an
+instruction becomes an episode: the images of the static camera, the relative actions without change (CALVIN
+has already divided them by its scale, to [-1, 1]; gripper 1 opens and -1 closes), and robot_obs as the state.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from vlm4vla.conventions.benchmarks import CALVIN
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.converters.plain_pickle import read_object_npy
 from vlm4vla.data.converters.source import RawSource, SourceEpisode
+from vlm4vla.data.instructions import LeftOut, instruction_text
 
 FPS = 30
 ANNOTATIONS = Path("lang_annotations", "auto_lang_ann.npy")
@@ -50,7 +51,7 @@ class CalvinSource(RawSource):
     def __init__(self, path: Path):
         nested = path / "training"
         self.folder = nested if nested.is_dir() else path
-        self._ranges = read_ranges(self.folder)
+        self._ranges, self._blank = read_ranges(self.folder)
         self.image_size = self._step(self._ranges[0].first)["rgb_static"].shape[0]
 
     def __len__(self) -> int:
@@ -63,6 +64,9 @@ class CalvinSource(RawSource):
             "episodes": len(self),
             "last": [last.first, last.last],
         }
+
+    def without_instruction(self) -> dict[str, LeftOut]:
+        return self._blank
 
     def episodes(self, begin: int) -> Iterator[SourceEpisode]:
         with ThreadPoolExecutor(READERS) as pool:
@@ -95,26 +99,35 @@ class CalvinSource(RawSource):
         return step
 
 
-def read_ranges(folder: Path) -> list[AnnotatedRange]:
+def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]:
     """Return the annotated ranges of a split, in the order of its annotations.
 
-    Raises UserError if there are none, or if one is invalid.
+    Ranges without an instruction (data/instructions.py) are only counted; see `RawSource`. Raises UserError
+    if no range is left, or if one is invalid.
     """
     path = folder / ANNOTATIONS
     content = read_object_npy(path)
     try:
         texts, bounds = content["language"]["ann"], content["info"]["indx"]
-        found = [
-            AnnotatedRange(int(first), int(last), str(text))
-            for (first, last), text in zip(bounds, texts, strict=True)
-        ]
+        pairs = [(int(first), int(last), text) for (first, last), text in zip(bounds, texts, strict=True)]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: needs language.ann and info.indx, with one entry per instruction ({error!r}): use the "
             "published file"
         ) from None
-    if not found or any(annotated.last < annotated.first for annotated in found):
-        raise UserError(
-            f"{path}: has no instruction, or one whose range ends before it begins: use the published file"
-        )
-    return found
+    found, blank = [], {}
+    for number, (first, last, value) in enumerate(pairs):
+        where = f"{path}: annotation {number} (steps {first} to {last})"
+        if last < first:
+            raise UserError(f"{where}: the range ends before it begins: use the published file")
+        try:
+            text = instruction_text(value)
+        except ValueError as error:
+            raise UserError(f"{where}: has {error}: keep one of them") from None
+        if text is None:
+            blank[where] = LeftOut(1, last - first + 1)
+        else:
+            found.append(AnnotatedRange(first, last, text))
+    if not found:
+        raise UserError(f"{path}: has no instruction: use the published file")
+    return found, blank

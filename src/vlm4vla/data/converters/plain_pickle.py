@@ -26,6 +26,7 @@ NDARRAY, DTYPE, ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
 EMPTY_BYTES = {"__builtin__ bytes", "builtins bytes"}  # old protocols write b"" as a call of these
 KNOWN = RECONSTRUCT | SCALAR | EMPTY_BYTES | {NDARRAY, DTYPE, ENCODE}
 NUMERIC = re.compile(r"[<>|=]?[biuf]\d{1,2}")  # dtypes of supported arrays
+TEXT = re.compile(r"[<>|=]?[US][1-9]\d{0,5}")  # texts of a fixed length
 OBJECT = re.compile(r"[<>|=]?O\d?")
 IGNORED = {"PROTO", "FRAME"}
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -229,7 +230,7 @@ def _contents(shape: tuple[Any, ...], text: str, fortran: bool, data: Any) -> An
 
 
 def _numbers(shape: tuple[Any, ...], text: str, data: bytes, order: str = "C") -> np.ndarray:
-    if not NUMERIC.fullmatch(text):
+    if not (NUMERIC.fullmatch(text) or TEXT.fullmatch(text)):
         raise NotPlain(f"numbers of the type {text!r}")
     values = np.frombuffer(data, dtype=np.dtype(text))
     if len(values) != _size(shape):

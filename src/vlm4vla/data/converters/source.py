@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vlm4vla.data.instructions import LeftOut
+
 
 @dataclass(frozen=True)
 class SourceEpisode:
@@ -48,6 +50,17 @@ class RawSource(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return JSON values that distinguish this dataset from others; see `LeRobotWriter`."""
+
+    def without_instruction(self) -> dict[str, LeftOut]:
+        """Return the counts of the episodes without an instruction, which `episodes` does not yield.
+
+        The keys are places in the source, as in `SourceEpisode.where`.
+        """
+        return {}
+
+    def left_out(self) -> dict[str, str]:
+        """Return what else is not converted: the name of a file or folder, and one phrase with numbers."""
+        return {}
 
     @abstractmethod
     def episodes(self, begin: int) -> Iterator[SourceEpisode]:

@@ -19,6 +19,7 @@ from vlm4vla.core.artefacts import atomic_path
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
+from vlm4vla.data.pictures.decoding import PictureError, check_end
 from vlm4vla.data.pictures.png import decode
 
 PART = 1 << 14  # rows per file
@@ -26,9 +27,12 @@ BATCH = 1 << 8  # rows per batch of a file
 SCHEMA = pa.schema({"bytes": pa.large_binary()})
 
 
-def copy_pictures(files: list[Path], column: str, rows: int, folder: Path) -> None:
+def copy_pictures(
+    files: list[Path], column: str, rows: int, folder: Path, kept: np.ndarray | None = None
+) -> None:
     """Copy the encoded images of `column` (structs of bytes and path) from Parquet `files` to `folder`.
 
+    `rows`: number of images to copy. `kept`: (N,) bool, which of all N images these are; None copies all.
     Raises UserError for a row without bytes, if the number of rows is not `rows`, and for a disk without
     enough space.
     """
@@ -41,7 +45,7 @@ def copy_pictures(files: list[Path], column: str, rows: int, folder: Path) -> No
     needed = sum(file.stat().st_size for file in files) * (1 - done / rows)
     check_room(folder, needed, f"{folder}: the copy of the images", "write another `results` folder")
     progress = Progress(f"images of {column}", rows, done)
-    batches = _batches(_read_pieces(files, column, done))
+    batches = _batches(_read_pieces(files, column, done, kept))
     for first in batches:
         with (
             atomic_path(_part(folder, complete)) as temporary,
@@ -69,9 +73,14 @@ def _batches(pieces: Iterator[pa.Array]) -> Iterator[pa.Array]:
         yield rest
 
 
-def _read_pieces(files: list[Path], column: str, skip: int) -> Iterator[pa.Array]:
-    """Yield the encoded images after the first `skip`. Files and row groups before them are not read."""
+def _read_pieces(files: list[Path], column: str, skip: int, kept: np.ndarray | None) -> Iterator[pa.Array]:
+    """Yield the encoded images after the first `skip`. Files and row groups before them are not read.
+
+    With `kept` (N,) bool, the others of the N images neither count nor are yielded.
+    """
     row = 0
+    if kept is not None and skip:
+        skip = int(np.flatnonzero(kept)[skip - 1]) + 1
     for file in files:
         table = pq.ParquetFile(file)
         if row + table.metadata.num_rows <= skip:
@@ -86,7 +95,9 @@ def _read_pieces(files: list[Path], column: str, skip: int) -> Iterator[pa.Array
                 groups.append(group)
         for batch in table.iter_batches(batch_size=BATCH, row_groups=groups, columns=[column]):
             encoded = _bytes(batch.column(0), row, file, column)
-            yield encoded[max(skip - row, 0) :]
+            begin = max(skip - row, 0)
+            own = None if kept is None else pa.array(kept[row + begin : row + len(encoded)])
+            yield encoded[begin:] if own is None else encoded[begin:].filter(own)
             row += len(encoded)
 
 
@@ -104,7 +115,13 @@ def _bytes(pictures: pa.Array, row: int, file: Path, column: str) -> pa.Array:
             f"{file}: image {bad} of {column!r} is a separate file: write the images into the tables, or as "
             "a video"
         )
-    return pictures.cast(pa.large_binary())
+    pictures = pictures.cast(pa.large_binary())
+    for number, data in enumerate(pictures, start=row):
+        try:
+            check_end(data.as_py())
+        except PictureError as error:
+            raise UserError(f"{file}: image {number} of {column!r} cannot be read: {error}") from None
+    return pictures
 
 
 def _part(folder: Path, number: int) -> Path:
@@ -129,5 +146,5 @@ class EncodedPictures:
             return decode(batch.column(0)[rest % BATCH].as_py())
         except (OSError, ValueError, IndexError) as error:  # of Arrow, or of the decoder
             raise UserError(
-                f"{path}: image {row} cannot be read ({error}): generate the demonstrations again"
+                f"{path}: image {row} cannot be read: {error}, and generate the demonstrations again"
             ) from None

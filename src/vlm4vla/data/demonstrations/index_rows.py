@@ -36,9 +36,10 @@ def write_rows(
     """Write actions, states, gripper points, tasks and episodes of every frame to `folder`/*.npy.
 
     Returns the memory-mapped arrays, which are still writable. `actions` (N, 7) holds the dataset's own
-    values, and `episode` (N,) indices into `metadata.episodes`. Raises UserError for a missing column, a
-    column with another number of values, NaN, a task without instruction, frames that do not match the
-    episodes in meta/, and times that are not multiples of 1 / fps.
+    values, `episode` (N,) indices into `metadata.episodes`, and `task_index` (N,) indices into
+    `metadata.tasks`, or -1 for null. Raises UserError for a missing column, a column with another number of
+    values, NaN, a task that meta/ does not have, frames that do not match the episodes in meta/, and times
+    that are not multiples of 1 / fps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     episodes = metadata.episodes
@@ -67,7 +68,7 @@ def write_rows(
             episode[rows] = expected
             for column in columns.values():
                 column.array[rows] = _list_column(batch, column, expected, file)
-            tasks[rows] = _tasks(batch, len(metadata.tasks), file)
+            tasks[rows] = _tasks(batch, len(metadata.tasks), metadata.episodes.index[expected], file)
             done = rows.stop
             progress.update(done)
         else:
@@ -126,8 +127,8 @@ def _check_order(
         )
     if TIME in batch.schema.names:
         away = np.abs(_scalars(batch, TIME) * metadata.fps - frames)
-        if (away > 0.25).any():
-            row = int(np.argmax(away))
+        if not (away <= 0.25).all():
+            row = int(np.argmin(away <= 0.25))
             raise UserError(
                 f"{file}: frame {frames[row]} of episode {own[row]} has the time "
                 f"{_scalars(batch, TIME)[row]:g} s, but at {metadata.fps:g} Hz the time is "
@@ -167,11 +168,14 @@ def _list_column(batch: pa.RecordBatch, column: Column, episode: np.ndarray, fil
     return numbers
 
 
-def _tasks(batch: pa.RecordBatch, known: int, file: Path) -> np.ndarray:
-    numbers = _scalars(batch, "task_index").astype(np.int64)
-    if numbers.min() < 0 or numbers.max() >= known:
+def _tasks(batch: pa.RecordBatch, known: int, episode: np.ndarray, file: Path) -> np.ndarray:
+    """Return the task of each row; -1 stands for null. `episode`: (n,) number of the episode."""
+    found = _scalars(batch, "task_index").astype(np.float64)
+    wrong = ~np.isnan(found) & ((found < 0) | (found >= known))
+    if wrong.any():
+        row = int(np.argmax(wrong))
         raise UserError(
-            f"{file}: a frame has task_index {numbers.max()}, but meta/ has {known} instructions: add the "
-            "missing instruction"
+            f"{file}: a frame of episode {episode[row]} has task_index {found[row]:g}, but meta/ has {known} "
+            "instructions: add the missing instruction"
         )
-    return numbers
+    return np.where(np.isnan(found), -1, found).astype(np.int64)

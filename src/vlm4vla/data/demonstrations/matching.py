@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.config.demonstrations import Demonstrations
-from vlm4vla.conventions.actions import ACTION_NAMES, ACTION_SIZE, POSE_SIZE, Gripper
-from vlm4vla.conventions.benchmarks import gripper
+from vlm4vla.conventions.actions import ACTION_NAMES, ACTION_SIZE, POSE_SIZE
 from vlm4vla.core.errors import UserError, suggestion
+from vlm4vla.data.demonstrations.gripper_commands import check_stated_column
 from vlm4vla.data.lerobot.metadata import Metadata
 from vlm4vla.data.lerobot.reader import ACTION, GRIPPER_POINT, IMAGE, STATE
 
 JOINTS = ("joint", "motor", "shoulder", "elbow", "waist", "wrist")  # words in the names of joint angles
-NEAR = 0.25  # fraction of the gripper's range by which a column may miss the two values
 
 
 @dataclass(frozen=True)
@@ -104,53 +103,16 @@ def _names(feature: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in names or []]
 
 
-def convert_gripper(actions: np.ndarray, wanted: Demonstrations, benchmark: str) -> np.ndarray:
-    """Convert the gripper values of a dataset's actions (n, 7) float32 to the benchmark's convention.
-
-    Without `wanted.gripper`, the dataset already follows this convention.
-    """
-    own, configured = gripper(benchmark), wanted.gripper
-    if configured is None:
-        return actions
-    actions = actions.copy()
-    opening = (actions[:, POSE_SIZE] - configured.close) / (configured.open - configured.close)  # 1 is open
-    actions[:, POSE_SIZE] = own.close + opening * (own.open - own.close)
-    return actions
-
-
-def check_gripper(
-    least: float, most: float, wanted: Demonstrations, benchmark: str, source: str, key: str
-) -> None:
-    """Raise UserError if the range `least` to `most` of the gripper column does not match the convention.
-
-    `source` names the dataset. A column with the correct two values in the opposite meaning cannot be
-    detected; set `gripper` to swap them.
-    """
-    configured = wanted.gripper
-    values = Gripper(configured.open, configured.close) if configured else gripper(benchmark)
-    owner = f"`gripper` of {key}" if configured else f"{benchmark}'s gripper"
-    slack = NEAR * (values.high - values.low)
-    if abs(least - values.low) > slack or abs(most - values.high) > slack:
-        raise UserError(
-            f"{key}.gripper: the last action column of {source} ranges from {least:g} to {most:g}, but "
-            f"{owner} ranges from {values.low:g} to {values.high:g} ({values.open:g} opens): write "
-            "`gripper: {open: ..., close: ...}` with the values of the dataset, or other action_columns"
-        )
-
-
 def check_stated_gripper(
     metadata: Metadata, choice: FeatureChoice, wanted: Demonstrations, benchmark: str, key: str
 ) -> None:
-    """Do the check of `check_gripper` with the statistics in meta/, before the frames are downloaded.
+    """Check the gripper's values with the statistics in meta/, before the frames are downloaded.
 
     Without such statistics, nothing is checked.
     """
     stated = ((metadata.stats() or {}).get(choice.action)) or {}
-    column = choice.action_columns[POSE_SIZE]
-    ends = [np.asarray(stated.get(name, []), dtype=float).ravel() for name in ("min", "max")]
-    if all(len(each) > column for each in ends):
-        least, most = (float(each[column]) for each in ends)
-        check_gripper(least, most, wanted, benchmark, f"{metadata.folder} (by its meta/)", key)
+    column, source = choice.action_columns[POSE_SIZE], f"{metadata.folder} (by its meta/)"
+    check_stated_column(stated, column, wanted, benchmark, source, key)
 
 
 def check_bounds(stats: Mapping[str, Any], bounds: tuple[float, float], source: str, key: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from vlm4vla.config.benchmarks import Augmentation
+from vlm4vla.config.benchmarks import Augmentation, Shift
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import FramePictures, open_index
 from vlm4vla.data.pictures.augmentation import augmented
@@ -38,7 +38,7 @@ class PictureMaker:
 
     folder: Path
     side: int
-    shift: int
+    shift: Shift
     augmentation: Augmentation | None
     seed: int
 

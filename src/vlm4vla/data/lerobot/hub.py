@@ -75,6 +75,22 @@ def dataset_folder(dataset: str, revision: str | None, patterns: Sequence[str], 
     return Path(path)
 
 
+def cached_folder(dataset: str, revision: str) -> Path | None:
+    """Return the snapshot of a dataset in the hub's cache, as far as it is there, if the hub is switched off.
+
+    None with a connection to the hub, which can complete a snapshot, and if the cache has no snapshot.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if not constants.is_offline_mode():
+        return None
+    try:
+        return Path(snapshot_download(dataset, repo_type="dataset", revision=revision, allow_patterns=META))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+
+
 def check_no_revision(dataset: str, revision: str | None, key: str) -> None:
     """Raise UserError for a folder with a `revision`: only datasets on the hub have revisions."""
     if revision is not None and dataset.startswith(("/", "~", ".")):

@@ -17,7 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.instructions import instruction_text
 from vlm4vla.data.lerobot.reader import read_json, read_tasks, table_files
+from vlm4vla.data.lerobot.totals import check_present, check_rows, check_totals
 from vlm4vla.data.parquet import numbers, read_parquet
 from vlm4vla.data.statistics import merge_statistics
 
@@ -55,15 +57,15 @@ class Videos:
 class Metadata:
     """The metadata of a dataset.
 
-    `features`: their descriptions in info.json. `tasks`: the instruction of each task_index. `info`: the
-    contents of info.json.
+    `features`: their descriptions in info.json. `tasks`: the instruction of each task_index; None if the
+    task has none (data/instructions.py). `info`: the contents of info.json.
     """
 
     folder: Path
     version: str
     fps: float
     features: dict[str, dict[str, Any]]
-    tasks: list[str]
+    tasks: list[str | None]
     episodes: EpisodeTable
     info: dict[str, Any]
 
@@ -81,31 +83,62 @@ class Metadata:
     def table_files(self) -> list[Path]:
         """Return the files with the frames, in order. Raises UserError if one is missing."""
         if self.version == NEWEST:
-            files = table_files(self.folder)
+            files, listed = table_files(self.folder), self._listed_tables()
+            check_present(self.folder, sorted(listed or {}))
         else:
             pattern = self.info["data_path"]
             files = [self.folder / pattern.format(**_path_fields(self.info, i)) for i in self.episodes.index]
-        missing = [file for file in files if not file.is_file()]
-        if missing or not files:
-            raise UserError(f"{missing[0] if missing else self.folder / 'data'}: not found: {_AGAIN}")
+            check_present(self.folder, files)
+        if not files:
+            raise UserError(f"{self.folder / 'data'}: not found: {_AGAIN}")
         return files
+
+    def check_tables(self) -> None:
+        """Compare the rows of all tables with the lengths of the episodes, without reading frames.
+
+        Raises UserError if a table is missing or incomplete, or has more or fewer rows.
+        """
+        files, length = self.table_files(), self.episodes.length
+        expected: list[int] | None = length.tolist()
+        if self.version == NEWEST:
+            listed = self._listed_tables()
+            expected = None if listed is None else [listed.get(file, 0) for file in files]
+        check_rows(self.folder, files, expected, int(length.sum()))
+
+    def _listed_tables(self) -> dict[Path, int] | None:
+        """Return the tables that meta/episodes (v3.0) lists and the number of frames of each.
+
+        None if meta/episodes does not say in which table an episode is.
+        """
+        keys = ("chunk_index", "file_index")
+        table = _episode_tables(self.folder, [f"data/{key}" for key in keys], optional=True)
+        if not table.num_columns:
+            return None
+        counts: dict[Path, int] = {}
+        rows = zip(*(numbers(column).tolist() for column in table.columns), self.episodes.length, strict=True)
+        for chunk, file, length in rows:
+            fields = dict(zip(keys, (int(chunk), int(file)), strict=True))
+            path = self.folder / self.info["data_path"].format(**fields)
+            counts[path] = counts.get(path, 0) + int(length)
+        return counts
 
     def videos(self, camera: str) -> Videos:
         """Return the videos of a camera.
 
-        Raises UserError if a file is missing or an episode's part of a video is shorter than the episode.
+        Raises UserError if a file is missing or an episode's part of a video is shorter or longer than the
+        episode. `check_videos` (data/lerobot/video_check.py) compares the files themselves.
         """
         found = self._shared_videos(camera) if self.version == NEWEST else self._episode_videos(camera)
-        for name in found.names:
-            if not (self.folder / name).is_file():
-                raise UserError(f"{self.folder / name}: not found: {_AGAIN}")
-        short = found.end - found.start < (self.episodes.length - 1.5) / self.fps
-        if short.any():
-            row = int(np.flatnonzero(short)[0])
+        check_present(self.folder, [self.folder / name for name in found.names])
+        more = (found.end - found.start) * self.fps - self.episodes.length
+        wrong = ~(np.abs(more) < 1.501)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            has = "more" if more[row] > 0 else "fewer"
             raise UserError(
                 f"{self.folder / found.names[found.file[row]]}: episode {self.episodes.index[row]} has "
                 f"{self.episodes.length[row]} frames, but its part of the video, {found.start[row]:g} to "
-                f"{found.end[row]:g} s, has fewer at {self.fps:g} Hz: {_AGAIN}"
+                f"{found.end[row]:g} s, has {has} at {self.fps:g} Hz: {_AGAIN}"
             )
         return found
 
@@ -127,14 +160,32 @@ class Metadata:
         count = len(names)
         return Videos(names, np.arange(count), np.zeros(count), episodes.length / self.fps)
 
-    def stats(self) -> dict[str, dict[str, Any]] | None:
+    def episode_tasks(self) -> Iterator[list[str]]:
+        """Yield the instructions that meta/ lists for each episode, in order; [] if it lists none."""
+        if self.version == NEWEST:
+            table = _episode_tables(self.folder, ["tasks"], optional=True)
+            listed = table["tasks"].to_pylist() if table.num_columns else []
+        else:
+            listed = [row.get("tasks") for row in _lines(self.folder / "meta" / "episodes.jsonl")]
+        for tasks in listed:
+            each = tasks if isinstance(tasks, list) else [tasks]
+            yield [text for task in each if (text := instruction_text(task)) is not None]
+
+    def stats(self, episodes: np.ndarray | None = None) -> dict[str, dict[str, Any]] | None:
         """Return the statistics in meta/, or None if there are none.
 
-        If meta/ has statistics of each episode, they are merged; see `merge_statistics`.
+        If meta/ has statistics of each episode, they are merged; see `merge_statistics`. Then `episodes` (E,)
+        bool chooses the episodes to merge.
         """
         whole, parts = self.folder / "meta" / "stats.json", self.folder / "meta" / "episodes_stats.jsonl"
+        if episodes is not None and episodes.all():
+            episodes = None
         if self.version == "v2.1" and parts.is_file():
-            return merge_statistics(line.get("stats", {}) for line in _lines(parts))
+            chosen = None if episodes is None else set(self.episodes.index[episodes].tolist())
+            lines = (row for row in _lines(parts) if chosen is None or row.get("episode_index") in chosen)
+            return merge_statistics(row.get("stats", {}) for row in lines)
+        if episodes is not None:
+            return None
         return read_json(whole) if whole.is_file() else None
 
 
@@ -176,6 +227,7 @@ def read_metadata(folder: Path) -> Metadata:
         tasks = _read_tasks_v2(folder)
     if not len(index) or (length < 1).any() or (np.diff(index) <= 0).any():
         raise UserError(f"{folder}/meta: episodes must have frames and be sorted by episode_index: {_AGAIN}")
+    check_totals(folder, info, index, int(length.sum()), len(tasks))
     return Metadata(folder, version, float(fps), features, tasks, EpisodeTable(index, length), info)
 
 
@@ -192,8 +244,11 @@ def _path_fields(info: Mapping[str, Any], episode: int) -> dict[str, int]:
     }
 
 
-def _episode_tables(folder: Path, columns: list[str]) -> pa.Table:
-    """Read columns of meta/episodes (v3.0), sorted by episode_index."""
+def _episode_tables(folder: Path, columns: list[str], *, optional: bool = False) -> pa.Table:
+    """Read columns of meta/episodes (v3.0), sorted by episode_index.
+
+    With `optional`, the table has no columns if one is missing in a file.
+    """
     files = sorted((folder / "meta" / "episodes").glob("*/[!.]*.parquet"))
     if not files:
         raise UserError(f"{folder}/meta/episodes: no Parquet file: {_AGAIN}")
@@ -201,6 +256,8 @@ def _episode_tables(folder: Path, columns: list[str]) -> pa.Table:
     for file in files:
         try:
             parts.append(read_parquet(file, list(dict.fromkeys(["episode_index", *columns]))))
+            if optional and not {*columns} <= {*parts[-1].column_names}:
+                return pa.table({})
         except (OSError, pa.ArrowInvalid):
             raise UserError(f"{file}: not a complete Parquet file: {_AGAIN}") from None
         for name in columns:
@@ -226,12 +283,12 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"{path}: not valid JSON ({error}): {_AGAIN}") from None
 
 
-def _read_tasks_v2(folder: Path) -> list[str]:
+def _read_tasks_v2(folder: Path) -> list[str | None]:
     path = folder / "meta" / "tasks.jsonl"
     try:
-        pairs = sorted((int(row["task_index"]), str(row["task"])) for row in _lines(path))
+        pairs = [(int(row["task_index"]), instruction_text(row["task"])) for row in _lines(path)]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: a line is incomplete or invalid ({error}): {_AGAIN}") from None
-    if [number for number, _ in pairs] != list(range(len(pairs))):
+    if sorted(number for number, _ in pairs) != list(range(len(pairs))):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: {_AGAIN}")
-    return [task for _, task in pairs]
+    return [task for _, task in sorted(pairs, key=lambda pair: pair[0])]

@@ -10,7 +10,8 @@ are indexed instead (data/demonstrations/frame_index.py).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ import pyarrow.parquet as pq
 
 from vlm4vla.conventions.actions import ACTION_SIZE
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.instructions import LeftOut, drop_blank_tasks, instruction_text
+from vlm4vla.data.lerobot.totals import check_totals
 from vlm4vla.data.parquet import numbers, read_parquet, vectors
 from vlm4vla.data.pictures.png import decode
+from vlm4vla.data.statistics import array_statistics
 
 VERSION = "v3.0"
 IMAGE = "observation.images.primary"
@@ -71,8 +75,9 @@ class DemonstrationSet:
 def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSet:
     """Read and check a dataset. With `images=False`, images are not decoded, which makes this a cheap check.
 
-    Raises UserError if a file or a column is missing, if the action does not have 7 numbers, or if a number
-    is not finite.
+    Episodes without an instruction are left out, also from the statistics of actions and states. Raises
+    UserError if a file or a column is missing, if the action does not have 7 numbers, if a number is not
+    finite, or if the dataset has other totals than info.json.
     """
     folder = Path(folder)
     info = read_json(folder / "meta" / "info.json")
@@ -100,6 +105,8 @@ def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSe
         )
     index = {name: numbers(table[name]).astype(np.int64) for name in NEEDED[2:]}
     tasks = read_tasks(folder)
+    episodes = np.unique(index["episode_index"])
+    check_totals(folder, info, episodes, table.num_rows, len(tasks))
     if index["task_index"].min() < 0 or index["task_index"].max() >= len(tasks):
         raise UserError(
             f"{folder}/meta/tasks.parquet: has {len(tasks)} tasks, but a frame has task_index "
@@ -109,10 +116,30 @@ def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSe
         raise UserError(f"{folder}/data: episode_index decreases: write the episodes one after another")
     states, points = (_optional_column(files, name, folder) for name in (STATE, GRIPPER_POINT))
     pictures = _decode_images(files, table.num_rows, folder) if images else None
-    return DemonstrationSet(
-        folder, pictures, actions, **index, tasks=tasks, stats=stats, info=info,
+    blank = np.array([text is None for text in tasks])[index["task_index"]]
+    without = np.unique(index["episode_index"][blank])
+    keep = ~np.isin(index["episode_index"], without)
+    if not keep.any():
+        raise UserError(f"{folder}: no episode has an instruction: write the texts into meta/tasks.parquet")
+    index = {name: values[keep] for name, values in index.items()}
+    texts, index["task_index"] = drop_blank_tasks(tasks, index["task_index"])
+    pictures, states, points = (
+        values if values is None or keep.all() else values[keep] for values in (pictures, states, points)
+    )
+    frames = DemonstrationSet(
+        folder, pictures, actions[keep], **index, tasks=texts, stats=stats, info=info,
         states=states, gripper_points=points,
     )  # fmt: skip
+    if keep.all():
+        return frames
+    print(f"{folder}: {LeftOut(len(without), int((~keep).sum())).sentence()}", file=sys.stderr)
+    return replace(frames, stats=stats | _own_statistics(frames))
+
+
+def _own_statistics(kept: DemonstrationSet) -> dict[str, Any]:
+    """Return the statistics of the columns of numbers, when stats.json also counts frames left out."""
+    columns = {ACTION: kept.actions, STATE: kept.states, GRIPPER_POINT: kept.gripper_points}
+    return {name: array_statistics(values) for name, values in columns.items() if values is not None}
 
 
 def table_files(folder: Path) -> list[Path]:
@@ -172,8 +199,11 @@ def _check_columns(file: Path) -> None:
         )
 
 
-def read_tasks(folder: Path) -> list[str]:
-    """Return the instructions in the order of task_index. pandas stores them as the table's index column."""
+def read_tasks(folder: Path) -> list[str | None]:
+    """Return the instructions in the order of task_index. pandas stores them as the table's index column.
+
+    A task without an instruction (data/instructions.py) is None.
+    """
     path = folder / "meta" / "tasks.parquet"
     try:
         table = read_parquet(path)
@@ -181,16 +211,21 @@ def read_tasks(folder: Path) -> list[str]:
         raise UserError(f"{path}: not found: write the instructions there") from None
     except (OSError, pa.ArrowInvalid):
         raise UserError(f"{path}: not a complete Parquet file: write it again") from None
-    names = [name for name in ("task", "__index_level_0__") if name in table.column_names]
+    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
+    texts = ("task", "__index_level_0__", *(name for name in index if isinstance(name, str)))
+    names = [name for name in texts if name in table.column_names and name != "task_index"]
     if not names or "task_index" not in table.column_names:
         raise UserError(
             f"{path}: needs the columns 'task' and 'task_index': write them (found: "
             f"{', '.join(table.column_names)})"
         )
-    pairs = sorted(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
-    if [number for number, _ in pairs] != list(range(len(pairs))):
+    by_number = dict(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
+    if set(by_number) != set(range(table.num_rows)):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: write the file again")
-    return [task for _, task in pairs]
+    try:
+        return [instruction_text(by_number[number]) for number in range(len(by_number))]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: write one text for each task_index") from None
 
 
 def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:
@@ -199,19 +234,22 @@ def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:
     Files are read in batches, so that the encoded images are never all in memory.
     """
     pictures: np.ndarray | None = None
-    row = 0
+    row = first = 0  # of the dataset, and the first of the current file
+    current = None
     batches = (
-        batch.column(0)
+        (file, batch.column(0))
         for file in files
         for batch in pq.ParquetFile(file).iter_batches(batch_size=IMAGES_PER_BATCH, columns=[IMAGE])
     )
-    for batch in batches:
+    for file, batch in batches:
+        if file != current:
+            current, first = file, row
         for data in batch.field("bytes"):
             try:
-                frame = decode(data.as_py())
+                frame = decode(data.as_py() or b"")
             except OSError as error:
                 raise UserError(
-                    f"{folder}/data: image of row {row} cannot be read ({error}): write the dataset again"
+                    f"{file}: image of row {row - first} cannot be read: {error}, or write the dataset again"
                 ) from None
             if pictures is None:
                 pictures = np.empty((count, *frame.shape), dtype=np.uint8)

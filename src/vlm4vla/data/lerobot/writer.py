@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.conventions.actions import ACTION_NAMES
 from vlm4vla.core.artefacts import atomic_path, write_json
+from vlm4vla.data.instructions import instruction_text
 from vlm4vla.data.lerobot.description import (
     DATA_PATH,
     FRAME_COLUMNS,
@@ -118,8 +119,11 @@ class LeRobotWriter:
 
         `images`: (T, H, W, 3) uint8. `states`: (T, S). `actions`: (T, 7) in environment units. Row t holds an
         observation and the action that the robot then took. `extra`: the extra columns, (T, D) each.
-        `instruction`: the task of the episode. Raises ValueError for other shapes or types, and for NaN.
+        `instruction`: the task of the episode. Raises ValueError for other shapes or types, for NaN, and for
+        a blank instruction.
         """
+        if instruction_text(instruction) is None:
+            raise ValueError(f"episode {len(self._episodes)} has no instruction, but {instruction!r}")
         lists = self._checked(images, {STATE: states, ACTION: actions, **(extra or {})})
         length, episode = len(images), len(self._episodes)
         task = self._tasks.setdefault(instruction, len(self._tasks))

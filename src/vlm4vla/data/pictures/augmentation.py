@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm4vla.config.benchmarks import Augmentation
+from vlm4vla.config.benchmarks import Augmentation, Shift
 from vlm4vla.data.pictures.files import resize
 
 
 def augmented(
     picture: np.ndarray,
     side: int,
-    shift: int,
+    shift: Shift,
     settings: Augmentation | None,
     random: np.random.Generator,
 ) -> np.ndarray:
     """Resize an image (H, W, 3) uint8 to (`side`, `side`, 3) uint8 and change it at random.
 
-    `shift`: the largest move in each direction, in pixels of the resized image. Pixels of the border are
-    repeated to fill the gap. `settings`: None changes nothing else.
+    `shift`: the largest move in each direction, or the lowest and the highest move (down and to the right),
+    in pixels of the resized image. Pixels of the border are repeated to fill the gap. `settings`: None
+    changes nothing else.
     """
     settings = settings or Augmentation()
     sized = resize(picture, side, _random_window(picture.shape, settings.crop, random))
-    sized = shifted(sized, *random.integers(-shift, shift + 1, size=2)) if shift else sized
+    up, down = shift if isinstance(shift, tuple) else (-shift, shift)
+    sized = shifted(sized, *random.integers(up, down + 1, size=2)) if up or down else sized
     brightness, contrast, saturation, hue = (
         float(random.uniform(-most, most)) if most else 0.0
         for most in (settings.brightness, settings.contrast, settings.saturation, settings.hue)
@@ -41,6 +43,21 @@ def augmented(
     if saturation or hue:
         values = recoloured(values, 1 + saturation, hue)
     return np.rint(values * 255).astype(np.uint8)
+
+
+def centre_cropped(pictures: np.ndarray, area: float) -> np.ndarray:
+    """Cut out the centre of images (B, H, W, 3) uint8 and resize it to (H, W) by bicubic interpolation.
+
+    `area`: the fraction of the image's area that is kept. The cut has the image's aspect ratio, so its sides
+    are sqrt(`area`) times those of the image.
+    """
+    from PIL import Image
+
+    height, width = pictures.shape[1:3]
+    top, left = (side * (1 - area**0.5) / 2 for side in (height, width))
+    box, size = (left, top, width - left, height - top), (width, height)
+    cut = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC, box=box) for each in pictures]
+    return np.stack([np.asarray(each) for each in cut])
 
 
 def shifted(picture: np.ndarray, down: int, right: int) -> np.ndarray:

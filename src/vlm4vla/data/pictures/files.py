@@ -1,37 +1,45 @@
 """Decode and resize images: from encoded bytes, from files, or from frames of a video file.
 
-Images are decoded when a batch needs them. Every image becomes an RGB square of one size. Its aspect ratio is
-not kept: the VLM4VLA study resizes images for every backbone in this way.
+Images are decoded when a batch needs them, by the decoder of pictures (decoding.py) and the reader of videos
+(video.py) that all readers share. Every image becomes an RGB square of one size. Its aspect ratio is not
+kept: the VLM4VLA study resizes images for every backbone in this way.
 """
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.pictures.decoding import PictureError, check_picture, shown_picture
+from vlm4vla.data.pictures.timeline import read_timeline
+from vlm4vla.data.pictures.video import VideoFile
 
-VIDEOS = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
+VIDEOS = (
+    *(".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv"),
+    *(".flv", ".3gp", ".ogv"),
+)
 
 
 @dataclass(frozen=True)
 class PictureFile:
     """The location of an image: either its encoded bytes, `data`, or a file, `path`, in the dataset's folder.
 
-    If the file is a video, the image is the frame shown `seconds` after the start. With `seconds` None, the
-    image is a square grid of `frames` evenly spaced frames, filled row by row.
+    If the file is a video, the image is the frame shown `seconds` after the first frame. With `seconds` None,
+    the image is a square grid of `frames` evenly spaced frames, filled row by row. `name` stands for an image
+    without a file in messages.
     """
 
     data: bytes | None = None
     path: str | None = None
     seconds: float | None = None
     frames: int = 1
+    name: str = field(default="an image of the dataset", compare=False)
 
     @property
     def is_video(self) -> bool:
@@ -41,38 +49,46 @@ class PictureFile:
 def decode_picture(picture: PictureFile, folder: Path, size: int) -> np.ndarray:
     """Decode an image to (size, size, 3) uint8.
 
-    Raises UserError with the name of the file if the file is missing or damaged.
+    Raises UserError with the name of the file if the file is missing, damaged, or of a kind that cannot be
+    decoded.
     """
     from PIL import Image
 
-    name = "an image of the dataset" if picture.path is None else str(folder / picture.path)
+    if picture.is_video:
+        return _video_image(folder / picture.path, picture.seconds, picture.frames, size)
     try:
-        if picture.is_video:
-            shown = _video_image(folder / picture.path, picture.seconds, picture.frames, size)
-            return np.asarray(shown)
-        source = io.BytesIO(picture.data) if picture.data is not None else folder / picture.path
-        with Image.open(source) as image:
-            return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name}: cannot be read ({error}): replace it with the complete file") from None
+        shown = shown_picture(_source(picture, folder))
+    except PictureError as error:
+        name = picture.name if picture.path is None else str(folder / picture.path)
+        raise UserError(f"{name}: cannot be read: {error}") from None
+    return np.asarray(shown.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def picture_problem(picture: PictureFile, folder: Path) -> str | None:
-    """Return what is wrong with an image, judged by its header alone, or None if nothing is wrong."""
-    from PIL import Image, UnidentifiedImageError
+    """Return what is wrong with an image, or None if nothing is wrong.
 
+    The whole image is checked; see `check_picture`. Of a video, only the times of its frames are checked; see
+    `read_timeline`.
+    """
     if picture.path is not None and not (folder / picture.path).is_file():
         return (
             f"no file {str(folder / picture.path)!r}: extract the dataset's images there, or write their "
             "folder as `pictures`"
         )
-    if picture.is_video:
-        return None
     try:
-        with Image.open(io.BytesIO(picture.data) if picture.data is not None else folder / picture.path):
-            return None
-    except (UnidentifiedImageError, OSError):
-        return "Pillow cannot read its image: replace the image with the complete file"
+        if picture.is_video:
+            read_timeline(folder / picture.path)
+        else:
+            check_picture(_source(picture, folder))
+    except PictureError as error:
+        return f"Pillow cannot read its image: {error}"
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _source(picture: PictureFile, folder: Path) -> bytes | Path:
+    return picture.data if picture.data is not None else folder / picture.path
 
 
 def decode_pictures(pictures: Sequence[PictureFile], folder: Path, size: int) -> np.ndarray:
@@ -92,49 +108,29 @@ def decode_pictures(pictures: Sequence[PictureFile], folder: Path, size: int) ->
     return out
 
 
-def _video_image(path: Path, seconds: float | None, frames: int, size: int):
-    """Return a frame of a video, or a grid of its frames, as one Pillow image.
+def _video_image(path: Path, seconds: float | None, frames: int, size: int) -> np.ndarray:
+    """Return a frame of a video, or a grid of its frames, as (size, size, 3) uint8.
 
-    See `PictureFile` for `seconds` and `frames`. Raises OSError or ValueError.
+    See `PictureFile` for `seconds` and `frames`. Raises UserError.
     """
-    import av
     from PIL import Image
 
+    video = VideoFile(path)
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            if seconds is None:
-                length = float((stream.duration or 0) * (stream.time_base or 0))
-                length = length or (container.duration or 0) / av.time_base
-                times = [length * (number + 0.5) / frames for number in range(frames)]
-            else:
-                times = [seconds]
-            shown = [_frame(container, stream, time) for time in times]
-    except (av.error.FFmpegError, IndexError) as error:
-        raise OSError(str(error)) from None
+        length = video.timeline.length
+        times = [length * (number + 0.5) / frames for number in range(frames)]
+        shown = [video.shown(time) for time in ([seconds] if seconds is not None else times)]
+    finally:
+        video.close()
     side = int(np.ceil(np.sqrt(len(shown))))
     edges = [round(number * size / side) for number in range(side + 1)]
     page = Image.new("RGB", (size, size))
     for number, picture in enumerate(shown):
         row, column = divmod(number, side)
         cell = (edges[column + 1] - edges[column], edges[row + 1] - edges[row])
-        page.paste(picture.resize(cell, Image.Resampling.BICUBIC), (edges[column], edges[row]))
-    return page
-
-
-def _frame(container, stream, seconds: float):
-    """Return the frame shown at `seconds`, which is the last one that starts by then, as a Pillow image."""
-    start = float((stream.start_time or 0) * stream.time_base)
-    container.seek(max(int((start + seconds) / stream.time_base), 0), stream=stream)
-    slack = 0.5 * float(1 / stream.average_rate) if stream.average_rate else 1e-3
-    found = None
-    for frame in container.decode(stream):
-        if found is not None and frame.time - start > seconds + slack:
-            break
-        found = frame
-    if found is None:
-        raise ValueError(f"no frame at {seconds:.2f} s")
-    return found.to_image()
+        sized = Image.fromarray(picture).resize(cell, Image.Resampling.BICUBIC)
+        page.paste(sized, (edges[column], edges[row]))
+    return np.asarray(page)
 
 
 def resize(

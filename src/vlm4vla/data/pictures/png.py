@@ -8,11 +8,12 @@ twentieth of the time that Pillow needs for a deflated one. Pillow decodes all o
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 
 import numpy as np
+
+from vlm4vla.data.pictures.decoding import shown_picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, colour type, compression, filter, interlace
@@ -36,9 +37,10 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decode the bytes of an image to (H, W, 3) uint8. Formats that `encode` does not write go to Pillow.
+    """Decode the bytes of an image to (H, W, 3) uint8.
 
-    Raises OSError if the bytes are not a complete image.
+    Everything that `encode` does not write goes to `shown_picture`. Raises OSError, with the reason and what
+    to write instead, if the bytes are not a complete image.
     """
     if data[:8] == SIGNATURE and len(data) > DATA_START + 8:
         width, height, *kind = HEADER.unpack_from(data, 16)
@@ -48,15 +50,12 @@ def decode(data: bytes) -> np.ndarray:
         if tuple(kind) == RGB and single:
             try:
                 pixels = zlib.decompress(data[DATA_START + 8 : end], bufsize=height * (1 + 3 * width))
-            except zlib.error as error:
-                raise OSError(f"damaged PNG: {error}") from None
-            rows = np.frombuffer(pixels, dtype=np.uint8).reshape(height, 1 + 3 * width)
+                rows = np.frombuffer(pixels, dtype=np.uint8).reshape(height, 1 + 3 * width)
+            except (zlib.error, ValueError) as error:
+                raise OSError(f"damaged PNG ({error}): replace it with the complete file") from None
             if not rows[:, 0].any():
                 return rows[:, 1:].reshape(height, width, 3)
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+    return np.asarray(shown_picture(data))
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -89,8 +89,11 @@ class EncodedQuestionSet(QuestionSet):
 
     def picture(self, number: int) -> tuple[PictureFile, Path]:
         """Return an image without decoding it, and the folder to which its path is relative."""
-        row = {name: self.table[name][int(number)].as_py() for name in ("data", "path", "seconds", "frames")}
-        return PictureFile(**row), self.folders[self.table["source"][int(number)].as_py()]
+        names = ("data", "path", "seconds", "frames", "sample", "source")
+        row = {name: self.table[name][int(number)].as_py() for name in names}
+        folder = self.folders[row.pop("source")]
+        name = f"{folder}: the image of sample {row.pop('sample')!r}"
+        return PictureFile(**row, name=name), folder
 
     def images(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         pictures = [

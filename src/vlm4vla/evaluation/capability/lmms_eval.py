@@ -90,15 +90,33 @@ def interpreter(environment: str) -> Path:
     return python.absolute()
 
 
-def read_results(path: Path, tasks: Mapping[str, LmmsTask], names: Sequence[str]) -> dict[str, QuestionScore]:
+def read_results(
+    path: Path, tasks: Mapping[str, LmmsTask], names: Sequence[str], limit: int | None = None
+) -> dict[str, QuestionScore]:
     """Read the scores of `tasks`, each from 0 to 1, in the order of `tasks`.
 
-    `names`: the names that the model may have in the file; a name is the last parts of a path. Raises
-    UserError if the file is not a result file of lmms-eval, is of another model, or lacks a task or a metric.
+    `names`: the names that the model may have in the file; a name is the last parts of a path. `limit`: the
+    largest number of questions of a task. Raises UserError if the file is not a result file of lmms-eval, is
+    of another model, lacks a task or a metric, or has answers to a part of the questions only.
     """
     content = _content(path)
     check_model(path, content, names)
-    return {name: _score(path, content, name, task) for name, task in tasks.items()}
+    scores = {name: _score(path, content, name, task) for name, task in tasks.items()}
+    for name in tasks:
+        _check_complete(path, content, name, limit)
+    return scores
+
+
+def _check_complete(path: Path, content: Mapping[str, Any], name: str, limit: int | None) -> None:
+    """Raise UserError if fewer questions of a task were asked than it has, or than `limit`."""
+    for task, counts in question_counts(path, content, name).items():
+        asked, every = counts
+        wanted = every if limit is None else min(limit, every)
+        if asked != wanted:
+            raise UserError(
+                f"{path}: {task}: {asked} of {every} questions were asked, but this study asks {wanted}: "
+                f"evaluate the task again, or write `limit: {asked}` in capability.lmms_eval"
+            )
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -141,7 +159,7 @@ def check_model(path: Path, content: Mapping[str, Any], names: Sequence[str]) ->
 
 def _score(path: Path, content: Mapping[str, Any], name: str, task: LmmsTask) -> QuestionScore:
     results = content["results"]
-    if name not in results:
+    if not isinstance(results.get(name), Mapping):
         raise UserError(
             f"{path}: task {name!r} is missing ({suggestion(name, results)}): evaluate it, or remove it from "
             "capability.lmms_eval.tasks"
@@ -154,10 +172,10 @@ def _score(path: Path, content: Mapping[str, Any], name: str, task: LmmsTask) ->
             f"to {task.out_of:g}: write another metric or out_of in capability.lmms_eval.tasks.{name}"
         )
     errors = (_number(results[name].get(f"{metric}_{kind},{filter_name}")) for kind in STANDARD_ERRORS)
-    error = next((each for each in errors if each is not None), None)
+    error = next((each for each in errors if each is not None and each >= 0), None)
     return QuestionScore(
         score=value / task.out_of,
-        questions=question_count(content, name) or None,
+        questions=sum(asked for asked, _ in question_counts(path, content, name).values()) or None,
         standard_error=None if error is None else error / task.out_of,
     )
 
@@ -177,13 +195,22 @@ def _metric(path: Path, entry: Mapping[str, Any], name: str, wanted: str) -> tup
     )
 
 
-def question_count(content: Mapping[str, Any], name: str) -> int:
-    """The number of questions of a task, or of all tasks of a group; 0 if the file does not contain it."""
+def question_counts(path: Path, content: Mapping[str, Any], name: str) -> dict[str, tuple[int, int]]:
+    """(questions that were asked, questions that it has) of a task, or of each task of a group.
+
+    Empty if the file does not contain the numbers. Raises UserError if they are no numbers.
+    """
     counts = content.get("n-samples") or {}
     if name in counts:
-        return int(counts[name]["effective"])
+        try:
+            asked, every = (int(counts[name][key]) for key in ("effective", "original"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: n-samples of {name!r} is damaged ({error!r}): write lmms-eval's own file"
+            ) from None
+        return {name: (asked, every)}
     parts = (content.get("group_subtasks") or {}).get(name) or []
-    return sum(question_count(content, part) for part in parts)
+    return {key: own for part in parts for key, own in question_counts(path, content, part).items()}
 
 
 def _number(value: Any) -> float | None:

@@ -24,7 +24,8 @@ def read_published(given: PublishedScores, models: Collection[str], auxiliaries:
 
     `PublishedScores` describes the columns. A row without a set is the overall score. If no row of a model is
     an overall score, the mean of its sets is. Raises UserError for a missing file, column or number, a
-    duplicate score, and a model or an auxiliary task that the study does not have.
+    duplicate score, a model or an auxiliary task that the study does not have, scores that are shares of 1
+    although `out_of` is at least 100, and means over different sets.
     """
     found: dict[tuple[str, str], dict[str, QuestionScore]] = {}
     for line, row in _rows(Path(given.file).expanduser()):
@@ -38,10 +39,36 @@ def read_published(given: PublishedScores, models: Collection[str], auxiliaries:
         if name in own:
             raise UserError(f"{where}: duplicate score of {model!r} for {name!r}: write it once")
         own[name] = _score(row, given.out_of, where)
+    _check_unit(found, given)
+    _check_sets(found, given.file)
     return {
         key: own if OVERALL in own else own | {OVERALL: mean_score(own.values())}
         for key, own in found.items()
     }
+
+
+def _check_unit(found: Scores, given: PublishedScores) -> None:
+    """Raise UserError if the scores are shares of 1 although `out_of` is at least 100."""
+    values = [score.score * given.out_of for own in found.values() for score in own.values()]
+    if given.out_of >= 100 and max(values) <= 1 and any(0 < value < 1 for value in values):
+        raise UserError(
+            f"{given.file}: every score is at most 1, but capability.scores.out_of is {given.out_of:g}: "
+            "write `out_of: 1`, or write percentages"
+        )
+
+
+def _check_sets(found: Scores, file: str) -> None:
+    """Raise UserError if the means over sets that are compared are not means over the same sets."""
+    averaged = {vlm: set(own) for vlm, own in found.items() if OVERALL not in own}
+    every = set().union(*averaged.values()) if averaged else set()
+    for vlm, own in averaged.items():
+        if own != every:
+            name = vlm[0] if vlm[1] == NONE else "/".join(vlm)
+            raise UserError(
+                f"{file}: {name} has no score for {', '.join(map(repr, sorted(every - own)))}, so its mean "
+                "is not over the same sets as the other means: add the score, remove the set, or write a "
+                "line without a set, which is the overall score"
+            )
 
 
 def mean_score(scores: Collection[QuestionScore]) -> QuestionScore:
@@ -71,7 +98,7 @@ def score_json(score: QuestionScore) -> dict[str, Any]:
 def _read(path: Path, changed: int) -> tuple[tuple[int, dict[str, str]], ...]:
     """(line number, row) of each row of a CSV file. `changed`: the file's time stamp, for the cache's key."""
     try:
-        with path.open(newline="") as handle:
+        with path.open(newline="", encoding="utf-8-sig") as handle:  # Excel writes a byte order mark
             reader = csv.DictReader(handle)
             names = reader.fieldnames or []
             rows = tuple((reader.line_num, row) for row in reader)
@@ -83,6 +110,14 @@ def _read(path: Path, changed: int) -> tuple[tuple[int, dict[str, str]], ...]:
     for name in names:
         if name not in COLUMNS:
             raise UserError(f"{path}: unknown column {name!r}: {suggestion(str(name), COLUMNS)}")
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: two columns have the same name ({', '.join(names)}): remove one of them")
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise UserError(
+                f"{path}: line {line}: has {'more' if None in row else 'fewer'} values than the first line "
+                "has columns: separate values with a comma, and write decimals with a point"
+            )
     if not rows:
         raise UserError(f"{path}: no scores: write a line for each model")
     return rows
@@ -120,11 +155,17 @@ def _score(row: Mapping[str, str], out_of: float, where: str) -> QuestionScore:
     )
 
 
-def _number(row: Mapping[str, str], name: str, where: str) -> float:
+def _optional_number(text: str) -> float | None:
+    """A finite number, or None."""
     try:
-        number = float(row[name])
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _number(row: Mapping[str, str], name: str, where: str) -> float:
+    number = _optional_number(row[name])
+    if number is None:
         raise UserError(f"{where}: {name} {row[name]!r} is not a number: write one")
     return number

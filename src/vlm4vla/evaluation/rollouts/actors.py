@@ -84,12 +84,13 @@ class PolicyActor:
     """A trained policy. It plans for all worlds in one batch.
 
     A policy head that samples gets noise that depends on the seed, the episode and the number of plans made
-    in that episode. The noise does not depend on the other episodes of the batch.
+    in that episode. The noise does not depend on the other episodes of the batch. Raises UserError if the
+    policy in `folder` crops its images otherwise than `centre_crop` says.
     """
 
     needs_images = True
 
-    def __init__(self, folder: Path, horizon: int, seed: int):
+    def __init__(self, folder: Path, horizon: int, seed: int, centre_crop: float | None = None):
         imports.load(*imports.MODULES["rollout"])
         import torch
 
@@ -97,6 +98,7 @@ class PolicyActor:
 
         torch.set_num_threads(1)
         self.policy = Policy.load(folder)
+        self.policy.check_centre_crop(centre_crop, folder)
         self.horizon, self.seed = horizon, seed
         self.reset()
 

@@ -64,6 +64,8 @@ def benchmark_entries(evaluation: EvaluationProtocol, *, look_every: int = 1) ->
         params |= {"num_steps_wait": simulator.idle_steps}
         if simulator.runs.container is None:
             params["look_every"] = look_every
+        if simulator.idle_order == "interleaved":
+            params["interleaved"] = True
         return [BenchmarkEntry(params | more, steps, steps)]
     return [BenchmarkEntry(more, steps, steps)]
 

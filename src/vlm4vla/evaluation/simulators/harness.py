@@ -58,7 +58,7 @@ def harness_config(
         if not own:
             continue
         chosen = [{"task": each.task, "state": each.state, "number": each.number} for each in own]
-        params = {"adapter": adapter, "episodes": chosen, "params": entry.params}
+        params = {"adapter": adapter, "episodes": chosen, "params": entry.params, "seed": evaluation.seed}
         params |= {} if external else {"sends": sent_actions(simulator)}
         benchmarks.append(
             {

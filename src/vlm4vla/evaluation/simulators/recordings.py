@@ -14,7 +14,7 @@ from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.simulators import ExternalPolicy
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.episodes import SCHEMA
-from vlm4vla.evaluation.records import episode_row
+from vlm4vla.evaluation.records import crop_text, episode_row
 from vlm4vla.evaluation.simulators.episodes import SimulatorEpisode, benchmark_entries
 
 QUERY = "SELECT status, metrics, steps, context, failure_reason, failure_detail FROM episode_results"
@@ -137,12 +137,14 @@ def protocol_text(
         own = [f"{name} {count}" for name, count in simulator.tasks.items()]
         steps = f"at most so many steps {unit}: {', '.join(own)}"
     gripper = simulator.gripper
-    idle = [f"after {simulator.idle_steps} idle steps"] if simulator.idle_steps else []
+    order = ", each followed by an action" if simulator.idle_order == "interleaved" else ""
+    idle = [f"after {simulator.idle_steps} idle steps{order}"] if simulator.idle_steps else []
     parts = [
         SUCCESS_EVENTS[simulator.success],
         steps,
         *idle,
-        f"{(external or evaluation).execution_horizon} steps of a chunk executed",
+        f"{(external or evaluation).execution_horizon} steps of a chunk executed"
+        + ("" if external else crop_text(evaluation)),
         f"gripper {gripper.open:+d} opens and {gripper.close:+d} closes"
         + ("" if external else GRIPPER_RULES[simulator.gripper_rule]),
         f"actions un-normalised by {external.unnormalisation if external else simulator.unnormalisation}"

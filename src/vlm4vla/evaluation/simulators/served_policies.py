@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.conventions.actions import ACTION_SIZE, POSE_SIZE
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
 
 INITIAL_STATE = "initial_state"  # dataset column: the simulator's initial state of the episode
@@ -55,11 +56,18 @@ class ServedVla:
     """A trained policy. It answers the queries of several sessions in one batch.
 
     A policy head that samples gets noise that depends on the seed, the episode and the number of plans made
-    in that episode, but not on the other episodes. Raises UserError for a policy of another benchmark or
-    another normalisation.
+    in that episode, but not on the other episodes. Raises UserError for a policy of another benchmark,
+    another normalisation or another centre crop.
     """
 
-    def __init__(self, folder: Path, benchmark: str, unnormalisation: str, seed: int):
+    def __init__(
+        self,
+        folder: Path,
+        benchmark: str,
+        unnormalisation: str,
+        seed: int,
+        centre_crop: float | None = None,
+    ):
         import torch
 
         from vlm4vla.policies.policy import Policy
@@ -77,6 +85,7 @@ class ServedVla:
                 f"simulator.unnormalisation is {unnormalisation}: write {trained.kind}, or train the policy "
                 "again"
             )
+        self.policy.check_centre_crop(centre_crop, folder)
         self.reads_state = self.policy.head.reads_state
         self.seed = seed
         self._episode: dict[str, int] = {}
@@ -102,6 +111,12 @@ class ServedVla:
         rng = np.random.default_rng([self.seed, self._episode.get(session, 0), self._plans[session]])
         self._plans[session] += 1
         return rng.standard_normal((self.policy.chunk, ACTION_SIZE))
+
+
+def read_statistics(demonstrations: Path, kind: str, benchmark: str) -> Statistics:
+    """Return the action statistics of `demonstrations`, a recorded dataset or the index of another one."""
+    stats = open_demonstrations(demonstrations, images=False).stats
+    return Statistics.from_stats(stats, kind, benchmark)
 
 
 class ServedRandom:

@@ -27,6 +27,7 @@ from vlm4vla.evaluation.simulators.served_policies import (
     ServedRandom,
     ServedReplay,
     ServedVla,
+    read_statistics,
 )
 
 if TYPE_CHECKING:
@@ -124,14 +125,10 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     kind = evaluation.simulator.unnormalisation
     if settings.policy == "vla":
         assert vla is not None
-        return ServedVla(vla, settings.benchmark, kind, evaluation.seed)
+        return ServedVla(vla, settings.benchmark, kind, evaluation.seed, evaluation.centre_crop)
     if demonstrations is None:
         raise UserError(f"--demonstrations: the {settings.policy} policy needs the folder of a dataset")
-    from vlm4vla.actions.normalisation import Statistics
-    from vlm4vla.data.lerobot.reader import read_demonstrations
-
-    stats = read_demonstrations(demonstrations, images=False).stats
-    statistics = Statistics.from_stats(stats, kind, settings.benchmark)
+    statistics = read_statistics(demonstrations, kind, settings.benchmark)
     if settings.policy == "random":
         return ServedRandom(statistics, evaluation.seed, evaluation.execution_horizon)
     return ServedReplay(demonstrations, statistics, evaluation.execution_horizon)

@@ -61,7 +61,8 @@ class QueryHead(ActionHead):
         # The query starts as the prompt's last token, because the backbone has learnt to answer there.
         last = torch.tensor(backbone.prompt_ids("")[-1])
         with torch.no_grad():
-            self.query = nn.Parameter(backbone.word_embedding()(last).clone())
+            start = backbone.word_embedding()(last).clone()
+            self.query = nn.Parameter(start.zero_() if settings.query == "zeros" else start)
         self.mlp = MlpHead(backbone.hidden_size, settings.features, settings.hidden, chunk, settings.trunk)
 
     def loss(self, backbone: LoadedBackbone, inputs: dict[str, Any], targets: Targets) -> Tensor:

@@ -114,6 +114,6 @@ class PlannedFlowHead(ActionHead):
     ) -> tuple[Tensor, Tensor]:
         prompt = PromptCache(backbone, inputs)
         self.generate_plan(backbone, prompt)
-        memory = self.memory_in(prompt.hidden)
+        memory = self.memory_in(prompt.hidden.to(self.memory_in.weight.dtype))  # bfloat16 of a real backbone
         found = integrate(lambda x, t: self.velocity(memory, prompt.mask, state, x, t), noise, self.steps)
         return found[..., :POSE_SIZE].clamp(-1, 1), found[..., POSE_SIZE:]

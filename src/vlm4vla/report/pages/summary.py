@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES, heading
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import duration
@@ -161,7 +162,7 @@ def _uncertainty_section(analyses: Mapping[str, Analysis]) -> Section:
             "; ".join(gaps) + "." if gaps else "nothing; every cell of these tables has a score.",
         ),
     ]
-    if next(iter(analyses.values()))["settings"]["scale"] != "paper":
+    if next(iter(analyses.values()))["settings"]["scale"] not in REAL:
         points.insert(
             0,
             (

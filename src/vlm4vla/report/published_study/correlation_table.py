@@ -18,7 +18,7 @@ from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.report import names
 from vlm4vla.report.published_study.numbers import EXPERT, PublishedNumber
 from vlm4vla.report.rows.cells import Row
-from vlm4vla.report.rows.paper_numbers import PublishedCorrelation, read_rows
+from vlm4vla.report.rows.paper_numbers import MARK, PublishedCorrelation, notes_sentence, read_rows
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 EXTRA = ("backbones", "p_value", "p_method", "without_one_low", "without_one_high", "published_note")
@@ -67,11 +67,13 @@ def build(
     """The table of correlations. `scores`: the question score of each model; may be empty."""
     stated_rows = [_stated_row(benchmark, each) for (benchmark, _), each in stated.items()]
     backbones = [n for n in numbers if n.table == "main" and n.kind != EXPERT]
+    doubted = {number.benchmark for number in backbones if number.doubt}
+    doubts = notes_sentence(number.doubt for number in backbones)
     score_rows = []
     if scores:
         benchmarks = dict.fromkeys(number.benchmark for number in backbones)
         score_rows = [row for name in benchmarks for row in _score_rows(name, backbones, scores)]
-    blocks = [_stated_block(stated_rows)]
+    blocks = [_stated_block(stated_rows, doubted)]
     blocks += [_score_block(score_rows)] if score_rows else []
     gaps = [] if scores else [f"question scores of the backbones (write {SCORES_KEY} in config.yaml)"]
     return Table(
@@ -87,6 +89,7 @@ def build(
                 if score_rows
                 else ""
             )
+            + (f" {doubts}" if doubts else "")
         ),
         records=[*stated_rows, *score_rows],
         blocks=blocks,
@@ -179,10 +182,11 @@ def _pearson(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
 
 
-def _stated_block(rows: Sequence[Row]) -> Block:
+def _stated_block(rows: Sequence[Row], doubted: Collection[str]) -> Block:
+    """The correlations in the paper. `doubted`: the benchmarks with numbers that have MARK elsewhere."""
     grid = [
         [
-            facts(row["benchmark"]).paper_title,
+            facts(row["benchmark"]).paper_title + MARK * (row["benchmark"] in doubted),
             str(row["backbones"]),
             GAP
             if row["value"] is None

@@ -12,7 +12,7 @@ from vlm4vla.analysis.intervals import wilson
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BRIDGE, CALVIN, SUCCESS_RATE, facts, maximum
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
-from vlm4vla.report.rows.paper_numbers import COLUMNS, read_rows
+from vlm4vla.report.rows.paper_numbers import COLUMNS, read_notes, read_rows
 
 READING_ERROR = 0.002  # of a rate that was read from figure 4
 EXPERT = "expert"
@@ -24,7 +24,8 @@ class PublishedNumber:
     """One printed number.
 
     `text`: the number as printed. `scale`: the factor that converts it into the table's unit. `error`: the
-    largest possible error besides rounding. `rates`: success at 1 to 5, if the paper has these rates.
+    largest possible error besides rounding. `rates`: success at 1 to 5, if the paper has these rates. `note`:
+    where the number is published, if not in the paper. `doubt`: why it may not show what the paper describes.
     """
 
     table: str
@@ -38,6 +39,7 @@ class PublishedNumber:
     error: float = 0.0
     kind: str = "vlm4vla"
     note: str = ""
+    doubt: str = ""
     rates: tuple[float, ...] = ()
 
     @property
@@ -97,6 +99,8 @@ def read_numbers(folder: Path) -> list[PublishedNumber]:
     Raises UserError that names the cell of a number that cannot be right.
     """
     found = [*_scores(folder, "main"), *_scores(folder, "freeze"), *_fast(folder), *_auxiliary(folder)]
+    doubts = read_notes(folder)
+    found = [replace(number, doubt=doubts.get((number.model, number.benchmark), "")) for number in found]
     for number in found:
         limit = maximum(number.benchmark, number.metric)
         try:

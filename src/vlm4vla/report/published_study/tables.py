@@ -12,6 +12,7 @@ from vlm4vla.report.published_study.comparisons import SURVIVES, UNDECIDED, Publ
 from vlm4vla.report.published_study.flags import Flag
 from vlm4vla.report.published_study.numbers import PublishedNumber
 from vlm4vla.report.rows.cells import Row
+from vlm4vla.report.rows.paper_numbers import MARK, notes_sentence
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 TITLES = {
@@ -23,7 +24,7 @@ TITLES = {
         "figure 4, from which each rate was read to +-0.002",
     ),
 }
-EXTRA = ("auxiliary", "interval", "widest_low", "widest_high", "printed", "flag")
+EXTRA = ("auxiliary", "interval", "widest_low", "widest_high", "printed", "flag", "note")
 COMPARED = (
     "auxiliary",
     "table",
@@ -34,10 +35,12 @@ COMPARED = (
     "p_least",
     "p_adjusted",
     "verdict",
+    "note",
 )
 FLAGGED = ("auxiliary", "table", "printed", "reason", "would_fit")
 LISTED = 40  # a table of scores shows its comparisons if there are at most this many
 _MARK = "*"
+_ELSEWHERE = "\N{DOUBLE DAGGER}"  # of a model whose numbers are not in the paper
 _EPISODES = (
     f"{CALVIN.paper_title} {CALVIN.paper_trials} chains, {BRIDGE.paper_title} {BRIDGE.paper_trials} trials "
     f"({BRIDGE.tasks} tasks of {BRIDGE.paper_trials // BRIDGE.tasks}), {LIBERO_10.paper_title} "
@@ -78,6 +81,8 @@ def score_table(
         _TESTS,
         "" if len(comparisons) <= LISTED else "The table of comparisons has every comparison.",
         f"{_MARK} not possible as printed: see the table of flagged numbers." if flagged else "",
+        notes_sentence(number.doubt for number in own),
+        *(f"{_ELSEWHERE} Not in the paper: {note}." for note in dict.fromkeys(n.note for n in own) if note),
     ]
     return Table(
         name=f"published_{table}",
@@ -112,6 +117,7 @@ def _record(number: PublishedNumber, flags: Sequence[Flag]) -> Row:
         "widest_high": widest[1],
         "printed": number.text,
         "flag": "; ".join(flag.reason for flag in flags if flag.number is number) or None,
+        "note": "; ".join(text for text in (number.note, number.doubt) if text) or None,
     }
 
 
@@ -124,12 +130,14 @@ def _score_block(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> B
     grid = []
     for model, auxiliary, variant in policies:
         label = names.model(model)
+        label += _ELSEWHERE * any(n.note for n in numbers if n.model == model)
         label += f", {names.auxiliary(auxiliary)}" if tasks else ""
         line = [label + (f", {names.variant(variant)}" if variants else "")]
         for benchmark, metric in columns:
             cell = (model, variant, auxiliary, benchmark, metric)
             found = next((n for n in numbers if n.cell == cell), None)
-            line.append(GAP if found is None else _printed(found) + _MARK * (id(found) in flagged))
+            marks = "" if found is None else _MARK * (id(found) in flagged) + MARK * bool(found.doubt)
+            line.append(GAP if found is None else _printed(found) + marks)
         grid.append(line)
     several = len({benchmark for benchmark, _ in columns}) < len(columns)
     header = ["model"] + [
@@ -153,7 +161,7 @@ def _printed(number: PublishedNumber) -> str:
 
 
 def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> Block:
-    """A grid with one row per comparison."""
+    """A grid with one row per comparison. Policies whose number is in doubt have MARK."""
     grid = []
     for each in comparisons:
         metric = each.first.metric
@@ -161,7 +169,7 @@ def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> 
         value, low, high = (names.number(metric, number, signed=True) for number in numbers)
         grid.append(
             [
-                f"{_policy(each.first)} minus {_policy(each.second)}",
+                " minus ".join(_policy(n) + MARK * bool(n.doubt) for n in (each.first, each.second)),
                 facts(each.first.benchmark).paper_title,
                 f"{value} [{low}, {high}]",
                 _printed_p(each.p_value, each.p_least),
@@ -238,6 +246,7 @@ def comparisons_table(comparisons: Sequence[PublishedComparison]) -> Table:
             "p_least": each.p_least,
             "p_adjusted": each.adjusted,
             "verdict": each.verdict,
+            "note": "; ".join(dict.fromkeys(n.doubt for n in (each.first, each.second) if n.doubt)) or None,
         }
         for each in comparisons
     ]
@@ -245,6 +254,7 @@ def comparisons_table(comparisons: Sequence[PublishedComparison]) -> Table:
         verdict: [each for each in comparisons if each.verdict == verdict]
         for verdict in (SURVIVES, UNDECIDED)
     }
+    doubts = notes_sentence(n.doubt for each in comparisons for n in (each.first, each.second))
     blocks = []
     for verdict, chosen in by_verdict.items():
         for benchmark in dict.fromkeys(each.first.benchmark for each in comparisons):
@@ -254,7 +264,15 @@ def comparisons_table(comparisons: Sequence[PublishedComparison]) -> Table:
     return Table(
         name="published_comparisons",
         title="Which of the published differences survive",
-        caption=f"The CSV has all {len(comparisons)} comparisons. Episodes: {_EPISODES}. {_TESTS}",
+        caption=" ".join(
+            part
+            for part in (
+                f"The CSV has all {len(comparisons)} comparisons. Episodes: {_EPISODES}.",
+                _TESTS,
+                doubts,
+            )
+            if part
+        ),
         records=records,
         blocks=blocks,
         verdicts=[

@@ -62,9 +62,11 @@ class Score:
 def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Score]]:
     """{(model, auxiliary): {question set or "overall": Score}}, read from .../{model}/{auxiliary}.json files.
 
-    Raises UserError (one line) for a file that is missing or does not hold scores.
+    Raises UserError (one line) for a file that is missing or does not hold scores, and for measured scores of
+    a set with different numbers of questions: such scores cannot be compared.
     """
     found = {}
+    asked: dict[str, tuple[int | None, Path]] = {}  # by set: the number of questions, and the first file
     for path in map(Path, paths):
         try:
             content = json.loads(path.read_text())
@@ -76,6 +78,14 @@ def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Sc
             raise UserError(
                 f"{path}: not a capability score ({error!r}): delete the file and score the backbone again"
             ) from None
+        if (content.get("provenance") or {}).get("stage") != "capability-scores":
+            for name, score in scores.items():
+                count, first = asked.setdefault(name, (score.questions, path))
+                if count != score.questions:
+                    raise UserError(
+                        f"{path}: {name}: a score over {score.questions} questions, but {first} has {count}: "
+                        "score both backbones on the same questions"
+                    )
         found[path.parent.name, path.stem] = scores
     return found
 

@@ -12,8 +12,9 @@ from vlm4vla.analysis.published_numbers import agreement
 from vlm4vla.analysis.records import cell_records
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import maximum, score_metric
+from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import names
-from vlm4vla.report.rows.paper_numbers import Published
+from vlm4vla.report.rows.paper_numbers import MARK, Published, notes_sentence
 from vlm4vla.report.rows.table import GAP
 
 FLOOR, CEILING = "random", "expert"
@@ -94,6 +95,8 @@ def measure(
                     ),
                 }
             )
+            if scale in REAL and published_value is not None:
+                rows[-1]["published_note"] = published.doubts.get((cell.model, cell.benchmark))
     return rows, gaps
 
 
@@ -130,5 +133,17 @@ def printed(row: Row) -> str:
 
 
 def printed_published(row: Row) -> str:
-    """The published value of the row's cell; a dash if there is none."""
-    return GAP if row["published"] is None else names.published(row["metric"], row["published"])
+    """The published value of the row's cell, with MARK if it has a note; a dash if there is none."""
+    if row["published"] is None:
+        return GAP
+    return names.published(row["metric"], row["published"]) + MARK * bool(row.get("published_note"))
+
+
+def note_column(scale: str) -> tuple[str, ...]:
+    """The column of the notes on published numbers, which tables of real models have."""
+    return ("published_note",) if scale in REAL else ()
+
+
+def notes_of(rows: Sequence[Row]) -> str:
+    """The sentences about the published numbers that are marked in `rows`."""
+    return notes_sentence(row.get("published_note") for row in rows)

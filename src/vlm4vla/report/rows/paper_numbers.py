@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, BRIDGE, CALVIN, SUCCESS_RATE
 from vlm4vla.core.errors import UserError
+from vlm4vla.study.outputs import NOTES
 
 # By column of the CSV: benchmark, metric, and the factor that converts the number into the table's unit.
 COLUMNS = {
@@ -15,12 +17,20 @@ COLUMNS = {
 }
 
 
+MARK = "\N{DAGGER}"  # of a published number with a note
+
+
 @dataclass(frozen=True)
 class Published:
-    """Numbers by (model, variant, benchmark, metric, auxiliary) in the table's units, and notes by model."""
+    """Numbers by (model, variant, benchmark, metric, auxiliary) in the table's units, and notes.
+
+    `notes`: by model, on where its numbers are published. `doubts`: by (model, benchmark), on what the
+    numbers show.
+    """
 
     values: dict[tuple[str, str, str, str, str], float]
     notes: dict[str, str]
+    doubts: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def value(
         self, model: str, variant: str, benchmark: str, metric: str, auxiliary: str = "none"
@@ -62,7 +72,26 @@ def read_published(folder: Path, table: str) -> Published:
                 key = (row["model"], row.get("variant") or "full", benchmark, metric, "none")
                 # Percentages have at most two decimals. Rounding removes the floating-point error of 0.01.
                 values[key] = round(float(row[column]) * scale, 6)
-    return Published(values, notes)
+    return Published(values, notes, read_notes(folder))
+
+
+def read_notes(folder: Path) -> dict[tuple[str, str], str]:
+    """The notes in `folder`/notes.csv by (model, benchmark). Raises UserError.
+
+    A row of the file holds for every model and benchmark that it lists, in every table.
+    """
+    rows = read_rows(folder / NOTES, {"models", "benchmarks", "note"})
+    return {
+        (model, benchmark): row["note"]
+        for row in rows
+        for model in row["models"].split()
+        for benchmark in row["benchmarks"].split()
+    }
+
+
+def notes_sentence(notes: Iterable[str | None]) -> str:
+    """The sentences of the marked numbers in a table, each once; empty if no number is marked."""
+    return " ".join(f"{MARK} {note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes) if note)
 
 
 def read_published_auxiliary(folder: Path) -> Published:
@@ -78,7 +107,7 @@ def read_published_auxiliary(folder: Path) -> Published:
         found[AVERAGE_LENGTH] = round(len(columns) * float(row["avg_len_over_5"]), 6)
         for metric, value in found.items():
             values[row["base"], "full", CALVIN.name, metric, row["auxiliary"]] = value
-    return Published(values, {})
+    return Published(values, {}, read_notes(folder))
 
 
 def read_published_fast(folder: Path) -> Published:
@@ -97,7 +126,7 @@ def read_published_fast(folder: Path) -> Published:
             )
         key = (row["model"], variants[row["vla_vision_encoder"]], BRIDGE.name, SUCCESS_RATE)
         values[*key, row["vlm_finetune"]] = round(float(row["simpler_bridge_success"]) / 100, 6)
-    return Published(values, {})
+    return Published(values, {}, read_notes(folder))
 
 
 def read_published_correlation(folder: Path) -> dict[tuple[str, str], PublishedCorrelation]:

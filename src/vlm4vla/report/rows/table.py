@@ -36,6 +36,8 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     GAP: "--",
+    "\N{DAGGER}": r"\textdagger{}",
+    "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
 }
 
 

@@ -21,6 +21,8 @@ from vlm4vla.report.rows.cells import (
     cells_on,
     floors,
     measure,
+    note_column,
+    notes_of,
     printed,
     printed_published,
     score_metrics,
@@ -67,7 +69,7 @@ def build(inputs: TableInputs) -> Table:
         blocks=[_block(rows, cells, name, horizons[name], scale) for name in cells.benchmarks],
         verdicts=[_verdict(rows, name, horizons[name], scale) for name in cells.benchmarks],
         gaps=gaps,
-        extra=("executed", "seed_sd", "agreement"),
+        extra=("executed", "seed_sd", "agreement", *note_column(scale)),
     )
 
 
@@ -188,5 +190,6 @@ def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
         captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
         captions.published_sentence("tables 1 and 2"),
         captions.agreement_sentence(scale),
+        notes_of(rows),
     ]
     return " ".join(part for part in parts if part)

@@ -17,6 +17,8 @@ from vlm4vla.report.rows.cells import (
     cells_on,
     floors,
     measure,
+    note_column,
+    notes_of,
     pick,
     printed,
     printed_published,
@@ -63,7 +65,7 @@ def build(inputs: TableInputs) -> Table:
         blocks=[*blocks, fine_tuned_block(vlms)],
         verdicts=_verdicts(rows, vlms, cells, scale),
         gaps=[*gaps, *fine_tuned_gaps(vlms), *([] if tokens else ["round trip of the FAST tokens"])],
-        extra=("auxiliary", *contrast.EXTRA),
+        extra=("auxiliary", *contrast.EXTRA, *note_column(scale)),
         details={"fast": tokens},
     )
 
@@ -162,6 +164,7 @@ def _caption(rows: Sequence[Row], settings: TableSettings, tokens: Mapping[str, 
         _tokens_sentence(tokens),
         captions.published_sentence("table 4"),
         captions.agreement_sentence(scale),
+        notes_of(rows),
     ]
     return " ".join(part for part in parts if part)
 

@@ -15,6 +15,8 @@ from vlm4vla.report.rows.cells import (
     cells_on,
     floors,
     measure,
+    note_column,
+    notes_of,
     pick,
     printed,
     printed_published,
@@ -49,7 +51,7 @@ def build(inputs: TableInputs) -> Table:
         blocks=[_block(rows, cells, benchmark, scale) for benchmark in cells.benchmarks],
         verdicts=_verdicts(rows, cells, scale),
         gaps=gaps,
-        extra=contrast.EXTRA,
+        extra=(*contrast.EXTRA, *note_column(scale)),
     )
 
 
@@ -130,5 +132,6 @@ def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
         contrast.adjustment_sentence(rows),
         captions.published_sentence("table 3"),
         captions.agreement_sentence(scale),
+        notes_of(rows),
     ]
     return " ".join(part for part in parts if part)

@@ -15,6 +15,7 @@ from vlm4vla.analysis.records import cell_records
 from vlm4vla.config.stages import TableSettings
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, facts, maximum, metrics, score_metric
+from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import captions, names
 from vlm4vla.report.figures.learning_curves import draw_learning_curves, read_curves
 from vlm4vla.report.figures.overview import draw_overview
@@ -22,7 +23,17 @@ from vlm4vla.report.figures.radar import draw_radar
 from vlm4vla.report.figures.ranks import draw_ranks
 from vlm4vla.report.figures.tasks import draw_tasks
 from vlm4vla.report.rows import pairs
-from vlm4vla.report.rows.cells import CEILING, FLOOR, Row, measure, pick, printed, printed_published
+from vlm4vla.report.rows.cells import (
+    CEILING,
+    FLOOR,
+    Row,
+    measure,
+    note_column,
+    notes_of,
+    pick,
+    printed,
+    printed_published,
+)
 from vlm4vla.report.rows.contrasts import LEVEL
 from vlm4vla.report.rows.pairs import Policy
 from vlm4vla.report.rows.paper_numbers import Published, read_published
@@ -72,7 +83,7 @@ def build(inputs: TableInputs) -> Table:
         blocks=blocks,
         verdicts=verdicts,
         gaps=gaps,
-        extra=("seed_sd", "agreement"),
+        extra=("seed_sd", "agreement", *note_column(scale)),
         details={
             "against_floor": against_floor,
             "pairs": [test for found in tests.values() for test in found],
@@ -115,13 +126,13 @@ def _scores(
     header, grid = ["model"], []
     for benchmark in cells.benchmarks:
         header += [f"{names.benchmark(benchmark, scale)}: {names.unit(benchmark)}", "published"]
-        header += ["agreement"] if scale == "paper" else []
+        header += ["agreement"] if scale in REAL else []
     for policy in policies:
         line = [_label(policy, cells, paper)]
         for benchmark in cells.benchmarks:
             row = pick(rows, *policy, benchmark, score_metric(benchmark))
             line += [printed(row), printed_published(row)]
-            line += [row["agreement"] or GAP] if scale == "paper" else []
+            line += [row["agreement"] or GAP] if scale in REAL else []
         grid.append(line)
     return Block("Scores", header, grid, _rules(grid, cells))
 
@@ -213,6 +224,7 @@ def _caption(
         captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
         captions.published_sentence("tables 1 and 2"),
         captions.agreement_sentence(scale),
+        notes_of(rows),
         pairs.PAIRS if has_pairs else "",
         pairs.RANKING if has_ranking else "",
         f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."

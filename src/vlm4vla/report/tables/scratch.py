@@ -14,6 +14,8 @@ from vlm4vla.report.rows.cells import (
     Row,
     floors,
     measure,
+    note_column,
+    notes_of,
     pick,
     printed,
     printed_published,
@@ -58,7 +60,7 @@ def build(inputs: TableInputs) -> Table:
         blocks=[_block(rows, cells, scale)],
         verdicts=_verdicts(rows, cells, scale),
         gaps=gaps,
-        extra=contrast.EXTRA,
+        extra=(*contrast.EXTRA, *note_column(scale)),
     )
 
 
@@ -123,6 +125,7 @@ def _caption(rows: Sequence[Row], settings: TableSettings, variants: Sequence[st
         contrast.adjustment_sentence(rows),
         captions.published_sentence("tables 1 and 2 (pre-trained)"),
         captions.agreement_sentence(scale),
+        notes_of(rows),
         "The paper states in words that policies from random weights collapse; it gives no table for them.",
     ]
     return " ".join(part for part in parts if part)

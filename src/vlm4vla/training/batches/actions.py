@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm4vla.actions.chunks import chunks_at, indexed_chunks
-from vlm4vla.config.benchmarks import Augmentation
+from vlm4vla.config.benchmarks import Augmentation, Shift
 from vlm4vla.config.stages import VlaSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import FrameIndex
@@ -56,7 +56,13 @@ def action_samples(
     batch, seed = settings.training.batch, settings.seed
     if isinstance(frames, FrameIndex):
         return StreamedBatches(
-            policy, frames, shift=settings.shift, augmentation=settings.augmentation, batch=batch, seed=seed
+            policy,
+            frames,
+            shift=settings.shift,
+            augmentation=settings.augmentation,
+            batch=batch,
+            seed=seed,
+            first_episodes=settings.first_episodes,
         )
     return ActionBatches(
         policy, frames, shift=settings.shift, colour=settings.colour_jitter, batch=batch, seed=seed
@@ -75,7 +81,7 @@ class ActionBatches:
         policy: Policy,
         demonstrations: DemonstrationSet,
         *,
-        shift: int,
+        shift: Shift,
         colour: float,
         batch: int,
         seed: int,
@@ -128,6 +134,8 @@ class StreamedBatches:
     The images of the next updates are prepared for this process's positions in the batch: the process is
     assumed to take the same positions of every update.
 
+    `first_episodes`: only the frames of so many episodes, from the start of the dataset.
+
     Raises UserError if `policy.chunk` exceeds the longest episode, or if a column that the head needs is
     missing.
     """
@@ -137,10 +145,11 @@ class StreamedBatches:
         policy: Policy,
         index: FrameIndex,
         *,
-        shift: int,
+        shift: Shift,
         augmentation: Augmentation | None,
         batch: int,
         seed: int,
+        first_episodes: int | None = None,
         workers: int | None = None,
     ):
         check_chunk(policy.chunk, index.longest_episode, index.source)
@@ -150,7 +159,7 @@ class StreamedBatches:
             required_column(index, GRIPPER_POINT, index.gripper_points)
         self.policy = policy
         self.index = index
-        self._frames = ShuffledIds(len(index), batch, seed)
+        self._frames = ShuffledIds(first_frames(index, first_episodes), batch, seed)
         self._prompts = [policy.backbone.prompt_ids(task) for task in index.tasks]
         self._step = 0
         own_share = -(-batch // int(os.environ.get("WORLD_SIZE", "1")))  # samples of this process
@@ -209,6 +218,21 @@ def check_chunk(chunk: int, longest: int, folder: Path) -> None:
         )
 
 
+def first_frames(index: FrameIndex, episodes: int | None) -> int:
+    """Return the number of frames of the first `episodes` episodes; None: of all episodes.
+
+    Raises UserError if the dataset has fewer episodes.
+    """
+    if episodes is None:
+        return len(index)
+    if episodes > len(index.length):
+        raise UserError(
+            f"{index.source}: has {len(index.length)} episodes, but first_episodes is {episodes}: write at "
+            f"most {len(index.length)}"
+        )
+    return int(index.first[episodes - 1] + index.length[episodes - 1])
+
+
 def required_column(
     demonstrations: DemonstrationSet | FrameIndex, column: str, values: np.ndarray | None
 ) -> np.ndarray:
@@ -234,18 +258,23 @@ def future_points(points: np.ndarray, episode_index: np.ndarray, steps: Sequence
 # Augmentation of batches in memory ----------------------------------------------------------------------
 
 
-def random_shift(images: np.ndarray, pixels: int, random: np.random.Generator) -> np.ndarray:
-    """Shift each image by up to `pixels` along both axes; the border repeats (DrQ, arXiv 2004.13649).
+def random_shift(images: np.ndarray, shift: Shift, random: np.random.Generator) -> np.ndarray:
+    """Shift each image at random along both axes; the border repeats (DrQ, arXiv 2004.13649).
 
-    Takes and returns (B, H, W, 3) uint8.
+    `shift`: the largest move in each direction, or the lowest and the highest move (down and to the right),
+    in pixels. Takes and returns (B, H, W, 3) uint8.
     """
+    lowest, highest = shift if isinstance(shift, tuple) else (-shift, shift)
+    pixels = max(-lowest, highest)
     if not pixels:
         return images
     count, height, width, _ = images.shape
     padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
     shifted = np.empty_like(images)
     # Copying windows is ten times faster than one fancy index over the batch.
-    for index, (row, column) in enumerate(random.integers(0, 2 * pixels + 1, size=(count, 2))):
+    # A window that starts at row r of the padded image moves the image down by `pixels` - r.
+    starts = random.integers(pixels - highest, pixels - lowest + 1, size=(count, 2))
+    for index, (row, column) in enumerate(starts):
         shifted[index] = padded[index, row : row + height, column : column + width]
     return shifted
 

@@ -110,10 +110,11 @@ def set_rate(optimisers: list[torch.optim.Optimizer], factor: float) -> None:
 def rate_factor(step: int, steps: int, optimiser: Optimiser) -> float:
     """Return the factor of the learning rate at update `step` (0-based) of `steps`.
 
-    The rate warms up linearly over the first `warmup` share of the updates. Then it is constant, or it
-    follows half a cosine that reaches `final` at the last update.
+    The rate warms up linearly over the first updates: `warmup` is a fraction of `steps`, or above 1 a number
+    of updates. Then it is constant, or it follows half a cosine that reaches `final` at the last update.
     """
-    warm = round(optimiser.warmup * steps)
+    warmup = optimiser.warmup
+    warm = min(int(warmup), steps) if warmup > 1 else round(warmup * steps)
     if step < warm:
         return (step + 1) / warm
     if optimiser.schedule == "constant":

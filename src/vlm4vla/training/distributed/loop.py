@@ -59,8 +59,6 @@ def train_distributed(
         raise UserError(f"execution: {error}") from None
     folder.mkdir(parents=True, exist_ok=True)
     main = group.rank == 0
-    settings = training.model_dump(mode="json")
-    trackers = Trackers(execution.trackers if main else (), folder, title, settings)
     batches = MicroBatches(samples, objective, seed=seed, size=size, group=group)
     run_hash = settings_hash(checkpoint_identity({"run": dict(identity)}))
     checkpoints = ShardedCheckpoints(folder / "checkpoints", run_hash, group)
@@ -79,6 +77,10 @@ def train_distributed(
             strategy.restore(tensors, record["step"])
             done, window = record["step"], LossWindow(record["window_sum"], record["window_count"])
         log = TrainLog(folder / "train.jsonl", done) if main else None
+        # A training that was killed after its last update has nothing to log.
+        names = execution.trackers if main and done < training.steps else ()
+        settings = training.model_dump(mode="json")
+        trackers = Trackers(names, folder, title, settings, identity=run_hash, done=done)
         progress = Progress(title, training.steps, done)
         began = time.monotonic()
         with Prefetcher(batches.update, done, training.steps) as updates:

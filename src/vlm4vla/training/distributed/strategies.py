@@ -109,7 +109,7 @@ class Replicated:
         return loss.detach().float()
 
     def gradient_norm(self) -> Tensor:
-        """Return the norm of the update's gradient, then clip the gradient."""
+        """Return the norm of the update's gradient, then clip the gradient, if the training clips."""
         for rows in self.parameter_rows:
             rows.take_gradient()
         gradients = [rows.weight.grad for rows in self.parameter_rows]
@@ -119,8 +119,9 @@ class Replicated:
         if self.sharded:
             self.group.sum(square)
         norm = square.sqrt()
-        if gradients:
-            torch._foreach_mul_(gradients, (self.training.optimiser.clip / (norm + 1e-6)).clamp(max=1.0))
+        limit = self.training.optimiser.clip
+        if gradients and limit is not None:
+            torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     def step(self, updates: int, factor: float) -> None:

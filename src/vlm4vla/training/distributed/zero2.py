@@ -41,7 +41,7 @@ def zero2_config(training: Training, processes: int) -> dict[str, Any]:
         "train_batch_size": training.batch,
         "train_micro_batch_size_per_gpu": size,
         "gradient_accumulation_steps": times,
-        "gradient_clipping": training.optimiser.clip,
+        "gradient_clipping": training.optimiser.clip or 0.0,  # DeepSpeed does not clip at 0
         "bf16": {"enabled": execution.precision == "bf16"},
         "fp16": {"enabled": False},
         "zero_optimization": {

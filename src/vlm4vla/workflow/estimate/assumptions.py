@@ -15,6 +15,9 @@ QUESTION_TOKENS = 60  # text tokens of a question and its answer
 WEIGHT_BYTES = 2  # per parameter in bf16
 STATE_BYTES = 14  # per parameter in a training checkpoint: bf16 and float32 weights, two Adam moments
 TRAINED_BYTES = 16  # per parameter in memory: the same and bf16 gradients
+# The same three without `execution`, where everything is float32: weights; weights and two Adam moments;
+# these and the gradients, in the model and in the optimiser's buffer.
+PLAIN_WEIGHT_BYTES, PLAIN_STATE_BYTES, PLAIN_TRAINED_BYTES = 4, 12, 20
 
 # Text tokens of a VLA prompt, including the query, for an instruction of about ten words.
 PROMPT_TOKENS = {"paligemma": 13, "paligemma2": 13, "kosmos-2": 18}
@@ -36,6 +39,8 @@ SENTENCES = {
     + ", ".join(f"{rate:g} steps per second on {name}" for name, rate in SIMULATOR_STEPS.items()),
     "data": "datasets have the sizes that their web pages state",
     "weights": f"weights are stored in bf16, and a training checkpoint has {STATE_BYTES} bytes per parameter",
+    "float32": "without `execution`, trained weights are stored in float32, and a training checkpoint has "
+    f"{PLAIN_STATE_BYTES} bytes per parameter",
     "shape": "a model with unknown config has the FLOPs of a known model of its family, scaled by size",
 }
 

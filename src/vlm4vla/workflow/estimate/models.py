@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +39,25 @@ def model_of(backbone: Backbone, image_size: int) -> Model:
         return Model(_tiny_shape(backbone, image_size), 1.0, "its widths")
     published = published_configs().get(backbone.checkpoint or "")
     if published is not None:
-        return Model(shape_of(published.config, published.processor), 1.0, published.hub)
+        processor = _bounded(published.processor, backbone)
+        return Model(shape_of(published.config, processor), 1.0, published.hub)
     folder = Path(backbone.checkpoint or "").expanduser()
     try:
         config = json.loads((folder / "config.json").read_text())
         processor = json.loads((folder / "preprocessor_config.json").read_text())
-        return Model(shape_of(config, processor["size"]), 1.0, str(folder))
+        return Model(shape_of(config, _bounded(processor["size"], backbone)), 1.0, str(folder))
     except (OSError, ValueError, KeyError, TypeError):  # a file is missing, or fields have default values
         return _similar_model(backbone)
+
+
+def _bounded(size: Mapping[str, int], backbone: Backbone) -> dict[str, int]:
+    """`size`, that of the checkpoint's image processor, with the bounds that the configuration sets."""
+    bounds = backbone.pixels
+    if bounds is None:
+        return dict(size)
+    return {**size, "shortest_edge": bounds.min} | (
+        {} if bounds.max is None else {"longest_edge": bounds.max}
+    )
 
 
 def _similar_model(backbone: Backbone) -> Model:
@@ -54,7 +66,7 @@ def _similar_model(backbone: Backbone) -> Model:
     known = list(published_configs().values())
     model_type = "paligemma" if backbone.family == "paligemma2" else backbone.family
     family = [each for each in known if each.config["model_type"] == model_type] or known
-    shapes = {each.hub: shape_of(each.config, each.processor) for each in family}
+    shapes = {each.hub: shape_of(each.config, _bounded(each.processor, backbone)) for each in family}
     hub = min(shapes, key=lambda name: abs(shapes[name].parameters - size))
     return Model(shapes[hub], size / shapes[hub].parameters, f"{hub}, scaled to {backbone.parameters_b:g} B")
 

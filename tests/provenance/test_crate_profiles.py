@@ -31,7 +31,8 @@ NOT_FOLLOWED = {
 }
 
 pytestmark = pytest.mark.skipif(
-    not VALIDATOR.is_file(), reason="roc-validator is not installed: run make test-crate, or set ROCRATE_PYTHON"
+    not VALIDATOR.is_file(),
+    reason="roc-validator is missing: run make test-crate, or set ROCRATE_PYTHON",
 )
 
 

@@ -205,6 +205,24 @@ def test_statistics_of_another_dataset_are_refused(v30, tmp_path, name):
         made(v30, tmp_path, statistics="meta")
 
 
+@pytest.mark.parametrize("value", [[float("nan")] * 7, [None] * 7, "abc", {"a": 1}, [1, [2]]])
+def test_statistics_of_meta_that_are_no_numbers(v30, tmp_path, value):
+    path = v30 / "meta/stats.json"
+    stats = json.loads(path.read_text())
+    stats["action"]["q01"] = value
+    path.write_text(json.dumps(stats))
+    with pytest.raises(UserError, match=r"meta: q01 of 'action' has values that are no finite numbers"):
+        made(v30, tmp_path / "a", statistics="meta")
+    exact = np.quantile(actions()[:, 0].astype(np.float64), 0.01)
+    assert made(v30, tmp_path / "b").stats["action"]["q01"][0] == pytest.approx(exact)
+    for broken in ({"action": {"min": value, "max": value}}, {"action": [1]}):
+        path.write_text(json.dumps(broken))
+        metadata = read_metadata(v30)
+        wanted = settings(v30).demonstrations
+        choice = choose_features(metadata, wanted, "key")
+        check_stated_gripper(metadata, choice, wanted, "calvin", "key")  # nothing to check
+
+
 def test_an_index_with_statistics_of_another_dataset_is_refused(v30, tmp_path):
     made(v30, tmp_path)
     path = tmp_path / "stats.json"
@@ -301,6 +319,15 @@ def changed(name, row, value):
     return change
 
 
+def as_type(name, kind, convert):
+    """Replace a column by one of another type."""
+
+    def change(found):
+        return replaced(name, pa.array([convert(value) for value in found[name].to_pylist()], kind))(found)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -310,6 +337,26 @@ def changed(name, row, value):
         (changed("action", 3, None), r"column 'action' has lists of different lengths"),
         (changed("action", 3, [0.0, float("nan"), *[0.0] * 5]), r"action of row 3 .* contains NaN"),
         (changed("task_index", 0, 2), r"task_index 2, but meta/ has 2 instructions"),
+        (
+            as_type("task_index", pa.float64(), lambda task: task / 2),
+            r"task_index 0\.5, which is no whole number",
+        ),
+        (as_type("task_index", pa.string(), str), r"column 'task_index' has the type string, not numbers"),
+        (
+            as_type("task_index", pa.list_(pa.int64()), lambda task: [task] * 2),
+            r"has the type list<.*not num",
+        ),
+        (changed("episode_index", 3, None), r"has episode nan, frame 3 where meta/ expects episode 3"),
+        (changed("timestamp", 3, None), r"frame 3 of episode 3 has the time nan s"),
+        (changed("action", 3, [0.0, None, *[0.0] * 5]), r"action of row 3 \(episode 3\) contains NaN"),
+        (
+            as_type("action", pa.list_(pa.string()), lambda action: ["0"] * 7),
+            r"the type list<.*, not numbers",
+        ),
+        (
+            as_type("action", pa.list_(pa.float32()), lambda action: [*action, 0.0]),
+            r"8 numbers where .* has 7",
+        ),
         (changed("frame_index", 4, 5), r"has episode 3, frame 5 where meta/ expects episode 3, frame 4"),
         (changed("episode_index", 8, 4), r"has episode 4, frame 8 where meta/ expects episode 3"),
         (changed("timestamp", 2, 0.35), r"frame 2 of episode 3 has the time 0\.35 s, but at 10 Hz .* 0\.2 s"),

@@ -1,6 +1,6 @@
 """Runs in roc-validator's own environment (envs/rocrate): validates a packed study without the network.
 
-Usage: python crate_program.py STUDY CACHE PROFILE ... Prints a JSON object: for each profile, the problems found.
+Usage: python crate_program.py STUDY CACHE PROFILE ... Prints a JSON object: the problems of each profile.
 """
 
 import io
@@ -14,10 +14,12 @@ from requests_cache import CachedSession
 from rocrate_validator import services
 from urllib3 import HTTPResponse
 
-# The validator loads the contexts of the crate from the network or from its cache. RO-Crate's own is in the package
-# rocrate. Of Workflow Run RO-Crate's context, a packed study uses one term.
+# The validator loads the contexts of the crate from the network or from its cache. RO-Crate's own is in the
+# package rocrate. Of Workflow Run RO-Crate's context, a packed study uses one term.
 CONTEXTS = {
-    "https://w3id.org/ro/crate/1.1/context": Path(distribution("rocrate").locate_file("rocrate/data/ro-crate.jsonld")),
+    "https://w3id.org/ro/crate/1.1/context": Path(
+        distribution("rocrate").locate_file("rocrate/data/ro-crate.jsonld")
+    ),
     "https://w3id.org/ro/terms/workflow-run/context": {
         "@context": {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
     },

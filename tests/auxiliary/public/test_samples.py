@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from vlm4vla.auxiliary.public.conversations import Conversations, question_answer_pairs
@@ -63,6 +64,8 @@ def test_turns_in_other_formats():
     [
         ({"id": 1, "conversations": TURNS}, None),
         ({"id": 1, "image": [], "conversations": TURNS}, None),
+        ({"id": 1, "image": [None], "conversations": TURNS}, None),
+        ({"id": 1, "image": {"path": "a"}, "conversations": TURNS}, "write the name of one file"),
         ({"id": 1, "image": ["a", "b"], "conversations": TURNS}, "has 2 images, but a policy sees one"),
         ({"id": 1, "image": "a", "conversations": []}, "has no human turn with an answer"),
         ({"id": 1, "image": "a", "turns": TURNS}, "'conversations' is missing: write another key"),
@@ -73,6 +76,42 @@ def test_invalid_conversations(row, line):
     found = conversation(row)
     assert isinstance(found, InvalidRow) and found.where.startswith("set.json: sample")
     assert found.problem is None if line is None else line in found.problem
+
+
+@pytest.mark.parametrize("blank", [None, "", "<image>", "\u200b", 7, ["a"]])
+def test_a_turn_without_a_text_ends_the_question_before_it(blank):
+    """An answer never follows another question than its own."""
+
+    def pairs(*texts):
+        speakers = ("human", "gpt") * 2
+        return question_answer_pairs([{"from": a, "value": b} for a, b in zip(speakers, texts, strict=False)])
+
+    assert pairs("Q1", "A1", blank, "A2") == [("Q1", "A1")]
+    assert pairs(blank, "A1", "Q2", "A2") == [("Q2", "A2")]
+    again = [{"from": "human", "value": text} for text in ("Q1", blank)]
+    assert question_answer_pairs([*again, {"from": "gpt", "value": "A2"}]) == []
+    if blank != "<image>":  # an answer is not searched for placeholders
+        assert pairs("Q1", blank, blank, "A2") == []
+
+
+def test_numbers_keep_their_digits():
+    values = [
+        1234567.891,
+        0.1 + 0.2,
+        np.float32(0.1).item(),
+        2.0**60,
+        -0.5,
+        1e-7,
+        np.float32(12345.678).item(),
+    ]
+    texts = ["1234567.891", "0.3", "0.1", "1152921504606846976", "-0.5", "1e-07", "12345.678"]
+    assert [plain_text(value) for value in values] == texts
+
+
+@pytest.mark.parametrize("text", ["['a' 'b', 'c']", "['a' 'b' 'c']", '["a"\n "b", "c"]'])
+def test_a_list_with_a_missing_comma_is_no_list_of_choices(text):
+    assert read_choices(text) is None
+    assert read_choices(" ['a, b', \"c's\"]") == ["a, b", "c's"]
 
 
 def test_choices_are_part_of_the_question_and_the_answer_is_a_letter():
@@ -152,6 +191,8 @@ def test_the_group_0_is_a_group():
         ({"correct_answer": b"on"}, "is empty or is not one text"),
         ({"choices": ["B", "A"], "correct_answer": "A"}, "answer 'A' is not one of the choices"),
         ({"question": " "}, "the question or the answer is empty"),
+        ({"question": "\u2060"}, "the question or the answer is empty"),
+        ({"choices": ["on", "\u200b"]}, "is not a list of two or more different choices"),
         ({"correct_answer": None}, "the question or the answer is empty"),
     ],
 )

@@ -36,7 +36,22 @@ INSTRUCTIONS = [
 def words(count=40):
     """Random instructions of words, numbers, punctuation and line breaks."""
     draw = random.Random(0)
-    parts = ["pick", "place", "the", "0.12", "12", "left-hand", "drawer", ",", ".", "\n", "  ", "'s", "(red)", "é"]
+    parts = [
+        "pick",
+        "place",
+        "the",
+        "0.12",
+        "12",
+        "left-hand",
+        "drawer",
+        ",",
+        ".",
+        "\n",
+        "  ",
+        "'s",
+        "(red)",
+        "é",
+    ]
     return [" ".join(draw.choices(parts, k=draw.randint(1, 9))) + "!" for _ in range(count)]
 
 
@@ -67,16 +82,16 @@ def picture():
     return np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("instruction", [*INSTRUCTIONS, *words()])
-def test_qwens_prompt_is_that_of_the_chat_template(qwen, instruction):
-    question = f"{INSTRUCTION} {instruction}"
-    turns = [
-        {"role": "system", "content": "You are a helpful assistant."},
-        {"role": "user", "content": f"{IMAGE}{question}"},
-    ]
-    text = qwen.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    assert qwen.prompt_ids(instruction) == qwen.tokenizer(text, add_special_tokens=False)["input_ids"]
+def test_qwens_prompts_are_those_of_the_chat_template(qwen):
     assert qwen.adapter.image_tokens == IMAGE.count("<|image_pad|>")
+    for instruction in (*INSTRUCTIONS, *words()):
+        turns = [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": f"{IMAGE}{INSTRUCTION} {instruction}"},
+        ]
+        text = qwen.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        whole = qwen.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert qwen.prompt_ids(instruction) == whole, instruction
 
 
 def test_qwens_conversation_is_that_of_the_whole_text(qwen):
@@ -96,26 +111,26 @@ def test_qwens_conversation_is_that_of_the_whole_text(qwen):
 
 @pytest.fixture
 def gemma(monkeypatch):
-    """PaliGemma with Gemma 3's tokenizer, and its token of an image."""
-    tokenizer = released_tokenizer("gemma3")
+    """PaliGemma with Gemma 3's tokenizer, in which the token of an image has another name."""
+    tokenizer = released_tokenizer("gemma3", extra_special_tokens={"image_token": "<image>"})
     config = make("paligemma").model.config
     config.image_token_index = config.image_token_id = tokenizer.image_token_id
     return backbone(PaliGemma, config, tokenizer, monkeypatch)
 
 
-@pytest.mark.parametrize("instruction", [*INSTRUCTIONS, *words()])
-def test_paligemmas_prompt_is_that_of_the_processor(gemma, instruction):
+def test_paligemmas_prompts_are_those_of_the_processor(gemma):
     images = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
     images.image_seq_length = gemma.adapter.image_tokens
     processor = PaliGemmaProcessor(images, gemma.tokenizer)
-    found = processor(text=[f"{gemma.tokenizer.image_token}{instruction}"], images=[picture()])
-    assert gemma.prompt_ids(instruction) == list(found["input_ids"][0])
+    for instruction in (*INSTRUCTIONS, *words()):
+        found = processor(text=[f"<image>{instruction}"], images=[picture()])
+        assert gemma.prompt_ids(instruction) == list(found["input_ids"][0]), instruction
 
 
 def test_paligemmas_conversation_is_that_of_the_whole_text(gemma):
     statements = [("detect spoon", "<loc0012> spoon"), ("left or right ?", "left"), ("12 + 0.12 ?", "12.12")]
     ids, _ = gemma.conversation_ids(statements)
     tokenizer = gemma.tokenizer
-    whole = tokenizer.image_token * gemma.adapter.image_tokens + tokenizer.bos_token
+    whole = "<image>" * gemma.adapter.image_tokens + tokenizer.bos_token
     whole += "".join(f"{question}\n{answer}{tokenizer.eos_token}" for question, answer in statements)
     assert ids == tokenizer(whole, add_special_tokens=False)["input_ids"]

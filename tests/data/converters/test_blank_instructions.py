@@ -124,3 +124,29 @@ def test_a_libero_task_without_an_instruction(tmp_path, capsys, blank):
     assert convert("libero", source, tmp_path / "set", "--leave-out-blank") == 0
     assert "left out 2 episodes (7 frames) without an instruction" in capsys.readouterr().out
     assert tasks_of(tmp_path / "set") == {0: "turn on the stove"}
+
+
+@pytest.mark.parametrize("texts", ["abc", {"a": 1, "b": 2, "c": 3}, 3, None])
+def test_annotations_that_are_no_list_are_refused(tmp_path, capsys, texts):
+    """Three letters would be three instructions."""
+    assert convert("calvin", write_split(tmp_path / "raw", texts), tmp_path / "set") == 1
+    assert "auto_lang_ann.npy: needs language.ann and info.indx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [float("inf"), float("nan"), 5.5, "x", None])
+def test_steps_that_are_no_whole_numbers_are_refused(tmp_path, capsys, end):
+    source = write_split(tmp_path / "raw", WORDS, [(0, end), *RANGES[1:]])
+    assert convert("calvin", source, tmp_path / "set") == 1
+    error = capsys.readouterr().err.strip()
+    assert "auto_lang_ann.npy: needs language.ann and info.indx" in error and "\n" not in error
+
+
+def test_an_image_of_another_size_names_its_step(tmp_path, capsys):
+    source = write_split(tmp_path / "raw", WORDS)
+    path = source / "training/episode_0000003.npz"
+    with np.load(path) as file:
+        step = dict(file) | {"rgb_static": np.zeros((20, 20, 3), dtype=np.uint8)}
+    np.savez(path, **step)
+    assert convert("calvin", source, tmp_path / "set") == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "episode_0000003.npz: rgb_static has the shape (20, 20, 3), but (16, 16, 3)" in error

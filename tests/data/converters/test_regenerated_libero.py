@@ -102,7 +102,12 @@ def test_names_of_all_suites(tmp_path, name, words):
     assert index(tmp_path / "set", tmp_path / "index").tasks == [words]
 
 
-@pytest.mark.parametrize("name", ["data.hdf5", "one_demo.hdf5", "libero_10.hdf5", "KITCHEN_SCENE3_demo.hdf5"])
+@pytest.mark.parametrize("name", [
+    "data.hdf5", "one_demo.hdf5", "libero_10.hdf5", "KITCHEN_SCENE3_demo.hdf5",
+    # A text made of these names would have words that are not the instruction's.
+    "KITCHEN_SCENE4 close the drawer_demo.hdf5", "KITCHEN_SCENE4_close_the_drawer_demo (1).hdf5",
+    "kitchen_scene4_close_the_drawer_demo.hdf5", "KITCHEN_SCENE4_close_the_drawer_demo_demo.hdf5",
+])  # fmt: skip
 def test_other_names_state_no_instruction(tmp_path, capsys, name):
     write_file(tmp_path / name, (0,))
     line = failure(capsys, tmp_path / name, tmp_path / "set")
@@ -180,3 +185,39 @@ def test_images_of_two_sizes_are_refused(tmp_path, capsys):
     write_file(tmp_path / "raw/turn_on_the_stove_demo.hdf5", (0,), side=64)
     line = failure(capsys, tmp_path / "raw", tmp_path / "set")
     assert "turn_on_the_stove_demo.hdf5: data/demo_0: images must be (5, 32, 32, 3) uint8" in line
+
+
+@pytest.mark.parametrize("said", [list("open it"), ["open it"], ["open it", "open it"], ' "open it" '])
+def test_texts_that_are_stored_as_lists(tmp_path, said):
+    write_file(tmp_path / KITCHEN, (0,), said=said)
+    assert convert(tmp_path / KITCHEN, tmp_path / "set") == 0
+    assert index(tmp_path / "set", tmp_path / "index").tasks == ["open it"]
+
+
+def test_a_list_of_words_is_not_joined(tmp_path, capsys):
+    write_file(tmp_path / KITCHEN, (0,), said=["turn", "on", "the", "stove"])
+    assert "no language_instruction that is one text" in failure(capsys, tmp_path / KITCHEN, tmp_path / "set")
+
+
+def test_a_folder_without_any_instruction_is_one_line(tmp_path, capsys):
+    write_file(tmp_path / KITCHEN, (0, 1), said=" ")
+    line = failure(capsys, tmp_path / KITCHEN, tmp_path / "set")
+    assert f"{KITCHEN}: no file has an instruction, for 2 episodes (10 frames)" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("data", "contains no data/demo_N"),
+        ("data/demo_1", "data/demo_1: has no actions, obs/agentview_rgb"),
+        ("data/demo_1/obs", "data/demo_1: has no actions, obs/agentview_rgb"),
+        ("data/demo_1/actions", "data/demo_1: images must be"),
+    ],
+)
+def test_an_array_in_place_of_a_group(tmp_path, capsys, place, line):
+    path = tmp_path / KITCHEN
+    write_file(path, (0, 1))
+    with h5py.File(path, "a") as content:
+        del content[place]
+        content[place] = np.float32(1)
+    assert line in failure(capsys, path, tmp_path / "set")

@@ -1,5 +1,6 @@
 """Images in tables: copied completely, also after an interruption, and read one by one."""
 
+import io
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from handmade_sets import picture, png
+from PIL import Image
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations import encoded_pictures
@@ -108,3 +110,32 @@ def test_an_unreadable_image_is_named(files, tmp_path):
     (tmp_path / "out/part-00002.arrow").write_bytes(b"half")
     with pytest.raises(UserError, match=r"part-00002\.arrow: image 50 cannot be read"):
         EncodedPictures(tmp_path / "out").picture(50)
+
+
+def changed(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes(8) + data[middle + 8 :]
+
+
+def webp(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"no picture", changed(png(picture(1))), webp(picture(1))[:-40]],
+    ids=["empty", "text", "damaged PNG", "cut off WEBP"],
+)
+def test_a_damaged_image_is_refused_before_training(tmp_path, damaged):
+    rows = [{"bytes": data, "path": None} for data in (png(picture(0)), webp(picture(1)), damaged)]
+    pq.write_table(pa.table({"look": pa.array(rows, KIND)}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: image 2 of 'look' cannot be read"):
+        copy_pictures([tmp_path / "a.parquet"], "look", 3, tmp_path / "out")
+
+
+def test_a_table_without_the_camera_is_named(tmp_path):
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: column 'look' is missing"):
+        copy_pictures([tmp_path / "a.parquet"], "look", 1, tmp_path / "out")

@@ -17,7 +17,7 @@ from transformers.image_utils import load_image
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.encoded_pictures import EncodedPictures, copy_pictures
-from vlm4vla.data.pictures.decoding import PictureError, check_end, shown_picture
+from vlm4vla.data.pictures.decoding import PictureError, check_encoded, shown_picture
 from vlm4vla.data.pictures.files import PictureFile, decode_picture, picture_problem
 from vlm4vla.data.pictures.png import decode
 
@@ -361,4 +361,4 @@ def test_a_cut_off_picture_of_a_table_is_refused_when_it_is_copied(form, tmp_pat
     pq.write_table(pa.table({"view": pa.array(rows, kind)}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: image 2 of 'view' cannot be read: .*replace it"):
         copy_pictures([tmp_path / "a.parquet"], "view", 3, tmp_path / "copy")
-    check_end(data + b"\0" * 200)  # programs append bytes; the picture is complete
+    check_encoded(data + b"\0" * 200)  # programs append bytes; the picture is complete

@@ -147,7 +147,7 @@ def test_a_resumed_training_goes_on_in_its_run_without_steps_twice(tmp_path, nam
     assert len(runs) == 1
     assert [step for step, _ in points] == list(range(1, small.STEPS + 1))
     assert points == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in lines]
-    assert (tmp_path / "trackers.json").exists() == (kills == [12])
+    assert not (tmp_path / "trackers.json").exists()
 
 
 def test_trackio_has_no_gap_after_a_kill_before_it_stored_its_last_steps(tmp_path):
@@ -228,6 +228,44 @@ def test_a_finished_training_that_runs_again_is_another_run(tmp_path, opened):
     run_part(tmp_path, [1, 2], end=True)
     run_part(tmp_path, [1, 2], end=True)
     assert len(set(names)) == 2
+
+
+class Run:
+    """A run of wandb that its server has stored up to step 5."""
+
+    resumed, starting_step = True, 6
+
+
+def test_a_resumed_run_goes_on_where_its_server_says(tmp_path, opened, monkeypatch):
+    """A kill can lose steps that were sent, and the server can hold more than trackers.json says."""
+    monkeypatch.setattr(Recorder, "run", Run, raising=False)
+    _, store = opened
+    run_part(tmp_path, [4, 5, 6, 7], done=3)
+    assert [each for each in store if isinstance(each, tuple)] == [(6, 0.6), (7, 0.7)]
+
+
+@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+def test_steps_before_the_checkpoint_that_a_tracker_lacks_come_from_the_log(tmp_path, opened, name):
+    """A tracker that is added later, or whose store has lost everything, shows the whole curve."""
+    _, store = opened
+    lines = [json.dumps({"step": step, "loss": step / 10}) + "\n" for step in (1, 2, 3)]
+    (tmp_path / "train.jsonl").write_text("".join(lines))
+    run_part(tmp_path, [4], done=3, names=(name,))
+    assert store == ["start", "settings", (1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
+    del store[:]
+    run_part(tmp_path, [4, 5], done=3, names=(name,))
+    repeated = [(4, 0.4)] if name == "tensorboard" else []  # TensorBoard drops it from the first part
+    assert store == ["start", *repeated, (5, 0.5)]
+
+
+def test_a_training_that_was_killed_after_its_last_update_logs_nothing_again(tmp_path, opened, monkeypatch):
+    names, store = opened
+    monkeypatch.setitem(PACKAGES, "wandb", ("json",))
+    small.train_once(tmp_path, execution={"trackers": ["wandb"]})
+    assert store[-1] == "finish" and len(names) == 1
+    (tmp_path / "trackers.json").write_text("{}")  # as if the process had been killed before its end
+    small.train_once(tmp_path, execution={"trackers": ["wandb"]})
+    assert len(names) == 1 and not (tmp_path / "trackers.json").exists()
 
 
 def test_a_tracker_that_is_added_later_receives_the_rest(tmp_path, opened):

@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm4vla.auxiliary.public.sample import InvalidRow, Rows, Sample, group_name, picture_group
+from vlm4vla.auxiliary.public.sample import (
+    InvalidRow,
+    Rows,
+    Sample,
+    group_name,
+    picture_group,
+    plain_text,
+)
 from vlm4vla.data.pictures.files import PictureFile
 
 HUMAN, MODEL = ("human", "user"), ("gpt", "assistant")
@@ -42,17 +49,19 @@ class Conversations:
         if missing:
             return InvalidRow(where, f"key {missing[0]!r} is missing: write another key in `columns`")
         image = row.get(columns["picture"])
-        if not image:
-            return InvalidRow(where, None)
-        if isinstance(image, list):
+        if isinstance(image, list) and image:
             if len(image) > 1:
                 return InvalidRow(where, f"has {len(image)} images, but a policy sees one: remove the row")
             image = image[0]
+        if not image:
+            return InvalidRow(where, None)
+        if not isinstance(image, str):
+            return InvalidRow(where, f"its image is {image!r}: write the name of one file")
         turns = row[columns["conversations"]]
         statements = question_answer_pairs(turns)
         if not statements:
             return InvalidRow(where, "has no human turn with an answer: write `from` and `value` of both")
-        picture = PictureFile(path=str(image), frames=self.frames)
+        picture = PictureFile(path=image, frames=self.frames)
         group = group_name(row, columns["group"]) or picture_group(picture)
         return Sample(str(row[columns["id"]]), picture, tuple(statements), group, where)
 
@@ -68,12 +77,13 @@ def question_answer_pairs(turns: Any) -> list[tuple[str, str]]:
         if not isinstance(turn, Mapping):
             continue
         speaker, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-        if not isinstance(text, str):
-            continue
+        # A turn without a text still ends the question before it, or else another answer would follow it.
+        text = text if isinstance(text, str) else ""
         if speaker in HUMAN:
-            question = PLACEHOLDER.sub(" ", text).strip()
-        elif speaker in MODEL and question:
-            if text.strip():
-                pairs.append((question, text.strip()))
+            question = plain_text(PLACEHOLDER.sub(" ", text))
+        elif speaker in MODEL:
+            answer = plain_text(text)
+            if question and answer:
+                pairs.append((question, answer))
             question = None
     return pairs

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from vlm4vla.auxiliary.public.sample import InvalidRow, Sample
 from vlm4vla.auxiliary.public.table_rows import ParquetRows, check_columns
@@ -22,10 +20,10 @@ from vlm4vla.auxiliary.public.tables import read_picture
 from vlm4vla.config.public_sets import SetSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.instructions import LeftOut
+from vlm4vla.data.lerobot.frame_rows import frame_batches
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.data.lerobot.reader import GRIPPER_POINT
 from vlm4vla.data.lerobot.video_check import check_videos
-from vlm4vla.data.parquet import read_parquet
 from vlm4vla.data.pictures.files import PictureFile
 
 STILL = 0.01  # metres; a shorter motion has no direction
@@ -37,7 +35,7 @@ OPPOSITE = {
     "up": "down",
     "down": "up",
 }
-INDICES = ("episode_index", "frame_index", "timestamp", "task_index")
+INDICES = ("episode_index", "frame_index", "task_index")
 Row = Mapping[str, Any]
 
 
@@ -66,6 +64,10 @@ class LeRobotLayout:
         self.tasks = dict(enumerate(metadata.tasks))
         self.metadata = metadata
         self._videos = metadata.videos(self.camera) if self.in_video else None
+        self._first_start = np.zeros(0)  # of each video file: the start of its first episode
+        if self._videos is not None:
+            self._first_start = np.full(len(self._videos.names), np.inf)
+            np.minimum.at(self._first_start, self._videos.file, self._videos.start)
         self._row_of_episode = {int(episode): row for row, episode in enumerate(metadata.episodes.index)}
 
     def check_videos(self) -> None:
@@ -74,25 +76,29 @@ class LeRobotLayout:
             check_videos(self.metadata, self._videos)
 
     def uninstructed(self) -> dict[int, int]:
-        """Return the episodes with a frame that has no instruction, and the number of frames of each."""
-        known = [number for number, text in self.tasks.items() if text is not None]
+        """Return the episodes with a frame that has no instruction, and the number of frames of each.
+
+        Raises UserError if the rows are not the frames that meta/ lists; see `frame_batches`.
+        """
+        blank = np.array([text is None for text in self.metadata.tasks] + [True])  # the last one is for null
         found: set[int] = set()
-        for file in self.tables:
-            table = read_parquet(file, ["episode_index", "task_index"])
-            task = table["task_index"]
-            rows = pc.invert(pc.is_in(task, value_set=pa.array(known, task.type)))
-            found.update(table["episode_index"].filter(rows).unique().to_pylist())
-        length = self.metadata.episodes.length
-        return {episode: int(length[self._row_of_episode[episode]]) for episode in sorted(found)}
+        for batch in frame_batches(self.metadata, self.tables, []):
+            found.update(batch.episode[blank[batch.task_index]].tolist())
+        episodes = self.metadata.episodes
+        return {int(episodes.index[row]): int(episodes.length[row]) for row in sorted(found)}
 
     def video(self, episode: int) -> tuple[str, float]:
-        """Return an episode's video file, relative to the folder, and the episode's start in it (seconds)."""
+        """Return an episode's video file, relative to the folder, and the episode's start in it.
+
+        The start is in seconds after the first frame of the file.
+        """
         if episode not in self._row_of_episode:
             raise UserError(
                 f"{self.folder}/meta: episode {episode} is missing: download or write the dataset again"
             )
         row = self._row_of_episode[episode]
-        return self._videos.names[self._videos.file[row]], float(self._videos.start[row])
+        file = self._videos.file[row]
+        return self._videos.names[file], float(self._videos.start[row] - self._first_start[file])
 
 
 class DemonstrationFrames:
@@ -137,7 +143,7 @@ class DemonstrationFrames:
         resumed = position or {"episode": None, "given": 0}
         skip = resumed["given"]
         for start, rows in self._episodes(resumed["episode"]):
-            if rows[0]["episode_index"] in self.uninstructed:
+            if _scalar(rows[0]["episode_index"]) in self.uninstructed:
                 continue
             for number, sample in enumerate(self._samples(rows)):
                 if number < skip:
@@ -151,7 +157,7 @@ class DemonstrationFrames:
         rows: list[Row] = []
         start = before = position
         for _, row in self.rows.read(position):
-            if rows and row["episode_index"] != rows[0]["episode_index"]:
+            if rows and _scalar(row["episode_index"]) != _scalar(rows[0]["episode_index"]):
                 yield start, rows
                 rows, start = [], before
             rows.append(row)
@@ -160,24 +166,27 @@ class DemonstrationFrames:
             yield start, rows
 
     def _samples(self, rows: Sequence[Row]) -> Iterator[Sample | InvalidRow]:
-        episode = rows[0]["episode_index"]
+        episode = _scalar(rows[0]["episode_index"])
         where = f"{self.layout.folder}: episode {episode}"
-        states = [np.asarray(row[self.state], dtype=float).ravel()[:3] for row in rows]
-        if any(len(state) < 3 or not np.isfinite(state).all() for state in states):
+        try:
+            states = [np.asarray(row[self.state], dtype=float).ravel()[:3] for row in rows]
+        except (TypeError, ValueError):  # texts, or lists of different lengths
+            states = []
+        if not states or any(len(state) < 3 or not np.isfinite(state).all() for state in states):
             problem = f"{self.state!r} has no x, y, z in metres: write another column as columns.state"
             yield InvalidRow(where, problem)
             return
         positions = np.stack(states)
-        task = self.layout.tasks.get(rows[0]["task_index"])
         ahead = max(round(self.layout.fps), 1)
         for frame in range(0, len(rows), self.settings.every):
+            task = self.layout.tasks.get(_scalar(rows[frame]["task_index"]))
             statements = [("What is the robot asked to do?", task)] if task else []
             later = min(frame + ahead, len(rows) - 1)
             motion = positions[later] - positions[frame]
             statements += motion_questions(motion, "in the next second", self.settings.axes)
             statements += goal_questions(positions[-1] - positions[frame], self.settings.axes)
             point = rows[frame].get(GRIPPER_POINT)
-            if point is not None and all(0 <= share <= 1 for share in point):
+            if point is not None and all(share is not None and 0 <= share <= 1 for share in point):
                 answer = f"[({point[0]:.3f}, {point[1]:.3f})]"
                 statements.append(
                     ("Where is the gripper? Answer with its column and row as shares of the picture.", answer)
@@ -192,10 +201,15 @@ class DemonstrationFrames:
     def _picture(self, row: Row) -> PictureFile | None:
         if not self.layout.in_video:
             return read_picture(row[self.layout.camera])
-        path, start = self.layout.video(row["episode_index"])
+        path, start = self.layout.video(_scalar(row["episode_index"]))
         # The middle of the frame's time is always in the frame, however the two times are rounded.
-        middle = start + float(row["timestamp"]) + 0.5 / self.layout.fps
+        middle = start + (_scalar(row["frame_index"]) + 0.5) / self.layout.fps
         return PictureFile(path=path, seconds=middle)
+
+
+def _scalar(value: Any) -> int:
+    """Return a number of a row, which may be stored as a list of one number."""
+    return int(value[0] if isinstance(value, list) else value)
 
 
 def direction(vector: np.ndarray, axes: Sequence[str]) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
+from vlm4vla.data.instructions import instruction_text
 from vlm4vla.data.pictures.files import PictureFile
 
 
@@ -66,18 +69,23 @@ def picture_group(picture: PictureFile) -> str:
 def plain_text(value: Any) -> str | None:
     """Return a value of a row as text without outer spaces, or None if it is no text.
 
-    Texts, numbers and booleans have a text. Whole numbers have no decimal point, because tables turn a column
-    of integers with gaps into floats. A list of one value is that value. Null, NaN, blank text, bytes,
-    mappings and other lists have no text.
+    Texts with a visible character (data/instructions.py), numbers and booleans have a text. Whole numbers
+    have no decimal point, because tables turn a column of integers with gaps into floats; other numbers keep
+    all their digits. A list of one value is that value. Null, NaN, blank text, bytes, mappings and other
+    lists have no text.
     """
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):
-        return value.strip() or None
+        return instruction_text(value)
     if isinstance(value, (bool, int)):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
-        return str(int(value)) if value.is_integer() else f"{value:g}"
+        if value.is_integer():
+            return str(int(value))
+        with np.errstate(over="ignore"):
+            single = np.float32(value)
+        return str(single) if float(single) == value else f"{value:.15g}"
     return None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import string
+import tokenize
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -85,14 +87,23 @@ def read_choices(value: Any) -> list[str] | None:
     Returns None unless the value is a list of two or more different choices, each with a text.
     """
     if isinstance(value, str):
+        text = value
         try:
-            value = ast.literal_eval(value)
+            value = ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
+        if isinstance(value, (list, tuple)) and _string_count(text) > len(value):
+            return None  # a comma is missing, and Python would join two choices
     if not isinstance(value, (list, tuple)) or not 1 < len(value) <= len(LETTERS):
         return None
     choices = [plain_text(choice) for choice in value]
     return None if None in choices or len(set(choices)) < len(choices) else choices
+
+
+def _string_count(text: str) -> int:
+    """Return the number of strings in the text of a Python list."""
+    tokens = tokenize.generate_tokens(io.StringIO(text.strip()).readline)
+    return sum(token.type == tokenize.STRING for token in tokens)
 
 
 def correct_letter(choices: list[str], answer: Any) -> str | None:

@@ -72,9 +72,19 @@ class CalvinSource(RawSource):
         with ThreadPoolExecutor(READERS) as pool:
             for annotated in self._ranges[begin:]:
                 steps = list(pool.map(self._step, range(annotated.first, annotated.last + 1)))
+                self._check_sizes(steps, annotated)
                 images, actions, states = (np.stack([step[key] for step in steps]) for key in KEYS)
                 where = f"{self._path(annotated.first)} to {self._path(annotated.last).name}"
                 yield SourceEpisode(images, states, actions, annotated.instruction, where)
+
+    def _check_sizes(self, steps: list[dict[str, np.ndarray]], annotated: AnnotatedRange) -> None:
+        shapes = [step["rgb_static"].shape for step in steps]
+        for number, shape in enumerate(shapes, annotated.first):
+            if shape != shapes[0]:
+                raise UserError(
+                    f"{self._path(number)}: rgb_static has the shape {shape}, but {shapes[0]} in "
+                    f"{self._path(annotated.first).name}: copy the split again"
+                )
 
     def _path(self, number: int) -> Path:
         return self.folder / f"episode_{number:07d}.npz"
@@ -109,13 +119,19 @@ def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]
     content = read_object_npy(path)
     try:
         texts, bounds = content["language"]["ann"], content["info"]["indx"]
-        pairs = [(int(first), int(last), text) for (first, last), text in zip(bounds, texts, strict=True)]
-    except (KeyError, TypeError, ValueError) as error:
+        if not isinstance(texts, (list, tuple, np.ndarray)):
+            raise TypeError(f"language.ann is a {type(texts).__name__}")
+        pairs = [
+            (_step_number(first), _step_number(last), text)
+            for (first, last), text in zip(bounds, texts, strict=True)
+        ]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: needs language.ann and info.indx, with one entry per instruction ({error!r}): use the "
             "published file"
         ) from None
-    found, blank = [], {}
+    found: list[AnnotatedRange] = []
+    blank: dict[str, LeftOut] = {}
     for number, (first, last, value) in enumerate(pairs):
         where = f"{path}: annotation {number} (steps {first} to {last})"
         if last < first:
@@ -131,3 +147,10 @@ def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]
     if not found:
         raise UserError(f"{path}: has no instruction: use the published file")
     return found, blank
+
+
+def _step_number(value: Any) -> int:
+    """Return a whole number, which may be a float. Raises TypeError or ValueError for other values."""
+    if not float(value).is_integer():
+        raise ValueError(f"{value!r} is no number of a step")
+    return int(value)

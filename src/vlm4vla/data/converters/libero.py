@@ -30,6 +30,7 @@ FPS = 20
 STATE_NAMES = ("x", "y", "z", "rx", "ry", "rz", "gripper_left", "gripper_right")
 IMAGES = "agentview_rgb"
 SCENE = re.compile(r"[A-Z][A-Z_]*SCENE\d+(?:_|$)")  # begins the names of LIBERO-10 and LIBERO-90
+NO_WORDS = re.compile(r"\s|(?i:scene)\d|_demo$")  # a renamed file: its words are not only the instruction's
 
 
 class LiberoSource(RawSource):
@@ -58,6 +59,12 @@ class LiberoSource(RawSource):
                     if empty
                     else "left out the task, which has no demonstrations"
                 )
+        if not self._demos and self._blank:
+            counts = sum(self._blank.values(), LeftOut())
+            raise UserError(
+                f"{next(iter(self._blank))}: no file has an instruction, for {counts}: write one as "
+                "language_instruction into the attribute problem_info of data"
+            )
         if not self._demos:
             raise UserError(
                 f"{path}: contains no data/demo_N with steps and an instruction, in {len(self.files)} files: "
@@ -105,7 +112,7 @@ def _demos(file: Path) -> tuple[list[str], list[str]]:
     """Return the names of a file's demonstrations, sorted by number: those with steps, and the empty ones."""
     with _open(file) as content:
         data = content.get("data")
-        if data is None:
+        if not _is_group(data):
             raise UserError(f"{file}: contains no data/demo_N: write a file of LIBERO's demonstrations")
         names = [name for name in data if re.fullmatch(r"(demo_)?\d+", name)]
         empty = {name for name in names if _is_empty(data[name])}
@@ -113,13 +120,20 @@ def _demos(file: Path) -> tuple[list[str], list[str]]:
     return [name for name in names if name not in empty], [name for name in names if name in empty]
 
 
+def _is_group(item: Any) -> bool:
+    """Whether an item of an HDF5 file exists and is a group, not an array."""
+    return hasattr(item, "keys")
+
+
 def _is_empty(demo: Any) -> bool:
     """Whether a demonstration has no steps. One that lacks only some of its arrays is damaged, not empty."""
+    if not _is_group(demo):
+        return False
     actions = demo.get("actions")
     if actions is not None:
-        return actions.shape[:1] == (0,)
+        return getattr(actions, "shape", ())[:1] == (0,)
     observed = demo.get("obs", {})
-    return all(observed[name].shape[:1] == (0,) for name in observed)
+    return _is_group(observed) and all(getattr(observed[name], "shape", ())[:1] == (0,) for name in observed)
 
 
 def _file_words(file: Path) -> str:
@@ -129,8 +143,10 @@ def _file_words(file: Path) -> str:
     """
     stem = file.stem.removesuffix("_demo")
     scene = SCENE.match(stem)
-    words = stem[scene.end() if scene else 0 :].split("_")
-    if not all(words) or not (scene or (file.stem.endswith("_demo") and len(words) > 1)):
+    rest = stem[scene.end() if scene else 0 :]
+    words = rest.split("_")
+    is_task = scene or (file.stem.endswith("_demo") and len(words) > 1)
+    if not is_task or not all(words) or NO_WORDS.search(rest):
         raise UserError(
             f"{file}: data has no attribute problem_info, and the file's name is not that of a task: rename "
             "it as in LIBERO, such as KITCHEN_SCENE3_turn_on_the_stove_demo.hdf5"
@@ -143,8 +159,12 @@ def _without_instruction(file: Path, names: list[str]) -> LeftOut:
     with _open(file) as content:
         if not names or _instruction(file, content) is not None:
             return LeftOut()
-        demos = [content["data"][name] for name in names]
-        return LeftOut.of(demo["actions"].shape[0] if "actions" in demo else 0 for demo in demos)
+        return LeftOut.of(_step_count(content["data"][name]) for name in names)
+
+
+def _step_count(demo: Any) -> int:
+    actions = demo.get("actions") if _is_group(demo) else None
+    return next(iter(getattr(actions, "shape", ())), 0)
 
 
 def _instruction(file: Path, content: Any) -> str | None:
@@ -154,11 +174,13 @@ def _instruction(file: Path, content: Any) -> str | None:
         return _file_words(file)
     try:
         text = json.loads(info.decode() if isinstance(info, bytes) else info)["language_instruction"]
-        text = "".join(text) if isinstance(text, list) else text
+        if isinstance(text, list) and all(isinstance(each, str) and len(each) == 1 for each in text):
+            text = "".join(text)  # the characters of the text
         return instruction_text(text.strip().strip('"') if isinstance(text, str) else text)
     except (TypeError, ValueError, KeyError, AttributeError):
         raise UserError(
-            f"{file}: the attribute problem_info of data has no language_instruction: copy the file again"
+            f"{file}: the attribute problem_info of data has no language_instruction that is one text: copy "
+            "the file again"
         ) from None
 
 
@@ -166,6 +188,8 @@ def _episode(file: Path, content: Any, name: str) -> SourceEpisode:
     where = f"{file}: data/{name}"
     try:
         group = content["data"][name]
+        if not (_is_group(group) and _is_group(group.get("obs"))):
+            raise KeyError("no group with a group obs")
         observed = group["obs"]
         images, actions = observed[IMAGES][()], group["actions"][()]
         pose = ("ee_states",) if "ee_states" in observed else ("ee_pos", "ee_ori")

@@ -19,7 +19,7 @@ from vlm4vla.core.artefacts import atomic_path
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
-from vlm4vla.data.pictures.decoding import PictureError, check_end
+from vlm4vla.data.pictures.decoding import PictureError, check_encoded
 from vlm4vla.data.pictures.png import decode
 
 PART = 1 << 14  # rows per file
@@ -83,6 +83,8 @@ def _read_pieces(files: list[Path], column: str, skip: int, kept: np.ndarray | N
         skip = int(np.flatnonzero(kept)[skip - 1]) + 1
     for file in files:
         table = pq.ParquetFile(file)
+        if column not in table.schema_arrow.names:
+            raise UserError(f"{file}: column {column!r} is missing: write the images there, or as a video")
         if row + table.metadata.num_rows <= skip:
             row += table.metadata.num_rows
             continue
@@ -118,7 +120,7 @@ def _bytes(pictures: pa.Array, row: int, file: Path, column: str) -> pa.Array:
     pictures = pictures.cast(pa.large_binary())
     for number, data in enumerate(pictures, start=row):
         try:
-            check_end(data.as_py())
+            check_encoded(data.as_py())
         except PictureError as error:
             raise UserError(f"{file}: image {number} of {column!r} cannot be read: {error}") from None
     return pictures

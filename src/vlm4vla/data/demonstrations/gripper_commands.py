@@ -103,10 +103,11 @@ def check_stated_column(
 ) -> None:
     """Do the checks of `check_column` that the statistics `stated` of an action in meta/ allow.
 
-    `column`: index of the gripper in the action. Statistics that are missing are not checked.
+    `column`: index of the gripper in the action. Statistics that are missing or no numbers are not checked.
     """
-    numbers = {name: np.asarray(stated.get(name, []), dtype=float).ravel() for name in _STATED}
+    numbers = {name: _numbers(stated.get(name)) for name in _STATED}
     known = {name: float(each[column]) for name, each in numbers.items() if len(each) > column}
+    known = {name: value for name, value in known.items() if np.isfinite(value)}
     if {"min", "max"} <= known.keys():
         _check_range(known["min"], known["max"], wanted, benchmark, source, key)
     values = wanted_values(wanted, benchmark)
@@ -119,6 +120,14 @@ def check_stated_column(
 
 
 _STATED = ("min", "max", "mean", "std")
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Return the numbers of a statistic, or none if it has anything else."""
+    try:
+        return np.asarray([] if values is None else values, dtype=float).ravel()
+    except (TypeError, ValueError):
+        return np.array([])
 
 
 def _least_between(mean: float, std: float, values: GripperValues) -> float:

@@ -15,6 +15,7 @@ from vlm4vla.data.demonstrations.gripper_commands import check_stated_column
 from vlm4vla.data.lerobot.metadata import Metadata
 from vlm4vla.data.lerobot.reader import ACTION, GRIPPER_POINT, IMAGE, STATE
 
+OUTSIDE = 0.04  # share of the frames outside the 1st and 99th percentiles, twice what it should be
 JOINTS = ("joint", "motor", "shoulder", "elbow", "waist", "wrist")  # words in the names of joint angles
 
 
@@ -39,23 +40,23 @@ def choose_features(metadata: Metadata, wanted: Demonstrations, key: str) -> Fea
     action = wanted.action or ACTION
     if action not in features:
         raise _unknown(f"{key}.action", action, features, metadata)
-    columns = wanted.action_columns
+    columns, width = wanted.action_columns, feature_width(features[action])
     if columns is None:
         columns = list(range(ACTION_SIZE))
-        if _width(features[action]) != ACTION_SIZE:
+        if width != ACTION_SIZE:
             raise UserError(
-                f"{key}.action_columns: {action!r} of {metadata.folder} has {_width(features[action])} "
+                f"{key}.action_columns: {action!r} of {metadata.folder} has {width} "
                 f"numbers per frame, but the benchmark's actions have {ACTION_SIZE} "
                 f"({', '.join(ACTION_NAMES)}): write the indices of these, counted from 0"
             )
-    if len(columns) != ACTION_SIZE or max(columns) >= _width(features[action]):
+    if len(columns) != ACTION_SIZE or max(columns) >= width:
         raise UserError(
             f"{key}.action_columns: {columns}: {action!r} of {metadata.folder} has "
-            f"{_width(features[action])} numbers: write {ACTION_SIZE} indices from 0 to "
-            f"{_width(features[action]) - 1} ({', '.join(ACTION_NAMES)})"
+            f"{width} numbers: write {ACTION_SIZE} indices from 0 to "
+            f"{width - 1} ({', '.join(ACTION_NAMES)})"
         )
     names = _names(features[action])
-    chosen = [names[column] for column in columns] if len(names) == _width(features[action]) else []
+    chosen = [names[column] for column in columns] if len(names) == width else []
     joints = [name for name in chosen if any(word in name.lower() for word in JOINTS)]
     if joints:
         raise UserError(
@@ -91,7 +92,8 @@ def _unknown(key: str, name: str, known: Iterable[str], metadata: Metadata) -> U
     return UserError(f"{key}: {metadata.folder} has no feature {name!r}: {suggestion(name, known)}")
 
 
-def _width(feature: Mapping[str, Any]) -> int:
+def feature_width(feature: Mapping[str, Any]) -> int:
+    """Return how many numbers a feature has per frame, by its description in info.json."""
     return int(np.prod(feature.get("shape") or [1]))
 
 
@@ -110,9 +112,32 @@ def check_stated_gripper(
 
     Without such statistics, nothing is checked.
     """
-    stated = ((metadata.stats() or {}).get(choice.action)) or {}
+    stated = feature_statistics(metadata.stats(), choice.action)
     column, source = choice.action_columns[POSE_SIZE], f"{metadata.folder} (by its meta/)"
     check_stated_column(stated, column, wanted, benchmark, source, key)
+
+
+def feature_statistics(stats: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+    """Return the statistics of one feature in the content of stats.json, or {} if there are none."""
+    found = (stats or {}).get(name)
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def narrow_percentiles(actions: np.ndarray, stats: Mapping[str, Any]) -> dict[str, float]:
+    """Return the motion columns with more than `OUTSIDE` of the frames outside `q01` to `q99` of `stats`.
+
+    `actions`: (N, 7). The values are these shares, between 0 and 1. LeRobot's stats.json has the means of the
+    episodes' percentiles, which are narrower than the percentiles of all frames.
+    """
+    least, most = (np.asarray(stats[name][:POSE_SIZE]) for name in ("q01", "q99"))
+    motion = actions[:, :POSE_SIZE]
+    slack = 1e-6 * (np.abs(least) + np.abs(most))  # float32 columns and float64 percentiles
+    shares = ((motion < least - slack) | (motion > most + slack)).mean(axis=0)
+    return {
+        name: float(share)
+        for name, share in zip(ACTION_NAMES[:POSE_SIZE], shares, strict=True)
+        if share > OUTSIDE
+    }
 
 
 def check_bounds(stats: Mapping[str, Any], bounds: tuple[float, float], source: str, key: str) -> None:

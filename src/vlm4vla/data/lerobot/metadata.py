@@ -26,6 +26,7 @@ from vlm4vla.data.statistics import merge_statistics
 NEWEST = "v3.0"
 VERSIONS = ("v2.0", "v2.1", NEWEST)
 IMAGE_DTYPES = ("video", "image")  # dtypes of features that are images
+LONGEST_LINE = 100  # characters of a record that a message shows
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ class Metadata:
             files, listed = table_files(self.folder), self._listed_tables()
             check_present(self.folder, sorted(listed or {}))
         else:
-            pattern = self.info["data_path"]
-            files = [self.folder / pattern.format(**_path_fields(self.info, i)) for i in self.episodes.index]
+            files = [self.folder / self._path("data_path", **fields) for fields in self._episode_fields()]
             check_present(self.folder, files)
         if not files:
             raise UserError(f"{self.folder / 'data'}: not found: {_AGAIN}")
@@ -118,7 +118,7 @@ class Metadata:
         rows = zip(*(numbers(column).tolist() for column in table.columns), self.episodes.length, strict=True)
         for chunk, file, length in rows:
             fields = dict(zip(keys, (int(chunk), int(file)), strict=True))
-            path = self.folder / self.info["data_path"].format(**fields)
+            path = self.folder / self._path("data_path", **fields)
             counts[path] = counts.get(path, 0) + int(length)
         return counts
 
@@ -148,17 +148,39 @@ class Metadata:
         table = _episode_tables(self.folder, list(columns.values()))
         chunk, file, start, end = (numbers(table[name]) for name in columns.values())
         pairs, position = np.unique(np.stack([chunk, file], axis=1), axis=0, return_inverse=True)
-        pattern = self.info["video_path"]
         names = [
-            pattern.format(video_key=camera, chunk_index=int(one), file_index=int(two)) for one, two in pairs
+            self._path("video_path", video_key=camera, chunk_index=int(one), file_index=int(two))
+            for one, two in pairs
         ]
         return Videos(names, position.reshape(-1).astype(np.int64), start.astype(float), end.astype(float))
 
     def _episode_videos(self, camera: str) -> Videos:
-        pattern, episodes = self.info["video_path"], self.episodes
-        names = [pattern.format(video_key=camera, **_path_fields(self.info, i)) for i in episodes.index]
+        names = [self._path("video_path", video_key=camera, **fields) for fields in self._episode_fields()]
         count = len(names)
-        return Videos(names, np.arange(count), np.zeros(count), episodes.length / self.fps)
+        return Videos(names, np.arange(count), np.zeros(count), self.episodes.length / self.fps)
+
+    def _episode_fields(self) -> Iterator[dict[str, int]]:
+        """Yield the values for the placeholders in the path templates of v2.x, for each episode."""
+        size = self.info.get("chunks_size", 1000)
+        if not isinstance(size, int) or size < 1:
+            raise UserError(
+                f"{self.folder}/meta/info.json: chunks_size is {size!r}: write a whole number above 0"
+            )
+        for episode in self.episodes.index.tolist():
+            yield {"episode_chunk": episode // size, "episode_index": episode}
+
+    def _path(self, key: str, **fields: Any) -> str:
+        """Fill in the path template `key` of info.json."""
+        pattern = self.info.get(key)
+        try:
+            if not isinstance(pattern, str):
+                raise ValueError("no text")
+            return pattern.format(**fields)
+        except (KeyError, ValueError, IndexError, AttributeError):
+            raise UserError(
+                f"{self.folder}/meta/info.json: {key} is {pattern!r}, which gives no path from "
+                f"{', '.join(fields)}: {_AGAIN}"
+            ) from None
 
     def episode_tasks(self) -> Iterator[list[str]]:
         """Yield the instructions that meta/ lists for each episode, in order; [] if it lists none."""
@@ -169,7 +191,12 @@ class Metadata:
             listed = [row.get("tasks") for row in _lines(self.folder / "meta" / "episodes.jsonl")]
         for tasks in listed:
             each = tasks if isinstance(tasks, list) else [tasks]
-            yield [text for task in each if (text := instruction_text(task)) is not None]
+            try:
+                yield [text for task in each if (text := instruction_text(task)) is not None]
+            except ValueError as error:
+                raise UserError(
+                    f"{self.folder}/meta/episodes: a task of an episode has {error}: write a list of texts"
+                ) from None
 
     def stats(self, episodes: np.ndarray | None = None) -> dict[str, dict[str, Any]] | None:
         """Return the statistics in meta/, or None if there are none.
@@ -216,13 +243,9 @@ def read_metadata(folder: Path) -> Metadata:
         index, length = (numbers(table[name]).astype(np.int64) for name in table.column_names)
         tasks = read_tasks(folder)
     else:
-        rows = list(_lines(folder / "meta" / "episodes.jsonl"))
-        try:
-            pairs = [(int(row["episode_index"]), int(row["length"])) for row in rows]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{folder}/meta/episodes.jsonl: a line is incomplete or invalid ({error}): {_AGAIN}"
-            ) from None
+        path = folder / "meta" / "episodes.jsonl"
+        keys = ("episode_index", "length")
+        pairs = [[_whole(path, row, key) for key in keys] for row in _lines(path)]
         index, length = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         tasks = _read_tasks_v2(folder)
     if not len(index) or (length < 1).any() or (np.diff(index) <= 0).any():
@@ -236,18 +259,11 @@ def _video_info(feature: Mapping[str, Any]) -> Mapping[str, Any]:
     return feature.get("info") or feature.get("video_info") or {}
 
 
-def _path_fields(info: Mapping[str, Any], episode: int) -> dict[str, int]:
-    """Return the values for the placeholders in the path templates of v2.x."""
-    return {
-        "episode_chunk": int(episode) // int(info.get("chunks_size", 1000)),
-        "episode_index": int(episode),
-    }
-
-
 def _episode_tables(folder: Path, columns: list[str], *, optional: bool = False) -> pa.Table:
     """Read columns of meta/episodes (v3.0), sorted by episode_index.
 
-    With `optional`, the table has no columns if one is missing in a file.
+    With `optional`, the table has no columns if one is missing in a file. Raises UserError for a column,
+    except `tasks`, that has null or anything other than numbers.
     """
     files = sorted((folder / "meta" / "episodes").glob("*/[!.]*.parquet"))
     if not files:
@@ -263,8 +279,24 @@ def _episode_tables(folder: Path, columns: list[str], *, optional: bool = False)
         for name in columns:
             if name not in parts[-1].column_names:
                 raise UserError(f"{file}: column {name!r} is missing: {_AGAIN}")
+        for name in parts[-1].column_names:
+            if name != "tasks":
+                try:
+                    numbers(parts[-1][name])
+                except ValueError as error:
+                    raise UserError(f"{file}: column {name!r} has {error}: {_AGAIN}") from None
     table = pa.concat_tables(parts, promote_options="permissive")
     return table.take(np.argsort(numbers(table["episode_index"]), kind="stable")).select(columns)
+
+
+def _whole(path: Path, row: Mapping[str, Any], key: str) -> int:
+    """Return the whole number `key` of a record of a .jsonl file."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer():
+        text = json.dumps(row)
+        line = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
+        raise UserError(f"{path}: {key} of the line {line} is no whole number: {_AGAIN}")
+    return int(value)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -285,10 +317,17 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _read_tasks_v2(folder: Path) -> list[str | None]:
     path = folder / "meta" / "tasks.jsonl"
-    try:
-        pairs = [(int(row["task_index"]), instruction_text(row["task"])) for row in _lines(path)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: a line is incomplete or invalid ({error}): {_AGAIN}") from None
+    pairs = []
+    for row in _lines(path):
+        number = _whole(path, row, "task_index")
+        if "task" not in row:
+            raise UserError(
+                f"{path}: task_index {number} has no `task`: write its text, or download it again"
+            )
+        try:
+            pairs.append((number, instruction_text(row["task"])))
+        except ValueError as error:
+            raise UserError(f"{path}: task_index {number} has {error}: write one text") from None
     if sorted(number for number, _ in pairs) != list(range(len(pairs))):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: {_AGAIN}")
     return [task for _, task in sorted(pairs, key=lambda pair: pair[0])]

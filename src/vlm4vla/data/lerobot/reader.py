@@ -95,7 +95,7 @@ def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSe
     table = pa.concat_tables(read_parquet(file, NEEDED[1:]) for file in files)
     if not table.num_rows:
         raise UserError(f"{folder}/data: the dataset has no frames: write at least one episode")
-    actions = vectors(table[ACTION]).astype(np.float32)
+    actions = _numbers(table, ACTION, folder).astype(np.float32)
     if not np.isfinite(actions).all():
         row = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
         raise UserError(
@@ -103,20 +103,35 @@ def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSe
             f"{table['frame_index'][row]} contains NaN or infinity ({actions[row].tolist()}): fix or remove "
             "the episode"
         )
-    index = {name: numbers(table[name]).astype(np.int64) for name in NEEDED[2:]}
+    index = {name: _numbers(table, name, folder).astype(np.int64) for name in NEEDED[2:4]}
+    task_index = _numbers(table, "task_index", folder, null=np.nan)
+    no_task = np.isnan(task_index)
+    task_index = np.where(no_task, -1, task_index)
+    if (task_index % 1).any():
+        raise UserError(f"{folder}/data: task_index is not a whole number in all frames: write it again")
+    index["task_index"] = task_index.astype(np.int64)
     tasks = read_tasks(folder)
     episodes = np.unique(index["episode_index"])
     check_totals(folder, info, episodes, table.num_rows, len(tasks))
-    if index["task_index"].min() < 0 or index["task_index"].max() >= len(tasks):
+    if index["task_index"][~no_task].min(initial=0) < 0 or index["task_index"].max() >= len(tasks):
         raise UserError(
             f"{folder}/meta/tasks.parquet: has {len(tasks)} tasks, but a frame has task_index "
             f"{index['task_index'].max()}: add the missing instruction"
         )
     if (np.diff(index["episode_index"]) < 0).any():
         raise UserError(f"{folder}/data: episode_index decreases: write the episodes one after another")
+    starts = np.flatnonzero(np.diff(index["episode_index"], prepend=-1))
+    lengths = np.diff(np.append(starts, table.num_rows))
+    expected = np.arange(table.num_rows) - np.repeat(starts, lengths)
+    if (index["frame_index"] != expected).any():
+        row = int(np.argmax(index["frame_index"] != expected))
+        raise UserError(
+            f"{folder}/data: episode {index['episode_index'][row]} has frame {index['frame_index'][row]} "
+            f"where frame {expected[row]} belongs: write the frames in their order"
+        )
     states, points = (_optional_column(files, name, folder) for name in (STATE, GRIPPER_POINT))
     pictures = _decode_images(files, table.num_rows, folder) if images else None
-    blank = np.array([text is None for text in tasks])[index["task_index"]]
+    blank = np.array([text is None for text in tasks] + [True])[index["task_index"]]  # the last is for null
     without = np.unique(index["episode_index"][blank])
     keep = ~np.isin(index["episode_index"], without)
     if not keep.any():
@@ -145,6 +160,17 @@ def _own_statistics(kept: DemonstrationSet) -> dict[str, Any]:
 def table_files(folder: Path) -> list[Path]:
     """Return the Parquet files with the frames, in order, without the temporary files of a killed writer."""
     return sorted(file for file in folder.glob("data/*/*.parquet") if not file.name.startswith("."))
+
+
+def _numbers(table: pa.Table, name: str, folder: Path, null: float | None = None) -> np.ndarray:
+    """Return a column of numbers, or of lists of numbers. With `null`, it is float64 and replaces null."""
+    column = table[name]
+    try:
+        if null is not None:
+            column = column.cast(pa.float64()).fill_null(null)
+        return vectors(column) if name == ACTION else numbers(column)
+    except (ValueError, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{folder}/data: column {name!r} has {error}: write the dataset again") from None
 
 
 def _optional_column(files: list[Path], name: str, folder: Path) -> np.ndarray | None:
@@ -244,6 +270,8 @@ def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:
     for file, batch in batches:
         if file != current:
             current, first = file, row
+        if not pa.types.is_struct(batch.type) or batch.type.get_field_index("bytes") < 0:
+            raise UserError(f"{file}: column {IMAGE!r} has the type {batch.type}: write structs with `bytes`")
         for data in batch.field("bytes"):
             try:
                 frame = decode(data.as_py() or b"")

@@ -74,7 +74,7 @@ def _total(path: Path, info: Mapping[str, Any], name: str) -> int | None:
     value = info.get(name)
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer():
         return int(value)
     raise UserError(f"{path}: {name} is {value!r}: write a whole number, or remove it")
 

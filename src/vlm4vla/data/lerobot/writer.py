@@ -184,7 +184,8 @@ class LeRobotWriter:
 
     def _checked(self, images: np.ndarray, lists: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the number lists as float32. Raises ValueError for other shapes or types, and for NaN."""
-        episode, length, size = len(self._episodes), len(lists[ACTION]), self.image_size
+        episode, size = len(self._episodes), self.image_size
+        length = next(iter(np.shape(lists[ACTION])), 0)
         if images.shape != (length, size, size, 3) or images.dtype != np.uint8:
             raise ValueError(
                 f"images must be ({length}, {size}, {size}, 3) uint8, got {images.shape} {images.dtype}"

@@ -23,8 +23,7 @@ TIFF_BITS, TIFF_PHOTOMETRIC = 258, 262  # tags; TIFF 6.0, section 8
 WHITE_IS_ZERO = 0  # value of TIFF_PHOTOMETRIC
 SMALLEST = (1, 1)  # requested size of a JPEG, for an eighth of its width and height
 GREY_BITS = {"L;2": 2, "L;4": 4}  # bits of a grey PNG by Pillow's raw mode; 1 and 8 bits need no scaling
-# The last bytes of a PNG and of a JPEG by their first bytes.
-ENDS = {b"\x89PNG": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
+JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 LONGEST_END = 64  # bytes that are searched for the end; some programs append a few others
 _AS_8_BIT = "save it as RGB with 8 bits per channel"
 
@@ -78,10 +77,13 @@ def _opened(source: bytes | Path) -> Iterator[Any]:
         raise PictureError(f"{_one_line(error)}: replace it with the complete file") from None
 
 
-def check_end(data: bytes) -> None:
-    """Raise PictureError if an encoded PNG or JPEG is cut off. Only one without its usual end is decoded."""
-    end = next((end for start, end in ENDS.items() if data.startswith(start)), b"")
-    if end not in data[-LONGEST_END:]:
+def check_encoded(data: bytes) -> None:
+    """Raise PictureError if an encoded picture is damaged, as `check_picture` does.
+
+    Of a JPEG, which has no checksums, only the end is checked: to decode all pictures of a dataset takes too
+    long.
+    """
+    if not (data.startswith(JPEG_START) and JPEG_END in data[-LONGEST_END:]):
         check_picture(data)
 
 

@@ -2,8 +2,9 @@
 
 A training that was killed resumes from a checkpoint that is older than its last logged step. It goes on in
 the tracker's run, and no step stands there twice: TensorBoard is told to drop the steps after the checkpoint,
-and to the others, which only append, these steps are not sent again. trackers.json, in the folder of the
-training until the training ends, holds the name of the run and the last step that each tracker has received.
+and to the others, which only append, these steps are not sent again. Steps before the checkpoint that a
+tracker lacks are sent from train.jsonl. trackers.json, in the folder of the training until the training ends,
+holds the name of the run and the last step that each tracker has received.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Trackers:
 
     `title` is the name of the run, and `settings` are stored with the run. `identity` is the hash of what the
     training depends on: a training with another identity is another run. `done` is the number of updates of
-    the checkpoint from which the training goes on. Raises UserError if a package is missing.
+    the checkpoint from which the training goes on; `folder`/train.jsonl holds the curve up to there. Raises
+    UserError if a package is missing.
     """
 
     def __init__(
@@ -69,6 +71,9 @@ class Trackers:
             self._open[name] = tracker
         if names:
             write_json(self._file, self._record)
+            curve = folder / "train.jsonl"
+            for line in map(json.loads, curve.read_text().splitlines() if done and curve.exists() else []):
+                self.log(line, line["step"])
 
     def log(self, record: Mapping[str, float], step: int) -> None:
         """Log the values of `step` (updates done) to the trackers that have not received this step."""
@@ -83,11 +88,10 @@ class Trackers:
             write_json(self._file, self._record)
 
     def close(self) -> None:
-        """End the run, at the end of the training."""
+        """End the run, at the end of the training. Only the main process calls it."""
         for tracker in self._open.values():
             tracker.finish()
-        if self._open:
-            self._file.unlink(missing_ok=True)
+        self._file.unlink(missing_ok=True)
 
 
 def _read_record(file: Path, identity: str) -> dict[str, Any]:
@@ -109,11 +113,12 @@ def _last_stored(name: str, tracker: Any, sent: int, done: int) -> int:
     trackio, and Weights & Biases with its server, say at which step the stored run ends.
     """
     if name == "tensorboard":
-        return done
+        return min(sent, done)
+    run = getattr(tracker, "run", None)
     if name == "trackio":
-        return getattr(tracker.run, "_next_step", sent + 1) - 1
-    if name == "wandb" and getattr(tracker.run, "resumed", False):
-        return tracker.run.starting_step - 1
+        return getattr(run, "_next_step", sent + 1) - 1
+    if name == "wandb" and getattr(run, "resumed", False):
+        return run.starting_step - 1
     return sent
 
 

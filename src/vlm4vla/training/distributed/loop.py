@@ -109,7 +109,7 @@ def train_distributed(
                     checkpoints.save(step + 1, strategy.state(), extra)
         if main:
             log.close()
-        trackers.close()
+            trackers.close()
         strategy.finish()
     group.wait()
 

@@ -115,8 +115,8 @@ def _notes(jobs: Mapping[str, Job], estimator: Estimator) -> list[str]:
             if needed > cluster.gpu.memory:
                 notes[name] = (
                     f"{name}: without `execution`, weights and optimiser need {needed / 1e9:.0f} GB in "
-                    f"float32 on one GPU, but one {cluster.model.upper()} has {cluster.gpu.memory / 1e9:.0f} GB: write "
-                    "`execution` with `strategy: fsdp2`"
+                    f"float32 on one GPU, but one {cluster.model.upper()} has {cluster.gpu.memory / 1e9:.0f} "
+                    "GB: write `execution` with `strategy: fsdp2`"
                 )
             continue
         needed = assumed.TRAINED_BYTES * estimator.model(name).parameters

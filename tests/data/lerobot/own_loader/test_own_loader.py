@@ -1,6 +1,7 @@
 """LeRobot's own classes read every kind of dataset that we write, and we read what they write.
 
-LeRobot runs in its own environment (envs/lerobot), as a child process. Pictures must be equal to the last bit.
+LeRobot runs in its own environment (envs/lerobot), as a child process. Pictures must be equal to the
+last bit.
 """
 
 import json
@@ -70,7 +71,7 @@ WHOLE = ("min", "max", "mean", "std")
 
 
 def assert_equal_reading(theirs, index, pictures, statistics=(*WHOLE, "q01", "q99")):
-    """Two readings of one dataset: same frames, instructions, times, pictures, and `statistics` of actions."""
+    """Two readings of one dataset: same frames, instructions, times, pictures, and action `statistics`."""
     np.testing.assert_array_equal(theirs.action, index.actions)
     np.testing.assert_array_equal(theirs.numbers["observation.state"], index.states)
     np.testing.assert_array_equal(theirs.episode_index, index.episode_index)
@@ -201,9 +202,18 @@ def test_a_dataset_of_version_2_that_lerobot_converts_is_the_same_in_all_reading
     index, ours = read_by_us(handmade.write_v21(tmp_path / "old", dtype), tmp_path / "ours", camera=FRONT)
     new = handmade.write_v21(tmp_path / "new", dtype)
     info = json.loads((new / "meta/info.json").read_text())
-    info |= {"total_chunks": 2, "total_videos": 10, "total_episodes": 5, "total_tasks": 2, "robot_type": "arm"}
+    info |= {
+        "total_chunks": 2,
+        "total_videos": 10,
+        "total_episodes": 5,
+        "total_tasks": 2,
+        "robot_type": "arm",
+    }
     info["splits"] = {"train": "0:5"}
     info["features"].pop("observation.depth", None)  # which has no videos
+    for name in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
+        dtype = "float32" if name == "timestamp" else "int64"
+        info["features"][name] = {"dtype": dtype, "shape": [1], "names": None}
     (new / "meta/info.json").write_text(json.dumps(info))
     script = ["-m", "lerobot.scripts.convert_dataset_v21_to_v30", "--repo-id=local/set"]
     lerobot(*script, f"--root={new}", "--push-to-hub=false")

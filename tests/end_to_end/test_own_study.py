@@ -94,7 +94,7 @@ def test_artefacts_come_from_the_users_classes(made):
     }
     assert instructions == {"push the knob to light the lamp", "push the knob to put out the lamp"}
     vocabulary = json.loads((policy / "backbone" / "tokenizer.json").read_text())
-    words = {token["content"] for token in vocabulary["added_tokens"]}
+    words = set(vocabulary["model"]["vocab"])
     assert {"knob", "lamp", "leftmost"} <= words  # no built-in benchmark uses these words
     assert (policy.parents[4] / "my-vlm/none/full/push-button/seed0/policy.safetensors").is_file()
     scores = json.loads((root / "auxiliary/smolvlm-500m/leftmost/score.json").read_text())

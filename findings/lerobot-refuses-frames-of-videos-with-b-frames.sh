@@ -21,11 +21,11 @@ python=${LEROBOT_PYTHON:-}
 if [[ -z $python ]]; then
   "${PYTHON:-python3.12}" -m venv venv
   python=venv/bin/python
-  "$python" -m pip install --quiet torch==2.14.1 torchvision==0.29.1 'numpy<2.3'
+  "$python" -m pip install --quiet torch==2.14.1 torchvision==0.29.1 numpy==2.2.6
   "$python" -m pip install --quiet --no-deps lerobot==0.6.1
-  "$python" -m pip install --quiet 'datasets<5' 'pandas<3' 'pyarrow<30' av==15.1.0 jsonlines 'draccus<0.12' \
-    'huggingface-hub<2' einops 'gymnasium<2' 'packaging<26' termcolor 'Pillow<13' 'opencv-python-headless<4.14' \
-    safetensors requests tqdm 'setuptools<82'
+  "$python" -m pip install --quiet datasets==4.8.5 pandas==2.3.3 pyarrow==26.0.1 av==15.1.0 jsonlines==4.0.0 \
+    draccus==0.11.6 einops==0.8.2 gymnasium==1.4.0 packaging==25.0 termcolor==3.3.0 pillow==12.3.0 \
+    opencv-python-headless==4.13.0.92 safetensors==0.8.0 requests==2.34.2 tqdm==4.70.1 setuptools==81.0.0
 fi
 
 cat >read.py <<'END'

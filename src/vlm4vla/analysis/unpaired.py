@@ -58,13 +58,14 @@ def compare_rates(successes: tuple[float, float], trials: tuple[int, int]) -> Un
     low, high = newcombe(one, first, other, second)
     p = [
         boschloo(left, first, right, second)
-        for left in _whole_neighbours(one, first)
-        for right in _whole_neighbours(other, second)
+        for left in whole_neighbours(one, first)
+        for right in whole_neighbours(other, second)
     ]
     return UnpairedRates(one / first - other / second, low, high, max(p), min(p))
 
 
-def _whole_neighbours(successes: float, trials: int) -> list[int]:
+def whole_neighbours(successes: float, trials: int) -> list[int]:
+    """The whole numbers next to `successes`, at most `trials`: one if it is whole, else two."""
     if abs(successes - round(successes)) < 1e-9:
         return [round(successes)]
     below = int(np.floor(successes))

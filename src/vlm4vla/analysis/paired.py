@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
-from vlm4vla.analysis.intervals import bootstrap_mean
+from vlm4vla.analysis.intervals import bounded_mean
 from vlm4vla.analysis.power import episodes_needed
 from vlm4vla.analysis.records import outcome
 from vlm4vla.conventions.benchmarks import maximum
@@ -72,10 +72,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     Only shared training seeds are used, and all outcomes of these seeds on a state count. If the cells share
     no seed, such as a trained policy and the random policy, all seeds are used. With one seed and a 0/1
     outcome, the test is McNemar's; otherwise it is the sign-flip test of the differences by state. The test
-    treats initial states as random and the trained policies as fixed. The interval is the bootstrap over
-    states or, with two or more shared seeds, the two-level bootstrap over seeds and states. None if a cell is
-    empty or the cells share no state. Raises UserError if an episode number has another task or another
-    initial state in the other cell.
+    treats initial states as random and the trained policies as fixed. The interval is that of a
+    bounded mean over states (`bounded_mean`) or, with two or more shared seeds, the two-level bootstrap over
+    seeds and states. None if a cell is empty or the cells share no state. Raises UserError if an episode
+    number has another task or another initial state in the other cell.
     """
     if first.empty or second.empty:
         return None
@@ -105,10 +105,10 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
         (both["seeds_1"] == 1).all() and (both["seeds_2"] == 1).all()
     )
     seeds = _per_seed(first, second, metric, both.index) if len(shared) > 1 else None
+    most = maximum(first["benchmark"].iloc[0], metric)
     if seeds is None:
-        low, high = bootstrap_mean(difference)
+        low, high = bounded_mean(difference, (-most, most))
     else:
-        most = maximum(first["benchmark"].iloc[0], metric)
         low, high = two_level_bootstrap(*seeds, bounds=(-most, most))
     deviation = float(difference.std(ddof=1)) if len(both) > 1 else 0.0
     return Comparison(

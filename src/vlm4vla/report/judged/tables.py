@@ -78,6 +78,8 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
     total = len(comparisons)
     if not total:
         found = ["No row can be compared with another one."]
+    elif count[NOT_DECIDABLE] == total:
+        found = [f"None of the {total} differences can be tested."]
     else:
         found = [f"{count[SURVIVES]} of {total} differences between these trained policies survive."]
     if count[DOES_NOT_SURVIVE]:
@@ -91,8 +93,8 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
         needed = [each.needed for each in known if each.needed is not None]
         steps = [f"{sum(n <= trials for n in needed)} at {trials:,}" for trials in STEPS]
         found.append(
-            f"Of {len(known)} differences of the printed sizes, so many would survive with more trials of "
-            f"each policy: {', '.join(steps)}."
+            f"Of {len(known)} differences of the printed sizes, so many would survive with this number "
+            f"of trials of each policy: {', '.join(steps)}."
         )
     checked = [n for n in table.numbers if n.trials is not None and n.unit != SCORE]
     if checked:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vlm4vla.analysis import rankings
@@ -34,10 +35,26 @@ def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str
         if found is not None:
             key = {"benchmark": benchmark, "metric": metric, "first": first[0], "second": second[0]}
             tests.append(key | {"first_variant": first[1], "second_variant": second[1]} | vars(found))
-    for test, p in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
-        outside = test["ci_low"] > 0 or test["ci_high"] < 0
-        test |= {"p_adjusted": p, "decided": p < LEVEL and (test["seeds"] < 2 or outside)}
+    for test, p, decided in zip(tests, *_decide(tests), strict=True):
+        test |= {"p_adjusted": p, "decided": decided}
     return tests
+
+
+def _decide(tests: Sequence[dict[str, Any]]) -> tuple[list[float], list[bool]]:
+    """Holm's p over `tests`, and whether each difference is decided."""
+    adjusted = holm([test["p_value"] for test in tests])
+    outside = [test["seeds"] < 2 or test["ci_low"] > 0 or test["ci_high"] < 0 for test in tests]
+    return adjusted, [p < LEVEL and clear for p, clear in zip(adjusted, outside, strict=True)]
+
+
+def better_pairs(tests: Sequence[dict[str, Any]]) -> set[tuple[Policy, Policy]]:
+    """The decided pairs, each as (better policy, worse policy)."""
+    return {_ordered(test) for test in tests if test["decided"]}
+
+
+def _ordered(test: Mapping[str, Any]) -> tuple[Policy, Policy]:
+    first, second = (test["first"], test["first_variant"]), (test["second"], test["second_variant"])
+    return (first, second) if test["difference"] > 0 else (second, first)
 
 
 def pair_block(
@@ -79,9 +96,16 @@ def pair_sentence(tests: Sequence[dict[str, Any]], benchmark: str, scale: str) -
 
 
 def rank_over_all(
-    records: pd.DataFrame, policies: Sequence[Policy], benchmarks: Sequence[str]
+    records: pd.DataFrame,
+    policies: Sequence[Policy],
+    benchmarks: Sequence[str],
+    tests: Mapping[str, Sequence[dict[str, Any]]] | None = None,
 ) -> tuple[list[Policy], list[rankings.Ranking], dict[str, Any]]:
-    """The policies that were measured on every benchmark, their rankings, and the details for JSON."""
+    """The policies that were measured on every benchmark, their rankings, and the details for JSON.
+
+    `tests`: the result of `pair_tests` for each benchmark, made here by default. The confidence sets of the
+    mean ranks follow from them, with Holm's correction over the pairs of all benchmarks.
+    """
     complete = [
         policy
         for policy in policies
@@ -95,7 +119,9 @@ def rank_over_all(
         if grid is None:
             return [], [], {}
         grids[benchmark] = grid
-    found = rankings.rank_over_benchmarks(grids)
+    if tests is None:
+        tests = {benchmark: pair_tests(records, complete, benchmark) for benchmark in benchmarks}
+    found = rankings.rank_over_benchmarks(grids, better=_better_on_all(tests, complete, benchmarks))
     if not found:
         return [], [], {}
     details = {
@@ -108,6 +134,24 @@ def rank_over_all(
         "benchmarks": list(benchmarks),
     }
     return complete, found, details
+
+
+def _better_on_all(
+    tests: Mapping[str, Sequence[dict[str, Any]]], complete: Sequence[Policy], benchmarks: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """For each benchmark, whether the row is better than the column, corrected over all benchmarks."""
+    chosen = [
+        (benchmark, test)
+        for benchmark in benchmarks
+        for test in tests[benchmark]
+        if set(_ordered(test)) <= set(complete)
+    ]
+    _, decided = _decide([test for _, test in chosen])
+    shown: dict[str, set[tuple[Policy, Policy]]] = {benchmark: set() for benchmark in benchmarks}
+    for (benchmark, test), clear in zip(chosen, decided, strict=True):
+        if clear:
+            shown[benchmark].add(_ordered(test))
+    return {name: rankings.better_matrix(complete, better) for name, better in shown.items()}
 
 
 def ranking_block(labels: Sequence[str], found: Sequence[rankings.Ranking]) -> Block:
@@ -131,12 +175,21 @@ def ranking_block(labels: Sequence[str], found: Sequence[rankings.Ranking]) -> B
     return Block(title, [*header, "interquartile mean, %", "better than another, %"], grid)
 
 
+RANKS = (
+    "Ranks (figure): backbones with equal scores share the mean of their places. The 95 % confidence set of "
+    "a rank follows from the tests of the pairs: it leaves out a place only if the marks + and - exclude it. "
+    "All sets of a benchmark together contain the true ranks of these trained policies with 95 % confidence. "
+    "The share of bootstrap resamples in which a backbone is first is split between equal backbones."
+)
+
 RANKING = (
-    "Ranking over all benchmarks (after rliable, arXiv 2108.13264), with 95 % bootstrap intervals over "
-    "initial states and, if there are several, training seeds: the mean over benchmarks of the rank by score "
-    "(1 is best); the share of resamples in which no other backbone has a better mean rank; the "
-    "interquartile mean of the scores by task (for chains, by instructions in a row); and the probability "
-    "that an episode goes better than an episode of another backbone, where a tie counts half."
+    "Ranking over all benchmarks (after rliable, arXiv 2108.13264): the mean over benchmarks of the rank by "
+    "score (1 is best; equal scores share their places), with its 95 % confidence set from the tests of the "
+    "pairs, after Holm's correction over all benchmarks; the share of resamples in which the mean rank is "
+    "the best (a tie counts in parts); and, with 95 % bootstrap intervals over initial states and, if there "
+    "are several, training seeds, the interquartile mean of the scores by task (for chains, by instructions "
+    "in a row) and the probability that an episode goes better than an episode of another backbone, where a "
+    "tie counts half."
 )
 
 

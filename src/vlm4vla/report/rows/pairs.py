@@ -12,7 +12,7 @@ import pandas as pd
 from vlm4vla.analysis import rankings
 from vlm4vla.analysis.by_task import success_by_task
 from vlm4vla.analysis.multiplicity import holm
-from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.paired import Comparison, compare
 from vlm4vla.analysis.records import cell_records
 from vlm4vla.conventions.benchmarks import facts, score_metric
 from vlm4vla.report import names
@@ -20,6 +20,7 @@ from vlm4vla.report.rows.contrasts import LEVEL, printed_needed
 from vlm4vla.report.rows.table import GAP, Block
 
 Policy = tuple[str, str]  # model, variant
+SEEDS = "seeds"  # what an undecided pair needs if its test is significant
 
 
 def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str) -> list[dict[str, Any]]:
@@ -29,14 +30,18 @@ def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str
     seeds excludes 0.
     """
     metric, tests = score_metric(benchmark), []
+    comparisons: list[Comparison] = []
     cells = {policy: cell_records(records, *policy, benchmark) for policy in policies}
     for first, second in itertools.combinations(policies, 2):
         found = compare(cells[first], cells[second], metric)
         if found is not None:
             key = {"benchmark": benchmark, "metric": metric, "first": first[0], "second": second[0]}
             tests.append(key | {"first_variant": first[1], "second_variant": second[1]} | vars(found))
+            comparisons.append(found)
     for test, p, decided in zip(tests, *_decide(tests), strict=True):
         test |= {"p_adjusted": p, "decided": decided}
+    for test, each in zip(tests, comparisons, strict=True):
+        test["needed"] = each.needed(LEVEL / len(tests), decided=test["p_adjusted"] < LEVEL)
     return tests
 
 
@@ -65,8 +70,9 @@ def pair_block(
     for test in tests:
         pair = (test["first"], test["first_variant"]), (test["second"], test["second_variant"])
         up = test["difference"] > 0
+        undecided = SEEDS if test["p_adjusted"] < LEVEL else printed_needed(test["needed"])
         for key, better in ((pair, up), (pair[::-1], not up)):
-            cells[key] = ("+" if better else "-") if test["decided"] else printed_needed(test["needed"])
+            cells[key] = ("+" if better else "-") if test["decided"] else undecided
     grid = [
         [f"{number} {label}", *("" if one == other else cells.get((one, other), GAP) for other in policies)]
         for number, (label, one) in enumerate(zip(labels, policies, strict=True), 1)
@@ -77,8 +83,10 @@ def pair_block(
 PAIRS = (
     "Pairs of backbones: exact paired tests of the row against the column. + is better and - is worse, after "
     "Holm's correction over the pairs of a benchmark. A number marks an undecided pair: the same test, "
-    "unadjusted, would need that many paired initial states for 80 % power if the measured difference were "
-    f"the true one ({GAP}: more than a million, no difference, or not measured)."
+    "at the level of Holm's first step and with at least one state more, would need that many paired initial "
+    "states for 80 % power if the measured difference were the true one "
+    f"({GAP}: more than a million, no difference, or not measured). {SEEDS}: these trained policies differ, "
+    "but the interval over training seeds includes 0, and more initial states cannot decide the pair."
 )
 
 

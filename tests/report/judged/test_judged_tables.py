@@ -10,8 +10,16 @@ from scipy import stats
 
 from vlm4vla.cli import main
 from vlm4vla.core.errors import UserError
+from vlm4vla.report.judged.stage import COLOURS, REFERENCE
 from vlm4vla.report.judged.table_file import read_table
-from vlm4vla.report.judged.verdicts import NO_BASELINE, NO_DISTRIBUTION, NO_TRIALS, NOT_DECIDABLE, judge
+from vlm4vla.report.judged.verdicts import (
+    NO_BASELINE,
+    NO_DISTRIBUTION,
+    NO_TRIALS,
+    NOT_DECIDABLE,
+    VERDICTS,
+    judge,
+)
 from vlm4vla.report.published_study.comparisons import DOES_NOT_SURVIVE, SURVIVES, UNDECIDED
 
 HEADER = "row,column,value,unit,trials,seeds,baseline\n"
@@ -229,6 +237,21 @@ def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path):
     path = tmp_path / "windows.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + GOOD).replace("\n", "\r\n").encode())
     assert [number.text for number in read_table(path).numbers] == ["10.0"]
+
+
+def test_every_comparison_is_printed_up_to_a_limit(write, capsys):
+    for rows, listed in ((16, True), (17, False)):  # 120 and 136 pairs, of which 15 or 16 survive
+        text = "".join(f"r{i},S,{90 if i else 5},percent,100,1,\n" for i in range(rows))
+        assert main(["judge", str(write(text))]) == 0
+        printed = capsys.readouterr().out
+        assert ("| r1 minus r2 " in printed) == listed and "| r0 minus r1 " in printed
+        assert printed.count(" minus ") == (rows * (rows - 1) // 2 if listed else rows - 1)
+        assert ("The CSV file has every comparison." in printed) != listed
+
+
+def test_every_verdict_has_a_colour_of_its_own():
+    assert set(COLOURS) == {*VERDICTS, REFERENCE}
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_a_single_row_has_no_comparison(write, capsys):

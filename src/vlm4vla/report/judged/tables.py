@@ -10,13 +10,12 @@ from vlm4vla.report.judged.table_file import MEAN_LENGTH, SCORE, PrintedNumber, 
 from vlm4vla.report.judged.verdicts import (
     NO_DISTRIBUTION,
     NOT_DECIDABLE,
-    VERDICTS,
     JudgedComparison,
     impossible,
     interval,
 )
 from vlm4vla.report.published_study.comparisons import DOES_NOT_SURVIVE, SURVIVES, UNDECIDED
-from vlm4vla.report.published_study.tables import LISTED, printed_p
+from vlm4vla.report.published_study.tables import printed_p
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 COLUMNS = (
@@ -43,6 +42,7 @@ COLUMNS = (
     "would_fit",
 )
 NUMBER, COMPARISON = "number", "comparison"
+LISTED = 120  # up to this number, every comparison is printed; above, those that survive or are not decided
 STEPS = (100, 500, 1000, 5000)  # trials of each policy for which the verdicts count the survivors
 _MARK = "*"
 
@@ -51,13 +51,11 @@ def judged_table(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -
     """The table of the judgement. Its CSV has a row for each number and for each comparison."""
     flags = {n: found for n in table.numbers if (found := impossible(n)) is not None}
     blocks = [_scores(table, flags)]
-    titles = {NOT_DECIDABLE: "Not decidable"} | {each: each[0].upper() + each[1:] for each in VERDICTS[:3]}
-    if len(comparisons) <= LISTED:
-        blocks += [_comparisons("Comparisons", comparisons)] if comparisons else []
-    else:
-        for wanted in (SURVIVES, UNDECIDED):
-            own = [each for each in comparisons if each.verdict == wanted]
-            blocks += [_comparisons(titles[wanted], own)] if own else []
+    every = len(comparisons) <= LISTED
+    shown = [each for each in comparisons if every or each.verdict in (SURVIVES, UNDECIDED)]
+    for column in table.columns:
+        own = [each for each in shown if each.first.column == column]
+        blocks += [_comparisons(f"Comparisons: {column}", own)] if own else []
     if flags:
         blocks.append(_flagged(flags))
     return Table(
@@ -137,6 +135,7 @@ def _caption(
         else "",
         "The source does not state the number of training seeds for every number." if None in seeds else "",
         "Nothing here covers the variance between training runs, so no sentence is about methods.",
+        "The CSV file has every comparison." if len(comparisons) > LISTED else "",
         f"{_MARK} not possible with the stated trials." if flags else "",
     ]
     return " ".join(part for part in parts if part)
@@ -227,14 +226,13 @@ def _comparisons(title: str, comparisons: Sequence[JudgedComparison]) -> Block:
         grid.append(
             [
                 f"{first.row} minus {first.baseline if each.second is None else each.second.row}",
-                first.column,
                 difference,
                 printed_p(each.adjusted, each.adjusted_least) if tested else GAP,
                 f"{each.verdict}: {each.reason}" if each.reason else each.verdict,
                 GAP if each.needed is None else f"{each.needed:,}",
             ]
         )
-    header = ["comparison", "column", "difference", "p after Holm", "verdict", "trials to survive"]
+    header = ["comparison", "difference", "p after Holm", "verdict", "trials to survive"]
     return Block(title, header, grid)
 
 

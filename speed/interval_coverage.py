@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from vlm4vla.analysis.correlation import bootstrap_pearson
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
-from vlm4vla.analysis.intervals import bootstrap_mean, wilson
+from vlm4vla.analysis.intervals import bootstrap_mean, bounded_mean, wilson
 from vlm4vla.analysis.paired import mcnemar, sign_flip
 from vlm4vla.analysis.sensitivity import by_family
 from vlm4vla.analysis.unpaired import newcombe
@@ -29,6 +29,8 @@ QUICK = 1_000  # resamples of a bootstrap within a simulation
 BETWEEN_STATES = 1.0  # standard deviation of the states' difficulty, in logits
 # Standard deviations of the seeds' skill, in logits: about 3 and 8 points of success at a rate of 50 %.
 SEEDS = (0.15, 0.4)
+LENGTHS = (0.006, 0.012, 0.024, 0.1, 0.5, 2.5, 4.5, 4.9, 4.976, 4.99)
+PLAIN = "percentile bootstrap, for comparison,"
 RATES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -76,6 +78,11 @@ def shift_of(rate: float) -> float:
     return low
 
 
+def shift_of_length(length: float) -> float:
+    """The logit at which the mean chain length over the states is `length`."""
+    return float(optimize.brentq(lambda shift: mean_length(shift, 0.0) - length, -12.0, 14.0))
+
+
 def coverage(
     draw: Callable[[np.random.Generator], Any],
     interval: Callable[[Any, int], tuple[float, float]],
@@ -106,12 +113,38 @@ def one_seed(runs: int) -> dict[str, Any]:
                 runs,
             )
         for count in (100, 1000):
-            found[f"bootstrap over {count} chains, rate {rate}"] = coverage(
+            found[f"bounded mean over {count} chains, rate {rate}"] = coverage(
                 lambda random, n=count, s=shift: chains(s, 1, n, 0, random)[0],
-                lambda values, run: bootstrap_mean(values, resamples=QUICK, seed=run),
+                lambda values, run: bounded_mean(values, (0, 5), resamples=QUICK, seed=run),
                 mean_length(shift, 0.0),
                 runs,
             )
+    return found
+
+
+def near_the_ends(runs: int) -> dict[str, Any]:
+    """Average lengths from nearly 0 to nearly 5, and the percentile bootstrap on the same draws."""
+    found: dict[str, Any] = {}
+    for length in LENGTHS:
+        shift = shift_of_length(length)
+        for count in (100, 1000):
+
+            def draw(random: np.random.Generator, n: int = count, s: float = shift) -> np.ndarray:
+                return chains(s, 1, n, 0, random)[0]
+
+            for name, interval in {
+                "bounded mean": lambda values, run: bounded_mean(values, (0, 5), resamples=QUICK, seed=run),
+                PLAIN: lambda values, run: bootstrap_mean(values, resamples=QUICK, seed=run),
+            }.items():
+                found[f"{name} over {count} chains, mean length {length}"] = coverage(
+                    draw, interval, mean_length(shift, 0.0), runs
+                )
+        found[f"two-level, 3 seeds (spread {SEEDS[0]}), 100 chains, mean length {length}"] = coverage(
+            lambda random, s=shift: chains(s, 3, 100, SEEDS[0], random),
+            lambda values, run: two_level_bootstrap(values, bounds=(0, 5), resamples=QUICK),
+            mean_length(shift, SEEDS[0]),
+            runs,
+        )
     return found
 
 
@@ -128,7 +161,7 @@ def paired_difference(runs: int) -> dict[str, Any]:
         for states in (96, 100):
             found[f"paired difference, {states} states, rates {first} and {second}"] = coverage(
                 lambda random, n=states, draw=pair: draw(random, n),
-                lambda values, run: bootstrap_mean(values, resamples=QUICK, seed=run),
+                lambda values, run: bounded_mean(values, (-1, 1), resamples=QUICK, seed=run),
                 first - second,
                 runs,
             )
@@ -212,11 +245,19 @@ def false_calls(runs: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000, help="simulated studies for each number")
-    runs = parser.parse_args().runs
-    intervals = one_seed(runs) | paired_difference(runs) | several_seeds(runs) | correlations(runs)
+    parser.add_argument("--ends", action="store_true", help="only average lengths near 0 and 5")
+    options = parser.parse_args()
+    runs = options.runs
+    if options.ends:
+        print(json.dumps({"runs": runs, "nominal": 0.95, "intervals": near_the_ends(runs)}, indent=2))
+        return
+    intervals = one_seed(runs) | near_the_ends(runs)
+    intervals |= paired_difference(runs) | several_seeds(runs) | correlations(runs)
     low, high = stats.binom.interval(0.99, runs, 0.95)
     outside = {
-        name: each["coverage"] for name, each in intervals.items() if not 0.93 <= each["coverage"] <= 0.97
+        name: each["coverage"]
+        for name, each in intervals.items()
+        if not name.startswith(PLAIN) and not 0.93 <= each["coverage"] <= 0.97
     }
     print(
         json.dumps(

@@ -105,6 +105,11 @@ def run_compare(arguments: argparse.Namespace) -> None:
     stage.run(arguments.first, arguments.second, arguments.output)
 
 
+def run_judge(arguments: argparse.Namespace) -> None:
+    """Judge a published table."""
+    importlib.import_module("vlm4vla.report.judged.stage").run(arguments.table, arguments.output)
+
+
 def run_estimate(arguments: argparse.Namespace) -> None:
     """Estimate the cost of targets."""
     importlib.import_module("vlm4vla.workflow.estimate.stage").run(
@@ -294,6 +299,15 @@ COMMANDS = {
             option(
                 "--output", type=Path, help="a .md or .csv file; both are written (default: print Markdown)"
             ),
+        ),
+        timed=False,
+    ),
+    "judge": Command(
+        "judge the numbers of any published table: what survives, what is impossible (docs/judge.md)",
+        run_judge,
+        (
+            option("table", type=Path, help="a .csv file, one printed number a line"),
+            option("--output", type=Path, help="a folder for the table and a figure (default: print only)"),
         ),
         timed=False,
     ),

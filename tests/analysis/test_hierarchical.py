@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlm4vla.analysis.hierarchical import _components, resampled_means, two_level_bootstrap
+from vlm4vla.analysis.hierarchical import _components, _two_level_means, resampled_means, two_level_bootstrap
+from vlm4vla.analysis.intervals import percentiles
 
 
 def crossed(case, seeds=3, states=40, spread=0.6):
@@ -48,7 +49,7 @@ def test_width_is_that_of_the_normal_theory_interval(case):
     (a, b, e), _ = anova(outcomes)
     _, degrees = _components(outcomes, np.zeros(60, dtype=int), False)
     half = stats.t.isf(0.025, degrees) * np.sqrt((a - e + b) / outcomes.size)
-    low, high = two_level_bootstrap(outcomes, bounds=(-9, 9))
+    low, high = percentiles(_two_level_means(outcomes, np.zeros(60, dtype=int), False, 0.95, 10_000, 1))
     assert (high - low) / 2 == pytest.approx(half, rel=0.06)
     assert (low + high) / 2 == pytest.approx(outcomes.mean(), abs=0.25 * half)
 
@@ -60,12 +61,13 @@ def test_equal_seeds_leave_only_states():
     expected = stats.bootstrap(
         (states,), np.mean, method="percentile", n_resamples=10_000, rng=np.random.default_rng(0)
     ).confidence_interval
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert low < expected.low and expected.high < high
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.04)  # one of 41 states more
 
 
 def test_equal_states_leave_only_seeds():
     outcomes = np.repeat([[0.2], [0.4], [0.9]], 10, axis=1)
-    low, high = two_level_bootstrap(outcomes, bounds=(-9, 9))
+    low, high = percentiles(_two_level_means(outcomes, np.zeros(10, dtype=int), False, 0.95, 10_000, 1))
     half = (
         stats.t.isf(0.025, 2) * outcomes[:, 0].std(ddof=1) / np.sqrt(3)
     )  # Student's interval of three means
@@ -74,16 +76,18 @@ def test_equal_states_leave_only_seeds():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_equal_outcomes_give_a_point(value):
-    assert two_level_bootstrap(np.full((2, 7), value)) == (value, value)
-    assert two_level_bootstrap(np.full((3, 1), value)) == (value, value)
+@pytest.mark.parametrize("shape", [(2, 7), (3, 1), (5, 96)])
+def test_equal_outcomes_have_clopper_and_pearsons_interval(value, shape):
+    exact = stats.binomtest(int(value * shape[1]), shape[1]).proportion_ci(method="exact")
+    assert two_level_bootstrap(np.full(shape, value)) == pytest.approx((exact.low, exact.high), abs=1e-3)
 
 
 def test_tasks_are_strata_unless_they_are_resampled():
     """Tasks that are always or never solved have no variance as strata, and a large variance if resampled."""
     outcomes = np.tile(np.repeat([0.0, 1.0, 0.0, 1.0], 6), (2, 1))
     tasks = np.repeat(["a", "b", "c", "d"], 6)
-    assert two_level_bootstrap(outcomes, tasks) == (0.5, 0.5)
+    doubt = 0.5 * stats.beta.ppf(0.975, 1, 24)  # one more state at a bound
+    assert two_level_bootstrap(outcomes, tasks) == pytest.approx((0.5 - doubt, 0.5 + doubt), rel=1e-3)
     low, high = two_level_bootstrap(outcomes, tasks, new_tasks=True)
     assert high - low > 0.8
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from vlm4vla.analysis.intervals import bootstrap_mean, percentiles, wilson
+from vlm4vla.analysis.intervals import bootstrap_mean, bounded_mean, percentiles, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 24), (1, 24), (12, 24), (24, 24), (317, 500)])
@@ -73,3 +73,53 @@ def test_bootstrap_repeats_and_ignores_order():
 def test_bootstrap_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no values"):
         bootstrap_mean(np.array([]))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 24), (1, 96), (12, 24), (95, 96), (96, 96), (0, 1000)])
+def test_a_bounded_mean_of_successes_is_scipys_exact_interval(successes, trials):
+    values = np.repeat([1, 0], [successes, trials - successes])
+    exact = stats.binomtest(successes, trials).proportion_ci(method="exact")
+    low, high = bounded_mean(values, (0, 1), resamples=100_000)
+    assert (low, high) == pytest.approx((exact.low, exact.high), rel=0.03, abs=1e-4)
+
+
+@pytest.mark.parametrize(("value", "bounds", "count"), [(0, (0, 5), 100), (2, (0, 5), 12), (0, (-1, 1), 96)])
+def test_equal_values_leave_the_doubt_of_one_more_value(value, bounds, count):
+    doubt = stats.beta.ppf(0.975, 1, count)
+    expected = [value + doubt * (bound - value) for bound in bounds]
+    assert bounded_mean(np.full(count, value), bounds) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("case", range(5))
+def test_a_bounded_mean_is_the_bayesian_bootstrap_with_an_end(case):
+    """One Dirichlet weight for each value and one for the bound, without counts of equal values."""
+    random = np.random.default_rng(case)
+    values = random.integers(0, 6, size=30)
+    weights = random.dirichlet(np.ones(31), size=40_000)
+    low, high = (weights @ [*values, bound] for bound in (0, 5))
+    expected = np.quantile(low, 0.025), np.quantile(high, 0.975)
+    assert bounded_mean(values, (0, 5)) == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.01, 0.05])
+def test_a_bounded_mean_of_rare_values_contains_the_truth(rate):
+    """With few values other than 0, the percentile bootstrap misses the mean and this interval does not."""
+    random = np.random.default_rng(5)
+    samples = random.binomial(1, rate, size=(300, 100)) * random.integers(1, 6, size=(300, 100))
+    held = {}
+    for name, interval in {
+        "bounded": lambda values: bounded_mean(values, (0, 5), resamples=500),
+        "bootstrap": lambda values: bootstrap_mean(values, resamples=500),
+    }.items():
+        limits = np.array([interval(values) for values in samples])
+        held[name] = ((limits[:, 0] <= 3 * rate) & (3 * rate <= limits[:, 1])).mean()
+    assert held["bounded"] >= 0.95 and held["bounded"] > held["bootstrap"]
+
+
+def test_a_bounded_mean_refuses_no_values_and_values_outside_the_bounds():
+    with pytest.raises(ValueError, match="no values"):
+        bounded_mean(np.array([]), (0, 5))
+    with pytest.raises(ValueError, match="within"):
+        bounded_mean(np.array([1, 6]), (0, 5))
+    with pytest.raises(ValueError, match="within"):
+        bounded_mean(np.array([np.nan]), (0, 5))

@@ -8,7 +8,7 @@ from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.paired import compare, mcnemar, sign_flip
-from vlm4vla.analysis.power import episodes_needed
+from vlm4vla.analysis.power import episodes_needed, mcnemar_power
 from vlm4vla.core.errors import UserError
 
 
@@ -78,9 +78,10 @@ def test_effect_size_and_states_needed():
     found = compare(first, second, "average_length")
     difference = np.array([4, 0, 2, 2])
     assert found.effect_size == pytest.approx(difference.mean() / difference.std(ddof=1))
-    assert found.needed == episodes_needed(difference, binary=False)
+    assert found.needed(0.05) == episodes_needed(difference, binary=False)
+    assert found.needed(0.001) == episodes_needed(difference, binary=False, level=0.001)
     assert (found.seeds, compare(first, first, "average_length").effect_size) == (1, None)
-    assert compare(first, first, "average_length").needed is None
+    assert compare(first, first, "average_length").needed(0.05) is None
     assert compare(first, first, "average_length").p_value == 1.0
 
 
@@ -159,3 +160,51 @@ def test_other_initial_states_are_refused():
 
 def test_nothing_to_compare():
     assert compare(cell([1]), cell([]), "success_rate") is None
+
+
+@pytest.mark.parametrize("case", range(10))
+def test_unequal_seeds_keep_the_weights_of_the_difference(case):
+    """Each state counts alike, whatever its number of seeds: the p value is that over all sign patterns."""
+    random = np.random.default_rng(case)
+    first = pd.concat([cell(random.integers(0, 2, size=n).tolist(), seed=k) for k, n in enumerate((9, 6, 4))])
+    second = pd.concat(
+        [cell(random.integers(0, 2, size=n).tolist(), seed=k) for k, n in enumerate((9, 9, 5))]
+    )
+    found = compare(first, second, "success_rate")
+    means = [side.groupby("episode")["solved"].mean().to_numpy() for side in (first, second)]
+    difference = means[0] - means[1]
+    patterns = np.array(list(itertools.product([1, -1], repeat=9)))
+    expected = (np.abs(patterns @ difference) >= abs(difference.sum()) - 1e-9).mean()
+    assert found.difference == pytest.approx(difference.mean())
+    assert found.p_value == pytest.approx(expected)
+
+
+def test_unequal_seeds_cannot_turn_the_tested_sign():
+    """One state was won with one seed, and one was lost by less with three seeds."""
+    first = pd.concat(
+        [cell([1, 1], seed=0), cell([0], seed=1).assign(episode=1), cell([0], seed=2).assign(episode=1)]
+    )
+    first["initial_state"] = first["episode"]
+    second = pd.concat(
+        [cell([0, 1], seed=0), cell([1], seed=1).assign(episode=1), cell([1], seed=2).assign(episode=1)]
+    )
+    second["initial_state"] = second["episode"]
+    found = compare(first, second, "success_rate")
+    assert found.difference == pytest.approx((1 - 2 / 3) / 2)
+    assert found.p_value == 1.0 and (found.wins, found.losses) == (1, 1)
+
+
+def test_a_huge_sum_of_differences_has_random_patterns():
+    """They agree with the normal approximation, which is accurate for 1000 differences."""
+    differences = np.random.default_rng(4).integers(-9_000, 10_000, size=1000)
+    z = abs(differences.sum()) / np.sqrt((differences.astype(float) ** 2).sum())
+    assert sign_flip(differences) == pytest.approx(2 * stats.norm.sf(z), abs=0.01)
+
+
+@pytest.mark.parametrize(("wins", "losses", "equal"), [(18, 3, 79), (12, 2, 10), (30, 12, 54)])
+def test_an_undecided_pair_needs_more_states_than_it_has(wins, losses, equal):
+    outcomes = [1] * wins + [0] * (losses + equal), [0] * wins + [1] * losses + [0] * equal
+    found = compare(*map(cell, outcomes), "success_rate")
+    corrected = found.needed(0.05 / 45)
+    assert corrected > max(found.states, found.needed(0.05, decided=True))
+    assert mcnemar_power(wins / found.states, losses / found.states, corrected, 0.05 / 45) >= 0.8

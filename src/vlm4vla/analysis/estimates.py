@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from vlm4vla.analysis.hierarchical import two_level_bootstrap
-from vlm4vla.analysis.intervals import bootstrap_mean, wilson
+from vlm4vla.analysis.intervals import bounded_mean, wilson
 from vlm4vla.analysis.records import outcome
 from vlm4vla.conventions.benchmarks import maximum
 
-WILSON, CHAINS, TWO_LEVEL = "Wilson", "bootstrap over chains", "two-level bootstrap"
+WILSON, CHAINS, TWO_LEVEL = "Wilson", "bounded mean over chains", "two-level bootstrap"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Estimate:
 def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
     """The value of `metric` over the records of one cell. None for a cell without records.
 
-    With one training seed, a rate has Wilson's interval and an average length has the bootstrap over chains.
+    With one training seed, a rate has Wilson's interval and an average length has Gaffke's interval
+    of a bounded mean over chains.
     With several seeds, both have the two-level bootstrap over seeds and, within each task, over initial
     states. Chains are not divided by task, because few chains have the same instructions. Each state enters
     with its mean over seeds. If a state is missing for a seed, it gets the mean of the other seeds.
@@ -62,7 +63,7 @@ def estimate(records: pd.DataFrame, metric: str) -> Estimate | None:
         sd = float(np.std(seeds, ddof=1))
         return Estimate(value, low, high, len(states), len(seeds), sd, TWO_LEVEL, wide)
     if metric == "average_length":
-        low, high = bootstrap_mean(states)
+        low, high = bounded_mean(states, (0.0, maximum(frame["benchmark"].iloc[0], metric)))
     else:
         low, high = wilson(float(states.sum()), len(states))
     kind = CHAINS if metric == "average_length" else WILSON

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
+from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, bounded_limits, bounded_mean
 
 
 def two_level_bootstrap(
@@ -21,7 +21,7 @@ def two_level_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of `outcomes` (seeds, states), for two or more training seeds.
+    """Interval of the mean of `outcomes` (seeds, states), for two or more training seeds.
 
     Every seed is evaluated on every state. So seeds and states are resampled independently, both with
     replacement, and their deviations from the mean are added. A state enters with its mean over the seeds and
@@ -35,7 +35,13 @@ def two_level_bootstrap(
     their spread. So the deviations of the seeds are stretched by sqrt(S / (S - 1)) for S seeds (Davison and
     Hinkley 1997, section 2.7), and the sum by the ratio of Student's t quantile to the normal quantile
     (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.3), with Satterthwaite's
-    degrees of freedom (1946). The interval is clipped to `bounds`, the smallest and largest possible mean.
+    degrees of freedom (1946).
+
+    `bounds`: the smallest and largest possible outcome. The resampled means are clipped to them. Then one
+    more state at each bound in turn joins the states, as in `intervals.bounded_mean`. So the interval of
+    outcomes that are all 0 is not a point: with n states, its upper limit is that of Clopper and Pearson for
+    0 of n. It cannot know of seeds that would differ from all the given seeds. With `new_tasks`, the interval
+    also contains that of `bounded_mean` over the means of the tasks.
 
     Raises ValueError for fewer than two seeds, no states, a missing outcome (NaN), or a number of tasks other
     than the number of states.
@@ -45,11 +51,25 @@ def two_level_bootstrap(
         raise ValueError(f"outcomes have the shape {outcomes.shape}: pass (2 or more seeds, states)")
     if np.isnan(outcomes).any():
         raise ValueError("an outcome is missing")
-    seeds, states = outcomes.shape
+    states = outcomes.shape[1]
     names = np.zeros(states, dtype=int) if tasks is None else np.asarray(tasks)
     if names.shape != (states,):
         raise ValueError(f"tasks have the shape {names.shape}: pass one task for each of {states} states")
     _, task = np.unique(names, return_inverse=True)
+    drawn = _two_level_means(outcomes, task, new_tasks, level, resamples, seed)
+    low, high = bounded_limits(np.clip(drawn, *bounds), states, bounds, level)
+    if new_tasks:
+        of_tasks = np.clip(np.bincount(task, outcomes.mean(axis=0)) / np.bincount(task), *bounds)
+        tasks_low, tasks_high = bounded_mean(of_tasks, bounds, level, resamples, seed)
+        low, high = min(low, tasks_low), max(high, tasks_high)
+    return low, high
+
+
+def _two_level_means(
+    outcomes: np.ndarray, task: np.ndarray, new_tasks: bool, level: float, resamples: int, seed: int
+) -> np.ndarray:
+    """The resampled and stretched means (resamples,) of `two_level_bootstrap`, without its bounds."""
+    seeds, states = outcomes.shape
     by_seed, by_state = outcomes.mean(axis=1), outcomes.mean(axis=0)
     mean = by_state.mean()
     share, freedom = _components(outcomes, task, new_tasks)
@@ -67,7 +87,7 @@ def two_level_bootstrap(
     else:
         deviations += _state_counts(sizes, resamples, seed) @ (by_state[order] - mean) / states
     deviations *= stats.t.isf((1 - level) / 2, freedom) / stats.norm.isf((1 - level) / 2)
-    return percentiles(np.clip(mean + deviations, *bounds), level)
+    return np.asarray(mean + deviations)
 
 
 def resampled_means(

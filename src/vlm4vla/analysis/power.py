@@ -81,32 +81,72 @@ def episodes_needed(
     `binary`: the differences are those of two successes (-1, 0, 1) and the test is McNemar's; otherwise the
     test is the sign-flip test. The number is found by bisection. The power of an exact test is not monotonic
     in small steps, so one or two states fewer can also be enough. Above 10,000 states (McNemar) or 1,000
-    states (sign-flip), the normal approximation is used. None if the mean difference is 0, so that no number
-    is enough, or if more than a million states are needed. Raises ValueError if there are no differences, or
-    if `binary` differences are not -1, 0 or 1.
+    states (sign-flip), the normal approximation is used. The number is asked for a pair that these states
+    leave undecided, so it is larger than their number. None if the mean difference is 0, so that no number is
+    enough, or if more than a million states are needed. Raises ValueError if there are no differences, or if
+    `binary` differences are not -1, 0 or 1.
     """
     differences = np.asarray(differences, dtype=np.float64)
     if differences.size == 0:
         raise ValueError("no differences")
+    if binary and not np.isin(differences, (-1, 0, 1)).all():
+        raise ValueError("binary differences must be -1, 0 or 1")
     mean = float(differences.mean())
-    if mean == 0:
-        return None
-    if binary:
-        if not np.isin(differences, (-1, 0, 1)).all():
-            raise ValueError("binary differences must be -1, 0 or 1")
-        wins, losses = float((differences > 0).mean()), float((differences < 0).mean())
-        guess = connor_sample_size(wins, losses, power, level)
-        return _smallest_number(
-            lambda states: mcnemar_power(wins, losses, states, level), power, guess, _MANY_PAIRS
-        )
     deviation = float(differences.std(ddof=1)) if differences.size > 1 else 0.0
-    if deviation == 0:  # all states are alike: find the smallest n with 2 / 2^n <= level
-        return math.ceil(math.log2(2 / level))
-    normal = NormalDist()
-    guess = ((normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * deviation / mean) ** 2
-    return _smallest_number(
-        lambda states: mean_power(mean / deviation, states, level), power, guess, _MANY_MEANS
+    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
+    needed = needed_states(
+        differences.size,
+        wins,
+        losses,
+        mean / deviation if deviation > 0 else math.copysign(math.inf, mean) if mean else 0.0,
+        binary=binary,
+        power=power,
+        level=level,
     )
+    return beyond(needed, differences.size)
+
+
+def needed_states(
+    states: int,
+    wins: int,
+    losses: int,
+    effect_size: float,
+    *,
+    binary: bool,
+    power: float = POWER,
+    level: float = LEVEL,
+) -> int | None:
+    """The number of paired states for `power` with a test at `level`, which may be below `states`.
+
+    McNemar's test (`binary`) uses the shares of `wins` and `losses` among `states`. The sign-flip test uses
+    `effect_size`, the mean difference divided by its standard deviation (infinite if all states are alike).
+    It can never reject below `least_states`. None as in `episodes_needed`.
+    """
+    if binary:
+        if wins == losses:
+            return None
+        rates = wins / states, losses / states
+        guess = connor_sample_size(*rates, power, level)
+        return _smallest_number(lambda count: mcnemar_power(*rates, count, level), power, guess, _MANY_PAIRS)
+    if effect_size == 0:
+        return None
+    least = least_states(level)
+    if math.isinf(effect_size):
+        return least
+    normal = NormalDist()
+    guess = ((normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) / effect_size) ** 2
+    needed = _smallest_number(lambda count: mean_power(effect_size, count, level), power, guess, _MANY_MEANS)
+    return None if needed is None else max(least, needed)  # the t test could reject with fewer states
+
+
+def least_states(level: float = LEVEL) -> int:
+    """The smallest number of states with which a sign-flip test can reject: 2 / 2^n is at most `level`."""
+    return math.ceil(math.log2(2 / level) - 1e-9)
+
+
+def beyond(needed: int | None, states: int) -> int | None:
+    """The needed number of a pair that is undecided with `states` states: at least one state more."""
+    return None if needed is None else max(needed, states + 1)
 
 
 def connor_sample_size(

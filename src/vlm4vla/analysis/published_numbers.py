@@ -53,8 +53,20 @@ def possible_counts(printed: str, trials: int) -> list[int]:
     A half counts as rounded either up or down. Raises ValueError unless `printed` is a number from 0 to 100.
     """
     value, unit = _parse_percentage(printed)
-    low, high = value - unit / 2, value + unit / 2
-    return _counts(math.ceil(low * trials / 100), math.floor(high * trials / 100), trials)
+    return _rounded(value * trials / 100, unit * trials / 100, trials)
+
+
+def possible_totals(printed: str, trials: int, most: int = 1, scale: int = 1) -> list[int]:
+    """All whole totals k, 0 to `most` x `trials`, for which `scale` k / `trials` rounds to `printed`.
+
+    `most`: the largest outcome of one trial: 1 for a share of successes, 5 for a chain of 5 instructions.
+    `scale`: 100 for a percentage. A half counts as rounded either up or down. Raises ValueError unless
+    `printed` is a number from 0 to `scale` x `most`.
+    """
+    value, unit = _parse(printed)
+    if not 0 <= value <= scale * most:
+        raise ValueError(f"{printed!r} is not a number from 0 to {scale * most}")
+    return _rounded(value * trials / scale, unit * trials / scale, most * trials)
 
 
 def truncated_counts(printed: str, trials: int) -> list[int]:
@@ -69,19 +81,28 @@ def is_mean_of_whole_percentages(printed: str, tasks: int) -> bool:
     return (value * tasks).denominator == 1
 
 
+def _rounded(total: Fraction, unit: Fraction, most: int) -> list[int]:
+    return _counts(math.ceil(total - unit / 2), math.floor(total + unit / 2), most)
+
+
 def _counts(first: int, last: int, trials: int) -> list[int]:
     return [count for count in range(first, last + 1) if 0 <= count <= trials]
 
 
 def _parse_percentage(printed: str) -> tuple[Fraction, Fraction]:
+    value, unit = _parse(printed)
+    if not 0 <= value <= 100:
+        raise ValueError(f"{printed!r} is not a percentage from 0 to 100")
+    return value, unit
+
+
+def _parse(printed: str) -> tuple[Fraction, Fraction]:
     """The value, and the unit of its last decimal."""
     try:
         number = Decimal(printed)
         value = Fraction(number)
     except (ArithmeticError, ValueError, OverflowError):
         raise ValueError(f"{printed!r} is not a number") from None
-    if not 0 <= value <= 100:
-        raise ValueError(f"{printed!r} is not a percentage from 0 to 100")
     exponent = min(0, number.as_tuple().exponent)
     return value, Fraction(1, 10**-exponent)
 

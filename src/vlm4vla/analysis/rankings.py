@@ -1,15 +1,15 @@
-"""Rankings of policies, on one benchmark and over all benchmarks of a study, with intervals."""
+"""Rankings of policies, on one benchmark and over all benchmarks of a study, with confidence sets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
-from vlm4vla.analysis.intervals import LEVEL, SEED, percentiles
+from vlm4vla.analysis.intervals import SEED, percentiles
+from vlm4vla.analysis.rank_sets import rank_sets, shown_better
 from vlm4vla.analysis.records import outcome
 from vlm4vla.analysis.rliable import (
     interquartile_mean,
@@ -28,8 +28,9 @@ THRESHOLDS = np.linspace(0, 0.95, 20)  # of performance profiles
 class Rank:
     """The rank of a model on one benchmark.
 
-    `place`: 1 is the best; ties share the mean of their places. `best`: the share of resamples in which the
-    model is first. A tie for the first place counts in parts.
+    `place`: 1 is the best; ties share the mean of their places. `ci_low`, `ci_high`: the ends of the 95 %
+    confidence set (see `rank_sets`). `best`: the share of resamples of the initial states in which the model
+    is first. A tie for the first place counts in parts.
     """
 
     place: float
@@ -38,11 +39,19 @@ class Rank:
     best: float
 
 
-def rank_models(outcomes: np.ndarray, resamples: int = RANK_RESAMPLES, seed: int = SEED) -> list[Rank]:
+def rank_models(
+    outcomes: np.ndarray,
+    resamples: int = RANK_RESAMPLES,
+    seed: int = SEED,
+    better: np.ndarray | None = None,
+) -> list[Rank]:
     """One Rank for each row of `outcomes` (models, initial states). A larger mean is better.
 
-    The interval is a 95 % percentile bootstrap. The same resampled initial states are used for all models,
-    because all models were evaluated on the same states. Raises ValueError if there is no model or no state.
+    `better` (models, models): whether the row was shown to be better than the column; by default, exact
+    paired tests with Holm's correction show it (`shown_better`). All confidence sets together are valid at
+    95 %. A percentile interval of resampled ranks is not: the true best of ten similar models is outside in a
+    third of all studies. The same resampled initial states are used for all models. Raises ValueError if
+    there is no model or no state.
     """
     outcomes = np.asarray(outcomes, dtype=np.float64)
     if outcomes.ndim != 2 or 0 in outcomes.shape:
@@ -50,24 +59,38 @@ def rank_models(outcomes: np.ndarray, resamples: int = RANK_RESAMPLES, seed: int
     states = outcomes.shape[1]
     counts = np.random.default_rng(seed).multinomial(states, np.full(states, 1 / states), size=resamples)
     means = (counts @ outcomes.T / states).round(12)  # the order of summation must not break ties
-    drawn = rankdata(-means, axis=1)
-    first = means == means.max(axis=1, keepdims=True)
-    best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    place = rankdata(-outcomes.mean(axis=1).round(12))
-    # With frequent ties, a percentile interval can exclude the estimate. Widen it to include the estimate.
-    low, high = np.minimum(low, place), np.maximum(high, place)
+    best = _first(means)
+    place = rank_scores(outcomes.mean(axis=1).round(12))
+    low, high = _include(rank_sets(shown_better([outcomes])[0] if better is None else better), place)
     return [Rank(*map(float, each)) for each in zip(place, low, high, best, strict=True)]
 
 
+def _first(scores: np.ndarray) -> np.ndarray:
+    """(policies,): the share of draws in which a policy has the largest of `scores` (draws, policies).
+
+    Policies that are equal share the draw.
+    """
+    first = scores == scores.max(axis=1, keepdims=True)
+    return (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+
+
+def _include(ends: tuple[np.ndarray, np.ndarray], place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Widen the sets to `place`. Pairs may share more states than all policies do, and so differ from it."""
+    return np.minimum(ends[0], place), np.maximum(ends[1], place)
+
+
 def ranks_on_benchmark(
-    records: pd.DataFrame, policies: Sequence[tuple[str, str]], benchmark: str, metric: str
+    records: pd.DataFrame,
+    policies: Sequence[tuple[str, str]],
+    benchmark: str,
+    metric: str,
+    better: Collection[tuple[tuple[str, str], tuple[str, str]]] | None = None,
 ) -> dict[tuple[str, str], Rank]:
     """Ranks of those `policies` (model, variant) that have records on `benchmark`.
 
     Only initial states that all these policies share are used. Each state enters with its mean over training
-    seeds. Empty if there are no policies or no shared states.
+    seeds. `better`: the pairs (better policy, worse policy) that the table's tests decide; by default, the
+    pairs are tested here. Empty if there are no policies or no shared states.
     """
     own = records[(records["benchmark"] == benchmark) & (records["auxiliary"] == "none")]
     if own.empty:
@@ -82,7 +105,15 @@ def ranks_on_benchmark(
     )
     if 0 in wide.shape:
         return {}
-    return dict(zip(wide.index, rank_models(wide.to_numpy()), strict=True))
+    shown = None if better is None else better_matrix(list(wide.index), better)
+    return dict(zip(wide.index, rank_models(wide.to_numpy(), better=shown), strict=True))
+
+
+def better_matrix(
+    policies: Sequence[tuple[str, str]], better: Collection[tuple[tuple[str, str], tuple[str, str]]]
+) -> np.ndarray:
+    """(policies, policies): whether (row, column) is one of the pairs `better`."""
+    return np.array([[(one, other) in better for other in policies] for one in policies], dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -151,8 +182,9 @@ class Ranking:
 
     `iqm`: interquartile mean of the task scores. `improvement`: probability that an episode of the policy
     scores higher than an episode of another policy, averaged over the other policies and the benchmarks.
-    `rank`: the rank by score, averaged over benchmarks. `best`: the share of resamples in which no policy has
-    a better mean rank. `profile`: performance profile at `THRESHOLDS`, with the limits of its intervals.
+    `rank`: the rank by score, averaged over benchmarks; `rank_ci`: its 95 % confidence set (see `rank_sets`),
+    not a percentile interval. `best`: the share of resamples in which the policy has the best mean rank. A
+    tie counts in parts. `profile`: performance profile at `THRESHOLDS`, with the limits of its intervals.
     """
 
     iqm: float
@@ -168,13 +200,18 @@ class Ranking:
 
 
 def rank_over_benchmarks(
-    grids: Mapping[str, Grid], resamples: int = RESAMPLES, seed: int = SEED
+    grids: Mapping[str, Grid],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    better: Mapping[str, np.ndarray] | None = None,
 ) -> list[Ranking]:
     """One Ranking for each policy of `grids`, in their order.
 
     `grids`: a grid for each benchmark, with the same policies in each. Initial states are resampled within
     their task, or freely for chains, and are the same for all policies. The training seeds of a policy with
-    several seeds are resampled, too. Empty if there are no grids.
+    several seeds are resampled, too. `better`: for each benchmark, whether the row was shown to be better
+    than the column, (policies, policies), at a level that holds over all pairs and benchmarks; by default,
+    `shown_better` tests the means over seeds. Empty if there are no grids.
     """
     if not grids:
         return []
@@ -182,22 +219,27 @@ def rank_over_benchmarks(
     random = np.random.default_rng(seed)
     scores, means, wins = [], [], []
     for draw in range(-1, resamples):  # draw -1 is the measured data
-        parts, by_benchmark, better = [], [], []
+        parts, by_benchmark, improved = [], [], []
         for name, grid in grids.items():
             weights, seeds = (None, None) if draw < 0 else _draw(grid, random)
             tasks = grid.scores(weights, seeds)
             parts.append(tasks)
             levels = _histogram(grid, weights, seeds)
             by_benchmark.append(levels @ np.arange(levels.shape[1]) / maximum(name, score_metric(name)))
-            better.append(_improvement(levels))
+            improved.append(_improvement(levels))
         scores.append(np.concatenate(parts, axis=1))
         means.append(np.stack(by_benchmark))
-        wins.append(np.mean(better, axis=0))
+        wins.append(np.mean(improved, axis=0))
     scores, means, wins = map(np.array, (scores, means, wins))
     iqm = interquartile_mean(scores)  # (draws, policies)
     mean_ranks = rank_scores(np.round(means, 12)).mean(axis=1)
     profiles = performance_profile(scores, THRESHOLDS)  # (draws, policies, thresholds)
-    first = mean_ranks[1:] == mean_ranks[1:].min(axis=1, keepdims=True)
+    best = _first(-mean_ranks[1:])
+    if better is None:
+        shown = shown_better([np.nanmean(grid.values, axis=1) for grid in grids.values()])
+    else:
+        shown = [better[name] for name in grids]
+    ends = _include(np.mean([rank_sets(each) for each in shown], axis=0), mean_ranks[0])
     limits = np.quantile(profiles[1:], [0.025, 0.975], axis=0)
     alone = policies < 2
     return [
@@ -207,8 +249,8 @@ def rank_over_benchmarks(
             improvement=None if alone else float(wins[0, policy]),
             improvement_ci=(None, None) if alone else percentiles(wins[1:, policy]),
             rank=float(mean_ranks[0, policy]),
-            rank_ci=percentiles(mean_ranks[1:, policy]),
-            best=float(first[:, policy].mean()),
+            rank_ci=(float(ends[0][policy]), float(ends[1][policy])),
+            best=float(best[policy]),
             profile=tuple(profiles[0, policy].tolist()),
             profile_low=tuple(limits[0, policy].tolist()),
             profile_high=tuple(limits[1, policy].tolist()),

@@ -1,7 +1,7 @@
 """Compare two policies that ran on different trials: success rates, and means of other outcomes.
 
-Rates: Boschloo's exact test and Newcombe's interval of the difference. Means: a permutation test and a
-bootstrap interval of the difference.
+Rates: Boschloo's exact test and Newcombe's interval of the difference. Means: a permutation test and
+an interval from those of both means.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, wilson
+from vlm4vla.analysis.intervals import LEVEL, SEED, bounded_mean, wilson
 
 GRID = 257  # common rates at which the p value is computed before its maximum is searched between them
 PERMUTATIONS = 99_999
@@ -58,13 +58,14 @@ def compare_rates(successes: tuple[float, float], trials: tuple[int, int]) -> Un
     low, high = newcombe(one, first, other, second)
     p = [
         boschloo(left, first, right, second)
-        for left in _whole_neighbours(one, first)
-        for right in _whole_neighbours(other, second)
+        for left in whole_neighbours(one, first)
+        for right in whole_neighbours(other, second)
     ]
     return UnpairedRates(one / first - other / second, low, high, max(p), min(p))
 
 
-def _whole_neighbours(successes: float, trials: int) -> list[int]:
+def whole_neighbours(successes: float, trials: int) -> list[int]:
+    """The whole numbers next to `successes`, at most `trials`: one if it is whole, else two."""
     if abs(successes - round(successes)) < 1e-9:
         return [round(successes)]
     below = int(np.floor(successes))
@@ -73,11 +74,18 @@ def _whole_neighbours(successes: float, trials: int) -> list[int]:
 
 def newcombe(one: float, first: int, other: float, second: int, level: float = LEVEL) -> tuple[float, float]:
     """Interval of one/first - other/second from two Wilson intervals (Newcombe 1998, method 10)."""
-    p, q = one / first, other / second
-    (p_low, p_high), (q_low, q_high) = wilson(one, first, level), wilson(other, second, level)
+    limits = wilson(one, first, level), wilson(other, second, level)
+    low, high = _of_difference(one / first, limits[0], other / second, limits[1])
+    return max(-1.0, low), min(1.0, high)
+
+
+def _of_difference(
+    p: float, of_p: tuple[float, float], q: float, of_q: tuple[float, float]
+) -> tuple[float, float]:
+    """Interval of p - q from the intervals of two independent estimates `p` and `q` (Newcombe 1998)."""
+    (p_low, p_high), (q_low, q_high) = of_p, of_q
     low = p - q - np.hypot(p - p_low, q_high - q)
-    high = p - q + np.hypot(p_high - p, q - q_low)
-    return float(max(-1.0, low)), float(min(1.0, high))
+    return float(low), float(p - q + np.hypot(p_high - p, q - q_low))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -132,13 +140,14 @@ def _fisher(first: int, second: int) -> np.ndarray:
 
 
 def compare_samples(
-    first: np.ndarray, second: np.ndarray, level: float = LEVEL, seed: int = SEED
+    first: np.ndarray, second: np.ndarray, bounds: tuple[float, float], level: float = LEVEL, seed: int = SEED
 ) -> UnpairedMeans:
-    """Compare the means of two independent samples `first` (n,) and `second` (m,).
+    """Compare the means of two independent samples `first` (n,) and `second` (m,) of values within `bounds`.
 
     The p value is the share of random regroupings whose means differ at least as much as the observed ones.
     The observed grouping is counted, too (Phipson and Smyth 2010), so the p value is valid and never 0.
-    Raises ValueError if a sample is empty.
+    The interval combines those of both means (`intervals.bounded_mean`) as Newcombe's does for rates. Raises
+    ValueError if a sample is empty or a value is outside `bounds`.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if not (first.size and second.size):
@@ -157,13 +166,6 @@ def compare_samples(
             continue
         sums = random.multivariate_hypergeometric(counts, n, size=draws, method="marginals") @ distinct
         far += int((np.abs(sums / n - (total - sums) / m) >= abs(difference) - _MEAN_TIE).sum())
-    resampled = _resampled_means(first, random) - _resampled_means(second, random)
-    tail = (1 - level) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return UnpairedMeans(float(difference), float(low), float(high), (1 + far) / (1 + PERMUTATIONS))
-
-
-def _resampled_means(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(RESAMPLES,) means of `values` resampled with replacement."""
-    distinct, counts = np.unique(values, return_counts=True)
-    return random.multinomial(values.size, counts / values.size, size=RESAMPLES) @ distinct / values.size
+    limits = [bounded_mean(sample, bounds, level, seed=seed) for sample in (first, second)]
+    low, high = _of_difference(float(first.mean()), limits[0], float(second.mean()), limits[1])
+    return UnpairedMeans(float(difference), low, high, (1 + far) / (1 + PERMUTATIONS))

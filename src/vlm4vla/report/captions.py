@@ -21,8 +21,8 @@ _SCALES = {
 }
 
 DIFFERENCES = (
-    "Differences are paired over the same initial states (bootstrap intervals; exact two-sided tests). "
-    "Differences of rates are in percentage points."
+    "Differences are paired over the same initial states (intervals of a bounded mean; exact two-sided "
+    "tests). Differences of rates are in percentage points."
 )
 
 
@@ -72,7 +72,7 @@ def intervals_sentence(reported: Sequence[str], seeds: Sequence[int] = (0,)) -> 
     """The kinds of 95 % interval for the `reported` metrics of a table."""
     kinds = []
     if AVERAGE_LENGTH in reported:
-        kinds.append("percentile bootstrap over chains for average length")
+        kinds.append("bounded mean over chains (Gaffke) for average length")
     if any(metric != AVERAGE_LENGTH for metric in reported):
         kinds.append("Wilson for success rates")
     if len(seeds) > 1:

@@ -1,17 +1,21 @@
-"""The published study: the analysis of this study, applied to the paper's numbers."""
+"""The published study: the analysis of this study, applied to the numbers of the paper and of others."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vlm4vla.core.artefacts import file_hash, write_json, write_text
+from vlm4vla.report.judged.stage import write
+from vlm4vla.report.judged.table_file import read_table
+from vlm4vla.report.judged.tables import judged_table
+from vlm4vla.report.judged.verdicts import judge
 from vlm4vla.report.published_study import correlation_table, tables
 from vlm4vla.report.published_study.comparisons import compare_all
 from vlm4vla.report.published_study.flags import find_flags
 from vlm4vla.report.published_study.numbers import EXPERT, read_numbers
 from vlm4vla.report.rows.paper_numbers import read_published_correlation
 from vlm4vla.study.layout import ARTEFACTS
-from vlm4vla.study.outputs import PUBLISHED_SOURCES, PUBLISHED_TABLES, published_outputs
+from vlm4vla.study.outputs import OTHER_SOURCES, PUBLISHED_SOURCES, PUBLISHED_TABLES, published_outputs
 
 
 def run(published: Path, scores: Path | None, output: Path) -> list[Path]:
@@ -38,4 +42,10 @@ def run(published: Path, scores: Path | None, output: Path) -> list[Path]:
             path = output / ARTEFACTS["table"].path(table=name, format="tex")
             write_text(path, tables.latex_floats(made[name]))
         write_json(output / ARTEFACTS["analysis"].path(table=name), made[name].analysis(settings))
+    for name in OTHER_SOURCES:
+        table = read_table(published / name)
+        comparisons = judge(table)
+        judged = judged_table(table, comparisons)
+        tables_folder = output / ARTEFACTS["table"].folder
+        write(judged, tables_folder, output / ARTEFACTS["figure"].folder / judged.name, table, comparisons)
     return [output / name for name in published_outputs()]

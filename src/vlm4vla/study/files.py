@@ -15,6 +15,7 @@ from vlm4vla.study.layout import ResultsLayout
 from vlm4vla.study.outputs import (
     CONFIG,
     NOTES,
+    OTHER_SOURCES,
     PUBLISHED,
     PUBLISHED_SOURCES,
     SUMMARY,
@@ -232,7 +233,7 @@ class StudyFiles(Runs):
 
     def published_sources(self) -> list[str]:
         """The published numbers that the target `published` reads."""
-        return [f"workflow/published/{name}" for name in PUBLISHED_SOURCES]
+        return [f"workflow/published/{name}" for name in (*PUBLISHED_SOURCES, *OTHER_SOURCES)]
 
     def published_scores(self) -> list[str]:
         """The user's question scores, if the configuration names a file."""

@@ -24,6 +24,9 @@ PUBLISHED_SOURCES = (
     "correlation.csv",
     NOTES,
 )
+# Tables of other papers, which `vlm4vla judge` can read
+OTHER_PAPERS = ("openvla_libero", "rethinking_vlm", "starvla_libero", "starvla_simpler")
+OTHER_SOURCES = tuple(f"others/{name}.csv" for name in OTHER_PAPERS)
 
 
 def generated(table: str, auxiliaries: Mapping[str, Sequence[str]]) -> list[str]:
@@ -60,7 +63,10 @@ def film_outputs(benchmarks: Sequence[str]) -> list[str]:
 
 def published_outputs() -> list[str]:
     """The paths that `vlm4vla.stages.published.run` writes, relative to the folder of the published study."""
+    judged = [f"judged_{name}" for name in OTHER_PAPERS]
     return [
         *(path for table in PUBLISHED_TABLES for path in ARTEFACTS["published"].paths(table=table)),
         *(ARTEFACTS["analysis"].path(table=table) for table in PUBLISHED_TABLES),
+        *(path for table in judged for path in ARTEFACTS["published"].paths(table=table)),
+        *(path for table in judged for path in ARTEFACTS["figure"].paths(figure=table)),
     ]

@@ -9,6 +9,7 @@ from docutils.core import publish_parts
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import duration
+from vlm4vla.report import names
 from vlm4vla.report.pages import summary
 from vlm4vla.report.pages.cost import read_costs, total_cost
 from vlm4vla.report.pages.findings import findings
@@ -50,6 +51,25 @@ def test_best_backbone_has_the_best_mean_in_the_records(summed):
     assert best == "internvl3.5-4b"
     line = next(line for line in text.splitlines() if line.startswith("- **CALVIN (embedded):** InternVL"))
     assert f"{means[best]:.2f} [" in line and "% of bootstrap resamples of the episodes" in line
+
+
+def test_those_that_might_be_best_are_those_that_no_pair_excludes(summed):
+    """The marks of the pairs, the ranks and the summary's list follow from the same tests."""
+    main = json.loads((summed / "analysis" / "main.json").read_text())
+    text = (summed / "summary.md").read_text()
+    for benchmark, title in (("calvin", "CALVIN"), ("bridge", "Bridge"), ("libero-10", "LIBERO-10")):
+        worse = {
+            test["second"] if test["difference"] > 0 else test["first"]
+            for test in main["pairs"]
+            if test["benchmark"] == benchmark and test["decided"]
+        }
+        ranks = {each["model"]: each for each in main["ranks"] if each["benchmark"] == benchmark}
+        assert {model for model, rank in ranks.items() if rank["ci_low"] > 1} == worse
+        line = next(line for line in text.splitlines() if line.startswith(f"- **{title} (embedded):** "))
+        first, _, others = line.partition("might as well be one of these: ")
+        leaders = {model for model, rank in ranks.items() if names.model(model) in first}
+        listed = {model for model in ranks if names.model(model) in others}
+        assert leaders and listed == set(ranks) - worse - leaders
 
 
 def test_findings_count_their_cells(summed):

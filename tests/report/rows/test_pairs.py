@@ -8,6 +8,7 @@ import synthetic_study as made
 from statsmodels.stats.multitest import multipletests
 
 from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.rankings import ranks_on_benchmark
 from vlm4vla.report.rows import pairs
 
 POLICIES = [("qwen2.5-vl-3b", "full"), ("kosmos-2", "full"), ("paligemma-1", "full")]
@@ -86,6 +87,30 @@ def test_the_ranking_leaves_out_policies_with_gaps():
     assert [row[0] for row in block.rows] == ["Pali", "Qwen"]
     assert json.loads(json.dumps(details))["policies"][0]["model"] == "qwen2.5-vl-3b"
     assert pairs.rank_over_all(frame.iloc[:0], POLICIES, ["bridge"]) == ([], [], {})
+
+
+def test_ranks_follow_from_the_marks_of_the_pairs():
+    frame = records(("bridge", "calvin"))
+    tests = {name: pairs.pair_tests(frame, POLICIES, name) for name in ("bridge", "calvin")}
+    better = pairs.better_pairs(tests["bridge"])
+    assert better == {(POLICIES[1], POLICIES[0]), (POLICIES[2], POLICIES[0])}
+    ranks = ranks_on_benchmark(frame, POLICIES, "bridge", "success_rate", better)
+    assert [(ranks[each].ci_low, ranks[each].ci_high) for each in POLICIES] == [(3, 3), (1, 2), (1, 2)]
+    _, found, _ = pairs.rank_over_all(frame, POLICIES, ["bridge", "calvin"], tests)
+    assert [each.rank_ci for each in found] == [(3, 3), (1, 2), (1, 2)]
+
+
+def test_a_pair_that_hinges_on_seeds_leaves_its_ranks_open():
+    better = [
+        made.episodes("kosmos-2", "full", "bridge", skill, seed=k) for k, skill in enumerate((1.1, 0.3))
+    ]
+    worse = [made.episodes("paligemma-1", "full", "bridge", 0.3, seed=k) for k in (0, 1)]
+    frame = pd.concat([*better, *worse])
+    tests = pairs.pair_tests(frame, POLICIES[1:], "bridge")
+    found = ranks_on_benchmark(frame, POLICIES[1:], "bridge", "success_rate", pairs.better_pairs(tests))
+    assert {(each.ci_low, each.ci_high) for each in found.values()} == {(1, 2)}
+    _, standing, _ = pairs.rank_over_all(frame, POLICIES[1:], ["bridge"])
+    assert {each.rank_ci for each in standing} == {(1, 2)}
 
 
 def test_task_grids_are_of_benchmarks_with_a_task_an_episode():

@@ -74,11 +74,11 @@ def comparison_table(first: str, second: str, comparison: StudyComparison) -> Ta
         caption=(
             f"A: {first}. B: {second}. In brackets: 95 % intervals. If both studies evaluated a cell on the "
             "same initial states under the same protocol, the difference is paired by initial state "
-            "(McNemar's test or a sign-flip test, with a bootstrap interval). Otherwise it is not paired "
-            "(Boschloo's test and Newcombe's interval for success rates of one training seed; a permutation "
-            "test with a bootstrap interval in all other cases). Tests are two-sided. Holm's correction "
-            "covers all cells that are in both folders. No interval covers the variance between training "
-            "runs: two runs of the same recipe may differ by more than these intervals show."
+            "(McNemar's test or a sign-flip test, with the interval of a bounded mean). Otherwise it is not "
+            "paired (Boschloo's test and Newcombe's interval for success rates of one training seed; a "
+            "permutation test with intervals of bounded means in all other cases). Tests are two-sided. "
+            "Holm's correction covers all cells that are in both folders. No interval covers the variance "
+            "between training runs: two runs of the same recipe may differ by more than these intervals show."
         ),
         records=records,
         blocks=blocks,

@@ -13,7 +13,7 @@ from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.paired import compare
 from vlm4vla.analysis.records import outcome, read_episodes
 from vlm4vla.analysis.unpaired import UnpairedMeans, UnpairedRates, compare_rates, compare_samples
-from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.cells import Cell
 from vlm4vla.study.results_folder import Results
@@ -162,5 +162,5 @@ def _unpaired_test(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Un
     ]
     single = all(side["seed"].nunique() == 1 for side in (first, second))
     if metric == "average_length" or not single:
-        return compare_samples(*sides)
+        return compare_samples(*sides, (0.0, maximum(first["benchmark"].iloc[0], metric)))
     return compare_rates(tuple(float(side.sum()) for side in sides), tuple(map(len, sides)))

@@ -1,4 +1,4 @@
-"""The rank of every backbone on every benchmark, with the ranks that other episodes would give."""
+"""The rank of every backbone on every benchmark, with the ranks that the paired tests leave open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def draw_ranks(
     scale: str,
     stem: Path,
 ) -> None:
-    """Write `stem`.{pdf,png}: one panel per benchmark, with 95 % intervals and the best policy at the top.
+    """Write `stem`.{pdf,png}: one panel per benchmark, with 95 % confidence sets. The best is at the top.
 
     `ranks`: the ranks of the policies on each benchmark. `labels`: the names of all policies.
     """
@@ -42,5 +42,5 @@ def draw_ranks(
             axis.set_ylim(len(order) - 0.4, -0.6)
             axis.set_xlim(0.5, len(order) + 0.5)
             axis.set_xticks(range(1, len(order) + 1))
-            axis.set_xlabel("rank, 1 is the best; 95 % interval")
+            axis.set_xlabel("rank, 1 is the best; 95 % confidence set")
         style.save(figure, stem)

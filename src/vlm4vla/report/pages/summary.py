@@ -98,7 +98,10 @@ def _training_seeds(analyses: Mapping[str, Analysis]) -> list[str]:
 
 
 def _best_section(analyses: Mapping[str, Analysis]) -> Section:
-    """For each benchmark, the backbone with the best mean and others that might rank first as well."""
+    """For each benchmark, the backbone with the best mean and the others that may be the best one.
+
+    A backbone may be the best one if its confidence set contains the first rank.
+    """
     main, points = analyses.get("main"), []
     if main is None:
         return Section("The best backbone", [])
@@ -121,7 +124,8 @@ def _best_section(analyses: Mapping[str, Analysis]) -> Section:
         text += f"; {ranked} first in {100 * share:.0f} % of bootstrap resamples of the episodes"
         others = [rank for rank in ranks if rank["ci_low"] < 2 and rank not in best]
         if others:
-            text += f". Might rank first as well: {names.joined([label(rank) for rank in others])}"
+            listed = names.joined([label(rank) for rank in others])
+            text += f". By the tests of the pairs, the best one might as well be one of these: {listed}"
         points.append((names.benchmark(benchmark, scale), text + "."))
     return Section("The best backbone", points)
 

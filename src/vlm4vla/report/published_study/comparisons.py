@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vlm4vla.analysis.chain_means import compare_means
 from vlm4vla.analysis.multiplicity import holm
@@ -43,9 +44,27 @@ class PublishedComparison:
     @property
     def verdict(self) -> str:
         """SURVIVES, DOES_NOT_SURVIVE or UNDECIDED, at the 5 % level."""
-        if self.adjusted < LEVEL:
-            return SURVIVES
-        return DOES_NOT_SURVIVE if self.adjusted_least >= LEVEL else UNDECIDED
+        return verdict(self.adjusted, self.adjusted_least)
+
+
+def verdict(adjusted: float, adjusted_least: float) -> str:
+    """SURVIVES, DOES_NOT_SURVIVE or UNDECIDED, from the largest and the smallest adjusted p."""
+    if adjusted < LEVEL:
+        return SURVIVES
+    return DOES_NOT_SURVIVE if adjusted_least >= LEVEL else UNDECIDED
+
+
+def adjust(tests: Sequence[Any]) -> list[Any]:
+    """The tests of one table, dataclasses with the p values of PublishedComparison, with Holm's correction.
+
+    A test whose `p_value` is None could not be made. It keeps None and is not counted.
+    """
+    most = holm([test.p_value for test in tests])
+    least = holm([test.p_least for test in tests])
+    return [
+        replace(test, adjusted=high, adjusted_least=low)
+        for test, high, low in zip(tests, most, least, strict=True)
+    ]
 
 
 def compare_all(numbers: Sequence[PublishedNumber]) -> list[PublishedComparison]:
@@ -53,11 +72,7 @@ def compare_all(numbers: Sequence[PublishedNumber]) -> list[PublishedComparison]
     results = []
     for table, pairs in PAIRS.items():
         own = [number for number in numbers if number.table == table]
-        tests = [_compare(table, *pair) for pair in pairs(own)]
-        most = holm([test.p_value for test in tests])
-        least = holm([test.p_least for test in tests])
-        for test, adjusted, adjusted_least in zip(tests, most, least, strict=True):
-            results.append(replace(test, adjusted=adjusted, adjusted_least=adjusted_least))
+        results += adjust([_compare(table, *pair) for pair in pairs(own)])
     return results
 
 

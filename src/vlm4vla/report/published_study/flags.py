@@ -31,8 +31,19 @@ def find_flags(numbers: Sequence[PublishedNumber]) -> list[Flag]:
 
 def _impossible_rate(number: PublishedNumber) -> Flag | None:
     """A flag for a percentage that no whole number of the stated trials gives."""
-    trials, text = number.trials, number.text
-    if number.metric != "success_rate" or possible_counts(text, trials):
+    if number.metric != "success_rate":
+        return None
+    found = impossible_rate(number.text, number.trials, facts(number.benchmark).tasks)
+    return None if found is None else Flag(number, *found)
+
+
+def impossible_rate(text: str, trials: int, tasks: int | None = None) -> tuple[str, tuple[str, ...]] | None:
+    """Why no whole number of `trials` gives the percentage `text`, and what would; None if a number does.
+
+    `tasks`: the tasks that share the trials equally, if they are known. Raises ValueError unless `text` is a
+    number from 0 to 100.
+    """
+    if possible_counts(text, trials):
         return None
     fits = []
     for times in REPETITIONS:
@@ -42,13 +53,12 @@ def _impossible_rate(number: PublishedNumber) -> Flag | None:
     truncated = truncated_counts(text, trials)
     if truncated:
         fits.append(f"{_with_or(truncated)} of {trials}, truncated and not rounded")
-    tasks = facts(number.benchmark).tasks
     # With 50 trials per task, the percentage of a task has no decimals anyway.
-    if 100 % (trials // tasks) and is_mean_of_whole_percentages(text, tasks):
+    if tasks and 100 % (trials // tasks) and is_mean_of_whole_percentages(text, tasks):
         fits.append(f"a mean of the percentages of {tasks} tasks without decimals")
     exact = float(text) / 100 * trials
     reason = f"{text} % is {exact:.2f} of {trials} trials, and no whole number of trials rounds to it"
-    return Flag(number, reason, tuple(fits))
+    return reason, tuple(fits)
 
 
 def _with_or(counts: Sequence[int]) -> str:

@@ -172,8 +172,8 @@ def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> 
                 " minus ".join(_policy(n) + MARK * bool(n.doubt) for n in (each.first, each.second)),
                 facts(each.first.benchmark).paper_title,
                 f"{value} [{low}, {high}]",
-                _printed_p(each.p_value, each.p_least),
-                _printed_p(each.adjusted, each.adjusted_least),
+                printed_p(each.p_value, each.p_least),
+                printed_p(each.adjusted, each.adjusted_least),
                 each.verdict,
             ]
         )
@@ -181,7 +181,7 @@ def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> 
     return Block(title, header, grid)
 
 
-def _printed_p(most: float, least: float) -> str:
+def printed_p(most: float, least: float) -> str:
     """`p = 0.012`, or `p = 0.012 at most` if the published numbers allow smaller values."""
     p = names.p_value(most)
     return p if names.p_value(least) == p or most > 0.9995 else f"{p} at most"

@@ -35,6 +35,7 @@ EXTRA = (  # columns that a table with contrasts adds to the tidy ones
 LEVEL = 0.05
 MARK = "*"
 NONE = "none"  # no auxiliary task
+Test = tuple[Row, Comparison]
 
 
 def add_contrasts(
@@ -45,43 +46,48 @@ def add_contrasts(
     The difference is the row's variant minus the reference, or with `reference_first` the reference minus the
     row's variant. Rows of the reference itself get nothing.
     """
+    tests: list[Test] = []
     for row in rows:
         if row["variant"] == reference:
             continue
         own, other = _run(records, row), _run(records, row | {"variant": reference})
         pair = (other, own) if reference_first else (own, other)
-        _add(row, compare(*pair, row["metric"]), reference)
-    _adjust(rows)
+        tests += _add(row, compare(*pair, row["metric"]), reference)
+    _adjust(tests)
 
 
 def add_auxiliary_contrasts(rows: Sequence[Row], records: pd.DataFrame) -> None:
     """Add to each row of a fine-tuned backbone its paired difference to the same variant of the same backbone
     without an auxiliary task (in place)."""
+    tests: list[Test] = []
     for row in rows:
         if row["auxiliary"] != NONE:
             other = _run(records, row | {"auxiliary": NONE})
-            _add(row, compare(_run(records, row), other, row["metric"]), NONE)
-    _adjust(rows)
+            tests += _add(row, compare(_run(records, row), other, row["metric"]), NONE)
+    _adjust(tests)
 
 
-def _adjust(rows: Sequence[Row]) -> None:
-    """Add adjusted p values (in place).
+def _adjust(tests: Sequence[Test]) -> None:
+    """Add adjusted p values, and the states that a test at the level of Holm's first step needs (in place).
 
     Holm's correction covers the tests of the benchmarks' scores, on which the table's sentences are based.
     The correction of Benjamini and Hochberg covers the tests of the other metrics.
     """
-    tested = [row for row in rows if row.get("p_value") is not None]
     for adjust, name, main in ((holm, HOLM, True), (benjamini_hochberg, FALSE_DISCOVERY, False)):
-        chosen = [row for row in tested if (row["metric"] == score_metric(row["benchmark"])) == main]
-        for row, p in zip(chosen, adjust([row["p_value"] for row in chosen]), strict=True):
-            row |= {"p_adjusted": p, "adjustment": name}
+        chosen = [
+            (row, test) for row, test in tests if (row["metric"] == score_metric(row["benchmark"])) == main
+        ]
+        for (row, test), p in zip(chosen, adjust([test.p_value for _, test in chosen]), strict=True):
+            needed = test.needed(LEVEL / len(chosen), decided=p < LEVEL)
+            row |= {"p_adjusted": p, "adjustment": name, "needed": needed}
 
 
 def _run(records: pd.DataFrame, row: Row) -> pd.DataFrame:
     return cell_records(records, *(row[key] for key in Cell._fields))
 
 
-def _add(row: Row, test: Comparison | None, reference: str | None) -> None:
+def _add(row: Row, test: Comparison | None, reference: str | None) -> list[Test]:
+    """Add the comparison to the row (in place); the row with it, or nothing without a test."""
     if test is not None:
         row |= {
             "compared_with": reference,
@@ -95,8 +101,8 @@ def _add(row: Row, test: Comparison | None, reference: str | None) -> None:
             "losses": test.losses,
             "effect_size": test.effect_size,
             "shared_seeds": test.seeds,
-            "needed": test.needed,
         }
+    return [] if test is None else [(row, test)]
 
 
 def printed_difference(row: Row) -> str:
@@ -142,9 +148,9 @@ def adjustment_sentence(rows: Sequence[Row]) -> str:
     if any(row["shared_seeds"] > 1 for row in tests):
         sentence += ", and its interval over training seeds and initial states excludes 0"
     sentence += (
-        ". Otherwise, (n) is the number of paired initial states that the same test, unadjusted, would need "
-        "for 80 % power if the measured difference were the true one "
-        f"({GAP}: more than a million, or no difference)"
+        ". Otherwise, (n) is the number of paired initial states that the same test, at the level of Holm's "
+        "first step and with at least one state more, would need for 80 % power if the measured difference "
+        f"were the true one ({GAP}: more than a million, or no difference)"
     )
     if any(hinges_on_seeds(row) for row in tests):
         sentence += (

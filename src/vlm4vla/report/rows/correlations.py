@@ -15,6 +15,7 @@ from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.analysis.records import cell_records, outcome
 from vlm4vla.analysis.sensitivity import by_family, leave_one_out, verdict
 from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.conventions.lineages import lineage
 from vlm4vla.report import names
 from vlm4vla.report.rows.capability_scores import OVERALL, Score
 from vlm4vla.report.rows.cells import Row, pick
@@ -132,7 +133,7 @@ def sensitivity(
         points = leave_one_out(x, y, [names.model(name) for name in known])
         grouped = None
         if points and all(name in families for name in known):
-            grouped = by_family(x, y, [families[name] for name in known])
+            grouped = by_family(x, y, [lineage(families[name]) for name in known])
         row["verdict"] = verdict(row["value"], row["p_adjusted"], points, grouped)
         low, high = (None, None)
         if points:

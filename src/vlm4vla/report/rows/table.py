@@ -60,9 +60,9 @@ class Block:
 class Table:
     """A table for programs and for readers.
 
-    `records` are tidy rows with the columns of TIDY and of `extra`. `blocks` are the printed grids. `caption`
-    says what was measured and how. Each of `verdicts` is a sentence about what the numbers show. Each of
-    `gaps` names a cell or a score that was not measured. `details` are further values for the JSON.
+    `records` are tidy rows with the columns of `tidy` and of `extra`. `blocks` are the printed grids.
+    `caption` says what was measured and how. Each of `verdicts` is a sentence about what the numbers show.
+    Each of `gaps` names a cell or a score that was not measured. `details` are further values for the JSON.
     """
 
     name: str
@@ -73,13 +73,14 @@ class Table:
     verdicts: list[str]
     gaps: list[str]
     extra: tuple[str, ...] = ()
+    tidy: tuple[str, ...] = TIDY
     details: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path, name: str, latex: bool = True) -> None:
         """Write {name}.csv, {name}.md and, with `latex`, {name}.tex into `folder`, each atomically."""
         with atomic_path(folder / f"{name}.csv") as path, path.open("w", newline="") as handle:
             writer = csv.writer(handle, lineterminator="\n")
-            columns = (*TIDY, *self.extra)
+            columns = (*self.tidy, *self.extra)
             writer.writerow(columns)
             writer.writerows([_plain(record.get(column)) for column in columns] for record in self.records)
         write_text(folder / f"{name}.md", self.markdown())

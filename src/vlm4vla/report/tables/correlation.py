@@ -244,7 +244,8 @@ def _caption(
         "of the overall score over the benchmarks, or those of all question sets "
         f"({tests} Pearson tests). Verdict: evidence at the 5 % level after Holm; fragile if r is not "
         "significant without one backbone or one family. r, other rollouts: these backbones on resampled "
-        "initial states and questions. r of families: over the mean scores of each family's backbones."
+        "initial states and questions. r of families: over the mean scores of each family's backbones. "
+        "All versions of Qwen-VL are one family, and so are those of PaliGemma."
         if methods
         else "",
         captions.published_sentence("figure 3"),

@@ -57,7 +57,11 @@ def build(inputs: TableInputs) -> Table:
     labels = {policy: _label(policy, cells) for policy in policies}
     model_labels = {model: labels[model] for model in models}
     draw_radar(rows, models, model_labels, benchmarks, scale, figures / "radar")
-    ranks = {name: ranks_on_benchmark(records, models, name, score_metric(name)) for name in benchmarks}
+    tests = {name: pairs.pair_tests(records, models, name) for name in benchmarks}
+    ranks = {
+        name: ranks_on_benchmark(records, models, name, score_metric(name), pairs.better_pairs(tests[name]))
+        for name in benchmarks
+    }
     draw_ranks(ranks, model_labels, benchmarks, scale, figures / "ranks")
     tasks = _attempts(records, labels, benchmarks)
     draw_tasks(tasks, labels, benchmarks, scale, figures / "tasks")
@@ -65,12 +69,11 @@ def build(inputs: TableInputs) -> Table:
     blocks = [_scores(rows, policies, cells, scale, paper)]
     chains = [name for name in benchmarks if facts(name).is_chain]
     blocks += [_chains(rows, policies, cells, name, scale) for name in chains]
-    tests = {name: pairs.pair_tests(records, models, name) for name in benchmarks}
     for name, found in tests.items():
         if found:
             title = f"{names.benchmark(name, scale)}: pairs of backbones"
             blocks.append(pairs.pair_block(found, models, list(model_labels.values()), title))
-    ranked, rankings, ranking_details = pairs.rank_over_all(records, models, benchmarks)
+    ranked, rankings, ranking_details = pairs.rank_over_all(records, models, benchmarks, tests)
     if rankings:
         blocks.append(pairs.ranking_block([model_labels[model] for model in ranked], rankings))
     verdicts, against_floor = _verdicts(records, rows, models, benchmarks, scale)
@@ -226,6 +229,7 @@ def _caption(
         captions.agreement_sentence(scale),
         notes_of(rows),
         pairs.PAIRS if has_pairs else "",
+        pairs.RANKS if has_pairs else "",
         pairs.RANKING if has_ranking else "",
         f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."
         if hidden

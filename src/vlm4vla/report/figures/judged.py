@@ -1,0 +1,54 @@
+"""The numbers of a judged table with their intervals: one panel per column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.report.figures import style
+
+
+def draw_judged(
+    rows: Sequence[str],
+    columns: Mapping[str, Sequence[tuple[str, float, tuple[float, float] | None, str]]],
+    colours: Mapping[str, str],
+    stem: Path,
+) -> None:
+    """Write `stem`.{pdf,png}.
+
+    `columns`: for each title of a panel, its numbers: row, value, 95 % interval or None, and a label. The
+    label, a key of `colours`, says what the number's comparison gave.
+    """
+    height = min(40.0, 1.3 + 0.24 * len(rows))
+    with style.panels(max(1, len(columns)), 3.0, height, sharey=True) as (figure, axes):
+        for axis, (title, numbers) in zip(axes, columns.items(), strict=True):
+            _panel(axis, rows, numbers, colours)
+            axis.set_title(_plain(title))
+        axes[0].set_yticks(range(len(rows)), [_plain(row) for row in rows])
+        axes[0].set_ylim(len(rows) - 0.5, -0.5)
+        style.shared_legend(figure, axes, columns=min(2, len(colours)))
+        style.save(figure, stem)
+
+
+def _panel(axis: Any, rows: Sequence[str], numbers: Sequence[Any], colours: Mapping[str, str]) -> None:
+    for row, value, limits, label in numbers:
+        y = rows.index(row)
+        if limits is not None:
+            axis.plot(limits, (y, y), color=colours[label], linewidth=1.2)
+        axis.plot(
+            [value],
+            [y],
+            "o",
+            color=colours[label],
+            markerfacecolor="white" if limits is None else colours[label],
+            markersize=4,
+            linestyle="none",
+            label=label,
+        )
+    axis.grid(axis="y", visible=False)
+
+
+def _plain(text: str) -> str:
+    """`text` without the mathematical mode of Matplotlib."""
+    return text.replace("$", r"\$")

@@ -28,7 +28,8 @@ SOURCES = (
     crate.WORKFLOW,
     crate.README,
     "rules/*.smk",
-    "workflow/published/*",
+    "workflow/published/*.*",
+    "workflow/published/others/*.csv",
     "requirements.lock",
     "LICENSE",
 )

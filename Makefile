@@ -24,8 +24,10 @@ LEROBOT := .venv-lerobot
 LEROBOT_LOCK := envs/lerobot/requirements.lock
 CRATE := .venv-rocrate
 CRATE_LOCK := envs/rocrate/requirements.lock
+BARNARD := .venv-barnard
+BARNARD_LOCK := envs/barnard/requirements.lock
 
-.PHONY: help env env-lerobot env-libero env-lmms-eval env-rocrate cluster \
+.PHONY: help env env-barnard env-lerobot env-libero env-lmms-eval env-rocrate cluster \
 	test test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
 
 help:
@@ -33,7 +35,7 @@ help:
 	@echo "                    PROFILE=slurm, generic or kubernetes: on a cluster, see docs/cluster.md)"
 	@echo "make table_main     make one table; also table_freeze, table_scratch, table_auxiliary,"
 	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
-	@echo "make published      apply the same analysis to the paper's own numbers, in seconds"
+	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
 	@echo "make test           run the tests"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
@@ -47,6 +49,7 @@ help:
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
 	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
+	@echo "make env-barnard    make the environment $(BARNARD) of sequentialized-barnard-tests (envs/barnard)"
 	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
 $(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
@@ -101,6 +104,13 @@ env-rocrate: $(CRATE)/ready
 $(CRATE)/ready: $(CRATE_LOCK)
 	$(PYTHON) -m venv $(CRATE)
 	$(CRATE)/bin/python -m pip install --quiet --no-deps --requirement $(CRATE_LOCK)
+	@touch $@
+
+env-barnard: $(BARNARD)/ready
+
+$(BARNARD)/ready: $(BARNARD_LOCK)
+	$(PYTHON) -m venv $(BARNARD)
+	$(BARNARD)/bin/python -m pip install --quiet --no-deps --requirement $(BARNARD_LOCK)
 	@touch $@
 
 test-crate: $(CRATE)/ready $(READY)

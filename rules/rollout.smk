@@ -1,7 +1,9 @@
 # Episodes of a VLA on a benchmark, and of the references: random actions (floor) and the scripted expert (ceiling).
+# `against` is the policy whose records decide when the rollout stops; by default there is none.
 rule rollout:
     input:
         vla=rules.vla.output[0],
+        against=STUDY.compared_episodes,
     output:
         LAYOUT.output("rollout"),
     log:
@@ -22,7 +24,7 @@ rule rollout:
     params:
         folder=subpath(output[0], parent=True),
         vla=subpath(input.vla, parent=True),
-        settings=STUDY.rollout_settings,
+        settings=STUDY.rollout_arguments,
     message:
         "rollout: {wildcards.vlm}, auxiliary {wildcards.auxiliary}, {wildcards.variant},"
         " {wildcards.benchmark}, seed {wildcards.seed}{wildcards.executed}"
@@ -55,7 +57,8 @@ rule reference:
         "exec vlm4vla rollout --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
-# Episodes on a real simulator. Each part has its own policy server; then one job joins all parts.
+# Episodes on a real simulator. Each part has its own policy server; then one job joins all parts. A rollout that can
+# stop early has no parts.
 rule shard:
     input:
         vla=STUDY.served_vla,
@@ -92,6 +95,7 @@ rule simulator_rollout:
         vla=STUDY.served_vla,
         demonstrations=STUDY.served_demonstrations,
         shards=STUDY.shard_paths,
+        against=STUDY.compared_episodes,
     output:
         LAYOUT.output("rollout"),
     log:
@@ -104,9 +108,9 @@ rule simulator_rollout:
     priority: 40
     conda:
         "../envs/vlm4vla.yaml"
-    threads: 1
+    threads: STUDY.merging_processes
     resources:
-        mem_mb=2500,
+        mem_mb=lambda wildcards: 16000 if STUDY.compared_episodes(wildcards) else 2500,
     params:
         folder=subpath(output[0], parent=True),
         options=STUDY.served_options,

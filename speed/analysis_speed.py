@@ -19,10 +19,11 @@ import pandas as pd
 
 from vlm4vla.analysis.correlation import correlate
 from vlm4vla.analysis.estimates import estimate
+from vlm4vla.analysis.rankings import ranks_on_benchmark
 from vlm4vla.analysis.records import cell_records
 from vlm4vla.analysis.sensitivity import by_family, leave_one_out
 from vlm4vla.conventions.benchmarks import metrics
-from vlm4vla.report.rows.pairs import pair_tests, rank_over_all, task_grid
+from vlm4vla.report.rows.pairs import better_pairs, pair_tests, rank_over_all, task_grid
 
 # Number of tasks, and of initial states per task; on CALVIN, number of chains.
 EPISODES = {"calvin": (1000, 1000), "bridge": (4, 24), "libero-10": (10, 50)}
@@ -67,11 +68,12 @@ def main() -> None:
     arguments = parser.parse_args()
     frame = random_records(arguments.models, arguments.seeds)
     policies = [(f"model-{model}", "full") for model in range(arguments.models)]
-    seconds, begin, cpu = {}, time.perf_counter(), time.process_time()
+    seconds, of_cpu, begin, cpu = {}, {}, time.perf_counter(), time.process_time()
 
     def lap(name: str) -> None:
-        """Record the seconds since the previous lap."""
+        """Record the seconds since the previous lap, on the clock and of the CPU."""
         seconds[name] = round(time.perf_counter() - begin - sum(seconds.values()), 2)
+        of_cpu[name] = round(time.process_time() - cpu - sum(of_cpu.values()), 2)
 
     scores = {
         (model, benchmark): [
@@ -81,9 +83,11 @@ def main() -> None:
         for benchmark in EPISODES
     }
     lap("estimates")
-    pairs = sum(len(pair_tests(frame, policies, benchmark)) for benchmark in EPISODES)
+    tests = {benchmark: pair_tests(frame, policies, benchmark) for benchmark in EPISODES}
     lap("pairs")
-    rank_over_all(frame, policies, list(EPISODES))
+    rank_over_all(frame, policies, list(EPISODES), tests)
+    for benchmark in EPISODES:
+        ranks_on_benchmark(frame, policies, benchmark, metrics(benchmark)[0], better_pairs(tests[benchmark]))
     lap("rankings")
     rows = sum(len(task_grid(frame, policies, benchmark)) for benchmark in EPISODES)
     lap("success by task")
@@ -100,9 +104,10 @@ def main() -> None:
         json.dumps(
             {
                 "episodes": len(frame),
-                "pairs": pairs,
+                "pairs": sum(map(len, tests.values())),
                 "tasks_by_policy": rows,
                 "seconds": seconds,
+                "cpu_seconds_of_each": of_cpu,
                 "total_seconds": round(time.perf_counter() - begin, 2),
                 "cpu_seconds": round(time.process_time() - cpu, 2),
                 "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2),

@@ -4,8 +4,8 @@ import pytest
 from scipy import stats
 
 from vlm4vla.analysis.estimates import estimate
-from vlm4vla.analysis.hierarchical import two_level_bootstrap
 from vlm4vla.analysis.intervals import bounded_mean, wilson
+from vlm4vla.analysis.seed_spread import mean_interval
 from vlm4vla.conventions.benchmarks import BENCHMARKS, metrics, score_metric
 
 
@@ -44,8 +44,9 @@ def test_seeds_do_not_add_initial_states():
     records = pd.concat([run([1, 0, 1, 1], 0, 1), run([1, 0, 0, 0], 1, 1)])
     found = estimate(records, "success_rate")
     assert (found.value, found.episodes, found.seeds) == (0.5, 4, 2)
-    assert found.interval == "two-level bootstrap"
-    assert (found.ci_low, found.ci_high) == two_level_bootstrap(np.array([[1, 0, 1, 1], [1, 0, 0, 0]]))
+    assert found.interval == "seeds and states"
+    outcomes = np.array([[1, 0, 1, 1], [1, 0, 0, 0]])
+    assert (found.ci_low, found.ci_high) == mean_interval(outcomes, np.zeros(4, dtype=int))
     assert found.seed_sd == pytest.approx(np.std([0.75, 0.25], ddof=1))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlm4vla.analysis.hierarchical import _components, _two_level_means, resampled_means, two_level_bootstrap
+from vlm4vla.analysis.hierarchical import _components, _two_level_means, two_level_bootstrap
 from vlm4vla.analysis.intervals import percentiles
 
 
@@ -115,10 +115,3 @@ def test_the_interval_is_reproducible_and_ignores_the_order_of_tasks():
 def test_bad_outcomes_are_refused(outcomes, tasks, message):
     with pytest.raises(ValueError, match=message):
         two_level_bootstrap(outcomes, tasks)
-
-
-def test_resampled_means_share_their_states():
-    states = crossed(2)[0]
-    draws = resampled_means(np.stack([states, 1 - states], axis=1), resamples=500)
-    assert draws.sum(axis=1) == pytest.approx(np.ones(500), abs=1e-6)
-    assert draws[:, 0].std() == pytest.approx(states.std() / np.sqrt(len(states)), rel=0.15)

@@ -6,15 +6,14 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
-from vlm4vla.analysis.hierarchical import two_level_bootstrap
-from vlm4vla.analysis.paired import compare, mcnemar, sign_flip
+from vlm4vla.analysis.paired import compare, mcnemar, sign_flip, table_spread
 from vlm4vla.analysis.power import episodes_needed, mcnemar_power
 from vlm4vla.core.errors import UserError
 
 
 def cell(outcomes, benchmark="bridge", seed=0, **changes):
     """Records of one run whose episode i solved outcomes[i] instructions."""
-    solved = np.array(outcomes)
+    solved = np.array(outcomes).astype(int)
     frame = pd.DataFrame({"episode": np.arange(len(solved)), "solved": solved})
     defaults = {
         "model": "m",
@@ -90,10 +89,9 @@ def test_shared_seeds_widen_the_interval():
     first, second = (pd.concat([cell(row, seed=k) for k, row in enumerate(side)]) for side in outcomes)
     found = compare(first, second, "success_rate")
     assert found.seeds == 2
-    assert (found.ci_low, found.ci_high) == two_level_bootstrap(
-        np.array(outcomes[0]), ["t"] * 10, bounds=(-1, 1)
-    )
     assert found.ci_low < 0 < found.ci_high  # one seed in each direction says nothing about other seeds
+    one_seed = compare(cell(outcomes[0][0]), cell(outcomes[1][0]), "success_rate")
+    assert found.ci_high - found.ci_low > one_seed.ci_high - one_seed.ci_low
 
 
 def test_a_seed_with_missing_states_is_compared_on_the_others():
@@ -137,8 +135,10 @@ def test_several_seeds_on_one_state_count_as_one_state():
     second = pd.concat([cell([0, 1, 0, 0], seed=seed) for seed in (0, 1)])
     found = compare(first, second, "success_rate")
     assert found.states == 4
-    assert found.test == "sign-flip"
-    assert found.p_value == pytest.approx(0.5)  # two states differ: two of four patterns are as extreme
+    assert found.test == "seeds and states"
+    assert found.states_p_value == pytest.approx(
+        0.5
+    )  # two states differ: two of four patterns are as extreme
 
 
 def test_only_shared_seeds_are_compared():
@@ -176,7 +176,8 @@ def test_unequal_seeds_keep_the_weights_of_the_difference(case):
     patterns = np.array(list(itertools.product([1, -1], repeat=9)))
     expected = (np.abs(patterns @ difference) >= abs(difference.sum()) - 1e-9).mean()
     assert found.difference == pytest.approx(difference.mean())
-    assert found.p_value == pytest.approx(expected)
+    assert found.states_p_value == pytest.approx(expected)
+    assert found.p_value >= found.states_p_value
 
 
 def test_unequal_seeds_cannot_turn_the_tested_sign():
@@ -208,3 +209,51 @@ def test_an_undecided_pair_needs_more_states_than_it_has(wins, losses, equal):
     corrected = found.needed(0.05 / 45)
     assert corrected > max(found.states, found.needed(0.05, decided=True))
     assert mcnemar_power(wins / found.states, losses / found.states, corrected, 0.05 / 45) >= 0.8
+
+
+def seeds_of(random, shift, seeds=3, states=60, spread=0.8, model="m"):
+    """Records of one policy whose training seeds differ by `spread` logits."""
+    hard = random.normal(size=states)
+    runs = [
+        cell(
+            (random.uniform(size=states) < 1 / (1 + np.exp(-shift - hard - random.normal(0, spread)))).astype(
+                int
+            ),
+            seed=k,
+            model=model,
+        )
+        for k in range(seeds)
+    ]
+    return pd.concat(runs)
+
+
+@pytest.mark.parametrize("case", range(12))
+def test_the_interval_over_seeds_agrees_with_the_p_value(case):
+    random = np.random.default_rng(case)
+    sides = [seeds_of(random, shift, spread=0.1 + 0.1 * (case % 4)) for shift in (0.0, 0.2 * case)]
+    found = compare(*sides, "success_rate", table_spread(sides, "success_rate"))
+    assert found.p_value >= found.states_p_value
+    assert (found.ci_low > 0 or found.ci_high < 0) == (found.p_value < 0.05)
+    assert found.ci_low <= found.difference <= found.ci_high
+    mirrored = compare(*sides[::-1], "success_rate", table_spread(sides, "success_rate"))
+    assert mirrored.p_value == pytest.approx(found.p_value)
+    assert (-mirrored.ci_high, -mirrored.ci_low) == pytest.approx((found.ci_low, found.ci_high), abs=0.01)
+
+
+def test_a_difference_of_all_seeds_on_all_states_is_decided():
+    first = pd.concat([cell([1] * 30, seed=seed) for seed in (0, 1)])
+    second = pd.concat([cell([0] * 30, seed=seed) for seed in (0, 1)])
+    found = compare(first, second, "success_rate")
+    assert found.p_value == found.states_p_value == pytest.approx(2 * 0.5**30)
+    assert (0 < found.ci_low < 1) and found.ci_high == 1.0
+
+
+def test_policies_without_a_shared_seed_need_a_spread_to_count_their_seeds():
+    random = np.random.default_rng(1)
+    policy = seeds_of(random, 0.5)
+    floor = cell(random.integers(0, 2, size=60), seed=9)
+    alone = compare(policy, floor, "success_rate")
+    assert alone.test == "sign-flip" and alone.p_value == alone.states_p_value
+    wide = compare(policy, floor, "success_rate", table_spread([policy, floor], "success_rate"))
+    assert wide.seeds == 0 and wide.test == "seeds and states"
+    assert wide.p_value > alone.p_value and wide.ci_high - wide.ci_low > alone.ci_high - alone.ci_low

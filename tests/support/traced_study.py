@@ -74,7 +74,7 @@ def _table(root: Path, paths: list[Path], seeds: tuple[int, ...]) -> None:
     chains = ["average_length", "success_at_1"]
     metrics = {name: chains if name == "calvin" else ["success_rate"] for name in BENCHMARKS}
     rows, gaps = measure(records, cells, metrics, Published({}, {}), "embedded")
-    add_contrasts(rows, records, "full")
+    add_contrasts(rows, records, "full", 0.05)
     settings = {
         "table": "freeze",
         "study": "embedded",

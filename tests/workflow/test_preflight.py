@@ -99,6 +99,13 @@ def test_missing_published_scores(raw):
         open_study(raw | {"published_scores": "no.csv"})
 
 
+def test_published_scores_are_read_before_a_run(raw, tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("model,score\nkosmos-2,62*\n")
+    with pytest.raises(UserError, match=r"scores.csv: line 2: score '62\*' of 'kosmos-2' is not a number"):
+        open_study(raw | {"published_scores": str(path)})
+
+
 def test_hub_checkpoint_is_not_checked_on_disk(raw):
     raw["backbones"]["real"] = {
         "family": "kosmos-2",

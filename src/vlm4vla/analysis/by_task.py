@@ -11,6 +11,8 @@ import pandas as pd
 from vlm4vla.analysis.estimates import estimate
 from vlm4vla.analysis.multiplicity import benjamini_hochberg
 from vlm4vla.analysis.paired import sign_flip
+from vlm4vla.analysis.seed_spread import SeedMeans, difference_test, pooled_spread
+from vlm4vla.analysis.stopped import can_stop
 from vlm4vla.conventions.episodes import SEPARATOR
 
 METRIC = "success_rate"
@@ -22,10 +24,12 @@ def success_by_task(cells: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     `cells`: name of a policy -> its records on one benchmark. Columns: model, task, value, ci_low, ci_high,
     episodes, seeds, `difference`, `p_value`, `p_adjusted`. `difference`: the policy minus the mean of the
     other policies, on the initial states and the number of training seeds that all policies share.
-    `p_value`: the larger of two exact p values of the difference (`exchange_test` and `sign_flip`).
-    `p_adjusted`: adjusted over the whole grid (Benjamini and Hochberg). The tests treat the trained policies
-    as fixed. `difference` and the p values are None if no other policy has a state of the task in common. A
-    policy without records has no row.
+    `p_value`: the larger of two exact p values of the difference (`exchange_test` and `sign_flip`), which
+    treat the trained policies as fixed, and with several seeds also that of a test over seeds and states
+    (`seed_spread.difference_test`, with the spread of the seeds on the task pooled over the policies).
+    `p_adjusted`: adjusted over the whole grid (Benjamini and Hochberg). `difference` and p values are None
+    if no other policy has a state of the task in common, and for a policy whose rollouts could stop early:
+    these tests need a fixed number of states. A policy without records has no row.
 
     The test by exchange is exact for policies that are alike. The sign-flip test alone is not: near 0 % and
     100 %, a policy that differs from the others by chance differs on many states in the same direction. The
@@ -38,18 +42,22 @@ def success_by_task(cells: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     for task in sorted(tasks):
         own = {name: records[records["task"] == task] for name, records in cells.items()}
         own = {name: records for name, records in own.items() if not records.empty}
-        states, seeds = _shared_states(own)
-        tested = len(own) > 1 and states.shape[1] > 0
-        exchanged = exchange_test(states) if tested else np.ones(len(own))
-        for index, (name, records) in enumerate(own.items()):
+        full = {name: records for name, records in own.items() if not can_stop(records)}
+        outcomes = _shared_outcomes(full) if full else np.empty((0, 0, 0))
+        states, seeds = outcomes.sum(axis=1), outcomes.shape[1]
+        tested = list(full) if len(full) > 1 and states.shape[1] > 0 else []
+        exchanged = exchange_test(states) if tested else np.empty(0)
+        over_seeds = _over_seeds(outcomes) if tested else np.empty(0)
+        for name, records in own.items():
             found = estimate(records, METRIC)
             test: dict[str, Any] = {"difference": None, "p_value": None}
-            if tested:
+            if name in tested:
+                index = tested.index(name)
                 # Multiplied by seeds and policies, so that differences are whole numbers.
-                difference = len(own) * states[index] - states.sum(axis=0)
+                difference = len(full) * states[index] - states.sum(axis=0)
                 test = {
-                    "difference": float(difference.mean()) / (len(own) - 1) / seeds,
-                    "p_value": max(float(exchanged[index]), sign_flip(difference)),
+                    "difference": float(difference.mean()) / (len(full) - 1) / seeds,
+                    "p_value": max(float(exchanged[index]), float(over_seeds[index]), sign_flip(difference)),
                 }
             rows.append(
                 {
@@ -92,8 +100,33 @@ def exchange_test(outcomes: np.ndarray) -> np.ndarray:
     return np.array([min(1.0, float(weights[distance >= each].sum())) for each in measured])
 
 
-def _shared_states(cells: Mapping[str, pd.DataFrame]) -> tuple[np.ndarray, int]:
-    """Successes summed over seeds on the shared states, (policies, states), and the number of seeds.
+def _over_seeds(outcomes: np.ndarray) -> np.ndarray:
+    """p value of every policy minus the mean of the others over seeds and states, (policies,).
+
+    `outcomes` (policies, seeds, states) are 0 or 1. With one seed, the p values are 0, and do not count.
+    """
+    means = [SeedMeans.of(each, 1.0) for each in outcomes]
+    spread, by_state = pooled_spread(means), outcomes.mean(axis=1)
+    if spread is None:
+        return np.zeros(len(outcomes))
+    found = []
+    for index, own in enumerate(means):
+        others = [each for each in means if each is not own]
+        together = SeedMeans(
+            score=float(np.mean([each.score for each in others])),
+            seeds=sum(each.seeds for each in others),
+            states=own.states,
+            variance=float(np.mean([each.variance for each in others])),
+            luck=float(np.mean([each.luck for each in others])),
+        )
+        difference = by_state[index] - np.delete(by_state, index, axis=0).mean(axis=0)
+        test = difference_test(own, together, difference, spread, 1.0)
+        found.append(test.p_value(float(difference.mean())))
+    return np.array(found)
+
+
+def _shared_outcomes(cells: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Successes (policies, seeds, states) on the shared states.
 
     Each policy enters with the same number of training seeds: the ones that all share, or else its first.
     Sums over different numbers of seeds have different variances and could not be exchanged.
@@ -101,12 +134,13 @@ def _shared_states(cells: Mapping[str, pd.DataFrame]) -> tuple[np.ndarray, int]:
     trained = [set(records["seed"]) for records in cells.values()]
     shared = set.intersection(*trained)
     count = len(shared) or min(map(len, trained))
-    sums = []
+    tables = []
     for records in cells.values():
-        chosen = shared or sorted(set(records["seed"]))[:count]
-        by_state = records[records["seed"].isin(chosen)].groupby("episode")["success"].agg(["sum", "count"])
-        sums.append(by_state[by_state["count"] == count]["sum"].astype("int64"))
-    return pd.concat(sums, axis=1, join="inner").to_numpy().T, count
+        chosen = shared or set(sorted(set(records["seed"]))[:count])
+        own = records[records["seed"].isin(chosen)]
+        tables.append(own.pivot(index="seed", columns="episode", values="success").dropna(axis=1))
+    states = sorted(set.intersection(*(set(table.columns) for table in tables)))
+    return np.stack([table[states].to_numpy().astype(np.int64) for table in tables])
 
 
 def attempts_by_task(records: pd.DataFrame) -> pd.DataFrame:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from vlm4vla.analysis.correlation_intervals import (
+    Interval,
+    kendall_interval,
+    pearson_interval,
+    spearman_interval,
+)
 from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
 from vlm4vla.analysis.kendall import MONTE_CARLO, tau_b, tau_p
 
 EXACT_UP_TO = 10  # points; 10! = 3.6 million orders
 _BATCH = 10_000  # permutations drawn at once, to limit memory
 _TIE = 1e-12  # orders with the observed r must count, despite rounding
-Interval = tuple[float, float] | tuple[None, None]
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Three coefficients, each with a bootstrap interval over points and a two-sided permutation p value.
+    """Three coefficients, each with an interval and a two-sided permutation p value.
 
     `ci_low` and `ci_high` belong to Pearson's r. `pearson_p_normal` is the p value of the t test, which is
-    valid for normal scores only. Intervals are None below four points.
+    valid for normal scores only. The intervals (`correlation_intervals`) are about other points of the same
+    kind, and None below four points.
     """
 
     points: int
@@ -51,21 +56,22 @@ def correlate(x: np.ndarray, y: np.ndarray) -> Correlation | None:
     if not is_defined(x, y):
         return None
     ranks = stats.rankdata(x), stats.rankdata(y)
-    low, high = bootstrap_pearson(x, y)
+    r, rho, tau = pearson(x, y), pearson(*ranks), tau_b(x, y)
+    low, high = pearson_interval(r, len(x))
     exact = len(x) <= EXACT_UP_TO
     return Correlation(
         points=len(x),
-        pearson=pearson(x, y),
+        pearson=r,
         ci_low=low,
         ci_high=high,
         pearson_p=permutation_p(x, y),
         pearson_p_normal=float(stats.pearsonr(x, y).pvalue),
-        spearman=pearson(*ranks),
+        spearman=rho,
         spearman_p=permutation_p(*ranks),
-        spearman_ci=bootstrap_points(x, y, _spearman_rows),
-        kendall=tau_b(x, y),
+        spearman_ci=spearman_interval(rho, len(x)),
+        kendall=tau,
         kendall_p=tau_p(x, y, exact=exact, seed=SEED),
-        kendall_ci=bootstrap_points(x, y, _kendall_rows),
+        kendall_ci=kendall_interval(tau, len(x)),
         p_method="exact permutation" if exact else f"{MONTE_CARLO} permutations",
     )
 
@@ -131,56 +137,20 @@ def bootstrap_pearson(
 ) -> Interval:
     """Percentile interval of r over resampled points (backbones). (None, None) below four points.
 
-    Resamples in which `x` or `y` is constant have no r and are left out.
+    Resamples in which `x` or `y` is constant have no r and are left out. For few points, the interval leaves
+    the true r out too often. So the tables have `pearson_interval`, and `speed/interval_coverage.py` compares
+    both.
     """
-    return bootstrap_points(x, y, pearson_rows, level, resamples, seed)
-
-
-def bootstrap_points(
-    x: np.ndarray,
-    y: np.ndarray,
-    coefficient: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Interval:
-    """Percentile interval of `coefficient` ((b, n), (b, n) -> (b,)) over resampled points."""
     count = len(x)
     if count < 4:
         return None, None
     chosen = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    return interval_of_draws(np.asarray(x)[chosen], np.asarray(y)[chosen], coefficient, level)
-
-
-def interval_of_draws(
-    x: np.ndarray,
-    y: np.ndarray,
-    coefficient: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    level: float = LEVEL,
-) -> Interval:
-    """Percentile interval of a coefficient over resampled scores `x` and `y` (b, n). Default: Pearson's r.
-
-    If the rows are the same backbones on resampled questions and initial states, the interval shows the
-    uncertainty of r from the rollouts alone. Noise pulls r towards 0, so the interval can be slightly too
-    low. Rows in which `x` or `y` is constant have no r and are left out. (None, None) if no row has an r.
-    """
+    x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
     usable = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
-    if not usable.any():
-        return None, None
-    return percentiles((coefficient or pearson_rows)(x[usable], y[usable]), level)
+    return percentiles(pearson_rows(x[usable], y[usable]), level) if usable.any() else (None, None)
 
 
 def pearson_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Pearson's r of each row of `x` (b, n) with the same row of `y`."""
     x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
     return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-
-
-def _spearman_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return pearson_rows(stats.rankdata(x, axis=1), stats.rankdata(y, axis=1))
-
-
-def _kendall_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    first, second = np.triu_indices(x.shape[1], 1)
-    a, b = np.sign(x[:, first] - x[:, second]), np.sign(y[:, first] - y[:, second])
-    return (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))

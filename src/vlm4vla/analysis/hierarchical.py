@@ -90,21 +90,6 @@ def _two_level_means(
     return np.asarray(mean + deviations)
 
 
-def resampled_means(
-    by_state: np.ndarray, tasks: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = SEED
-) -> np.ndarray:
-    """Means (resamples, policies) of the columns of `by_state` (states, policies) over resampled states.
-
-    All policies get the same states, which are resampled within their task. `tasks` (states,): the task of
-    each state; None is a single task.
-    """
-    names = np.zeros(len(by_state), dtype=int) if tasks is None else np.asarray(tasks)
-    _, task = np.unique(names, return_inverse=True)
-    order = np.argsort(task, kind="stable")
-    counts = _state_counts(tuple(np.bincount(task).tolist()), resamples, seed)
-    return counts @ np.asarray(by_state, dtype=np.float64)[order] / len(by_state)
-
-
 def _components(outcomes: np.ndarray, task: np.ndarray, new_tasks: bool) -> tuple[float, float]:
     """The share of the seeds' deviations that is not luck on the states, and the mean's degrees of freedom.
 

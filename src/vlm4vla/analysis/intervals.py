@@ -73,6 +73,18 @@ def bounded_limits(
     return max(bounds[0], float(np.quantile(low, tail))), min(bounds[1], float(np.quantile(high, 1 - tail)))
 
 
+def equal_values(value: float, count: int, level: float = LEVEL) -> tuple[float, float]:
+    """Limits of `bounded_mean` within [0, 1] for `count` values that are all equal to `value`.
+
+    They are the least width of an interval over `count` values of which only the mean is known. Raises
+    ValueError if there are no values or `value` is outside [0, 1].
+    """
+    if count < 1 or not 0 <= value <= 1:
+        raise ValueError(f"{count} values of {value} are not within [0, 1]")
+    weight = 1 - ((1 - level) / 2) ** (1 / count)
+    return value * (1 - weight), value + (1 - value) * weight
+
+
 def bootstrap_mean(
     values: np.ndarray, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float]:

@@ -1,21 +1,25 @@
-"""Compare two policies on the same initial states: paired differences and exact tests."""
+"""Compare two policies on the same initial states: paired differences and their tests."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from vlm4vla.analysis.hierarchical import two_level_bootstrap
-from vlm4vla.analysis.intervals import SEED, bounded_mean
+from vlm4vla.analysis.intervals import LEVEL, SEED, bounded_mean
 from vlm4vla.analysis.power import beyond, needed_states
 from vlm4vla.analysis.records import outcome
+from vlm4vla.analysis.seed_spread import SeedMeans, SeedSpread, SeedTest, difference_test, pooled_spread
+from vlm4vla.analysis.stopped import can_stop, common_states, interval_level, sequential_p_value
 from vlm4vla.conventions.benchmarks import maximum
 from vlm4vla.core.errors import UserError
 
-MCNEMAR = "McNemar"
+MCNEMAR, SIGN_FLIP, SEEDS_AND_STATES = "McNemar", "sign-flip", "seeds and states"
+# Valid after an early stop
+SEQUENTIAL, SEEDS_AND_SEQUENTIAL = "sequential sign-flip", "seeds and sequential states"
 RANDOM_PATTERNS = 99_999
 _EXACT_UP_TO = 1_000_000  # the sum of all sizes; the time of the exact test grows with it
 
@@ -24,9 +28,12 @@ _EXACT_UP_TO = 1_000_000  # the sum of all sizes; the time of the exact test gro
 class Comparison:
     """Mean of the first policy minus mean of the second policy, over `states` shared initial states.
 
-    `p_value` is two-sided. `wins`, `losses`: the numbers of states at which the first policy did better or
+    `p_value` is two-sided. With several training seeds, it covers seeds and initial states. `states_p_value`:
+    the p value over initial states alone, for these trained policies; without several seeds, the same.
+    `wins`, `losses`: the numbers of states at which the first policy did better or
     worse. `effect_size`: the mean difference divided by its standard deviation over states (Cohen's d for
-    pairs), None if all states are alike. `seeds`: the number of shared training seeds.
+    pairs), None if all states are alike. `seeds`: the number of shared training seeds. `binary`: each state
+    has one 0/1 outcome of each policy.
     """
 
     difference: float
@@ -39,17 +46,21 @@ class Comparison:
     losses: int
     effect_size: float | None
     seeds: int
+    states_p_value: float
+    binary: bool = False
 
     def needed(self, level: float, *, decided: bool = False) -> int | None:
         """The number of states for 80 % power at `level` and the observed difference.
 
-        It is larger than `states`, unless the pair is `decided` (see `power.episodes_needed`).
+        It is larger than `states`, unless the pair is `decided` (see `power.episodes_needed`). None, too, for
+        a sequential test.
         """
+        if self.test in (SEQUENTIAL, SEEDS_AND_SEQUENTIAL):  # its number of states is not chosen before
+            return None
         effect = self.effect_size
         if effect is None:
             effect = math.copysign(math.inf, self.difference) if self.difference else 0.0
-        binary = self.test == MCNEMAR
-        found = needed_states(self.states, self.wins, self.losses, effect, binary=binary, level=level)
+        found = needed_states(self.states, self.wins, self.losses, effect, binary=self.binary, level=level)
         return found if decided else beyond(found, self.states)
 
 
@@ -93,22 +104,51 @@ def _random_sign_flips(sizes: np.ndarray, observed: int) -> float:
     return (1 + far) / (1 + RANDOM_PATTERNS)
 
 
-def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Comparison | None:
+def table_spread(cells: Sequence[pd.DataFrame], metric: str) -> SeedSpread | None:
+    """The spread of the training seeds over the policies of a table on one benchmark.
+
+    `cells`: the records of each policy. Policies with one seed do not count; None if there are no others.
+    """
+    several = [records for records in cells if records["seed"].nunique() > 1]
+    if not several:
+        return None
+    most = maximum(several[0]["benchmark"].iloc[0], metric)
+    return pooled_spread([SeedMeans.of(_by_seed(records, metric), most) for records in several])
+
+
+def compare(
+    first: pd.DataFrame, second: pd.DataFrame, metric: str, spread: SeedSpread | None = None
+) -> Comparison | None:
     """Compare the records of two cells by `metric`, paired by initial state.
 
     Only shared training seeds are used, and all outcomes of these seeds on a state count. If the cells share
-    no seed, such as a trained policy and the random policy, all seeds are used. With one seed and a 0/1
-    outcome, the test is McNemar's; otherwise it is the sign-flip test of the differences by state. The test
-    treats initial states as random and the trained policies as fixed. The interval is that of a
-    bounded mean over states (`bounded_mean`) or, with two or more shared seeds, the two-level bootstrap over
-    seeds and states. None if a cell is empty or the cells share no state. Raises UserError if an episode
-    number has another task or another initial state in the other cell.
+    no seed, such as a trained policy and the random policy, all seeds are used.
+
+    The test over initial states treats the trained policies as fixed. With one seed and a 0/1 outcome, it is
+    McNemar's; otherwise it is the sign-flip test of the differences by state. Its interval is that of a
+    bounded mean over states (`bounded_mean`).
+
+    With two or more shared seeds, the p value is the larger one of this test and of a test over seeds and
+    states (`seed_spread.difference_test`). So it covers other seeds, and never decides what the states leave
+    open. `spread`: how far apart the seeds are, pooled over the policies of the table (`table_spread`); the
+    two policies alone by default. With `spread`, the seeds of cells that share none count as well. The
+    interval belongs to this test, is at least as wide as that over states, and excludes 0 if and only if the
+    p value is below 5 %.
+
+    If a rollout could stop early, the test over states is sequential (`stopped.sequential_p_value`), and only
+    the states count that all seeds of both cells have. The interval then has the level of
+    `stopped.interval_level`, and need not agree with the p value.
+
+    None if a cell is empty or the cells share no state. Raises UserError if an episode number has another
+    task or another initial state in the other cell.
     """
     if first.empty or second.empty:
         return None
     shared = set(first["seed"]) & set(second["seed"])
     if shared:
         first, second = first[first["seed"].isin(shared)], second[second["seed"].isin(shared)]
+    sequential, level = can_stop(first) or can_stop(second), interval_level(first, second)
+    first, second = common_states(first), common_states(second)
     left, right = _per_state(first, metric), _per_state(second, metric)
     both = left.merge(right, left_index=True, right_index=True, suffixes=("_1", "_2"))
     if both.empty:
@@ -135,56 +175,92 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> Compariso
     binary = metric != "average_length" and bool(
         (both["seeds_1"] == 1).all() and (both["seeds_2"] == 1).all()
     )
-    seeds = _per_seed(first, second, metric, both.index) if len(shared) > 1 else None
     most = maximum(first["benchmark"].iloc[0], metric)
-    if seeds is None:
-        low, high = bounded_mean(difference, (-most, most))
+    interval = bounded_mean(difference, (-most, most), level)
+    if sequential:
+        largest = int(most) * int(parts.max())
+        pair = both["total_1"] * both["seeds_2"], both["total_2"] * both["seeds_1"]
+        states_p, test, binary = sequential_p_value(*pair, largest, first, second), SEQUENTIAL, False
     else:
-        low, high = two_level_bootstrap(*seeds, bounds=(-most, most))
+        states_p = mcnemar(wins, losses) if binary else sign_flip(whole)
+        test = MCNEMAR if binary else SIGN_FLIP
+    p = states_p
+    if len(shared) > 1 or (spread is not None and not shared):
+        sides = [
+            SeedMeans.of(_by_seed(side[side["episode"].isin(both.index)], metric), most)
+            for side in (first, second)
+        ]
+        spread = pooled_spread(sides) if spread is None else spread
+        if spread is not None and max(side.seeds for side in sides) > 1:
+            p, interval = _over_seeds(sides, difference, spread, most, states_p, interval, level)
+            test = SEEDS_AND_SEQUENTIAL if sequential else SEEDS_AND_STATES
     deviation = float(difference.std(ddof=1)) if len(both) > 1 else 0.0
     return Comparison(
         difference=float(difference.mean()),
-        ci_low=low,
-        ci_high=high,
-        p_value=mcnemar(wins, losses) if binary else sign_flip(whole),
-        test=MCNEMAR if binary else "sign-flip",
+        ci_low=interval[0],
+        ci_high=interval[1],
+        p_value=p,
+        test=test,
         states=len(both),
         wins=wins,
         losses=losses,
         effect_size=float(difference.mean()) / deviation if deviation > 0 else None,
         seeds=len(shared),
+        states_p_value=states_p,
+        binary=binary,
     )
 
 
-def _per_seed(
-    first: pd.DataFrame, second: pd.DataFrame, metric: str, episodes: pd.Index
-) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Differences (seeds, states) and, if an episode has a single task, the tasks of the states.
+def _over_seeds(
+    sides: Sequence[SeedMeans],
+    difference: np.ndarray,
+    spread: SeedSpread,
+    most: float,
+    states_p: float,
+    states_interval: tuple[float, float],
+    level: float,
+) -> tuple[float, tuple[float, float]]:
+    """The p value over seeds and states, and its interval (`beyond_seeds`)."""
+    found = difference_test(*sides, difference, spread, most)
+    return beyond_seeds(found, float(difference.mean()), most, states_p, states_interval, level)
 
-    If a seed has no outcome for a state in one of the cells, the difference is the mean over the other seeds.
-    None if fewer than two seeds remain.
+
+def beyond_seeds(
+    found: SeedTest,
+    mean: float,
+    most: float,
+    states_p: float,
+    states_interval: tuple[float, float],
+    level: float = LEVEL,
+) -> tuple[float, tuple[float, float]]:
+    """The p value over seeds and states, and an interval that excludes 0 if and only if it is below 5 %.
+
+    `found`: the test of the difference `mean`, which is at most `most`. `states_p`, `states_interval`: the
+    test over states alone. The result is never more certain than that. `level`: of the interval.
     """
-    left, right = (
-        side.assign(outcome=outcome(side, metric)).pivot(index="seed", columns="episode", values="outcome")
-        for side in (first, second)
-    )
-    table = (left - right).reindex(columns=episodes).dropna(how="all").dropna(axis=1, how="all")
-    if len(table) < 2 or table.empty:
-        return None
-    differences = np.where(table.isna(), table.mean(axis=0), table)
-    if metric != "success_rate":
-        return differences, None
-    return differences, first.drop_duplicates("episode").set_index("episode")["task"][
-        table.columns
-    ].to_numpy()
+    half = found.half_width(level)
+    p = max(states_p, found.p_value(mean))
+    low, high = max(-most, mean - half), min(most, mean + half)
+    widest = min(low, states_interval[0]), max(high, states_interval[1])
+    if p >= 1 - LEVEL:
+        return p, (min(widest[0], 0.0), max(widest[1], 0.0))
+    # Where only the interval over states reaches 0, the end of the test's own interval stays.
+    return p, (low if widest[0] <= 0 < mean else widest[0], high if mean < 0 <= widest[1] else widest[1])
+
+
+def _by_seed(records: pd.DataFrame, metric: str) -> np.ndarray:
+    """Outcomes (seeds, states) of one cell. A missing outcome is the mean over the other seeds."""
+    records = common_states(records)
+    frame = records.assign(outcome=outcome(records, metric))
+    table = frame.pivot(index="seed", columns="episode", values="outcome")
+    return np.where(table.isna(), table.mean(axis=0), table)
 
 
 def _per_state(records: pd.DataFrame, metric: str) -> pd.DataFrame:
     """By episode: sum of the outcomes over training seeds, number of seeds, task and initial state."""
-    frame = records.assign(outcome=outcome(records, metric))
-    return frame.groupby("episode").agg(
-        total=("outcome", "sum"),
-        seeds=("seed", "nunique"),
-        task=("task", "first"),
-        initial_state=("initial_state", "first"),
-    )
+    frame = records[["episode", "task", "initial_state"]].assign(total=outcome(records, metric))
+    states = frame.drop_duplicates("episode").set_index("episode").sort_index()
+    if len(states) == len(frame):  # one training seed
+        return states.assign(seeds=1)
+    by_state = frame.groupby("episode")["total"].agg(["sum", "size"])  # a seed has each episode once
+    return states.assign(total=by_state["sum"], seeds=by_state["size"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def exact(one: int, first: int, other: int, second: int) -> float:
     return float(fisher_exact([[one, first - one], [other, second - other]]).pvalue)
 
 
+@functools.lru_cache(maxsize=4096)
 def rate_trials_needed(first: float, second: float, level: float) -> int | None:
     """Trials of each policy at which printed rates `first` and `second` differ significantly at `level`.
 

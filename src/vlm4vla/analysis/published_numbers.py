@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from decimal import Decimal
 from fractions import Fraction
 from statistics import NormalDist
@@ -69,16 +71,49 @@ def possible_totals(printed: str, trials: int, most: int = 1, scale: int = 1) ->
     return _rounded(value * trials / scale, unit * trials / scale, most * trials)
 
 
-def truncated_counts(printed: str, trials: int) -> list[int]:
-    """All counts k for which 100 k / `trials`, truncated to the decimals of `printed`, is `printed`."""
-    value, unit = _parse_percentage(printed)
-    return _counts(math.ceil(value * trials / 100), math.ceil((value + unit) * trials / 100) - 1, trials)
+def truncated_totals(printed: str, trials: int, most: int = 1, scale: int = 1) -> list[int]:
+    """All whole totals k for which `scale` k / `trials` is `printed` if its further decimals are cut off.
+
+    Arguments as in `possible_totals`.
+    """
+    value, unit = _parse(printed)
+    first, end = (math.ceil(x * trials / scale) for x in (value, value + unit))
+    return _counts(first, end - 1, most * trials)
 
 
-def is_mean_of_whole_percentages(printed: str, tasks: int) -> bool:
-    """Whether `printed` is exactly the mean of `tasks` percentages without decimals."""
-    value, _ = _parse_percentage(printed)
-    return (value * tasks).denominator == 1
+ROUNDED, TRUNCATED = "rounded", "truncated"
+
+
+def mean_of_rounded(
+    printed: str, parts: int, trials: int, decimals: int, most: int = 1, scale: int = 1
+) -> str | None:
+    """Whether `printed` can be the mean of `parts` numbers that were rounded before.
+
+    Each of them is `scale` k / `trials`, with a whole total k from 0 to `most` x `trials`, rounded to
+    `decimals` decimals. ROUNDED if the mean rounds to `printed`, with a half rounded up or to an even digit;
+    TRUNCATED if it does not, but gives `printed` if its further decimals are cut off; None if neither. Other
+    arguments as in `possible_totals`. The time grows with `parts` and with the different rounded numbers.
+    """
+    value, unit = _parse(printed)
+    fine = 10**decimals
+    steps = set()
+    for total in range(most * trials + 1):
+        exact = Fraction(fine * scale * total, trials)
+        steps |= {math.ceil(exact - Fraction(1, 2)), math.floor(exact + Fraction(1, 2))}
+    sums = 1  # bit s: whether the rounded numbers can add up to s / fine
+    for _ in range(parts):
+        sums = functools.reduce(operator.or_, (sums << step for step in steps))
+
+    def reached(first: int, last: int) -> bool:
+        first = max(0, first)
+        return last >= first and bool(sums >> first & ((1 << (last - first + 1)) - 1))
+
+    whole = parts * fine
+    high = (value + unit / 2) * whole
+    even = (value / unit) % 2 == 0
+    if reached(math.ceil((value - unit / 2) * whole), math.floor(high) if even else math.ceil(high) - 1):
+        return ROUNDED
+    return TRUNCATED if reached(math.ceil(value * whole), math.ceil((value + unit) * whole) - 1) else None
 
 
 def _rounded(total: Fraction, unit: Fraction, most: int) -> list[int]:

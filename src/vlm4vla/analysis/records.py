@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vlm4vla.analysis.stopped import PLANNED, can_stop, fill_stops, with_stop
 from vlm4vla.conventions.benchmarks import facts
-from vlm4vla.conventions.episodes import SCHEMA
+from vlm4vla.conventions.episodes import SCHEMA, stop_of
 from vlm4vla.core.errors import UserError
 
 RUN = ["model", "auxiliary", "variant", "benchmark", "seed"]
@@ -40,7 +41,7 @@ def read_episodes(
     frames = [_read(Path(path), study, scale) for path in sorted(map(Path, set(paths)))]
     if not frames:
         return pd.DataFrame({name: [] for name in SCHEMA.names})
-    records = pd.concat(frames, ignore_index=True)
+    records = fill_stops(pd.concat(frames, ignore_index=True))
     check(records, experts)
     return records.sort_values([*RUN, "episode"], ignore_index=True)
 
@@ -83,13 +84,18 @@ def _read(path: Path, study: str | None, scale: str | None) -> pd.DataFrame:
             f"{path}: episode {row['episode']}: solved {row['solved']} contradicts success {row['success']} "
             f"on {row['benchmark']}: write success true if and only if all instructions are solved"
         )
-    return frame
+    try:
+        stop = stop_of(table.schema)
+        return frame if stop is None else with_stop(frame, stop)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: delete the file and run the rollout again") from None
 
 
 def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:
     """Raise UserError if the records do not fit into one table.
 
-    They do not fit if a run has an episode twice, lacks an episode or has several checkpoints. They do not
+    They do not fit if a run has an episode twice, lacks an episode or has several checkpoints. A rollout that
+    stopped early needs the episodes before its stop only. They do not
     fit if a benchmark has several execution horizons, step limits, protocols or rollout seeds, or an episode
     with several tasks or initial states. Models in `experts` can have their own execution horizon and
     protocol.
@@ -126,8 +132,10 @@ def _check_complete(records: pd.DataFrame) -> None:
     A part of a run has another mean than the run, and scores on other initial states cannot be paired.
     """
     for benchmark, own in records.groupby("benchmark"):
-        wanted = int(own["episode"].max()) + 1
+        wanted = max(int(own["episode"].max()) + 1, int(own[PLANNED].max()) if PLANNED in own else 0)
         for run, found in own.groupby(RUN)["episode"]:
+            if can_stop(own.loc[found.index]):  # its episodes were checked when its file was read
+                continue
             if len(found) < wanted or found.min() < 0:
                 missing = sorted(set(range(wanted)) - set(found))
                 raise UserError(
@@ -164,10 +172,13 @@ def cell_records(
     records: pd.DataFrame, model: str, variant: str, benchmark: str, auxiliary: str = "none"
 ) -> pd.DataFrame:
     """The episodes of one cell, with all training seeds together. Empty if the study has none."""
-    chosen = (
-        (records["model"] == model)
-        & (records["variant"] == variant)
-        & (records["benchmark"] == benchmark)
-        & (records["auxiliary"] == auxiliary)
-    )
-    return records[chosen]
+    own = records
+    # One column after another: comparing strings is slow, and each column leaves fewer rows to the next one.
+    for column, value in (
+        ("model", model),
+        ("benchmark", benchmark),
+        ("variant", variant),
+        ("auxiliary", auxiliary),
+    ):
+        own = own[own[column] == value]
+    return own

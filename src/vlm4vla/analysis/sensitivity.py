@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from vlm4vla.analysis.correlation import Interval, is_defined, pearson, permutation_p
-from vlm4vla.analysis.intervals import LEVEL, RESAMPLES, SEED, percentiles
+from vlm4vla.analysis.correlation import is_defined, pearson, permutation_p
+from vlm4vla.analysis.correlation_intervals import Interval, pearson_interval
+from vlm4vla.analysis.groups import Grouping, carrying
+from vlm4vla.analysis.intervals import LEVEL
 
 SIGNIFICANT = 0.05
+POSITIVE, NEGATIVE, FRAGILE, GROUPS = "positive", "negative", "fragile", "a difference of groups"
+WEAK, UNDECIDED, NOT_DEFINED = "weak", "cannot be told", "not defined"
 _NAMED = 3  # a verdict that hinges on more names gives their number instead
 
 
@@ -19,7 +24,8 @@ class LeaveOneOut:
     """Pearson's r with each point, or each family, left out.
 
     `low` and `high` are the range of r; `low_without` and `high_without` name what is left out there.
-    `flips`: the names without which r has the other sign. `loses`: the names without which p is 5 % or more.
+    `flips`: the names without which r has the other sign. `loses`: the names without which p is 5 % or more
+    or r is not defined. `undefined`: the names without which r is not defined.
     """
 
     low: float
@@ -28,6 +34,7 @@ class LeaveOneOut:
     high_without: str
     flips: tuple[str, ...]
     loses: tuple[str, ...]
+    undefined: tuple[str, ...] = ()
 
 
 def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOneOut | None:
@@ -39,7 +46,8 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOn
     if not is_defined(x, y):
         return None
     whole, found = pearson(x, y), {}
-    for name in dict.fromkeys(names.tolist()):
+    every = list(dict.fromkeys(names.tolist()))
+    for name in every:
         kept = names != name
         if is_defined(x[kept], y[kept]):
             found[name] = (pearson(x[kept], y[kept]), permutation_p(x[kept], y[kept]))
@@ -52,7 +60,8 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOn
         low_without=lowest,
         high_without=highest,
         flips=tuple(name for name, (r, _) in found.items() if r * whole < 0),
-        loses=tuple(name for name, (_, p) in found.items() if p >= SIGNIFICANT),
+        loses=tuple(name for name in every if name not in found or found[name][1] >= SIGNIFICANT),
+        undefined=tuple(name for name in every if name not in found),
     )
 
 
@@ -60,9 +69,8 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOn
 class Clustered:
     """A correlation with families, not backbones, as independent units: backbones of a family are related.
 
-    `pearson` is r over the mean scores of the families, and `p_value` its permutation p value (None below
-    three families). `ci` is the interval of r over backbones when whole families are resampled. `without`: r
-    with each family left out.
+    `pearson` is r over the mean scores of the families, `p_value` its permutation p value (None below three
+    families), and `ci` its interval (None below four). `without`: r with each family left out.
     """
 
     families: int
@@ -77,42 +85,71 @@ def by_family(
     y: np.ndarray,
     families: Sequence[str],
     level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
 ) -> Clustered:
-    """Pearson's r with backbones clustered by family. `families` (n,): the family of each point.
-
-    The interval is a cluster bootstrap (Field and Welsh 2007). It is (None, None) below four families.
-    """
+    """Pearson's r with backbones clustered by family. `families` (n,): the family of each point."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     names, member = np.unique(np.asarray(families), return_inverse=True)
     counts = np.bincount(member)
     means = np.bincount(member, x) / counts, np.bincount(member, y) / counts
-    known = is_defined(*means)
-    interval: Interval = (None, None)
-    if len(names) >= 4:
-        drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
-        times = np.stack([(drawn == family).sum(axis=1) for family in range(len(names))], axis=1)
-        r = _weighted_rows(x, y, times[:, member])
-        r = r[np.isfinite(r)]
-        interval = percentiles(r, level) if len(r) else (None, None)
+    r = pearson(*means) if is_defined(*means) else None
     return Clustered(
         families=len(names),
-        pearson=pearson(*means) if known else None,
-        p_value=permutation_p(*means) if known else None,
-        ci=interval,
+        pearson=r,
+        p_value=None if r is None else permutation_p(*means),
+        ci=(None, None) if r is None else pearson_interval(r, len(names), level),
         without=leave_one_out(x, y, families),
     )
 
 
-def _weighted_rows(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """r of the points with `weights` (b, n): (b,). NaN if `x` or `y` is constant over the weighted points."""
-    total = weights.sum(axis=1, keepdims=True)
-    a, b = (side - (weights @ side)[:, None] / total for side in (x, y))
-    square = (weights * a**2).sum(axis=1) * (weights * b**2).sum(axis=1)
-    changes = square > 1e-24 * (x.var() * y.var())
-    r = (weights * a * b).sum(axis=1) / np.sqrt(np.where(changes, square, 1.0))
-    return np.where(changes, r, np.nan)
+@dataclass(frozen=True)
+class CorrelationReading:
+    """What a correlation says: one of the outcomes above, and a verdict in `words`."""
+
+    outcome: str
+    words: str
+
+
+def read(
+    r: float | None,
+    p_value: float | None,
+    points: LeaveOneOut | None = None,
+    families: Clustered | None = None,
+    *,
+    groups: Sequence[Grouping] = (),
+    interval: Sequence[float | None] = (None, None),
+    count: int | None = None,
+    margin: float = 0.5,
+) -> CorrelationReading:
+    """The weakest statement that the numbers force. `p_value` is the adjusted p value.
+
+    - NOT_DEFINED: there is no r, or no p value.
+    - WEAK: the whole `interval` of r lies between -`margin` and `margin`, whatever p is.
+    - UNDECIDED ("cannot be told with `count` backbones"): otherwise, if p is 5 % or more. The words name the
+      backbones on which the sign depends.
+    - GROUPS: r is significant, but it is a difference between `groups` and is not seen within them.
+    - FRAGILE: r is significant, but not without one backbone or one family, which the words name.
+    - POSITIVE or NEGATIVE: otherwise.
+    """
+    if r is None or p_value is None:
+        return CorrelationReading(NOT_DEFINED, "not defined")
+    low, high = interval
+    significant, sign = p_value < SIGNIFICANT, POSITIVE if r > 0 else NEGATIVE
+    if low is not None and high is not None and -margin < low and high < margin:
+        return CorrelationReading(WEAK, f"{sign}, but weak" if significant else "weak")
+    if not significant:
+        words = f"cannot be told with {count} backbones" if count else "cannot be told"
+        flips = points.flips if points else ()
+        return CorrelationReading(UNDECIDED, words + (f" (sign hinges on {_listed(flips)})" if flips else ""))
+    group = carrying(groups)
+    if group is not None:
+        return CorrelationReading(GROUPS, f"a difference of groups ({group.groups} by {group.by})")
+    hinges = points.loses if points else ()
+    if hinges:
+        return CorrelationReading(FRAGILE, f"{sign}, fragile: hinges on {_listed(hinges)}")
+    hinges = families.without.loses if families and families.without else ()
+    if hinges:
+        return CorrelationReading(FRAGILE, f"{sign}, fragile: hinges on the family {_listed(hinges)}")
+    return CorrelationReading(sign, sign)
 
 
 def verdict(
@@ -120,25 +157,10 @@ def verdict(
     p_value: float | None,
     points: LeaveOneOut | None = None,
     families: Clustered | None = None,
+    **more: Any,
 ) -> str:
-    """A correlation in words. `p_value` is the adjusted p value.
-
-    "not defined"; "no evidence", with the names on which the sign depends; "positive" or "negative";
-    "..., fragile: hinges on NAME" if r is not significant without one backbone or without one family.
-    """
-    if r is None or p_value is None:
-        return "not defined"
-    if p_value >= SIGNIFICANT:
-        flips = points.flips if points else ()
-        return "no evidence" + (f" (sign hinges on {_listed(flips)})" if flips else "")
-    sign = "positive" if r > 0 else "negative"
-    hinges = points.loses if points else ()
-    if hinges:
-        return f"{sign}, fragile: hinges on {_listed(hinges)}"
-    hinges = families.without.loses if families and families.without else ()
-    if hinges:
-        return f"{sign}, fragile: hinges on the family {_listed(hinges)}"
-    return sign
+    """The words of `read` for the same arguments."""
+    return read(r, p_value, points, families, **more).words
 
 
 def _listed(names: Sequence[str]) -> str:

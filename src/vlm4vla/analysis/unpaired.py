@@ -106,20 +106,35 @@ def boschloo(one: int, first: int, other: int, second: int) -> float:
 def _one_sided(one: int, first: int, other: int, second: int) -> float:
     """The p value against a lower first rate: the maximum over all common rates of the tail probability."""
     statistic = _fisher(first, second)
-    extreme = (statistic <= statistic[one, other] * (1 + _TABLE_TIE)).astype(np.float64)
+    extreme = statistic <= statistic[one, other] * (1 + _TABLE_TIE)
+    # For each j, the extreme tables (i, j) are those with the smallest i: Fisher's p value rises with i.
+    counts = extreme.sum(axis=0)
 
-    def probability(rates: np.ndarray) -> np.ndarray:
-        rates = np.atleast_1d(rates)[:, None]
-        left = binom.pmf(np.arange(first + 1), first, rates)
-        right = binom.pmf(np.arange(second + 1), second, rates)
-        return ((left @ extreme) * right).sum(axis=1)
+    def tail(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        below = np.pad(left.cumsum(axis=1), ((0, 0), (1, 0)))  # column n: P(i < n)
+        return (below[:, counts] * right).sum(axis=1)
+
+    def probability(rate: float) -> float:
+        rates = np.array([rate])
+        return float(tail(_outcomes(first, rates), _outcomes(second, rates))[0])
 
     grid = np.linspace(0, 1, GRID)
-    found = probability(grid)
+    found = tail(_on_grid(first), _on_grid(second))
     best = int(found.argmax())
     between = (grid[max(best - 1, 0)], grid[min(best + 1, GRID - 1)])
-    refined = minimize_scalar(lambda rate: -probability(rate)[0], bounds=between, method="bounded")
+    refined = minimize_scalar(lambda rate: -probability(rate), bounds=between, method="bounded")
     return float(min(1.0, max(found[best], -refined.fun)))
+
+
+def _outcomes(trials: int, rates: np.ndarray) -> np.ndarray:
+    """(r, trials + 1): the probability of each number of successes at each of `rates` (r,)."""
+    return binom.pmf(np.arange(trials + 1), trials, rates[:, None])
+
+
+@functools.lru_cache(maxsize=16)
+def _on_grid(trials: int) -> np.ndarray:
+    """`_outcomes` at the GRID rates."""
+    return _outcomes(trials, np.linspace(0, 1, GRID))
 
 
 @functools.lru_cache(maxsize=16)

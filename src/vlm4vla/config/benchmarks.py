@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from vlm4vla.config.base import Fraction, Positive, Strict
+from vlm4vla.config.base import Fraction, Name, Positive, Strict
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.simulators import OptionalSimulator
 from vlm4vla.config.training import Training
+from vlm4vla.core.errors import suggestion
+
+# Words of `evaluation.stop.against`: the policy without an auxiliary task, and random actions
+NO_TASK, RANDOM = "none", "random"
 
 
 def _none_if_whole(area: float | None) -> float | None:
@@ -38,6 +43,34 @@ def _shift(value: Any) -> Any:
 Shift = Annotated[int | tuple[int, int], BeforeValidator(_shift)]
 SecondBounds = Annotated[tuple[float, float] | None, AfterValidator(_in_order)]
 CropArea = Annotated[Annotated[float, Field(gt=0, le=1)] | None, AfterValidator(_none_if_whole)]
+
+
+class StopRule(Strict):
+    """Evaluation in blocks that ends when a sequential test has decided a comparison."""
+
+    against: Name = Field(
+        description="The policy that each other policy of the benchmark is compared with. It is rolled out "
+        "in full, with the same training seed. A key of `variants`, such as `full`: the same backbone with "
+        "this variant (tables freeze and scratch). `none`: the same backbone and variant without an "
+        "auxiliary task (tables auxiliary and fast_injection). A key of `backbones`: this backbone with the "
+        "variant `full` (table main). `random`: random actions (table main)."
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05,
+        description="Largest probability that the test decides, at any time, between two policies that do "
+        "not differ. It holds for each policy and each training seed. Holm's correction in the tables "
+        "multiplies p values: for a table with m comparisons, write 0.05 divided by m.",
+    )
+    block: Positive = Field(
+        10,
+        description="Number of episodes between two looks at the outcomes. A real simulator is started once "
+        "for each block. Intervals are valid at every look, so that more looks make them wider.",
+    )
+    hopeless: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Stop as undecided, too, when the predicted chance of a decision falls below this "
+        "number. With 0, an undecided rollout runs all episodes.",
+    )
 
 
 class EvaluationProtocol(Strict):
@@ -73,6 +106,12 @@ class EvaluationProtocol(Strict):
     )
     videos: Annotated[int, Field(ge=0)] = Field(
         3, description="Number of filmed episodes per policy. Real simulators are not filmed."
+    )
+    stop: StopRule | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Roll out in blocks, and stop when the comparison with another policy is decided; see "
+        "docs/early-stopping.md. By default, every policy runs all episodes.",
     )
     simulator: OptionalSimulator = Field(
         None,
@@ -155,6 +194,24 @@ class BenchmarkConfig(Strict):
                 f"{self.evaluation.max_steps}): write at most {self.evaluation.max_steps}"
             )
         return self
+
+
+def check_stops(
+    benchmarks: dict[str, BenchmarkConfig], backbones: Iterable[str], variants: Iterable[str]
+) -> None:
+    """Raise ValueError for an `evaluation.stop.against` that names no policy, or two of different kinds."""
+    kinds = {"a backbone": set(backbones), "a variant": set(variants), "a fixed word": {NO_TASK, RANDOM}}
+    for name, benchmark in benchmarks.items():
+        stop = benchmark.evaluation.stop
+        if stop is None:
+            continue
+        key = f"benchmarks.{name}.evaluation.stop.against"
+        found = [kind for kind, words in kinds.items() if stop.against in words]
+        if not found:
+            known = set.union(*kinds.values())
+            raise ValueError(f"{key}: unknown policy {stop.against!r}: " + suggestion(stop.against, known))
+        if len(found) > 1:
+            raise ValueError(f"{key}: {stop.against!r} is {' and '.join(found)}: rename one of them")
 
 
 HalfTurn = Annotated[float, Field(ge=0, le=0.5)]

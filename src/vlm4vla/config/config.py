@@ -11,10 +11,11 @@ from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from vlm4vla.config.analysis import Margins
 from vlm4vla.config.auxiliary import Auxiliary, FastName
 from vlm4vla.config.backbones import Backbone, Pretraining, Questions
 from vlm4vla.config.base import Benchmark, Name, OmitsDefaults, Positive, Seeds
-from vlm4vla.config.benchmarks import BenchmarkConfig
+from vlm4vla.config.benchmarks import BenchmarkConfig, check_stops
 from vlm4vla.config.capability import Capability
 from vlm4vla.config.error_messages import error_lines
 from vlm4vla.config.policies import Expert, MlpHeadSettings, Variant
@@ -33,7 +34,7 @@ RESERVED = ("all", "random", "expert")
 class Config(OmitsDefaults):
     """The configuration of a study (config.yaml)."""
 
-    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions"})
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions", "analysis"})
 
     extensions: list[str] = Field(
         default_factory=list,
@@ -66,6 +67,11 @@ class Config(OmitsDefaults):
     )
     tables: Annotated[dict[ConfiguredTable, Cells], Field(min_length=1)] = Field(
         description="The tables of the study. A cell that is in several tables is computed once."
+    )
+    analysis: Margins = Field(
+        default_factory=Margins,
+        description="The margins behind the words of tables and summary (docs/statistics.md). Choose them "
+        "before the first rollout.",
     )
     minimum_free_gb: Annotated[float, Field(ge=0)] = Field(
         3.0, description="Free disk space, in GB, that must be available when a run starts."
@@ -123,6 +129,7 @@ class Config(OmitsDefaults):
                         f"{chunk}: write an execution_horizon of at most {chunk}"
                     )
         check_simulators(self.benchmarks, self.experts)
+        check_stops(self.benchmarks, self.backbones, self.variants)
         for table, cells in self.tables.items():
             for key, known in (
                 ("backbones", self.backbones),

@@ -59,6 +59,8 @@ def _error_line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
             return f"{key}: {value!r} is not above {context['gt']:g}: write a number above {context['gt']:g}"
         case "greater_than_equal":
             return f"{key}: {value!r} is below {context['ge']:g}: write {context['ge']:g} or more"
+        case "less_than":
+            return f"{key}: {value!r} is not below {context['lt']:g}: write a number below {context['lt']:g}"
     message = error["msg"].removeprefix("Value error, ")
     if not key or error["type"] == "value_error":
         return f"{key}: {message}" if key else message

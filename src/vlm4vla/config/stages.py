@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from vlm4vla.config.analysis import Margins
 from vlm4vla.config.auxiliary import DiffusionDecoder, FastTokens
 from vlm4vla.config.backbones import AlignmentConfig, Backbone, PixelBounds, Questions, Recipe
 from vlm4vla.config.base import Name, OmitsDefaults, Positive, Strict
@@ -136,7 +137,7 @@ class TableSettings(Strict):
     variant, or a mapping from benchmarks to training steps where these differ; for the caption. `families`:
     the family of each backbone, for tables that need it (correlation). `horizons`: the execution horizons by
     benchmark, first the one that the other tables use. `departures`: the settings that differ from those of
-    the paper scale, for the caption (study/departures.py).
+    the paper scale, for the caption (study/departures.py). `analysis`: the margins of the table's words.
     """
 
     table: TableName
@@ -149,6 +150,7 @@ class TableSettings(Strict):
     families: dict[Name, str] = Field(default_factory=dict)
     horizons: dict[Name, list[Positive]] = Field(default_factory=dict, exclude_if=lambda steps: not steps)
     departures: list[str] = Field(default_factory=list, exclude_if=lambda found: not found)
+    analysis: Margins = Field(default_factory=Margins, exclude_if=lambda margins: margins == Margins())
 
 
 class CellSettings(Strict):

@@ -11,6 +11,20 @@ LINEAGES = {
     "paligemma2": "PaliGemma",
 }
 
+# Families of the backbones whose scores the paper publishes.
+PUBLISHED_FAMILIES = {
+    "qwen2.5-vl-3b": "qwen2_5_vl",
+    "qwen2.5-vl-7b": "qwen2_5_vl",
+    "qwen3-vl-2b": "qwen3_vl",
+    "qwen3-vl-4b": "qwen3_vl",
+    "qwen3-vl-8b": "qwen3_vl",
+    "qwen3-vl-30b-a3b": "qwen3_vl_moe",
+    "paligemma-1": "paligemma",
+    "paligemma-2": "paligemma2",
+    "kosmos-2": "kosmos-2",
+    "internvl3.5-4b": "internvl",
+}
+
 
 def lineage(family: str) -> str:
     """The lineage of `family`.

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from vlm4vla.benchmarks.base import Episode
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
-from vlm4vla.conventions.episodes import SCHEMA, SEPARATOR
+from vlm4vla.conventions.episodes import SCHEMA, SEPARATOR, STOP, Stop
 from vlm4vla.core.artefacts import atomic_path
 from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation.rollouts.runner import Outcome
@@ -67,9 +67,9 @@ def table(
     checkpoint: str,
     episodes: Sequence[Episode],
     outcomes: Sequence[Outcome],
-    first: int,
+    numbers: Sequence[int],
 ) -> pa.Table:
-    """The records of the episodes with the numbers `first`, `first` + 1, ... of an embedded benchmark."""
+    """The records of the episodes with these `numbers` of an embedded benchmark."""
     evaluation = settings.evaluation
     protocol = (
         f"{settings.benchmark} ({settings.scale}): success at any step, at most {evaluation.max_steps} steps "
@@ -89,7 +89,7 @@ def table(
             solved=outcome.solved,
             success=outcome.solved == len(episode.tasks),
         )
-        for number, (episode, outcome) in enumerate(zip(episodes, outcomes, strict=True), start=first)
+        for number, episode, outcome in zip(numbers, episodes, outcomes, strict=True)
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
 
@@ -105,10 +105,21 @@ def write(path: Path, rows: pa.Table) -> None:
         pq.write_table(rows, temporary)
 
 
-def merge(shards: Sequence[Path], path: Path, episodes: int) -> pa.Table:
-    """Merge shards into one table, sorted by episode. Raises ValueError unless each episode occurs once."""
+def merge(shards: Sequence[Path], path: Path, episodes: int, stop: Stop | None = None) -> pa.Table:
+    """Merge shards into one table, sorted by episode.
+
+    `stop`: how the rollout ended, if it could stop early. It is written into the metadata of the file. Raises
+    ValueError unless each of the `episodes`, or of the episodes before the stop, occurs once.
+    """
     rows = pa.concat_tables([read_parquet(shard) for shard in shards]).sort_by("episode")
-    if rows["episode"].to_pylist() != list(range(episodes)):
-        raise ValueError(f"{path}: the shards must contain each of the episodes 0 to {episodes - 1} once")
+    numbers = list(range(episodes)) if stop is None else stop.numbers
+    if rows["episode"].to_pylist() != numbers:
+        raise ValueError(
+            f"{path}: the shards must contain each of the episodes 0 to {episodes - 1} once"
+            if stop is None
+            else f"{path}: the blocks must contain each of the first {stop.episodes} episodes once"
+        )
+    if stop is not None:
+        rows = rows.replace_schema_metadata({STOP: stop.to_json()})
     write(path, rows)
     return rows

@@ -12,8 +12,9 @@ import pandas as pd
 
 from vlm4vla.analysis.correlation import correlate
 from vlm4vla.analysis.estimates import estimate
-from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.paired import compare, table_spread
 from vlm4vla.analysis.records import cell_records, read_episodes
+from vlm4vla.analysis.seed_spread import SeedSpread
 from vlm4vla.conventions.benchmarks import metrics, score_metric
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.auxiliary_scores import read_own_scores
@@ -101,17 +102,39 @@ def _policy(results: Results, analysis: Mapping[str, Any], row: Mapping[str, Any
         other = _compared_with(cell, row["compared_with"])
         rollouts += _rollouts(results, settings, other)
         records = _records(settings, rollouts)
-        comparison = compare(_cell_records(records, cell), _cell_records(records, other), metric)
+        spread = _spread(results, analysis, row)
+        comparison = compare(_cell_records(records, cell), _cell_records(records, other), metric, spread)
         if comparison is None:
             return Source(None, rollouts, reason="one of the two policies has no episodes")
         key = {"difference_ci_low": "ci_low", "difference_ci_high": "ci_high"}.get(number, number)
         # The difference in a table can be the other policy minus this one.
         if row["difference"] * comparison.difference < 0:
-            comparison = compare(_cell_records(records, other), _cell_records(records, cell), metric)
+            comparison = compare(_cell_records(records, other), _cell_records(records, cell), metric, spread)
         return Source(float(getattr(comparison, key)), rollouts)
-    found = estimate(_cell_records(_records(settings, rollouts), cell), metric)
+    spread = _spread(results, analysis, row)
+    found = estimate(_cell_records(_records(settings, rollouts), cell), metric, spread)
     recomputed = getattr(found, number, None) if found else None
     return Source(recomputed, rollouts, reason=_reason(recomputed, "not an estimate of one cell"))
+
+
+def _spread(results: Results, analysis: Mapping[str, Any], row: Mapping[str, Any]) -> SeedSpread | None:
+    """The spread of the training seeds over all policies of the row's table; None with one seed."""
+    settings, key = analysis["settings"], ("benchmark", "metric", "executed")
+    if len(settings["seeds"]) < 2:
+        return None
+    cells = dict.fromkeys(
+        (other["model"], other.get("auxiliary") or "none", other["variant"], other["benchmark"])
+        for other in analysis["records"]
+        if [other.get(name) for name in key] == [row.get(name) for name in key]
+        and other["value"] is not None
+        and other["model"] not in REFERENCES
+    )
+    executed = row.get("executed")
+    rollouts = [
+        each for cell in cells for each in _rollouts(results, settings, cell, executed) if each[2].exists()
+    ]
+    records = _records(settings, rollouts)
+    return table_spread([_cell_records(records, cell) for cell in cells], row["metric"])
 
 
 def _reason(recomputed: float | None, reason: str) -> str:

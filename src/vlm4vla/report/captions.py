@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
 from vlm4vla.config.stages import ExpertSummary
-from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, SUCCESS_RATE, facts, metrics
+from vlm4vla.conventions.benchmarks import SUCCESS_RATE, facts, metrics
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import names
+from vlm4vla.report.rows.early_stops import stop_sentence
 
 _SCALES = {
     "embedded": "tiny backbones with the real architectures, pre-trained on generated images, and simulated "
@@ -20,9 +22,19 @@ _SCALES = {
     "paper.yaml; docs/fidelity.md lists each difference",
 }
 
+# The intervals of a policy's score, by the kind that `estimate` gives them.
+_ONE_SEED = {
+    CHAINS: "bounded mean over chains (Gaffke) for average length",
+    WILSON: "Wilson for success rates",
+}
+_SEVERAL_SEEDS = (
+    "two-level, over training seeds and initial states, which vary within their tasks except for chains"
+)
+
 DIFFERENCES = (
     "Differences are paired over the same initial states (intervals of a bounded mean; exact two-sided "
-    "tests). Differences of rates are in percentage points."
+    "tests; with several shared training seeds, also a test over seeds and states, with its interval). "
+    "Differences of rates are in percentage points."
 )
 
 
@@ -36,7 +48,7 @@ def scale_sentence(scale: str, departures: Sequence[str] = ()) -> str:
 
 
 def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:
-    """The number of episodes per cell on each benchmark, counted from the tidy records."""
+    """The number of episodes per cell on each benchmark, counted from the tidy records, and early stops."""
     parts = []
     records = [row for row in records if row.get("metric", SUCCESS_RATE) in metrics(row["benchmark"])]
     for benchmark in names.in_order(row["benchmark"] for row in records):
@@ -48,37 +60,35 @@ def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:
             episodes = f"chains of {length} instructions" if length > 1 else "initial states"
             span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
             parts.append(f"{names.benchmark(benchmark, scale)} {span} {episodes}")
-    return f"Episodes in each cell: {'; '.join(parts)}." if parts else "No cell was measured."
+    if not parts:
+        return "No cell was measured."
+    return f"Episodes in each cell: {'; '.join(parts)}. {stop_sentence(records)}".strip()
 
 
 def seeds_sentence(seeds: Sequence[int]) -> str:
-    """The training seeds, and what the intervals and tests do not cover."""
+    """The training seeds, and what the intervals and tests cover."""
     if len(seeds) == 1:
         return (
-            f"One training seed ({seeds[0]}): the intervals cover the choice of episodes; the variance "
-            "between training runs is not measured."
+            f"One training seed ({seeds[0]}): all intervals, tests and marks are about these trained "
+            "policies on other episodes. The variance between training runs is not measured."
         )
     listed = ", ".join(map(str, seeds))
     return (
         f"Training seeds {listed}: values are means over seeds, and the CSV has their standard deviation in "
-        "the column seed_sd. For policies with two or more seeds, intervals cover the choice of seeds and of "
-        "episodes; paired tests cover the choice of episodes only. In simulated studies, these intervals do "
-        "not always contain the true value in 95 of 100 cases: they contain it in 86 to 97 with two seeds, "
-        "in 90 to 96 with three and in 91 to 96 with five."
+        "the column seed_sd. For policies with two or more seeds, intervals and tests cover the choice of "
+        "seeds and of episodes. They pool the spread of the seeds over the policies of the table on a "
+        "benchmark, in logits of the score."
     )
 
 
-def intervals_sentence(reported: Sequence[str], seeds: Sequence[int] = (0,)) -> str:
-    """The kinds of 95 % interval for the `reported` metrics of a table."""
-    kinds = []
-    if AVERAGE_LENGTH in reported:
-        kinds.append("bounded mean over chains (Gaffke) for average length")
-    if any(metric != AVERAGE_LENGTH for metric in reported):
-        kinds.append("Wilson for success rates")
-    if len(seeds) > 1:
-        two = "two-level bootstrap over training seeds and, within tasks, initial states"
-        return f"In brackets: 95 % intervals ({two}; for policies with one seed {'; '.join(kinds)})."
-    return f"In brackets: 95 % intervals ({'; '.join(kinds)})."
+def intervals_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The kinds of 95 % interval that the measured `rows` have, by their key `interval`; empty without."""
+    found = {row.get("interval") for row in rows}
+    single = [text for kind, text in _ONE_SEED.items() if kind in found]
+    if TWO_LEVEL not in found:
+        return f"In brackets: 95 % intervals ({'; '.join(single)})." if single else ""
+    others = f"; for policies with one seed {'; '.join(single)}" if single else ""
+    return f"In brackets: 95 % intervals ({_SEVERAL_SEEDS}{others})."
 
 
 def experts_sentence(experts: Mapping[str, ExpertSummary]) -> str:

@@ -49,7 +49,7 @@ def run(
         captions.scale_sentence(settings.scale, settings.departures),
         captions.episodes_sentence(rows, settings.scale),
         captions.seeds_sentence(settings.seeds),
-        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
+        captions.intervals_sentence(rows),
         fine_tuned.CAPTION if len(blocks) > 1 else "",
     ]
     table = Table(

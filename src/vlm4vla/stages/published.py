@@ -13,6 +13,7 @@ from vlm4vla.report.published_study import correlation_table, tables
 from vlm4vla.report.published_study.comparisons import compare_all
 from vlm4vla.report.published_study.flags import find_flags
 from vlm4vla.report.published_study.numbers import EXPERT, read_numbers
+from vlm4vla.report.published_study.scores import read_scores
 from vlm4vla.report.rows.paper_numbers import read_published_correlation
 from vlm4vla.study.layout import ARTEFACTS
 from vlm4vla.study.outputs import OTHER_SOURCES, PUBLISHED_SOURCES, PUBLISHED_TABLES, published_outputs
@@ -27,7 +28,7 @@ def run(published: Path, scores: Path | None, output: Path) -> list[Path]:
     """
     numbers = read_numbers(published)
     backbones = [n.model for n in numbers if n.table == "main" and n.kind != EXPERT]
-    given = {} if scores is None else correlation_table.read_scores(scores, set(backbones))
+    given = {} if scores is None else read_scores(scores, set(backbones))
     flags, compared = find_flags(numbers), compare_all(numbers)
     made = {name: tables.score_table(name, numbers, flags, compared) for name in tables.TITLES}
     made["correlation"] = correlation_table.build(numbers, read_published_correlation(published), given)

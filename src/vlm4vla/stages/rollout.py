@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,7 @@ from PIL import Image
 from vlm4vla.benchmarks.base import get_benchmark
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.benchmarks import facts
+from vlm4vla.conventions.episodes import SEPARATOR, Stop
 from vlm4vla.core.artefacts import (
     Provenance,
     atomic_path,
@@ -22,7 +25,9 @@ from vlm4vla.core.artefacts import (
 )
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
+from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation import records
+from vlm4vla.evaluation.early_stop import EarlyStop, solved_in_order
 from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
 
@@ -58,21 +63,32 @@ def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
 
 
 def run(
-    settings: RolloutSettings, *, vla: Path | None = None, demonstrations: Path | None = None, output: Path
+    settings: RolloutSettings,
+    *,
+    vla: Path | None = None,
+    demonstrations: Path | None = None,
+    against: Path | None = None,
+    output: Path,
 ) -> None:
     """Write `episodes.parquet`, `shards/` and `videos/*.gif` to `output`. Finished shards are not run again.
 
     `vla`: folder of the policy; None for reference policies. `demonstrations`: for reference policies on real
-    simulators (stages/rollout_simulator.py), which write no films. Raises UserError for an episode with
-    another number of tasks than the benchmark declares.
+    simulators (stages/rollout_simulator.py), which write no films. `against`: folder of the rollout that
+    `evaluation.stop` compares this one with. Then the shards are blocks, and the rollout ends with the block
+    in which the comparison is decided. Raises UserError for an episode with another number of tasks than the
+    benchmark declares, and for a missing or unsuitable `against`.
     """
     evaluation = settings.evaluation
+    check_against(settings, against)
     if evaluation.simulator is not None:
         from vlm4vla.stages import rollout_simulator
 
-        rollout_simulator.run(settings, vla=vla, demonstrations=demonstrations, output=output)
+        rollout_simulator.run(
+            settings, vla=vla, demonstrations=demonstrations, against=against, output=output
+        )
         return
-    inputs = {"vla": vla / "provenance.json"} if vla else {}
+    folders = {"vla": vla, "against": against}
+    inputs = {name: folder / "provenance.json" for name, folder in folders.items() if folder}
     dumped = settings.model_dump(mode="json")
     provenance = Provenance("rollout", dumped, inputs, evaluation.seed)
     checkpoint = checkpoint_hash(vla) if vla else settings.policy
@@ -87,42 +103,97 @@ def run(
                 f"{len(episode.tasks)}` in the benchmark's class, or one `Task` with several skills"
             )
 
+    early = None
+    if against is not None:
+        early = EarlyStop(settings, against / "episodes.parquet", len(episodes))
+        early.check("task", [SEPARATOR.join(task.name for task in each.tasks) for each in episodes])
+        early.check("initial_state", [each.initial_state for each in episodes])
+
     (output / "provenance.json").unlink(missing_ok=True)
-    shards, identity = output / "shards", settings_hash(dumped | {"checkpoint": checkpoint})
+    shards, identity = output / "shards", settings_hash(shard_settings(dumped) | {"checkpoint": checkpoint})
     mark = shards / "identity"
     if not mark.exists() or mark.read_text() != identity:  # the shards are of another policy or protocol
         shutil.rmtree(shards, ignore_errors=True)
         shutil.rmtree(output / "videos", ignore_errors=True)
         write_text(mark, identity)
-    paths = []
-    actor, pool = None, WorldPool(settings.image_size)
+    paths: list[Path] = []
+    solved: list[int] = []
+    actor, pool, stop = None, WorldPool(settings.image_size), None
     title = f"rollout {settings.backbone} {settings.variant} {settings.benchmark}"
-    progress = Progress(title, len(episodes), len(list(shards.glob("*.parquet"))) * SHARD)
-    for first in range(0, len(episodes), SHARD):
-        part = episodes[first : first + SHARD]
+    size = early.stop.block if early else SHARD
+    progress = Progress(title, len(episodes), len(list(shards.glob("*.parquet"))) * size)
+    order = early.order if early else range(len(episodes))
+    for first in range(0, len(episodes), size):
+        numbers = order[first : first + size]
         path = shards / f"{first:05d}.parquet"
         paths.append(path)
-        if path.exists():
-            continue
-        actor = actor or _actor(settings, vla)
-        outcomes = run_batch(
-            pool,
-            benchmark,
-            actor,
-            part,
-            first,
-            max_steps=evaluation.max_steps,
-            seed=evaluation.seed,
-            filmed=evaluation.videos,
-        )
-        for number, outcome in enumerate(outcomes, start=first):
-            if outcome.frames:
-                _write_film(output / "videos" / f"episode{number:04d}.gif", outcome.frames, benchmark.fps)
-        records.write(path, records.table(settings, checkpoint, part, outcomes, first))
-        progress.update(first + len(part))
-    rows = records.merge(paths, output / "episodes.parquet", len(episodes))
+        if not path.exists():
+            part = [episodes[number] for number in numbers]
+            actor = actor or _actor(settings, vla)
+            outcomes = run_batch(
+                pool,
+                benchmark,
+                actor,
+                part,
+                first,
+                max_steps=evaluation.max_steps,
+                seed=evaluation.seed,
+                filmed=evaluation.videos,
+                numbers=numbers,
+            )
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                if outcome.frames:
+                    _write_film(output / "videos" / f"episode{number:04d}.gif", outcome.frames, benchmark.fps)
+            records.write(path, records.table(settings, checkpoint, part, outcomes, numbers))
+            progress.update(first + len(part))
+        if early:
+            solved += solved_in_order(read_parquet(path, ["episode", "solved"]), numbers)
+            stop = early.look(solved)
+            if stop.reason:
+                break
+    if stop and stop.stopped:
+        _forget(output, paths, stop)
+    rows = records.merge(paths, output / "episodes.parquet", len(episodes), stop)
     files = {"episodes.parquet": file_hash(output / "episodes.parquet")}
-    provenance.write(output / "provenance.json", checkpoint=checkpoint, files=files, **_summary(rows))
+    ended = {"stop": stop.summary()} if stop else {}
+    provenance.write(
+        output / "provenance.json", checkpoint=checkpoint, files=files, **_summary(rows), **ended
+    )
+
+
+def check_against(settings: RolloutSettings, against: Path | None) -> None:
+    """Raise UserError if `evaluation.stop` and the option --against do not come together."""
+    if settings.evaluation.stop is None and against is not None:
+        raise UserError(
+            "--against: this rollout runs all episodes: remove the option, or set evaluation.stop"
+        )
+    if settings.evaluation.stop is not None and against is None:
+        raise UserError(
+            "--against: missing: write the folder of the rollout of the policy that evaluation.stop names"
+        )
+
+
+def shard_settings(dumped: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings on which finished episodes depend: not the policy or the level that decide when to stop.
+
+    `dumped`: the JSON of the settings. So a rollout with another level keeps its finished blocks.
+    """
+    stop = dumped["evaluation"].get("stop")
+    if stop is None:
+        return dict(dumped)
+    evaluation = dumped["evaluation"] | {"stop": {"block": stop["block"]}}
+    return dict(dumped) | {"evaluation": evaluation}
+
+
+def _forget(output: Path, paths: Sequence[Path], stop: Stop) -> None:
+    """Delete blocks and films after the stop, which an earlier rollout with another stop has left."""
+    for path in (output / "shards").glob("*.parquet"):
+        if path not in paths:
+            path.unlink()
+    run_episodes = set(stop.numbers)
+    for film in (output / "videos").glob("episode*.gif"):
+        if int(film.stem.removeprefix("episode")) not in run_episodes:
+            film.unlink()
 
 
 def _summary(rows: pa.Table) -> dict[str, float | int]:

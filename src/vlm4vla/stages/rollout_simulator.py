@@ -2,7 +2,7 @@
 
 With `settings.shard`, the stage runs one shard. Without it, the stage runs all unfinished shards and merges
 them. Finished episodes are kept: a job that was interrupted, or whose server died, resumes with the missing
-episodes.
+episodes. A rollout that can stop early has no shards: one policy server serves its blocks one after another.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 
 from vlm4vla.config.simulators import ExternalPolicy, Simulator
 from vlm4vla.config.stages import RolloutSettings
+from vlm4vla.conventions.episodes import Stop
 from vlm4vla.core.artefacts import Provenance, checkpoint_hash, file_hash, settings_hash, write_text
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.processes import Child
 from vlm4vla.core.progress import Progress
 from vlm4vla.evaluation import records
+from vlm4vla.evaluation.early_stop import EarlyStop
 from vlm4vla.evaluation.simulators import harness, recordings
 from vlm4vla.evaluation.simulators.episodes import (
     SimulatorEpisode,
@@ -39,11 +41,17 @@ PLAYED = "played"  # subfolder of a shard with the recordings of the simulators
 
 
 def run(
-    settings: RolloutSettings, *, vla: Path | None = None, demonstrations: Path | None = None, output: Path
+    settings: RolloutSettings,
+    *,
+    vla: Path | None = None,
+    demonstrations: Path | None = None,
+    against: Path | None = None,
+    output: Path,
 ) -> None:
     """Write `episodes.parquet` and `provenance.json` to `output`. Finished episodes are not run again.
 
     `vla`: folder of the policy. `demonstrations`: folder of the demonstrations, for reference policies.
+    `against`: folder of the rollout that `evaluation.stop` compares this one with.
     Raises UserError (one line) if a simulator is not installed, if the server does not answer or dies, or if
     an episode fails. Finished episodes are kept.
     """
@@ -51,12 +59,15 @@ def run(
     other = simulator.policies.get(settings.backbone)
     if settings.policy == "vla" and vla is None and other is None:
         raise UserError(f"--vla: write the folder of the policy {settings.backbone}")
-    inputs = {"vla": vla, "demonstrations": demonstrations}
+    inputs = {"vla": vla, "demonstrations": demonstrations, "against": against}
     files = {name: folder / "provenance.json" for name, folder in inputs.items() if folder is not None}
     provenance = Provenance("rollout", settings.model_dump(mode="json"), files, settings.evaluation.seed)
     checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
     (output / "provenance.json").unlink(missing_ok=True)
-    if settings.shard is not None:
+    stop = None
+    if against is not None:
+        stop = _run_blocks(settings, checkpoint, vla, against, output)
+    elif settings.shard is not None:
         _run_shard(settings, checkpoint, vla, demonstrations, output)
     else:
         paths = []
@@ -69,12 +80,14 @@ def run(
         records.merge(paths, output / RECORDS, len(simulator_episodes(settings.evaluation)))
     rows = pq.read_table(output / RECORDS, columns=["solved"])
     solved = rows["solved"].to_numpy()
+    ended = {"stop": stop.summary()} if stop else {}
     provenance.write(
         output / "provenance.json",
         checkpoint=checkpoint,
         files={RECORDS: file_hash(output / RECORDS)},
         episodes=len(solved),
         mean_solved=float(solved.mean()),
+        **ended,
     )
 
 
@@ -84,8 +97,12 @@ def _simulator(settings: RolloutSettings) -> Simulator:
 
 
 def _identity(settings: RolloutSettings, checkpoint: str) -> str:
-    """Hash of what the episodes of a shard depend on: not where and how parallel the shard runs."""
+    """Hash of what the episodes of a shard depend on: not where and how parallel the shard runs.
+
+    It does not depend on `stop` either: every episode is recorded on its own, in whatever order they run.
+    """
     dumped = settings.model_dump(mode="json")
+    dumped["evaluation"].pop("stop", None)
     runs = dumped["evaluation"]["simulator"].pop("runs")
     return settings_hash(dumped | {"checkpoint": checkpoint, "shards": runs["shards"]})
 
@@ -104,20 +121,87 @@ def _run_shard(
     episodes = split_episodes(simulator_episodes(settings.evaluation), shard_count(settings.evaluation))[
         settings.shard or 0
     ]
-    identity = _identity(settings, checkpoint)
-    if _saved_identity(folder) != identity:  # the episodes are of another policy or protocol
-        shutil.rmtree(folder / PLAYED, ignore_errors=True)
-        (folder / RECORDS).unlink(missing_ok=True)
-        write_text(folder / PLAYED / "identity", identity)
+    _begin(folder, _identity(settings, checkpoint))
     finished = _finished(folder, episodes)
     missing = [each for each in episodes if each.number not in finished]
     if missing:
-        check_installed(simulator, settings.benchmark)
-        title = f"rollout {settings.backbone} {settings.variant} {settings.benchmark}"
-        progress = Progress(title, len(episodes), len(finished))
-        _Session(settings, other, folder, episodes, progress).run(missing, vla, demonstrations)
+        session = _session(settings, folder, episodes, len(finished))
+        session.run([(missing, episodes)], vla, demonstrations)
     results = recordings.read_recordings([folder / PLAYED])
     records.write(folder / RECORDS, recordings.records_table(settings, checkpoint, episodes, results, other))
+
+
+def _begin(folder: Path, identity: str) -> None:
+    """Delete the episodes in `folder` if they are of another policy or protocol."""
+    if _saved_identity(folder) != identity:
+        shutil.rmtree(folder / PLAYED, ignore_errors=True)
+        (folder / RECORDS).unlink(missing_ok=True)
+        write_text(folder / PLAYED / "identity", identity)
+
+
+def _session(
+    settings: RolloutSettings, folder: Path, episodes: Sequence[SimulatorEpisode], finished: int
+) -> _Session:
+    simulator = _simulator(settings)
+    check_installed(simulator, settings.benchmark)
+    title = f"rollout {settings.backbone} {settings.variant} {settings.benchmark}"
+    progress = Progress(title, len(episodes), finished)
+    return _Session(settings, simulator.policies.get(settings.backbone), folder, episodes, progress)
+
+
+def _run_blocks(
+    settings: RolloutSettings, checkpoint: str, vla: Path | None, against: Path, output: Path
+) -> Stop:
+    """Run block after block until the comparison is decided, and write the rows of these episodes."""
+    if settings.shard is not None:
+        raise UserError("shard: a rollout that can stop early has no shards: run it without this setting")
+    episodes = simulator_episodes(settings.evaluation)
+    early = EarlyStop(settings, against / RECORDS, len(episodes))
+    early.check("initial_state", [each.state for each in episodes])
+    _begin(output, _identity(settings, checkpoint))
+
+    def parts() -> Iterator[Part]:
+        while True:
+            wanted, stop = _standing(early, output)
+            if stop is not None:
+                return
+            finished = _finished(output, episodes)
+            chosen = [episodes[number] for number in wanted]
+            yield [each for each in chosen if each.number not in finished], chosen
+
+    if _standing(early, output)[1] is None:
+        finished = len(_finished(output, episodes))
+        _session(settings, output, episodes, finished).run(parts(), vla, None)
+    _, stop = _standing(early, output)
+    assert stop is not None
+    chosen = [episodes[number] for number in stop.numbers]
+    results = recordings.read_recordings([output / PLAYED])
+    other = _simulator(settings).policies.get(settings.backbone)
+    rows = recordings.records_table(settings, checkpoint, chosen, results, other)
+    part = output / PLAYED / "blocks.parquet"
+    records.write(part, rows)
+    records.merge([part], output / RECORDS, len(episodes), stop)
+    return stop
+
+
+def _standing(early: EarlyStop, output: Path) -> tuple[list[int], Stop | None]:
+    """The numbers of the episodes up to the first unfinished block, and no stop; or no numbers and the stop.
+
+    Raises UserError if a finished episode had another task than in the records of the other policy.
+    """
+    results = recordings.read_recordings([output / PLAYED])
+    played = {number: each for number, each in results.items() if each.failure is None}
+    reached: list[int] = []
+    stop = None
+    for block in early.blocks():
+        reached += block
+        if not all(number in played for number in block):
+            return reached, None
+        early.check("task", [played[number].task for number in block], block)
+        stop = early.look([played[number].solved for number in reached])
+        if stop.reason:
+            break
+    return [], stop
 
 
 def _finished(folder: Path, episodes: Sequence[SimulatorEpisode]) -> set[int]:
@@ -127,8 +211,15 @@ def _finished(folder: Path, episodes: Sequence[SimulatorEpisode]) -> set[int]:
     return {number for number, each in results.items() if each.failure is None and number in numbers}
 
 
+# The missing episodes of a block, and all episodes up to the end of the block
+Part = tuple[Sequence[SimulatorEpisode], Sequence[SimulatorEpisode]]
+
+
 class _Session:
-    """One policy server and its simulators, until all episodes are finished or one process fails."""
+    """One policy server and its simulators, until all episodes are finished or one process fails.
+
+    `episodes`: those that have to be finished before the present simulators end.
+    """
 
     def __init__(
         self,
@@ -143,8 +234,11 @@ class _Session:
         self.simulator = _simulator(settings)
         self.recordings = folder / PLAYED / f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
-    def run(self, missing: Sequence[SimulatorEpisode], vla: Path | None, demonstrations: Path | None) -> None:
-        """Run the episodes `missing`. Raises UserError if a process dies or an episode fails."""
+    def run(self, parts: Iterable[Part], vla: Path | None, demonstrations: Path | None) -> None:
+        """Run the missing episodes of each part. Raises UserError if a process dies or an episode fails.
+
+        The simulators of a part start when those of the part before have ended.
+        """
         host = self.simulator.runs.host
         port = harness.free_port(host)
         with ExitStack() as stack:
@@ -158,10 +252,14 @@ class _Session:
             if problem is not None:
                 raise self._error("the policy server", problem, server)
             url = f"ws://{host}:{port}"
-            simulators = []
-            for number, part in enumerate(split_episodes(missing, self.simulator.runs.processes)):
-                simulators.append(stack.enter_context(self._start(number, part, url)))
-            self._watch(server, simulators)
+            started = 0
+            for missing, self.episodes in parts:
+                with ExitStack() as running:
+                    simulators = []
+                    for part in split_episodes(missing, self.simulator.runs.processes):
+                        simulators.append(running.enter_context(self._start(started, part, url)))
+                        started += 1
+                    self._watch(server, simulators)
 
     def _start(self, number: int, part: Sequence[SimulatorEpisode], url: str) -> Child:
         folder = self.recordings / f"simulator{number}"

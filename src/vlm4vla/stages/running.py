@@ -58,9 +58,12 @@ STAGES = {
     "capability-scores": Stage("vlm4vla.stages.capability_scores", ScoresSettings),
     "demonstrations": Stage("vlm4vla.stages.demonstrations", DemonstrationsSettings),
     "vla": Stage("vlm4vla.stages.vla", VlaSettings, ("backbone", "demonstrations")),
-    # The reference policies (floor and ceiling) have no VLA.
+    # The reference policies (floor and ceiling) have no VLA, and few rollouts can stop early.
     "rollout": Stage(
-        "vlm4vla.stages.rollout", RolloutSettings, ("vla", "demonstrations"), inputs_required=False
+        "vlm4vla.stages.rollout",
+        RolloutSettings,
+        ("vla", "demonstrations", "against"),
+        inputs_required=False,
     ),
 }
 

@@ -24,6 +24,7 @@ from vlm4vla.study.outputs import (
     published_outputs,
 )
 from vlm4vla.study.runs import FAST, REFERENCES, Run, Runs
+from vlm4vla.study.stopping import reference_of
 
 
 class StudyFiles(Runs):
@@ -132,8 +133,18 @@ class StudyFiles(Runs):
         run = Run.from_wildcards(wildcards)
         return [self.demonstrations_path(run.benchmark)] if run.model in REFERENCES else []
 
+    def compared_episodes(self, wildcards: Any) -> list[str]:
+        """The episode records that decide when a rollout stops; none for a rollout of all episodes."""
+        reference = reference_of(self.config, Run.from_wildcards(wildcards))
+        return [self.episodes_path(reference)] if reference else []
+
+    def compared_options(self, wildcards: Any) -> list[str]:
+        """The options of the command `rollout` for the folder of these records."""
+        paths = self.compared_episodes(wildcards)
+        return [word for path in paths for word in ("--against", str(Path(path).parent))]
+
     def served_options(self, wildcards: Any) -> list[str]:
-        """The options of the command `rollout` for the VLA and the demonstrations."""
+        """The options of the command `rollout` for the VLA, the demonstrations and the compared records."""
         inputs = {
             "--vla": self.served_vla(wildcards),
             "--demonstrations": self.served_demonstrations(wildcards),
@@ -143,11 +154,16 @@ class StudyFiles(Runs):
             for option, paths in inputs.items()
             for path in paths
             for word in (option, str(Path(path).parent))
-        ]
+        ] + self.compared_options(wildcards)
 
     def shard_paths(self, wildcards: Any) -> list[str]:
-        """The episode records of each part of an evaluation on a simulator."""
+        """The episode records of each part of an evaluation on a simulator.
+
+        A rollout that can stop early has no parts: one job runs its blocks one after another.
+        """
         run = Run.from_wildcards(wildcards)
+        if reference_of(self.config, run):
+            return []
         count = shard_count(self.config.benchmarks[run.benchmark].evaluation)
         return [self.layout.path("shard", **run.wildcards(), shard=number) for number in range(count)]
 
@@ -155,6 +171,10 @@ class StudyFiles(Runs):
         """The number of simulators that the job of one part runs."""
         simulator = self.config.benchmarks[wildcards.benchmark].evaluation.simulator
         return simulator.runs.processes if simulator else 1
+
+    def merging_processes(self, wildcards: Any) -> int:
+        """The number of simulators of the job that joins all parts: none but in a rollout without parts."""
+        return self.shard_processes(wildcards) if self.compared_episodes(wildcards) else 1
 
     def lmms_eval_results(self, wildcards: Any) -> list[str]:
         """The result file that replaces a run of lmms-eval, if the configuration names one.

@@ -170,6 +170,7 @@ INPUT_FOLDERS = tuple(
         "capability",
         "demonstrations",
         "vla",
+        "rollout",
     )
 )
 

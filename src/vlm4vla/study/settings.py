@@ -34,6 +34,7 @@ from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.departures import departures
 from vlm4vla.study.layout import EXECUTED
 from vlm4vla.study.runs import EXPERT_VARIANT, FAST, REFERENCES, Run, Runs
+from vlm4vla.study.stopping import reference_of
 
 
 class StageSettings(Runs):
@@ -173,6 +174,8 @@ class StageSettings(Runs):
         changed: dict[str, Any] = {"execution_horizon": horizon} if horizon else {}
         if run.model in REFERENCES or self.is_served_externally(run):
             changed["centre_crop"] = None  # only the study's own policies crop their images
+        if reference_of(self.config, run) is None:
+            changed["stop"] = None  # all episodes
         evaluation = evaluation.model_copy(update={"executed": [], **changed})
         return settings_json(
             RolloutSettings(
@@ -190,6 +193,15 @@ class StageSettings(Runs):
                 shard=getattr(wildcards, "shard", None),
             )
         )
+
+    def rollout_arguments(self, wildcards: Any) -> str | list[str]:
+        """The value of the option `--settings`, and the option for the records that can end the rollout.
+
+        They are one parameter of the rule, so that rollouts without this option keep their shell command:
+        Snakemake reruns the jobs of a rule whose command has changed.
+        """
+        compared = self.compared_options(wildcards)
+        return [self.rollout_settings(wildcards), *compared] if compared else self.rollout_settings(wildcards)
 
     def reference_settings(self, wildcards: Any) -> str:
         """The rollout settings of the reference policy `wildcards.policy` on `wildcards.benchmark`."""
@@ -263,5 +275,6 @@ class StageSettings(Runs):
                 horizons={name: self.horizons(name) for name in cells.benchmarks}
                 if TABLES[table].horizons
                 else {},
+                analysis=self.config.analysis,
             )
         )

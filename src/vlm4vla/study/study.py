@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from vlm4vla.config.config import Config
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.study.files import StudyFiles
 from vlm4vla.study.settings import StageSettings
+from vlm4vla.study.stopping import check_references
 
 
 def table_targets() -> dict[str, tuple[str, ...]]:
@@ -13,7 +15,14 @@ def table_targets() -> dict[str, tuple[str, ...]]:
 
 
 class Study(StudyFiles, StageSettings):
-    """The runs, files, settings and targets of one configuration."""
+    """The runs, files, settings and targets of one configuration.
+
+    Raises UserError for an `evaluation.stop` without a comparison (see `check_references`).
+    """
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        check_references(self)
 
     def target_of(self, table: str) -> str:
         """The target that makes only `table`. The rule of the table has the same name."""

@@ -176,9 +176,10 @@ class JobIndex:
         study = self.study
         if not study.is_embedded(wildcards.benchmark):
             settings, inputs = self._shard(wildcards)
-            return settings, inputs + study.shard_paths(wildcards)
+            inputs += study.shard_paths(wildcards)
+            return settings, inputs + study.compared_episodes(wildcards)
         inputs = [] if wildcards.vlm in REFERENCES else [study.vla_path(Run.from_wildcards(wildcards))]
-        return study.rollout_settings(wildcards), inputs
+        return study.rollout_settings(wildcards), inputs + study.compared_episodes(wildcards)
 
     def _shard(self, wildcards: Any) -> tuple[str, list[str]]:
         inputs = self.study.served_vla(wildcards) + self.study.served_demonstrations(wildcards)

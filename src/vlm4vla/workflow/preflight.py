@@ -19,6 +19,8 @@ from vlm4vla.config.public_sets import SetSettings
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.evaluation.simulators.installation import check_installed
+from vlm4vla.report.published_study.scores import read_scores
+from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.study import Study, table_targets
@@ -26,6 +28,7 @@ from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
 MOST_TABLES = 2000  # of a dataset, whose rows are counted before a run; the stage counts those of any number
+PUBLISHED_FOLDER = Path("workflow/published")
 GPU_DEVICES = ("nvidia[0-9]*", "kfd")  # under /dev: NVIDIA's GPUs, and AMD's driver
 
 
@@ -136,12 +139,15 @@ def check_datasets(config: Config, needed: Collection[str]) -> None:
 
 
 def check_published_scores_file(config: Config) -> None:
-    """Refuse a missing file of question scores for the analysis of the paper's numbers."""
-    if config.published_scores is not None and not Path(config.published_scores).is_file():
+    """Refuse a file of question scores for the analysis of the paper's numbers that cannot be used."""
+    if config.published_scores is None:
+        return
+    if not Path(config.published_scores).is_file():
         raise UserError(
             f"config.yaml: published_scores: no file {config.published_scores!r}: write the path of a CSV "
             "file with the columns model,score, or remove the key"
         )
+    read_scores(Path(config.published_scores), published_backbones(PUBLISHED_FOLDER))
 
 
 def check_writable(config: Config) -> None:

@@ -139,6 +139,14 @@ def test_the_model_is_also_found_in_the_model_arguments(write):
             "pope_accuracy is 'N/A', not a number from 0 to 1",
         ),
         (
+            {"results": content()["results"] | {"pope": {"pope_accuracy,none": True}}},
+            "pope_accuracy is True, not a number from 0 to 1",
+        ),
+        (
+            {"results": content()["results"] | {"pope": {"pope_accuracy,none": "87.5 %"}}},
+            "pope_accuracy is '87.5 %', not a number from 0 to 1",
+        ),
+        (
             {"results": content()["results"] | {"pope": {"pope_accuracy,none": 87.5}}},
             "pope_accuracy is 87.5, not a number from 0 to 1",
         ),
@@ -170,6 +178,12 @@ def test_a_metric_can_be_named_with_its_filter(write):
     results = content()["results"] | {"pope": {"pope_accuracy,a": 0.1, "pope_accuracy,b": 0.2}}
     tasks = {"pope": LmmsTask(metric="pope_accuracy,b")}
     assert read_results(write(results=results), tasks, NAMES)["pope"].score == 0.2
+
+
+def test_a_byte_order_mark_is_accepted(write):
+    path = write()
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert list(read_results(path, TASKS, NAMES)) == list(TASKS)
 
 
 def test_a_file_that_is_not_json(tmp_path):

@@ -50,9 +50,16 @@ def test_sets_with_questions_and_standard_errors(read):
     assert found["kosmos-2", "robopoint"][OVERALL].standard_error is None
 
 
-def test_a_byte_order_mark_and_a_score_below_one_percent(read):
-    found = read("\ufeffmodel,score\nkosmos-2,0.5\npaligemma-1,70\n")
+def test_a_byte_order_mark_and_spaces(read):
+    found = read("\ufeffmodel, score\n\nkosmos-2 , 5\npaligemma-1,70\n")
+    assert found["kosmos-2", "none"][OVERALL].score == 0.05
+
+
+def test_a_score_below_one_percent_is_written_as_a_share(read):
+    found = read("model,score\nkosmos-2,0.005\npaligemma-1,0.7\n", out_of=1)
     assert found["kosmos-2", "none"][OVERALL].score == 0.005
+    # Sets have scales of their own: a weak set beside a strong one is not a mixed unit.
+    assert read("model,set,score\nkosmos-2,a,0.5\nkosmos-2,b,70\n")["kosmos-2", "none"]["a"].score == 0.005
 
 
 def test_an_overall_score_of_one_model_and_sets_of_another(read):
@@ -77,9 +84,22 @@ def test_an_overall_score_replaces_the_mean(read):
         ("model,score\nkosmos-2,101\n", "score '101' is not between 0 and 100"),
         ("model,score,questions\nkosmos-2,1,2.5\n", "questions '2.5' is not a whole number"),
         ("model,score,standard_error\nkosmos-2,1,-1\n", "standard_error '-1' is negative"),
-        ("model,score\nkosmos-2,62,5\n", "line 2: has more values than the first line has columns"),
-        ("model,score,set\nkosmos-2,62\n", "line 2: has fewer values than the first line has columns"),
-        ("model,score,score\nkosmos-2,62,61\n", "two columns have the same name"),
+        ("model,score\nkosmos-2,62,5\n", "line 2: 3 cells, but the header has 2 columns"),
+        ("model,score,set\nkosmos-2,62\n", "line 2: 2 cells, but the header has 3 columns"),
+        ("model,score,score\nkosmos-2,62,61\n", "column 'score' occurs twice"),
+        ("model;score\nkosmos-2;62\n", "line 1: the columns are not separated by commas"),
+        ('model,score\nkosmos-2,"62,5"\n', "'62,5' is not a number: write decimals with a point"),
+        ('model,score\nkosmos-2,"1,234"\n', "and no separator of thousands"),
+        ("model,score\nkosmos-2,62.5*\n", "'62.5*' is not a number: write the number alone, such as 62.5"),
+        ("model,score\nkosmos-2,62.5 %\n", "write the number alone, such as 62.5, without a mark or a unit"),
+        ("model,score\nkosmos-2,6_2\n", "score '6_2' is not a number"),
+        ("model,score\nkosmos-2,nan\n", "score 'nan' is not a number"),
+        ("model,score\nkosmos-2,inf\n", "score 'inf' is not a number"),
+        ("model,score\nkosmos-2,\n", "score '' is not a number: write a number, or remove the line"),
+        (
+            "model,score\nkosmos-2,62\npaligemma-1,0.61\n",
+            "line 3: score '0.61' of 'paligemma-1' is below 1, but other scores are up to 62, out of 100",
+        ),
         ("model,score\nkosmos-2,0.62\npaligemma-1,0.5\n", "every score is at most 1, but capability.scores"),
         (
             "model,set,score\nkosmos-2,a,62\nkosmos-2,b,61\npaligemma-1,b,61\n",

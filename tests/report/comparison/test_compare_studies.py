@@ -6,12 +6,14 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import synthetic_study as made
 from scipy.stats import binomtest, boschloo_exact
 
 from vlm4vla import cli
 from vlm4vla.analysis.multiplicity import holm
+from vlm4vla.conventions.episodes import STOP, Stop
 from vlm4vla.report.comparison.studies import compare_studies
 from vlm4vla.study.results_folder import Results
 
@@ -92,8 +94,59 @@ def test_all_training_seeds_of_both_studies_count(tmp_path):
             made.write_episodes(root, frame)
             frames.setdefault(root, []).append(frame["success"].mean())
     (found,) = compared(one, other).differences
-    assert found.test == "sign-flip" and (found.first.seeds, found.second.seeds) == (2, 3)
+    assert found.covers_seeds and (found.first.seeds, found.second.seeds) == (2, 3)
     assert found.difference == pytest.approx(np.mean(frames[other]) - np.mean(frames[one]))
+
+
+def seeded(root: Path, seeds: tuple[int, ...], fail: tuple[int, ...] = (), model="kosmos-2") -> Path:
+    """Rollouts on Bridge, where the training runs `fail` never succeed."""
+    for seed in seeds:
+        frame = made.episodes(model, "full", "bridge", 0.0 if seed in fail else 0.6, seed=seed)
+        made.write_episodes(root, frame.assign(checkpoint=f"{root.name}-{seed}"))
+    return root
+
+
+def test_a_difference_that_one_failed_training_run_makes_is_not_significant(tmp_path):
+    """One of three runs in A fails. The difference is certain for these policies, but not for the recipes."""
+    one, other = seeded(tmp_path / "a", (0, 1, 2), fail=(1,)), seeded(tmp_path / "b", (0, 1, 2))
+    (found,) = compared(one, other).differences
+    assert found.covers_seeds and found.difference > 0.1
+    assert found.p_value > 0.05 and found.ci_low < 0 < found.ci_high
+    # The same policies twice have no variance between training runs.
+    (same,) = compared(one, one).differences
+    assert same.same_checkpoint and not same.covers_seeds and same.p_value == 1
+
+
+def comparison_of(tmp_path, capsys, first: Path, second: Path) -> str:
+    assert cli.main(["compare", str(first), str(second)]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_the_caption_says_which_intervals_cover_training_runs(tmp_path, capsys):
+    single, another = seeded(tmp_path / "a", (0,)), seeded(tmp_path / "b", (0,))
+    text = comparison_of(tmp_path, capsys, single, another)
+    assert "test of B minus A do not cover the variance between training runs" in text
+    assert "5 % level after Holm's correction, for these trained policies" in text
+    assert "columns A and B" not in text
+    three, others = seeded(tmp_path / "c", (0, 1, 2)), seeded(tmp_path / "d", (0, 1, 2))
+    text = comparison_of(tmp_path, capsys, three, others)
+    assert "The intervals in the columns A and B cover the variance between training runs." in text
+    assert "In all cells, the interval and the test of B minus A cover it, too." in text
+    assert "Holm's correction, over training seeds and initial states)" in text
+    assert "not cover" not in text
+    # One training run against three.
+    text = comparison_of(tmp_path, capsys, single, three)
+    assert "The intervals of scores with several training seeds in the columns A and B cover" in text
+    assert "The interval and the test of B minus A do not cover it: two runs" in text
+    # A second backbone with one training run in one folder.
+    seeded(three, (0, 1, 2), model="paligemma-1")
+    seeded(others, (0,), model="paligemma-1")
+    text = comparison_of(tmp_path, capsys, three, others)
+    assert "In 1 of 2 cells, the interval and the test of B minus A cover it, too. In 1 of 2 cells" in text
+    assert "in 1 over training seeds and initial states, in the others for these trained policies" in text
+    # The same checkpoints.
+    text = comparison_of(tmp_path, capsys, single, single)
+    assert "Rollouts of the same checkpoint differ by the rollouts alone." in text and "not cover" not in text
 
 
 def test_cells_of_one_study_only_are_named(tmp_path, capsys):
@@ -130,3 +183,19 @@ def test_user_errors_are_one_line(tmp_path, capsys):
         assert cli.main(["compare", *map(str, arguments)]) == 1
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_a_rollout_that_stopped_early_is_tested_sequentially(tmp_path):
+    one, other = study(tmp_path / "a", 0.2), study(tmp_path / "b", 0.8, noise=1)
+    path = other / "rollouts/kosmos-2/none/full/bridge/seed0/episodes.parquet"
+    rows = pq.read_table(path)
+    stop = Stop("random", "none", "full", 0, 0.05, 8, tuple(range(96)), 24, "higher", "decided", 20)
+    pq.write_table(rows[:24].replace_schema_metadata({STOP: stop.to_json()}), path)
+    found = compared(one, other).differences
+    [bridge] = [each for each in found if each.cell[:3] == ("kosmos-2", "full", "bridge")]
+    assert (bridge.test, bridge.why_unpaired) == ("sequential sign-flip", "")
+    assert bridge.p_value <= 0.05 and bridge.second.episodes == bridge.first.episodes == 24
+    changed = rows[:24].set_column(rows.column_names.index("max_steps"), "max_steps", [[61] * 24])
+    pq.write_table(changed.replace_schema_metadata({STOP: stop.to_json()}), path)
+    [bridge] = [each for each in compared(one, other).differences if each.cell[:3] == bridge.cell[:3]]
+    assert (bridge.test, bridge.p_value) == ("not tested: could stop early", 1.0) and bridge.why_unpaired

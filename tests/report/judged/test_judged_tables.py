@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from vlm4vla.cli import main
@@ -18,6 +19,7 @@ from vlm4vla.report.judged.verdicts import (
     NO_TRIALS,
     NOT_DECIDABLE,
     VERDICTS,
+    impossible,
     judge,
 )
 from vlm4vla.report.published_study.comparisons import DOES_NOT_SURVIVE, SURVIVES, UNDECIDED
@@ -143,7 +145,17 @@ def test_the_files_and_the_flags(write, tmp_path, capsys):
     assert sum(row["kind"] == "comparison" for row in rows) == 3
     tex = (out / "judged_table.tex").read_text()
     assert r"odd \$x\$" in tex and r"base\_1" in tex
-    assert "3 of 6 numbers with stated trials cannot come from these trials." in text
+    assert "2 of 6 numbers with stated trials cannot come from these trials." in text
+    assert "A further 1 can come from them only if" in text  # 0.45 is the mean of 0.4 and 0.5
+
+
+def test_greek_names_of_policies(write, tmp_path):
+    pi = "\N{GREEK SMALL LETTER PI}\N{SUBSCRIPT ZERO}"
+    other = "\N{GREEK SMALL LETTER ALPHA} \N{MULTIPLICATION SIGN} \N{GREEK SMALL LETTER BETA}"
+    path = write(f"{pi},S,10,percent,50,1,\n{other},S,90,percent,50,1,{pi}\n")
+    assert main(["judge", str(path), "--output", str(tmp_path)]) == 0
+    text = (tmp_path / "judged_table.tex").read_text()
+    assert text.isascii() and r"$\pi$\textsubscript{0}" in text and r"$\alpha$ $\times$ $\beta$" in text
 
 
 def test_the_same_table_gives_the_same_bytes(write, tmp_path):
@@ -152,6 +164,52 @@ def test_the_same_table_gives_the_same_bytes(write, tmp_path):
         assert main(["judge", str(path), "--output", str(tmp_path / name)]) == 0
     for each in (tmp_path / "one").iterdir():
         assert each.read_bytes() == (tmp_path / "two" / each.name).read_bytes()
+
+
+def fits(path) -> dict[str, tuple[bool, str]]:
+    """By row: whether the stated trials give the number after all, and what would fit."""
+    found = {number.row: impossible(number) for number in read_table(path).numbers}
+    return {row: (flag.same_trials, "; ".join(flag.fits)) for row, flag in found.items() if flag}
+
+
+def test_a_number_can_fit_by_another_rounding(write):
+    """Half-up and half-even both fit: 9 of 16 is 56.25. Truncation and means of rounded numbers are notes."""
+    text = (
+        "up,S,56.3,percent,16,1,,\neven,S,56.2,percent,16,1,,\n"
+        "cut,S,66.6,percent,96,1,,\n"  # 64 of 96 is 66.67
+        "tasks,S,55.3,percent,96,1,,4\n"  # (54 + 54 + 54 + 59) / 4 is 55.25; 53 of 96 is 55.21
+        "untold,S,55.3,percent,96,1,,\n"
+        "seeds,S,8.4,percent,24,3,,\n"  # (16.7 + 4.2 + 4.2) / 3 is 8.37; 6 of 72 is 8.33
+        "never,S,97.3,percent,500,1,,\n"
+    )
+    found = fits(write(text, HEADER.replace("\n", ",tasks\n")))
+    assert found["cut"] == (True, "64 of 96, truncated and not rounded")
+    assert found["tasks"] == (True, "a mean of the percentages of 4 tasks without decimals")
+    assert found["untold"] == (False, "") and "up" not in found and "even" not in found
+    assert found["seeds"] == (True, "a mean of the percentages of 3 seeds with 1 decimal")
+    assert found["never"] == (False, "973 of 2 x 500; 1459 or 1460 of 3 x 500")
+
+
+def test_shares_and_lengths_that_fit_otherwise(write):
+    """5 of 9 is 0.5556; a mean of 0.6 and 0.5 is 0.55. 7 of 3 chains is 2.3333."""
+    found = fits(
+        write(
+            "cut,C,0.55,share,9,1,\nseeds,C,0.67,share,7,3,\ntwice,C,0.58,share,6,1,\n"
+            "cut,L,2.66,length,3,1,\nmean,M,2.85,length,5,2,\n"
+        )
+    )
+    assert found["cut"] == (True, "8 of 3, truncated and not rounded")  # the last column of this row
+    assert found["twice"] == (False, "7 of 2 x 6")
+    text = "never,L,2.51,length,4,1,\n"
+    assert fits(write(text)) == {"never": (False, "")}
+
+
+def test_what_fits_otherwise_is_not_called_impossible(write, capsys):
+    text = "a,S,66.6,percent,96,1,\nb,S,97.2,percent,500,1,a\nc,S,97.3,percent,500,1,a\n"
+    assert main(["judge", str(write(text))]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 3 numbers with stated trials cannot come from these trials." in printed
+    assert "A further 1 can come from them only if decimals were cut off" in printed
 
 
 GOOD = "a,S,10.0,percent,50,1,\n"
@@ -173,6 +231,15 @@ GOOD = "a,S,10.0,percent,50,1,\n"
         ("a,S,10,points,50,1,\n", 2, "unit 'points'"),
         (GOOD + "b,S,0.1,share,50,1,\n", 3, "write one unit per column"),
         ("a,S,0.5,percent,50,1,\nb,S,0.7,percent,50,1,\n", 2, "write the unit share"),
+        (GOOD + "b,S,0.12,percent,50,1,\n", 3, "value 0.12 is a share of 1 among percentages"),
+        ("a,S,48.0,percent,,,\nb,S,0.563,percent,,,\n", 3, "value 0.563 is a share of 1"),
+        ('a,S,"1,234",score,,,\n', 2, "value '1,234' is not a number"),
+        ('a,S,"52,3",percent,,,\n', 2, "value '52,3' is not a number"),
+        ("a,S,52.3*,percent,,,\n", 2, "value '52.3*' is not a number"),
+        ("a,S,52,3,percent,,,\n", 2, "8 cells, but the header has 7 columns"),
+        ("a,S,+52.3,percent,,,\n", 2, "without sign"),
+        ("a,S,inf,score,,,\n", 2, "value 'inf' is not a number"),
+        ("a,S,\N{ARABIC-INDIC DIGIT FIVE},percent,,,\n", 2, "is not a number"),
         (GOOD + GOOD, 3, "already has a value for 'S' in line 2"),
         ("a,S,10,percent,0,1,\n", 2, "trials '0'"),
         ("a,S,10,percent,50.5,1,\n", 2, "trials '50.5'"),
@@ -252,6 +319,18 @@ def test_every_comparison_is_printed_up_to_a_limit(write, capsys):
 def test_every_verdict_has_a_colour_of_its_own():
     assert set(COLOURS) == {*VERDICTS, REFERENCE}
     assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_a_wide_table_has_lines_of_panels(write, tmp_path):
+    text = "".join(f"{row},task {i},{40 + i}.0,percent,50,1,\n" for i in range(23) for row in "ab")
+    assert main(["judge", str(write(text)), "--output", str(tmp_path / "out")]) == 0
+    width, height = Image.open(tmp_path / "out" / "judged_table.png").size
+    assert width < 2500 and height < 2500
+
+
+def test_a_percentage_below_one_is_read(write):
+    path = write("a,S,0.2,percent,500,1,\nb,S,.4,percent,500,1,\nc,S,30,percent,500,1,\n")
+    assert [number.value for number in read_table(path).numbers] == pytest.approx([0.002, 0.004, 0.3])
 
 
 def test_a_single_row_has_no_comparison(write, capsys):

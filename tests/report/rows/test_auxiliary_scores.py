@@ -1,8 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 import synthetic_study as made
+from scipy import stats
 
+from vlm4vla.analysis.intervals import bounded_mean, wilson
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.auxiliary_scores import OwnScore, read_fast_report, read_own_scores
 from vlm4vla.report.rows.capability_scores import Score
@@ -57,3 +60,27 @@ def test_report_on_fast_tokens(tmp_path):
     path.with_name("report.json").write_text(json.dumps(report))
     with pytest.raises(UserError, match=r"report\.json: tokens_a_chunk is missing"):
         read_fast_report(path)
+
+
+@pytest.mark.parametrize("grade", [0.0, 0.4, 1.0])
+def test_equal_grades_do_not_make_an_interval_without_width(tmp_path, grade):
+    """Twelve grades that are all alike have a normal interval of no width. Gaffke's has one."""
+    entry = {"score": grade, "ci_low": grade, "ci_high": grade, "questions": 12}
+    path = made.write_own_scores(tmp_path)[0]
+    path.with_name("score.json").write_text(json.dumps({"before": entry, "after": entry}))
+    own = read_own_scores([path])[path.parts[-3], path.parts[-2]]
+    expected = bounded_mean(np.full(12, grade), (0, 1), resamples=200_000)
+    assert (own.before.ci_low, own.before.ci_high) == pytest.approx(expected, abs=0.003)
+    assert not own.clearly_rose
+    if grade in (0.0, 1.0):  # Clopper and Pearson
+        exact = stats.binomtest(int(12 * grade), 12).proportion_ci()
+        assert (own.after.ci_low, own.after.ci_high) == pytest.approx((exact.low, exact.high))
+
+
+def test_the_interval_of_counted_answers_stays(tmp_path):
+    low, high = wilson(0, 12)
+    entry = {"score": 0.0, "ci_low": low, "ci_high": high, "questions": 12}
+    path = made.write_own_scores(tmp_path)[0]
+    path.with_name("score.json").write_text(json.dumps({"before": entry, "after": entry}))
+    own = read_own_scores([path])[path.parts[-3], path.parts[-2]]
+    assert (own.after.ci_low, own.after.ci_high) == (low, high)

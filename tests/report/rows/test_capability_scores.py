@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import synthetic_study as made
+from scipy import stats
 
 from vlm4vla.analysis.intervals import wilson
 from vlm4vla.core.errors import UserError
@@ -40,29 +41,34 @@ def write(path, **entry):
 def test_a_standard_error_makes_a_normal_interval(tmp_path):
     score = write(tmp_path / "none.json", score=0.99, questions=100, standard_error=0.01)
     assert (score.ci_low, score.ci_high) == (pytest.approx(0.9704), 1.0)
-    draws = score.redrawn(np.random.default_rng(0), 20_000)
-    assert draws.std() < 0.011 and draws.max() <= 1
+    assert score.variance == pytest.approx(0.0001)
     half = write(tmp_path / "none.json", score=0.5, questions=None, standard_error=0.02)
-    assert half.redrawn(np.random.default_rng(0), 20_000).std() == pytest.approx(0.02, rel=0.05)
+    assert half.variance == pytest.approx(0.0004)
+
+
+def test_a_standard_error_of_zero_is_not_certainty(tmp_path):
+    score = write(tmp_path / "none.json", score=0.0, questions=50, standard_error=0.0)
+    exact = stats.binomtest(0, 50).proportion_ci()
+    assert (score.ci_low, score.ci_high) == pytest.approx((exact.low, exact.high))
 
 
 def test_questions_alone_make_wilsons_interval(tmp_path):
     score = write(tmp_path / "none.json", score=0.25, questions=200, standard_error=None)
     assert (score.ci_low, score.ci_high) == wilson(50, 200)
-    draws = score.redrawn(np.random.default_rng(0), 20_000)
-    assert draws.std() == pytest.approx((0.25 * 0.75 / 200) ** 0.5, rel=0.05)
+    assert score.variance == pytest.approx(0.25 * 0.75 / 200, rel=0.02)
 
 
 def test_a_score_alone_is_taken_as_exact(tmp_path):
     score = write(tmp_path / "none.json", score=0.25, questions=None, standard_error=None)
     assert score.interval == (0.25, 0.25) and score.ci_low is None and score.percent == "25.0"
-    assert set(score.redrawn(np.random.default_rng(0), 10)) == {0.25}
+    assert score.variance == 0.0
 
 
-def test_counted_answers_are_redrawn_as_a_binomial(tmp_path):
+def test_counted_answers_have_the_variance_of_a_binomial_share(tmp_path):
     score = write(tmp_path / "none.json", score=0.25, questions=200, correct=50)
-    wanted = np.random.default_rng(7).binomial(200, 0.25, size=50) / 200
-    np.testing.assert_array_equal(score.redrawn(np.random.default_rng(7), 50), wanted)
+    shares = np.random.default_rng(7).binomial(200, 0.25, size=50_000) / 200
+    assert score.variance == pytest.approx(shares.var(), rel=0.05)
+    assert write(tmp_path / "none.json", score=0.0, questions=200, correct=0).variance > 0
 
 
 def write_counts(tmp_path, stage, **counts):

@@ -40,7 +40,15 @@ def test_pairs_are_adjusted_together():
     assert [test["p_adjusted"] for test in tests] == pytest.approx(expected)
     assert [test["decided"] for test in tests] == [True, True, False]
     sentence = pairs.pair_sentence(tests, "bridge", "embedded")
-    assert "Bridge (embedded): 2 of 3 pairs of backbones differ" in sentence
+    assert "Bridge (embedded): 2 of 3 pairs of backbones differ in these trained policies at" in sentence
+
+
+def test_all_pairs_of_a_table_are_one_family():
+    tests = pairs.table_pairs(records(("bridge", "calvin")), POLICIES, ["bridge", "calvin"])
+    every = [*tests["bridge"], *tests["calvin"]]
+    expected = multipletests([test["p_value"] for test in every], method="holm")[1]
+    assert [test["p_adjusted"] for test in every] == pytest.approx(expected)
+    assert len(every) == 6
 
 
 def test_grid_shows_who_is_better_and_what_is_needed():
@@ -66,15 +74,18 @@ def test_equal_and_missing_policies_have_a_dash():
     assert pairs.pair_sentence([], "bridge", "embedded") == ""
 
 
-def test_with_several_seeds_the_interval_must_leave_out_zero_too():
+def test_with_several_seeds_the_p_value_covers_seeds():
     """Two seeds that disagree: the states are sure, the training is not."""
     better = [
         made.episodes("kosmos-2", "full", "bridge", skill, seed=k) for k, skill in enumerate((1.1, 0.3))
     ]
     worse = [made.episodes("paligemma-1", "full", "bridge", 0.3, seed=k) for k in (0, 1)]
     test = pairs.pair_tests(pd.concat([*better, *worse]), POLICIES[1:], "bridge")[0]
-    assert test["p_adjusted"] < 0.001 and test["ci_low"] < 0
-    assert not test["decided"]
+    assert test["states_p_value"] < 0.001 and test["ci_low"] < 0
+    assert test["p_adjusted"] > 0.05 and not test["decided"] and test["hinges_on_seeds"]
+    grid = pairs.pair_block([test], POLICIES[1:], ["a", "b"], "pairs").rows
+    assert grid[0][2] == grid[1][1] == pairs.SEEDS
+    assert "0 of 1 pairs of backbones differ at the" in pairs.pair_sentence([test], "bridge", "embedded")
 
 
 def test_the_ranking_leaves_out_policies_with_gaps():
@@ -115,6 +126,6 @@ def test_a_pair_that_hinges_on_seeds_leaves_its_ranks_open():
 
 def test_task_grids_are_of_benchmarks_with_a_task_an_episode():
     frame = records(("bridge", "calvin"))
-    rows = pairs.task_grid(frame, POLICIES, "bridge")
+    rows = pairs.task_grids(frame, POLICIES, ["bridge", "calvin"])
     assert len(rows) == 3 * 4 and all(row["p_adjusted"] >= row["p_value"] for row in rows)
     assert pairs.task_grid(frame, POLICIES, "calvin") == []

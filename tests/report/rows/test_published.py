@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import synthetic_study as made
 
@@ -65,3 +67,57 @@ def test_a_file_without_its_columns(tmp_path):
     (tmp_path / "main.csv").write_text("name,calvin_abcd_avg_len\nkosmos-2,3.0\n")
     with pytest.raises(UserError, match="column 'model' is missing"):
         read_published(tmp_path, "main")
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Copy the paper's numbers, and replace text in one file."""
+
+    def change(file, old, new):
+        folder = tmp_path / "published"
+        shutil.copytree(made.PUBLISHED, folder)
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1))
+        return folder
+
+    return change
+
+
+def test_a_byte_order_mark_is_accepted(changed):
+    folder = changed("main.csv", "model,", "\ufeffmodel,")
+    assert read_published(folder, "main").values == read_published(made.PUBLISHED, "main").values
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        (
+            "main.csv",
+            "60.4",
+            "60.4*",
+            "simpler_bridge_success '60.4*' is not a number: write the",
+        ),
+        ("main.csv", "60.4", '"60,4"', "'60,4' is not a number: write decimals with a point"),
+        ("main.csv", "60.4", "60,4", "8 cells, but the header has 7 columns"),
+        ("main.csv", "60.4", "604", "'604' is not a number from 0 to 100"),
+        ("main.csv", "60.4", "nan", "'nan' is not a number"),
+        ("main.csv", "pi0,", "openvla,", "line 3: 'openvla' is already in line 2"),
+        ("freeze.csv", "paligemma-1,full", "paligemma-1,freeze-vision", "is already in line"),
+        ("freeze.csv", "model,", "modell,", "column 'model' is missing"),
+        ("auxiliary_calvin.csv", "0.936", "93.6", "task1 '93.6' is not a number from 0 to 1"),
+        ("fast_injection.csv", "27.6", "27.6%", "'27.6%' is not a number"),
+        ("correlation.csv", "0.839", "1.839", "a number between -1 and 1"),
+        ("correlation.csv", "overall,9", "overall,nine", "backbones 'nine'"),
+    ],
+)
+def test_a_number_that_cannot_be_used_is_named(changed, file, old, new, words):
+    folder = changed(file, old, new)
+    with pytest.raises(UserError) as error:
+        read_published(folder, "main")
+        read_published(folder, "freeze")
+        read_published_auxiliary(folder)
+        read_published_fast(folder)
+        read_published_correlation(folder)
+    assert str(error.value).startswith(f"{folder / file}: ")
+    assert words in str(error.value) and "\n" not in str(error.value)

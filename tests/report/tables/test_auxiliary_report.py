@@ -100,8 +100,16 @@ def test_verdicts_say_which_scores_rose(written):
         in text
     )
     assert "did not clearly rise for Qwen2.5-VL-3B after Robo2VLM, so these rows do not show" in text
-    assert "Of 6 policies whose task's own score rose, control rose in 1, fell in 1" in text
-    assert "shows in 5 of 6" in text
+    assert (
+        "Of 6 policies whose task's own score rose, control is lower in 1 of 6 cells, higher in 1, " in text
+    )
+    assert "shows here in part (2 of 6 show it, 1 shows the opposite, 3 cannot be told with 96" in text
+    found = [row for row in analysis["records"] if row.get("outcome") == "not learnt"]
+    assert {(row["model"], row["auxiliary"], row["p_value"]) for row in found} == {
+        ("qwen2.5-vl-3b", "robo2vlm", None)
+    }
+    tested = [row for row in analysis["records"] if row.get("adjustment") == "Holm"]
+    assert len(tested) == 6
 
 
 def test_seed_values_are_in_the_json(written):

@@ -11,6 +11,7 @@ import pytest
 import synthetic_study as made
 from statsmodels.stats.multitest import multipletests
 
+from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS, NEGATIVE, POSITIVE, UNDECIDED
 from vlm4vla.config.stages import TableSettings, read_settings
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.table import GAP, TIDY
@@ -136,7 +137,10 @@ def test_scratch_counts_its_nine_cells(tables):
     found = rows(tables, "scratch")
     assert sum(bool(row["p_value"]) for row in found) == 9
     text = (tables / "tables" / "scratch.md").read_text()
-    assert "significantly higher than the one from random weights in 9 of 9 cells" in text
+    assert "against that from random weights, is higher in 9 of 9 cells" in text
+    assert "score) shows here, in these trained policies" in text
+    assert all(0 < float(row["share_ci_low"]) < float(row["share"]) for row in found if row["share"])
+    assert all(float(row["share_ci_high"]) < 0.5 for row in found if row["share"])
     assert "2000 VLA training steps" in text
     assert "McNemar p" in text and "sign-flip p" in text
 
@@ -187,7 +191,7 @@ def test_both_the_raw_and_the_adjusted_p_are_shown(tables):
     undecided = [
         row for row in rows(tables, "freeze") if row["p_adjusted"] and float(row["p_adjusted"]) > 0.05
     ]
-    assert undecided
+    assert undecided and {row["outcome"] for row in undecided} == {"undecided"}
     freeze = (tables / "tables" / "freeze.md").read_text()
     assert all(f"(n {row['needed'] or GAP})" in freeze for row in undecided)
 
@@ -199,7 +203,8 @@ def test_sensitivity_of_the_correlation(tables):
         assert check["leave_one_out"]["low"] <= check["leave_one_out"]["high"]
         assert check["rollouts_ci"][0] < check["rollouts_ci"][1]
         assert check["families"] is None  # these settings name none
-        assert check["verdict"].split(",")[0] in ("positive", "negative", "no evidence")
+        assert check["outcome"] in (POSITIVE, NEGATIVE, FRAGILE, GROUPS, UNDECIDED)
+        assert check["verdict"].startswith((POSITIVE, NEGATIVE, check["outcome"]))
     found = [row for row in rows(tables, "correlation") if row["p_value"]]
     assert {row["metric"] for row in found} == {"pearson_r", "spearman_rho", "kendall_tau"}
     sets = [
@@ -274,8 +279,9 @@ def test_verdicts_name_findings_that_do_not_show(tmp_path):
     for table in ("freeze", "scratch"):
         make(table, study, tmp_path)
     freeze, scratch = ((tmp_path / "tables" / f"{table}.md").read_text() for table in ("freeze", "scratch"))
-    assert "hurts every backbone does not show at this scale" in freeze
-    assert "falls behind does not show at this scale" in scratch
+    assert "hurts every backbone cannot be told with 96 initial states, in these trained" in freeze
+    assert "falls behind does not show here (0 of 9 show it, 2 show the opposite, 7 cannot be told" in scratch
+    assert "collapses" in scratch and "score) does not show here: the opposite does" in scratch
 
 
 def test_missing_cells_are_named(study, tmp_path):

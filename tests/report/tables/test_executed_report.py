@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import synthetic_study as made
+from scipy.stats import binomtest
 
+from vlm4vla.analysis.multiplicity import holm
 from vlm4vla.config.stages import TableSettings
 from vlm4vla.provenance.trace import trace
 from vlm4vla.stages.table import run
@@ -72,8 +74,24 @@ def test_the_verdict_counts_the_policies_that_differ(table):
     assert analysis["gaps"] == []
     bridge, libero = analysis["verdicts"]
     assert "with 1, " in bridge and "with 4 executed steps" in bridge
-    assert "For 2 of the policies, two numbers of steps have intervals that do not overlap" in bridge
-    assert "The other tables execute 4." in libero
+    assert "The other tables execute 4. With 1 instead of 4, the score is lower in 2 of 2" in bridge
+    assert "With 2 instead of 4, the score is lower in 2 of 2" in bridge and "With 2 instead" in libero
+
+
+def test_steps_are_compared_on_the_same_states_with_holm(table):
+    rows = json.loads((table / "analysis" / "executed_steps.json").read_text())["records"]
+    others = [row for row in rows if row["executed"] != HORIZONS[row["benchmark"]][0]]
+    assert all(row.get("difference") is None for row in rows if row not in others)
+    for row in others:
+        own, usual = (
+            made.episodes(row["model"], "full", row["benchmark"], SKILL[steps])["success"].astype(int)
+            for steps in (row["executed"], 4)
+        )
+        change = own - usual
+        wins, losses = int((change > 0).sum()), int((change < 0).sum())
+        assert row["difference"] == pytest.approx(change.mean()) and row["compared_with"] == "4 executed"
+        assert row["p_value"] == pytest.approx(binomtest(wins, wins + losses).pvalue)
+    assert [row["p_adjusted"] for row in others] == pytest.approx(holm([row["p_value"] for row in others]))
 
 
 def test_files_and_figure(table):

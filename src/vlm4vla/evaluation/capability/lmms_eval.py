@@ -121,7 +121,7 @@ def _check_complete(path: Path, content: Mapping[str, Any], name: str, limit: in
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}): write the path of lmms-eval's result file"
@@ -215,6 +215,8 @@ def question_counts(path: Path, content: Mapping[str, Any], name: str) -> dict[s
 
 def _number(value: Any) -> float | None:
     """A finite number, or None. lmms-eval writes NumPy's numbers as text."""
+    if isinstance(value, bool):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):

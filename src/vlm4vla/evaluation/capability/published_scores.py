@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.config.capability import PublishedScores, QuestionScore
+from vlm4vla.core.csv_files import mixed_share, number, read_csv
 from vlm4vla.core.errors import UserError, suggestion
 
 KEY = "capability.scores.file"
@@ -28,6 +28,7 @@ def read_published(given: PublishedScores, models: Collection[str], auxiliaries:
     although `out_of` is at least 100, and means over different sets.
     """
     found: dict[tuple[str, str], dict[str, QuestionScore]] = {}
+    by_set: dict[str, dict[float, str]] = {}
     for line, row in _rows(Path(given.file).expanduser()):
         where = f"{given.file}: line {line}"
         model, auxiliary = row["model"], row.get("auxiliary") or NONE
@@ -39,7 +40,8 @@ def read_published(given: PublishedScores, models: Collection[str], auxiliaries:
         if name in own:
             raise UserError(f"{where}: duplicate score of {model!r} for {name!r}: write it once")
         own[name] = _score(row, given.out_of, where)
-    _check_unit(found, given)
+        by_set.setdefault(name, {})[number(row["score"])] = f"{where}: score {row['score']!r} of {model!r}"
+    _check_unit(by_set.values(), given)
     _check_sets(found, given.file)
     return {
         key: own if OVERALL in own else own | {OVERALL: mean_score(own.values())}
@@ -47,14 +49,27 @@ def read_published(given: PublishedScores, models: Collection[str], auxiliaries:
     }
 
 
-def _check_unit(found: Scores, given: PublishedScores) -> None:
-    """Raise UserError if the scores are shares of 1 although `out_of` is at least 100."""
-    values = [score.score * given.out_of for own in found.values() for score in own.values()]
-    if given.out_of >= 100 and max(values) <= 1 and any(0 < value < 1 for value in values):
+def _check_unit(by_set: Collection[Mapping[float, str]], given: PublishedScores) -> None:
+    """Raise UserError if scores are shares of 1 although `out_of` is at least 100.
+
+    `by_set`: for each set, its scores as written, and the line of each.
+    """
+    if given.out_of < 100:
+        return
+    values = [value for own in by_set for value in own]
+    if max(values) <= 1 and any(0 < value < 1 for value in values):
         raise UserError(
             f"{given.file}: every score is at most 1, but capability.scores.out_of is {given.out_of:g}: "
             "write `out_of: 1`, or write percentages"
         )
+    for own in by_set:
+        share = mixed_share(own)
+        if share is not None:
+            raise UserError(
+                f"{own[share]} is below 1, but other scores are up to {max(own):g}, out of "
+                f"{given.out_of:g}: write all scores in the same unit; if it is right, write every score as "
+                "a share of 1, and `out_of: 1`"
+            )
 
 
 def _check_sets(found: Scores, file: str) -> None:
@@ -97,27 +112,7 @@ def score_json(score: QuestionScore) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> tuple[tuple[int, dict[str, str]], ...]:
     """(line number, row) of each row of a CSV file. `changed`: the file's time stamp, for the cache's key."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:  # Excel writes a byte order mark
-            reader = csv.DictReader(handle)
-            names = reader.fieldnames or []
-            rows = tuple((reader.line_num, row) for row in reader)
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file: write a CSV file with the columns model,score") from None
-    for name in NEEDED:
-        if name not in names:
-            raise UserError(f"{path}: column {name!r} is missing: add it to the first line")
-    for name in names:
-        if name not in COLUMNS:
-            raise UserError(f"{path}: unknown column {name!r}: {suggestion(str(name), COLUMNS)}")
-    if len(set(names)) < len(names):
-        raise UserError(f"{path}: two columns have the same name ({', '.join(names)}): remove one of them")
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise UserError(
-                f"{path}: line {line}: has {'more' if None in row else 'fewer'} values than the first line "
-                "has columns: separate values with a comma, and write decimals with a point"
-            )
+    rows = tuple(read_csv(path, NEEDED, COLUMNS[len(NEEDED) :]))
     if not rows:
         raise UserError(f"{path}: no scores: write a line for each model")
     return rows
@@ -137,7 +132,7 @@ def _score(row: Mapping[str, str], out_of: float, where: str) -> QuestionScore:
     error, questions = (
         _number(row, name, where) if row.get(name) else None for name in ("standard_error", "questions")
     )
-    if score is None or not 0 <= score <= out_of:
+    if not 0 <= score <= out_of:
         raise UserError(
             f"{where}: score {row['score']!r} is not between 0 and {out_of:g}: correct it, or set "
             "capability.scores.out_of to the largest possible score"
@@ -155,17 +150,8 @@ def _score(row: Mapping[str, str], out_of: float, where: str) -> QuestionScore:
     )
 
 
-def _optional_number(text: str) -> float | None:
-    """A finite number, or None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _number(row: Mapping[str, str], name: str, where: str) -> float:
-    number = _optional_number(row[name])
-    if number is None:
-        raise UserError(f"{where}: {name} {row[name]!r} is not a number: write one")
-    return number
+    try:
+        return number(row[name])
+    except ValueError as error:
+        raise UserError(f"{where}: {name} {row[name]!r} is not a number: {error}") from None

@@ -77,15 +77,18 @@ def run_batch(
     max_steps: int,
     seed: int,
     filmed: int,
+    numbers: Sequence[int] | None = None,
 ) -> list[Outcome]:
-    """Run the episodes with the numbers `first`, `first` + 1, … to their ends.
+    """Run `episodes` to their ends. They have the numbers `first`, `first` + 1, …, or else `numbers`.
 
     An instruction is solved at the first step at which its condition holds. The rest of the plan is then
     discarded and the next instruction begins. An episode ends when its last instruction is solved, or when an
     instruction is not solved within `max_steps` steps. Episodes with a number under `filmed` are filmed.
     """
     running = []
-    for number, episode in enumerate(episodes, start=first):
+    if numbers is None:
+        numbers = range(first, first + len(episodes))
+    for number, episode in zip(numbers, episodes, strict=True):
         world = pool.acquire(episode.layout)
         episode.start(world)
         episode.tasks[0].begin(world)

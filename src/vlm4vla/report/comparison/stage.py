@@ -74,11 +74,11 @@ def comparison_table(first: str, second: str, comparison: StudyComparison) -> Ta
         caption=(
             f"A: {first}. B: {second}. In brackets: 95 % intervals. If both studies evaluated a cell on the "
             "same initial states under the same protocol, the difference is paired by initial state "
-            "(McNemar's test or a sign-flip test, with the interval of a bounded mean). Otherwise it is not "
+            "(McNemar's test or a sign-flip test, with the interval of a bounded mean; with several training "
+            "seeds on both sides, also a test over seeds and states, with its interval). Otherwise it is not "
             "paired (Boschloo's test and Newcombe's interval for success rates of one training seed; a "
             "permutation test with intervals of bounded means in all other cases). Tests are two-sided. "
-            "Holm's correction covers all cells that are in both folders. No interval covers the variance "
-            "between training runs: two runs of the same recipe may differ by more than these intervals show."
+            f"Holm's correction covers all cells that are in both folders. {_training_variance(differences)}"
         ),
         records=records,
         blocks=blocks,
@@ -93,7 +93,8 @@ def _verdicts(differences: Sequence[Difference]) -> list[str]:
     higher = sum(each.difference > 0 for each in significant)
     verdict = (
         f"{_cells(len(differences))} in both folders. B is significantly higher in {higher} and lower in "
-        f"{len(significant) - higher} of them (5 % level after Holm's correction)."
+        f"{len(significant) - higher} of them (5 % level after Holm's correction"
+        f"{_about(differences)})."
     )
     reasons = Counter(each.why_unpaired for each in differences if each.why_unpaired)
     sentences = [f"{_cells(count)} not paired: {reason}." for reason, count in reasons.items()]
@@ -101,6 +102,46 @@ def _verdicts(differences: Sequence[Difference]) -> list[str]:
     if same:
         sentences.append(f"{_cells(same)} from rollouts of the same checkpoint in both folders.")
     return [verdict, *sentences]
+
+
+def _about(differences: Sequence[Difference]) -> str:
+    """Whether the tests are about other training seeds or about these trained policies."""
+    covered = sum(each.covers_seeds for each in differences)
+    if covered == len(differences):
+        return ", over training seeds and initial states"
+    others = "for these trained policies" if not covered else "in the others for these trained policies"
+    return (f", in {covered} over training seeds and initial states" if covered else "") + f", {others}"
+
+
+def _training_variance(differences: Sequence[Difference]) -> str:
+    """Which intervals cover the variance between training runs, and which do not."""
+    covered = [each for each in differences if each.covers_seeds]
+    same = [each for each in differences if each.same_checkpoint]
+    open_ones = len(differences) - len(covered) - len(same)
+    own = [each.first.seeds > 1 for each in differences] + [each.second.seeds > 1 for each in differences]
+    sentences = []
+    if any(own):
+        some = "" if all(own) else " of scores with several training seeds"
+        sentences.append(
+            f"The intervals{some} in the columns A and B cover the variance between training runs."
+        )
+    if covered:
+        cells = "all cells" if len(covered) == len(differences) else _of(len(covered), differences)
+        sentences.append(f"In {cells}, the interval and the test of B minus A cover it, too.")
+    if open_ones:
+        where = "The" if open_ones == len(differences) else f"In {_of(open_ones, differences)}, the"
+        does = "do not cover it" if any(own) else "do not cover the variance between training runs"
+        sentences.append(
+            f"{where} interval and the test of B minus A {does}: two runs of the same recipe may differ by "
+            "more than the interval shows."
+        )
+    if same:
+        sentences.append("Rollouts of the same checkpoint differ by the rollouts alone.")
+    return " ".join(sentences)
+
+
+def _of(count: int, differences: Sequence[Difference]) -> str:
+    return f"{count} of {len(differences)} cells"
 
 
 def _cells(count: int) -> str:

@@ -10,8 +10,10 @@ import pandas as pd
 
 from vlm4vla.analysis.estimates import Estimate, estimate
 from vlm4vla.analysis.multiplicity import holm
-from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.paired import SEEDS_AND_SEQUENTIAL, SEEDS_AND_STATES, compare, table_spread
 from vlm4vla.analysis.records import outcome, read_episodes
+from vlm4vla.analysis.seed_spread import SeedSpread
+from vlm4vla.analysis.stopped import can_stop
 from vlm4vla.analysis.unpaired import UnpairedMeans, UnpairedRates, compare_rates, compare_samples
 from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.core.errors import UserError
@@ -46,6 +48,14 @@ class Difference:
     same_checkpoint: bool
     adjusted: float = 1.0
 
+    @property
+    def covers_seeds(self) -> bool:
+        """Whether the test of the difference and its interval cover other training seeds."""
+        return self.test in (SEEDS_AND_STATES, SEEDS_AND_SEQUENTIAL)
+
+
+NOT_TESTED = "not tested: could stop early"
+
 
 @dataclass(frozen=True)
 class StudyComparison:
@@ -69,9 +79,15 @@ def compare_studies(first: Results, second: Results) -> StudyComparison:
             f"{first.root} and {second.root}: no cell is in both: write two folders that have policies with "
             "the same names"
         )
-    found = [
-        _difference(cell, read_episodes(files[cell]), read_episodes(other_files[cell])) for cell in shared
-    ]
+    sides = {cell: (read_episodes(files[cell]), read_episodes(other_files[cell])) for cell in shared}
+    spreads = {
+        benchmark: table_spread(
+            [side for cell, both in sides.items() if cell.benchmark == benchmark for side in both],
+            score_metric(benchmark),
+        )
+        for benchmark in {cell.benchmark for cell in shared}
+    }
+    found = [_difference(cell, *both, spreads[cell.benchmark]) for cell, both in sides.items()]
     adjusted = holm([each.p_value for each in found])
     return StudyComparison(
         [replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True)],
@@ -91,9 +107,20 @@ def _files_by_cell(results: Results) -> Mapping[Cell, list[Path]]:
     return dict(sorted(found.items(), key=lambda item: (item[0].benchmark, *item[0])))
 
 
-def _difference(cell: Cell, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
+def _difference(
+    cell: Cell, first: pd.DataFrame, second: pd.DataFrame, spread: SeedSpread | None
+) -> Difference:
+    """`spread`: of the training seeds on the benchmark, pooled over all cells of both folders."""
     metric = score_metric(cell.benchmark)
+    early = can_stop(first) or can_stop(second)
+    if early:
+        shared = set(_states(first)) & set(_states(second))
+        both = [side[[state in shared for state in _states(side)]] for side in (first, second)]
+        first, second = both if shared else (first, second)
     why_unpaired = _why_unpaired(first, second)
+    same_checkpoint = set(first["checkpoint"]) == set(second["checkpoint"])
+    # With one seed on a side, its distance from other seeds is unknown. The same trained policies have none.
+    several = min(first["seed"].nunique(), second["seed"].nunique()) > 1 and not same_checkpoint
     if why_unpaired:
         test = _unpaired_test(first, second, metric)
     else:
@@ -103,7 +130,7 @@ def _difference(cell: Cell, first: pd.DataFrame, second: pd.DataFrame) -> Differ
             side.assign(episode=[states[state] for state in _states(side)], seed=side["seed"] + shift)
             for side, shift in ((first, 0), (second, first["seed"].max() + 1))
         ]
-        test = compare(sides[1], sides[0], metric)
+        test = compare(sides[1], sides[0], metric, spread if several else None)
         if test is None:
             raise AssertionError("both sides have episodes on the same states")
     score, other_score = estimate(first, metric), estimate(second, metric)
@@ -117,10 +144,10 @@ def _difference(cell: Cell, first: pd.DataFrame, second: pd.DataFrame) -> Differ
         test.difference,
         test.ci_low,
         test.ci_high,
-        test.test,
-        test.p_value,
+        NOT_TESTED if early and why_unpaired else test.test,
+        1.0 if early and why_unpaired else test.p_value,  # the unpaired tests need a fixed number of states
         why_unpaired,
-        same_checkpoint=set(first["checkpoint"]) == set(second["checkpoint"]),
+        same_checkpoint,
     )
 
 

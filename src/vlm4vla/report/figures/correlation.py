@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vlm4vla.analysis.sensitivity import SIGNIFICANT
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
@@ -25,32 +26,37 @@ def draw_scatter(
     correlations: Sequence[Row],
     scale: str,
     stem: Path,
+    groups: Mapping[str, Mapping[str, int]] | None = None,
 ) -> None:
     """Write `stem`.{pdf,png}: one panel per benchmark, with the least-squares line.
 
-    Each backbone is a labelled point with 95 % intervals.
+    Each backbone is a labelled point with 95 % intervals. `groups`: for each benchmark, the group of each
+    backbone if r is a difference of groups (`correlations.carrying_groups`). Then the groups have colours and
+    their means crosses, and there is no line.
     """
     with style.panels(len(benchmarks), 4.6, 4.4) as (figure, axes):
         named = []
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             metric = score_metric(benchmark)
-            points = []
+            points, member = [], []
             for model in models:
                 row = pick(policies, model, "full", benchmark, metric)
                 if row["value"] is not None and OVERALL in scores.get(model, {}):
                     points.append((names.model(model), scores[model][OVERALL], row))
+                    member.append((groups or {}).get(benchmark, {}).get(model, 0))
             r = pearson_row(correlations, benchmark, OVERALL)
             title = names.benchmark(benchmark, scale)
             if r["value"] is not None:
-                title += f": r = {r['value']:.2f}, {names.p_value(r['p_value'])}"
+                title += f": r = {r['value']:.2f}, Holm {names.p_value(r['p_adjusted'])}"
             axis.set_title(title)
             axis.set_xlabel("questions answered correctly, %")
             axis.set_ylabel(names.unit(benchmark))
             if points:
-                x, y = _scatter(axis, points, names.factor(metric))
+                x, y = _scatter(axis, points, names.factor(metric), np.array(member))
                 named.append((axis, [name for name, _, _ in points], x, y))
             else:
                 style.empty(axis)
+        style.shared_legend(figure, axes)
         figure.canvas.draw()
         for each in named:
             _label(*each)
@@ -58,27 +64,35 @@ def draw_scatter(
 
 
 def _scatter(
-    axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int
+    axis: Any, points: Sequence[tuple[str, Score, Row]], factor: int, member: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw points, intervals and the least-squares line.
+    """Draw points and intervals, and the least-squares line or the means of the groups `member` (n,).
 
     Returns x and y, each (n, 3): value and both ends of the interval.
     """
     x = 100 * np.array([[score.value, *score.interval] for _, score, _ in points])
     y = factor * np.array([[row["value"], row["ci_low"], row["ci_high"]] for _, _, row in points])
-    axis.errorbar(
-        x[:, 0],
-        y[:, 0],
-        xerr=np.abs(x[:, 1:] - x[:, :1]).T,
-        yerr=np.abs(y[:, 1:] - y[:, :1]).T,
-        fmt="o",
-        markersize=5,
-        color=style.BLUE,
-        ecolor="#9FC3DD",
-        elinewidth=1,
-    )
+    colours = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
+    count = int(member.max()) + 1
+    for group in range(count):
+        a, b = x[member == group], y[member == group]
+        axis.errorbar(
+            a[:, 0],
+            b[:, 0],
+            xerr=np.abs(a[:, 1:] - a[:, :1]).T,
+            yerr=np.abs(b[:, 1:] - b[:, :1]).T,
+            fmt="o",
+            markersize=5,
+            color=colours[group % len(colours)],
+            ecolor="#9FC3DD" if count == 1 else "#C9C9C9",
+            elinewidth=1,
+            label=f"group {group + 1}" if count > 1 else None,
+        )
+        if count > 1:
+            style_of_mean = {"marker": "x", "markersize": 9, "linestyle": "none", "color": style.BLACK}
+            axis.plot(a[:, 0].mean(), b[:, 0].mean(), label="mean of a group", zorder=3, **style_of_mean)
     axis.margins(0.12)
-    if len(points) > 2 and np.ptp(x[:, 0]) > 0:
+    if count == 1 and len(points) > 2 and np.ptp(x[:, 0]) > 0:
         slope, start = np.polyfit(x[:, 0], y[:, 0], 1)
         ends = np.array([x[:, 0].min(), x[:, 0].max()])
         axis.plot(ends, slope * ends + start, "--", color=style.GREY, linewidth=1, zorder=1)
@@ -133,7 +147,7 @@ def draw_sets(
                 if row["value"] is None:
                     axis.text(0, y, "not defined", ha="center", va="center", color=style.GREY, fontsize=7)
                     continue
-                clear = row["p_value"] < 0.05
+                clear = row["p_adjusted"] < SIGNIFICANT
                 if row["ci_low"] is not None:
                     axis.hlines(y, row["ci_low"], row["ci_high"], color=style.BLUE, linewidth=1.4)
                 axis.plot(
@@ -142,7 +156,7 @@ def draw_sets(
                     "o",
                     color=style.BLUE,
                     markerfacecolor=style.BLUE if clear else "white",
-                    label="p < 0.05" if clear else "p at least 0.05",
+                    label="Holm p < 0.05" if clear else "Holm p at least 0.05",
                 )
             axis.axvline(0, color=style.GREY, linewidth=0.8)
             axis.set_xlim(-1.05, 1.05)

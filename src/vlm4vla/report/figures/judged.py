@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vlm4vla.report.figures import style
+
+ACROSS = 5  # panels side by side at most
+TALLEST = 200.0  # inches; Matplotlib draws at most 65,536 pixels
 
 
 def draw_judged(
@@ -20,11 +24,16 @@ def draw_judged(
     `columns`: for each title of a panel, its numbers: row, value, 95 % interval or None, and a label. The
     label, a key of `colours`, says what the number's comparison gave.
     """
-    height = min(40.0, 1.3 + 0.24 * len(rows))
-    with style.panels(max(1, len(columns)), 3.0, height, sharey=True) as (figure, axes):
-        for axis, (title, numbers) in zip(axes, columns.items(), strict=True):
+    lines = max(1, math.ceil(len(columns) / ACROSS))
+    across = max(1, math.ceil(len(columns) / lines))
+    height = min(1.3 + 0.24 * len(rows), TALLEST / lines)
+    with style.canvas(3.0 * across, height * lines) as figure:
+        axes = figure.subplots(lines, across, squeeze=False, sharey=True).flatten()
+        for axis, (title, numbers) in zip(axes, columns.items(), strict=False):
             _panel(axis, rows, numbers, colours)
             axis.set_title(_plain(title))
+        for axis in axes[len(columns) :]:
+            axis.set_visible(False)
         axes[0].set_yticks(range(len(rows)), [_plain(row) for row in rows])
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         style.shared_legend(figure, axes, columns=min(2, len(colours)))

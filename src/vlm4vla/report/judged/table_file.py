@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlm4vla.analysis.chain_means import LENGTH
+from vlm4vla.analysis.published_numbers import possible_totals
+from vlm4vla.core.csv_files import read_lines, records
 from vlm4vla.core.errors import UserError, suggestion
 
 NEEDED = ("row", "column", "value", "unit")
-OPTIONAL = ("trials", "seeds", "baseline")
+OPTIONAL = ("trials", "seeds", "baseline", "tasks")
 PERCENT, SHARE, MEAN_LENGTH, SCORE = "percent", "share", "length", "score"
 LIMITS = {PERCENT: 100.0, SHARE: 1.0, MEAN_LENGTH: float(LENGTH), SCORE: math.inf}
 HEADINGS = ("title", "source", "date", "note")  # of the lines `# title: ...` before the header
 MOST_TRIALS = 1_000_000
-_NUMBER = re.compile(r"\d+(\.\d+)?")
-_SIGNED = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"(\d+(\.\d+)?|\.\d+)", re.ASCII)
+_SIGNED = re.compile(r"-?(\d+(\.\d+)?|\.\d+)", re.ASCII)
 _BREAKS = re.compile(r"[|\x00-\x1f\x7f\u2028\u2029]")  # a name with these would break a table
 
 
@@ -30,7 +30,7 @@ class PrintedNumber:
 
     `text`: as printed. `trials`: rollouts of each training seed; None if the source does not state them.
     `seeds`: None if not stated. `baseline`: the row with which this row is compared; empty if none. `line`:
-    of the file.
+    of the file. `tasks`: that share the trials of a seed equally; None if not stated.
     """
 
     row: str
@@ -41,6 +41,7 @@ class PrintedNumber:
     seeds: int | None
     baseline: str
     line: int
+    tasks: int | None = None
 
     @property
     def value(self) -> float:
@@ -76,7 +77,7 @@ class PrintedTable:
 
 def read_table(path: Path) -> PrintedTable:
     """Read a table. Raises UserError, one line with file and line number, if it cannot be used."""
-    lines = _read_lines(path)
+    lines = read_lines(path)
     headings: dict[str, str] = {}
     start = 0
     while start < len(lines) and lines[start].lstrip().startswith("#"):
@@ -90,7 +91,7 @@ def read_table(path: Path) -> PrintedTable:
         start += 1
     numbers: list[PrintedNumber] = []
     seen: dict[tuple[str, str], int] = {}
-    for line, fields in _records(path, lines[start:], start):
+    for line, fields in records(path, lines[start:], start, NEEDED, OPTIONAL):
         number = _number(f"{path}: line {line}", fields, line)
         key = (number.row, number.column)
         if key in seen:
@@ -105,66 +106,6 @@ def read_table(path: Path) -> PrintedTable:
     _check_baselines(path, numbers)
     _check_units(path, numbers)
     return PrintedTable(path.stem, numbers, headings)
-
-
-def _read_lines(path: Path) -> list[str]:
-    if path.is_dir():
-        raise UserError(f"{path}: this is a folder: write the name of a CSV file")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: write the name of a CSV file") from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}: line {line}: not UTF-8 text: save the table as CSV in UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): check the path and its rights") from None
-    return io.StringIO(text, newline=None).readlines()
-
-
-def _records(path: Path, lines: Sequence[str], skipped: int) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each record as text by column, with the number of its first line. Empty lines are left out."""
-    reader = csv.reader(lines, strict=True)
-    header: list[str] | None = None
-    while True:
-        line = skipped + reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            raise UserError(
-                f"{path}: line {line}: not CSV ({error}): check the quotes in this line"
-            ) from None
-        cells = [cell.strip() for cell in cells]
-        if not any(cells):
-            continue
-        if header is None:
-            header = _header(f"{path}: line {line}", cells)
-            continue
-        if len(cells) != len(header):
-            raise UserError(
-                f"{path}: line {line}: {len(cells)} cells, but the header has {len(header)} columns: write "
-                f"{','.join(header)}, with quotes around a cell that contains a comma"
-            )
-        yield line, dict(zip(header, cells, strict=True))
-    if header is None:
-        raise UserError(f"{path}: line {skipped + 1}: no header: write {','.join(NEEDED + OPTIONAL)}")
-
-
-def _header(where: str, cells: Sequence[str]) -> list[str]:
-    header = [cell.lower() for cell in cells]
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise UserError(f"{where}: the columns are not separated by commas: save the table with commas")
-    for index, name in enumerate(header):
-        if name not in NEEDED + OPTIONAL:
-            raise UserError(f"{where}: unknown column {name!r}: {suggestion(name, NEEDED + OPTIONAL)}")
-        if name in header[:index]:
-            raise UserError(f"{where}: column {name!r} occurs twice: write it once")
-    for name in NEEDED:
-        if name not in header:
-            raise UserError(f"{where}: column {name!r} is missing: write {','.join(NEEDED + OPTIONAL)}")
-    return header
 
 
 def _number(where: str, fields: dict[str, str], line: int) -> PrintedNumber:
@@ -199,6 +140,7 @@ def _number(where: str, fields: dict[str, str], line: int) -> PrintedNumber:
         _count(where, "seeds", fields),
         fields.get("baseline", ""),
         line,
+        _count(where, "tasks", fields),
     )
 
 
@@ -235,9 +177,40 @@ def _check_units(path: Path, numbers: Sequence[PrintedNumber]) -> None:
                 f"{other.unit} in line {other.line}: write one unit per column"
             )
     for column, one in first.items():
-        values = [float(number.text) for number in numbers if number.column == column]
+        here = [number for number in numbers if number.column == column]
+        values = [float(number.text) for number in here]
         if one.unit == PERCENT and max(values) <= 1 and any(0 < value < 1 for value in values):
             raise UserError(
                 f"{path}: line {one.line}: all values of {column!r} are at most 1 percent: write the unit "
                 "share if 1 means all trials, or divide percentages by 100 and write share"
             )
+        if one.unit == PERCENT:
+            _check_shares(path, here)
+
+
+def _check_shares(path: Path, numbers: Sequence[PrintedNumber]) -> None:
+    """Raise UserError for a probable share of 1 among the percentages of a column.
+
+    That is a number below 1 that the stated trials do not give as a percentage, but as a share. Without
+    stated trials, it is a number below 1 with more decimals than each number from 1 up.
+    """
+    decimals = max((_decimals(n) for n in numbers if float(n.text) >= 1), default=math.inf)
+    for number in numbers:
+        if not 0 < float(number.text) < 1:
+            continue
+        if number.total is None:
+            share = _decimals(number) > decimals
+        else:
+            share = not possible_totals(number.text, number.total, 1, 100) and bool(
+                possible_totals(number.text, number.total)
+            )
+        if share:
+            raise UserError(
+                f"{path}: line {number.line}: value {number.text} is a share of 1 among percentages: write "
+                "it in percent; if it is a percentage, divide all values of the column by 100 and write the "
+                "unit share"
+            )
+
+
+def _decimals(number: PrintedNumber) -> int:
+    return len(number.text.partition(".")[2])

@@ -15,6 +15,7 @@ from vlm4vla.report.judged.verdicts import (
     interval,
 )
 from vlm4vla.report.published_study.comparisons import DOES_NOT_SURVIVE, SURVIVES, UNDECIDED
+from vlm4vla.report.published_study.flags import Misfit
 from vlm4vla.report.published_study.tables import printed_p
 from vlm4vla.report.rows.table import GAP, Block, Table
 
@@ -96,8 +97,17 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
         )
     checked = [n for n in table.numbers if n.trials is not None and n.unit != SCORE]
     if checked:
-        wrong = sum(impossible(number) is not None for number in checked)
-        found.append(f"{wrong} of {len(checked)} numbers with stated trials cannot come from these trials.")
+        wrong = [flag for number in checked if (flag := impossible(number)) is not None]
+        other = sum(flag.same_trials for flag in wrong)
+        found.append(
+            f"{len(wrong) - other} of {len(checked)} numbers with stated trials cannot come from these "
+            "trials."
+        )
+        if other:
+            found.append(
+                f"A further {other} can come from them only if decimals were cut off, or if rounded numbers "
+                "were averaged."
+            )
     unchecked = len(table.numbers) - len(checked)
     if unchecked:
         found.append(f"{unchecked} of {len(table.numbers)} numbers cannot be checked against trials.")
@@ -105,7 +115,7 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
 
 
 def _caption(
-    table: PrintedTable, comparisons: Sequence[JudgedComparison], flags: dict[PrintedNumber, Any]
+    table: PrintedTable, comparisons: Sequence[JudgedComparison], flags: dict[PrintedNumber, Misfit]
 ) -> str:
     source = [
         f"{key.capitalize()}: {table.headings[key]}." for key in ("source", "date") if key in table.headings
@@ -129,21 +139,27 @@ def _caption(
         "Tests use the count that rounds to the printed number and supports a difference least.",
         "In brackets: 95 % intervals." if any(interval(number) for number in table.numbers) else "",
         "Trials to survive: trials of each policy at which a difference of exactly this size survives, "
-        "whatever the other comparisons give; a new evaluation with so many finds it about half of the time.",
+        "whatever the other comparisons give"
+        + (", for any spread of the lengths" if lengths else "")
+        + "; a new evaluation with so many finds it about half of the time.",
         "With several seeds, the largest p and the intervals assume that the seeds share initial states."
         if several
         else "",
-        "The source does not state the number of training seeds for every number." if None in seeds else "",
+        "Where the source states no number of training seeds, the stated trials are taken to be all rollouts."
+        if None in seeds
+        else "",
         "Nothing here covers the variance between training runs, so no sentence is about methods.",
         "The CSV file has every comparison." if len(comparisons) > LISTED else "",
-        f"{_MARK} not possible with the stated trials." if flags else "",
+        f"{_MARK} No whole number of the stated trials, each with the same weight, rounds to it."
+        if flags
+        else "",
     ]
     return " ".join(part for part in parts if part)
 
 
-def _number(number: PrintedNumber, flags: dict[PrintedNumber, Any]) -> dict[str, Any]:
+def _number(number: PrintedNumber, flags: dict[PrintedNumber, Misfit]) -> dict[str, Any]:
     low, high = interval(number) or (None, None)
-    reason, fits = flags.get(number, (None, ()))
+    flag = flags.get(number)
     return {
         "kind": NUMBER,
         "row": number.row,
@@ -155,8 +171,8 @@ def _number(number: PrintedNumber, flags: dict[PrintedNumber, Any]) -> dict[str,
         "seeds": number.seeds,
         "ci_low": low,
         "ci_high": high,
-        "reason": reason,
-        "would_fit": "; ".join(fits) or None,
+        "reason": flag and flag.reason,
+        "would_fit": flag and ("; ".join(flag.fits) or None),
     }
 
 
@@ -185,7 +201,7 @@ def _comparison(each: JudgedComparison) -> dict[str, Any]:
     }
 
 
-def _scores(table: PrintedTable, flags: dict[PrintedNumber, Any]) -> Block:
+def _scores(table: PrintedTable, flags: dict[PrintedNumber, Misfit]) -> Block:
     cells = {(number.row, number.column): number for number in table.numbers}
     units = {number.column: number.unit for number in table.numbers}
     grid = []
@@ -236,11 +252,11 @@ def _comparisons(title: str, comparisons: Sequence[JudgedComparison]) -> Block:
     return Block(title, header, grid)
 
 
-def _flagged(flags: dict[PrintedNumber, tuple[str, tuple[str, ...]]]) -> Block:
+def _flagged(flags: dict[PrintedNumber, Misfit]) -> Block:
     grid = [
-        [f"{number.row}, {number.column}", number.text, reason, "; ".join(fits) or GAP]
-        for number, (reason, fits) in flags.items()
+        [f"{number.row}, {number.column}", number.text, flag.reason, "; ".join(flag.fits) or GAP]
+        for number, flag in flags.items()
     ]
     return Block(
-        "Not possible with the stated trials", ["number", "printed", "problem", "what would fit"], grid
+        "Not a rounded count of the stated trials", ["number", "printed", "problem", "what would fit"], grid
     )

@@ -23,7 +23,7 @@ from vlm4vla.report.published_study.comparisons import (
     adjust,
     verdict,
 )
-from vlm4vla.report.published_study.flags import impossible_rate
+from vlm4vla.report.published_study.flags import Misfit, misfit
 
 NOT_DECIDABLE = "not decidable"
 VERDICTS = (SURVIVES, DOES_NOT_SURVIVE, UNDECIDED, NOT_DECIDABLE)
@@ -69,7 +69,8 @@ def judge(table: PrintedTable) -> list[JudgedComparison]:
     pair of rows is compared in each column.
     """
     tests = adjust([_compare(*pair) for pair in _pairs(table)])
-    return [replace(test, needed=_needed(test, LEVEL / len(tests))) for test in tests]
+    testable = sum(test.second is not None and test.first.unit != SCORE for test in tests)
+    return [replace(test, needed=_needed(test, LEVEL / max(1, testable))) for test in tests]
 
 
 def _pairs(table: PrintedTable) -> Iterator[tuple[PrintedNumber, PrintedNumber | None]]:
@@ -159,12 +160,20 @@ def interval(number: PrintedNumber) -> tuple[float, float] | None:
     return unit * low, unit * high
 
 
-def impossible(number: PrintedNumber) -> tuple[str, tuple[str, ...]] | None:
-    """Why the stated rollouts cannot give the number, and what could; None if they can or are not stated."""
+def impossible(number: PrintedNumber) -> Misfit | None:
+    """Why no whole total of the stated rollouts rounds to the number, and what would give it.
+
+    None if one does, and if no trials are stated.
+    """
     if number.trials is None or number.unit == SCORE or totals(number):
         return None
-    if number.unit == PERCENT:
-        return impossible_rate(number.text, number.total)
-    exact = number.value * number.total
-    what = "chains" if number.unit == MEAN_LENGTH else "trials"
-    return f"{number.text} x {number.total} {what} is {exact:.2f}, and no whole number rounds to it", ()
+    percent = number.unit == PERCENT
+    return misfit(
+        number.text,
+        number.trials,
+        seeds=number.seeds or 1,
+        tasks=number.tasks,
+        most=_unit(number),
+        scale=100 if percent else 1,
+        unit="%" if percent else "",
+    )

@@ -99,7 +99,7 @@ def _anchor(artefact: RecordedArtefact) -> str:
 
 def _path_in_study(path: Path) -> str:
     """`path` relative to the study's folder, so that the page does not depend on where the study is."""
-    folders = [index for index, part in enumerate(path.parts) if part in (*INPUT_FOLDERS, ROLLOUTS)]
+    folders = [index for index, part in enumerate(path.parts) if part in INPUT_FOLDERS]
     return str(Path(*path.parts[folders[0] :])) if folders else str(path)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlm4vla.analysis.estimates import TWO_LEVEL
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES, heading
@@ -18,6 +19,11 @@ from vlm4vla.report.pages.cost import read_costs, total_cost
 from vlm4vla.report.pages.findings import Analysis, findings
 from vlm4vla.report.pages.page import escape_rst
 from vlm4vla.report.rows.cells import pick, printed
+from vlm4vla.report.rows.decisions import HIGHER
+
+BEST = "The highest score on each benchmark"
+QUESTION_METRICS = ("question_score", "auxiliary_score_before", "auxiliary_score_after", "capability_overall")
+COEFFICIENTS = ("pearson_r", "spearman_rho", "kendall_tau")
 
 
 @dataclass(frozen=True)
@@ -85,58 +91,95 @@ def _setup_section(analyses: Mapping[str, Analysis]) -> Section:
     return Section("Setup", points)
 
 
+def _tables_by_seeds(analyses: Mapping[str, Analysis]) -> dict[tuple[int, ...], list[str]]:
+    """The headings of the tables by their training seeds."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for table, each in analyses.items():
+        found.setdefault(tuple(each["settings"]["seeds"]), []).append(heading(table))
+    return found
+
+
 def _training_seeds(analyses: Mapping[str, Analysis]) -> list[str]:
     """The training seeds; if they differ between tables, one entry for each list of seeds."""
-    tables_by_seeds: dict[tuple[int, ...], list[str]] = {}
-    for table, each in analyses.items():
-        tables_by_seeds.setdefault(tuple(each["settings"]["seeds"]), []).append(heading(table))
-    if len(tables_by_seeds) == 1:
-        return [", ".join(map(str, next(iter(tables_by_seeds))))]
-    return [
-        f"{', '.join(map(str, seeds))} ({', '.join(tables)})" for seeds, tables in tables_by_seeds.items()
-    ]
+    found = _tables_by_seeds(analyses)
+    if len(found) == 1:
+        return [", ".join(map(str, next(iter(found))))]
+    return [f"{', '.join(map(str, seeds))} ({', '.join(tables)})" for seeds, tables in found.items()]
+
+
+def _seeds_sentences(analyses: Mapping[str, Analysis]) -> list[str]:
+    """What one or several training seeds mean for intervals and tests, by table if the seeds differ."""
+    found = _tables_by_seeds(analyses)
+    if len(found) == 1:
+        return [captions.seeds_sentence(next(iter(found)))]
+    return [f"In {names.joined(tables)}: {captions.seeds_sentence(seeds)}" for seeds, tables in found.items()]
 
 
 def _best_section(analyses: Mapping[str, Analysis]) -> Section:
-    """For each benchmark, the backbone with the best mean and the others that may be the best one.
-
-    A backbone may be the best one if its confidence set contains the first rank.
-    """
-    main, points = analyses.get("main"), []
+    """For each benchmark, the policy with the highest score, and what the tests say about it."""
+    main = analyses.get("main")
     if main is None:
-        return Section("The best backbone", [])
-    scale, several = main["settings"]["scale"], len(main["settings"]["cells"]["variants"]) > 1
-
-    def label(rank: Mapping[str, Any]) -> str:
-        return names.model(rank["model"]) + (f", {names.variant(rank['variant'])}" if several else "")
-
+        return Section(BEST, [])
+    scale, points = main["settings"]["scale"], []
     for benchmark in main["settings"]["cells"]["benchmarks"]:
         ranks = [rank for rank in main.get("ranks", []) if rank["benchmark"] == benchmark]
-        if not ranks:
-            continue
-        ranks.sort(key=lambda rank: (rank["place"], -rank["best"]))
-        best = [rank for rank in ranks if rank["place"] == ranks[0]["place"]]
-        metric = score_metric(benchmark)
-        row = pick(main["records"], ranks[0]["model"], ranks[0]["variant"], benchmark, metric)
-        text = f"{names.joined([label(rank) for rank in best])}, {names.unit(benchmark)}: {printed(row)}"
-        share = sum(rank["best"] for rank in best)
+        if ranks:
+            ranks.sort(key=lambda rank: (rank["place"], -rank["best"]))
+            points.append((names.benchmark(benchmark, scale), _best(main, benchmark, ranks)))
+    return Section(BEST, points)
+
+
+def _best(main: Analysis, benchmark: str, ranks: Sequence[Mapping[str, Any]]) -> str:
+    """The highest score of `ranks`, from the first place down, and which other policies may be the best one.
+
+    A policy may be the best one if its confidence set contains the first rank.
+    """
+    several = len(main["settings"]["cells"]["variants"]) > 1
+
+    def listed(some: Sequence[Mapping[str, Any]]) -> str:
+        variants = [f", {names.variant(rank['variant'])}" if several else "" for rank in some]
+        return names.joined(
+            [names.model(rank["model"]) + variant for rank, variant in zip(some, variants, strict=True)]
+        )
+
+    best = [rank for rank in ranks if rank["place"] == ranks[0]["place"]]
+    row = pick(main["records"], best[0]["model"], best[0]["variant"], benchmark, score_metric(benchmark))
+    text = f"{listed(best)}, {names.unit(benchmark)}: {printed(row)}"
+    if len(ranks) == 1:
+        text += "; there is no other policy to compare with"
+    elif len(best) == len(ranks):
+        text += "; all policies have the same score"
+    else:
+        drawn = "episodes and training seeds" if row["seeds"] > 1 else "episodes"
         ranked = "ranks" if len(best) == 1 else "one of them ranks"
-        text += f"; {ranked} first in {100 * share:.0f} % of bootstrap resamples of the episodes"
+        share = sum(rank["best"] for rank in best)
+        text += f"; {ranked} first in {100 * share:.0f} % of bootstrap resamples of the {drawn}"
         others = [rank for rank in ranks if rank["ci_low"] < 2 and rank not in best]
         if others:
-            listed = names.joined([label(rank) for rank in others])
-            text += f". By the tests of the pairs, the best one might as well be one of these: {listed}"
-        points.append((names.benchmark(benchmark, scale), text + "."))
-    return Section("The best backbone", points)
+            text += (
+                f". By the tests of the pairs, the best one might as well be one of these: {listed(others)}"
+            )
+        elif len(best) == 1:
+            kind = "backbone" if row["seeds"] > 1 else "of these trained policies"
+            text += f". By the tests of the pairs, it is the best {kind}"
+    above = {
+        (test["model"], test["variant"])
+        for test in main.get("against_floor", [])
+        if test["benchmark"] == benchmark and test.get("outcome") == HIGHER
+    }
+    if main.get("against_floor") and not any((rank["model"], rank["variant"]) in above for rank in ranks):
+        text += ". No policy is shown to be better than random actions"
+    return text + "."
 
 
 def _findings_section(analyses: Mapping[str, Analysis]) -> Section:
     points = []
     for finding in findings(analyses):
         text = finding.verdict
-        if finding.tested:
-            tests = "test" if finding.tested == 1 else "tests"
-            text += f" ({finding.shown} of {finding.tested} {tests}): {finding.details}"
+        if finding.tested and finding.counts:
+            text += f" ({finding.counts})"
+        if finding.details:
+            text += f": {finding.details}"
         points.append((f"{finding.claim}.", f"{text}."))
     return Section("The paper's four findings", points)
 
@@ -151,16 +194,15 @@ def _verdicts_section(analyses: Mapping[str, Analysis]) -> Section:
 
 
 def _uncertainty_section(analyses: Mapping[str, Analysis]) -> Section:
-    seeds = min((each["settings"]["seeds"] for each in analyses.values()), key=len)
     gaps = list(dict.fromkeys(gap for each in analyses.values() for gap in each["gaps"]))
     points = [
-        ("Intervals", "95 % intervals cover the choice of episodes (initial states)."),
+        ("Intervals", " ".join(_interval_sentences(analyses))),
         (
             "Tests",
             "all tests are two-sided, at the 5 % level. A test that finds no difference does not show that "
             "there is none.",
         ),
-        ("Training variance", captions.seeds_sentence(seeds)),
+        ("Training variance", " ".join(_seeds_sentences(analyses))),
         (
             "Not measured",
             "; ".join(gaps) + "." if gaps else "nothing; every cell of these tables has a score.",
@@ -176,6 +218,39 @@ def _uncertainty_section(analyses: Mapping[str, Analysis]) -> Section:
             ),
         )
     return Section("Uncertainty", points)
+
+
+def _interval_sentences(analyses: Mapping[str, Analysis]) -> list[str]:
+    """What the 95 % intervals of each kind of number cover, as far as the tables have such intervals."""
+    scores: dict[str, list[str]] = {"other": [], "seeds": [], "mixed": []}
+    questions = coefficients = False
+    for table, each in analyses.items():
+        rows = [*each["records"], *each.get("policies", [])]
+        shown = [row for row in rows if row.get("ci_low") is not None]
+        kinds = {row.get("interval") for row in shown} - {None}
+        if kinds:
+            kind = "mixed" if len(kinds) > 1 and TWO_LEVEL in kinds else "seeds"
+            scores[kind if TWO_LEVEL in kinds else "other"].append(heading(table))
+        questions |= any(row["metric"] in QUESTION_METRICS for row in shown)
+        coefficients |= any(row["metric"] in COEFFICIENTS for row in shown)
+    covered = {
+        "other": "other episodes (initial states), but not other training runs",
+        "seeds": "other training seeds and other episodes",
+        "mixed": "other training seeds and other episodes; for policies with one seed, such as random "
+        "actions, other episodes",
+    }
+    found = {kind: tables for kind, tables in scores.items() if tables}
+    sentences = []
+    for kind, tables in found.items():
+        where = f" ({', '.join(tables)})" if len(found) > 1 else ""
+        sentences.append(f"95 % intervals of policies' scores{where} cover {covered[kind]}.")
+    if questions:
+        sentences.append("Those of question scores cover other questions, but not other training runs.")
+    if coefficients:
+        sentences.append("Those of correlation coefficients cover other backbones.")
+    if not sentences:
+        return ["no number of these tables has an interval."]
+    return [*sentences, "Each interval holds for its own number, not for all numbers together."]
 
 
 def _cost_section(root: Path) -> Section:

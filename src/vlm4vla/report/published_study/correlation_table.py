@@ -5,58 +5,38 @@ The paper does not print the question scores of its backbones. A user can provid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vlm4vla.analysis.correlation import correlate
 from vlm4vla.analysis.published_numbers import fisher_interval, pearson_t_test, smallest_significant_r
 from vlm4vla.conventions.benchmarks import facts, score_metric
-from vlm4vla.core.errors import UserError, suggestion
+from vlm4vla.conventions.lineages import PUBLISHED_FAMILIES
 from vlm4vla.report import names
 from vlm4vla.report.published_study.numbers import EXPERT, PublishedNumber
-from vlm4vla.report.rows.cells import Row
-from vlm4vla.report.rows.paper_numbers import MARK, PublishedCorrelation, notes_sentence, read_rows
+from vlm4vla.report.published_study.scores import SCORES_KEY
+from vlm4vla.report.rows import correlations
+from vlm4vla.report.rows.capability_scores import OVERALL, Score
+from vlm4vla.report.rows.cells import Row, pick
+from vlm4vla.report.rows.correlations import finding, printed_groups, printed_range
+from vlm4vla.report.rows.paper_numbers import MARK, PublishedCorrelation, notes_sentence
 from vlm4vla.report.rows.table import GAP, Block, Table
 
-EXTRA = ("backbones", "p_value", "p_method", "without_one_low", "without_one_high", "published_note")
-ALL, PAPER_SUBSET = "all backbones", "the paper's backbones"
-SCORES_KEY = "published_scores"  # in the configuration
-LEAST_SCORES = 4  # backbones for a correlation with an interval
-
-
-def read_scores(path: Path, known: Collection[str]) -> dict[str, float]:
-    """The question score of each model in a CSV file with the columns model and score.
-
-    Scores may have any unit; higher is better. Raises UserError (one line) for a missing or repeated score, a
-    score that is not a number, and a model that is not in `known`.
-    """
-    if path.is_dir():
-        raise UserError(
-            f"{SCORES_KEY}: {str(path)!r} is a folder: write a CSV file with the columns model,score"
-        )
-    scores: dict[str, float] = {}
-    try:
-        rows = read_rows(path, {"model", "score"})
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file: write a CSV file with the columns model,score") from None
-    for row in rows:
-        model = row["model"]
-        if model not in known:
-            raise UserError(f"{path}: unknown model {model!r}: {suggestion(str(model), known)}")
-        if model in scores:
-            raise UserError(f"{path}: model {model!r} has two lines: write one line")
-        try:
-            scores[model] = float(row["score"])
-        except (TypeError, ValueError):
-            scores[model] = math.nan
-        if not math.isfinite(scores[model]):
-            raise UserError(f"{path}: score {row['score']!r} of {model!r} is not a number: write a number")
-    if len(scores) < LEAST_SCORES:
-        raise UserError(f"{path}: {len(scores)} models have a score: write at least {LEAST_SCORES}")
-    return scores
+EXTRA = (
+    "backbones",
+    "p_value",
+    "p_adjusted",
+    "p_method",
+    "outcome",
+    "verdict",
+    "without_one_low",
+    "without_one_high",
+    "published_note",
+)
+ALL, PAPER_SUBSET = correlations.ALL, correlations.PAPER_SUBSET
+SCORED = "backbones with a score"
+COEFFICIENTS = {"pearson_r": "Pearson r", "spearman_rho": "Spearman rho", "kendall_tau": "Kendall tau"}
 
 
 def build(
@@ -69,13 +49,11 @@ def build(
     backbones = [n for n in numbers if n.table == "main" and n.kind != EXPERT]
     doubted = {number.benchmark for number in backbones if number.doubt}
     doubts = notes_sentence(number.doubt for number in backbones)
-    score_rows = []
-    if scores:
-        benchmarks = dict.fromkeys(number.benchmark for number in backbones)
-        score_rows = [row for name in benchmarks for row in _score_rows(name, backbones, scores)]
+    score_rows, checks, gaps = _score_rows(backbones, scores) if scores else ([], [], [])
     blocks = [_stated_block(stated_rows, doubted)]
-    blocks += [_score_block(score_rows)] if score_rows else []
-    gaps = [] if scores else [f"question scores of the backbones (write {SCORES_KEY} in config.yaml)"]
+    blocks += [_score_block(score_rows), _sensitivity_block(checks)] if score_rows else []
+    if not scores:
+        gaps = [f"question scores of the backbones (write {SCORES_KEY} in config.yaml)"]
     return Table(
         name="published_correlation",
         title="Question scores and policy scores, as published",
@@ -84,8 +62,12 @@ def build(
             "(t test) follow from r and the number of backbones alone. They treat the backbones as a random "
             "sample, but most of the backbones belong to one family."
             + (
-                " With the given question scores: percentile bootstrap over backbones, exact permutation p, "
-                "and the range of r if one backbone is left out."
+                " With the given question scores, as in the correlation table of a study: intervals "
+                "(Fisher's z for r; those of rho and tau invert simulated normal scores), two-sided "
+                "permutation p, and Holm's correction over the benchmarks for each coefficient. Verdict: "
+                "fragile if r is not significant without one backbone or one family, and a difference of "
+                "groups if r is not seen within groups of backbones. The luck of the paper's rollouts is not "
+                "in these intervals. All versions of Qwen-VL are one family, and so are those of PaliGemma."
                 if score_rows
                 else ""
             )
@@ -93,10 +75,10 @@ def build(
         ),
         records=[*stated_rows, *score_rows],
         blocks=blocks,
-        verdicts=[*map(_stated_sentence, stated_rows), *map(_score_sentence, score_rows)],
+        verdicts=[*map(_stated_sentence, stated_rows), *_score_sentences(score_rows, checks)],
         gaps=gaps,
         extra=EXTRA,
-        details={"scores": dict(scores)},
+        details={"scores": dict(scores), "sensitivity": checks},
     )
 
 
@@ -120,66 +102,67 @@ def _stated_row(benchmark: str, stated: PublishedCorrelation) -> Row:
 
 
 def _score_rows(
-    benchmark: str, backbones: Sequence[PublishedNumber], scores: Mapping[str, float]
-) -> list[Row]:
-    """Correlations with the given scores over all backbones that have a score.
+    backbones: Sequence[PublishedNumber], scores: Mapping[str, float]
+) -> tuple[list[Row], list[dict[str, Any]], list[str]]:
+    """Correlations with the given scores, their sensitivity, and what is missing.
 
-    If the paper's figure leaves out some of them, there are also correlations without these.
+    They are over all backbones that have a score. If the paper's figure leaves out some of them, there are
+    also correlations without these. The functions are those of a study's correlation table.
     """
-    scored = [
-        number
-        for number in backbones
-        if number.benchmark == benchmark
-        and number.metric == score_metric(benchmark)
-        and number.model in scores
-    ]
-    groups = [(ALL, scored)]
-    subset = [number for number in scored if not number.note]
-    groups += [(PAPER_SUBSET, subset)] if len(subset) < len(scored) else []
-    rows = []
-    for group, members in groups:
-        x = np.array([scores[number.model] for number in members])
-        y = np.array([number.value for number in members])
-        found = correlate(x, y)
-        if found is None:
+    models = list(dict.fromkeys(number.model for number in backbones))
+    benchmarks = list(dict.fromkeys(number.benchmark for number in backbones))
+    values = {number.cell: number for number in backbones}
+    policies = []
+    for model in models:
+        for benchmark in benchmarks:
+            cell = (model, "full", "none", benchmark, score_metric(benchmark))
+            number = values.get(cell)
+            policies.append(
+                dict(zip(("model", "variant", "auxiliary", "benchmark", "metric"), cell, strict=True))
+                | {"value": number and number.value, "episodes": number and number.trials, "seeds": 1}
+            )
+    given = {model: {OVERALL: Score(score, None, None, None)} for model, score in scores.items()}
+    hidden = {number.model: number.note for number in backbones if number.note and number.model in scores}
+    rows = correlations.correlations(policies, given, models, hidden, benchmarks, [OVERALL], {})
+    correlations.adjust(rows)
+    checks = []
+    gaps = [f"question score of {names.model(model)}" for model in models if model not in scores]
+    for row in rows:
+        if row["metric"] != "pearson_r":
             continue
-        left_out = [_pearson(np.delete(x, i), np.delete(y, i)) for i in range(len(x))]
-        rows.append(
-            {
-                "model": f"{group}, given scores",
-                "variant": "full",
-                "benchmark": benchmark,
-                "metric": "pearson_r",
-                "value": found.pearson,
-                "ci_low": found.ci_low,
-                "ci_high": found.ci_high,
-                "backbones": found.points,
-                "p_value": found.pearson_p,
-                "p_method": found.p_method,
-                "without_one_low": min(left_out),
-                "without_one_high": max(left_out),
-                "least": names.model(members[int(np.argmin(left_out))].model),
-                "most": names.model(members[int(np.argmax(left_out))].model),
-            }
-        )
-        rows.append(
-            {
-                "model": f"{group}, given scores",
-                "variant": "full",
-                "benchmark": benchmark,
-                "metric": "spearman_rho",
-                "value": found.spearman,
-                "backbones": found.points,
-                "p_value": found.spearman_p,
-                "p_method": found.p_method,
-            }
-        )
-    return rows
+        cells = {
+            name: pick(policies, name, "full", row["benchmark"], score_metric(row["benchmark"]))
+            for name in models
+        }
+        known = [
+            name
+            for name in models
+            if name in scores
+            and cells[name]["value"] is not None
+            and (row["model"] == ALL or name not in hidden)
+        ]
+        x = np.array([scores[name] for name in known])
+        y = np.array([cells[name]["value"] for name in known])
+        found = correlations.check(row, known, x, y, PUBLISHED_FAMILIES)
+        label = row["model"] if len(scores) == len(models) else row["model"].replace(ALL, SCORED)
+        checks.append({"group": label} | found)
+        if row["value"] is None:
+            gaps.append(f"correlation on {facts(row['benchmark']).paper_title}, {label}")
+    for row in rows:
+        if len(scores) < len(models):
+            row["model"] = row["model"].replace(ALL, SCORED)
+        row["model"] += ", given scores"
+    _add_ranges(rows, checks)
+    return rows, checks, gaps
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's r; 0 if all values of `x` or of `y` are equal."""
-    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
+def _add_ranges(rows: Sequence[Row], checks: Sequence[Mapping[str, Any]]) -> None:
+    """Add the range of r without one backbone to the rows of r (in place)."""
+    pearson = [row for row in rows if row["metric"] == "pearson_r"]
+    for row, check in zip(pearson, checks, strict=True):
+        points = check["leave_one_out"]
+        row["without_one_low"] = points and points["low"]
+        row["without_one_high"] = points and points["high"]
 
 
 def _stated_block(rows: Sequence[Row], doubted: Collection[str]) -> Block:
@@ -199,23 +182,49 @@ def _stated_block(rows: Sequence[Row], doubted: Collection[str]) -> Block:
     return Block("As stated", ["benchmark", "backbones", "Pearson r", "t test", "the paper's words"], grid)
 
 
+def _group(row: Row) -> str:
+    return f"{facts(row['benchmark']).paper_title}, {row['model'].removesuffix(', given scores')}"
+
+
 def _score_block(rows: Sequence[Row]) -> Block:
     grid = []
     for row in rows:
-        interval = "" if row.get("ci_low") is None else f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
-        low = row.get("without_one_low")
+        interval = "" if row["ci_low"] is None else f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+        tested = row["value"] is not None
         grid.append(
             [
-                f"{facts(row['benchmark']).paper_title}, {row['model'].removesuffix(', given scores')}",
-                "Pearson r" if row["metric"] == "pearson_r" else "Spearman rho",
+                _group(row),
+                COEFFICIENTS[row["metric"]],
                 str(row["backbones"]),
-                f"{row['value']:.3f}{interval}",
-                names.p_value(row["p_value"]),
-                GAP if low is None else f"{low:.2f} to {row['without_one_high']:.2f}",
+                f"{row['value']:.3f}{interval}" if tested else GAP,
+                names.p_value(row["p_value"]) if tested else GAP,
+                names.p_value(row["p_adjusted"]) if tested else GAP,
             ]
         )
-    header = ["benchmark", "coefficient", "backbones", "value", "p", "range without one backbone"]
+    header = ["benchmark", "coefficient", "backbones", "value", "permutation test", "after Holm"]
     return Block("With the given question scores", header, grid)
+
+
+def _sensitivity_block(checks: Sequence[Mapping[str, Any]]) -> Block:
+    grid = []
+    for check in checks:
+        grouped = check["families"]
+        known = grouped and grouped["pearson"] is not None
+        grid.append(
+            [
+                f"{facts(check['benchmark']).paper_title}, {check['group']}",
+                check["verdict"],
+                *printed_groups(check),
+                printed_range(check["leave_one_out"]),
+                str(grouped["families"]) if grouped else GAP,
+                f"{grouped['pearson']:.2f}" if known else GAP,
+                names.p_number(grouped["p_value"]) if known and grouped["p_value"] is not None else GAP,
+                printed_range(grouped and grouped["without"]),
+            ]
+        )
+    header = ["benchmark", "verdict", "groups", "r within", "p within", "r without one backbone"]
+    header += ["families", "r of families", "p", "r without one family"]
+    return Block("Sensitivity of r with the given scores", header, grid)
 
 
 def _stated_sentence(row: Row) -> str:
@@ -233,14 +242,30 @@ def _stated_sentence(row: Row) -> str:
     )
 
 
-def _score_sentence(row: Row) -> str:
-    benchmark, group = facts(row["benchmark"]).paper_title, row["model"]
-    name = "r" if row["metric"] == "pearson_r" else "rho"
-    sentence = f"{benchmark}, {group}: {name} = {row['value']:.3f} over {row['backbones']} backbones, "
-    sentence += f"{names.p_value(row['p_value'])}."
-    if row["metric"] != "pearson_r":
-        return sentence
-    return (
-        f"{sentence} Without one backbone, r is from {row['without_one_low']:.2f} (without {row['least']}) "
-        f"to {row['without_one_high']:.2f} (without {row['most']})."
-    )
+def _score_sentences(rows: Sequence[Row], checks: Sequence[Mapping[str, Any]]) -> list[str]:
+    sentences = []
+    for start, check in zip(range(0, len(rows), len(COEFFICIENTS)), checks, strict=True):
+        pearson, spearman, kendall = rows[start : start + len(COEFFICIENTS)]
+        where = f"{_group(pearson)}, given scores"
+        if pearson["value"] is None:
+            sentences.append(
+                f"{where}: r is not defined over {pearson['backbones']} backbones, because their question "
+                "scores, or their policies' scores, are all alike."
+            )
+            continue
+        sentences.append(
+            f"{where}: {finding(pearson, check)}; rho = {spearman['value']:.2f}, "
+            f"tau = {kendall['value']:.2f}." + _without(check)
+        )
+    return sentences
+
+
+def _without(check: Mapping[str, Any]) -> str:
+    points = check["leave_one_out"]
+    if points is None:
+        return " Without any one backbone, r is not defined."
+    low, high = (f"{points[end]:.2f} (without {points[f'{end}_without']})" for end in ("low", "high"))
+    sentence = f" Without one backbone, r is from {low} to {high}."
+    if points["undefined"]:
+        sentence += f" Without {' or '.join(points['undefined'])}, r is not defined."
+    return sentence

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from vlm4vla.analysis.chain_means import ChainMean, from_mean, from_rates
 from vlm4vla.analysis.intervals import wilson
+from vlm4vla.analysis.published_numbers import possible_counts
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BRIDGE, CALVIN, SUCCESS_RATE, facts, maximum
+from vlm4vla.core.csv_files import number as plain_number
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
 from vlm4vla.report.rows.paper_numbers import COLUMNS, read_notes, read_rows
@@ -104,7 +106,7 @@ def read_numbers(folder: Path) -> list[PublishedNumber]:
     for number in found:
         limit = maximum(number.benchmark, number.metric)
         try:
-            valid = 0 <= number.value <= limit
+            valid = 0 <= plain_number(number.text) * number.scale <= limit
         except ValueError:
             valid = False
         if not valid:
@@ -112,11 +114,21 @@ def read_numbers(folder: Path) -> list[PublishedNumber]:
                 f"{folder}: {number.table}: {number.label}: {number.text!r} is not a number from 0 to "
                 f"{limit / number.scale:g}: write the number as the paper prints it"
             )
+        if (
+            number.scale == 0.01
+            and 0 < number.value < 0.01
+            and not possible_counts(number.text, number.trials)
+        ):
+            raise UserError(
+                f"{folder}: {number.table}: {number.label}: {number.text!r} percent is less than one of "
+                f"{number.trials} trials: write a percentage, not a share of 1"
+            )
     return found
 
 
 def _scores(folder: Path, table: str) -> Iterator[PublishedNumber]:
-    for row in read_rows(folder / f"{table}.csv", {"model", "calvin_abcd_avg_len", "simpler_bridge_success"}):
+    needed = {"model", "calvin_abcd_avg_len", "simpler_bridge_success"}
+    for row in read_rows(folder / f"{table}.csv", needed, ("model", "variant")):
         for column, (benchmark, metric, scale) in COLUMNS.items():
             if row.get(column):
                 yield PublishedNumber(
@@ -135,7 +147,8 @@ def _scores(folder: Path, table: str) -> Iterator[PublishedNumber]:
 
 def _fast(folder: Path) -> Iterator[PublishedNumber]:
     path = folder / "fast_injection.csv"
-    for row in read_rows(path, {"model", "vlm_finetune", "vla_vision_encoder", "simpler_bridge_success"}):
+    needed = {"model", "vlm_finetune", "vla_vision_encoder", "simpler_bridge_success"}
+    for row in read_rows(path, needed, ("model", "vlm_finetune", "vla_vision_encoder")):
         encoder = row["vla_vision_encoder"]
         if encoder not in ENCODERS:
             raise UserError(f"{path}: vla_vision_encoder {encoder!r}: write {' or '.join(ENCODERS)}")
@@ -148,10 +161,10 @@ def _fast(folder: Path) -> Iterator[PublishedNumber]:
 def _auxiliary(folder: Path) -> Iterator[PublishedNumber]:
     path = folder / "auxiliary_calvin.csv"
     columns = {f"task{count}": metric for count, metric in enumerate(CALVIN.metrics[1:], start=1)}
-    for row in read_rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}):
+    for row in read_rows(path, {"base", "auxiliary", "avg_len_over_5", *columns}, ("base", "auxiliary")):
         cell = ("auxiliary", row["base"], "full", row["auxiliary"], CALVIN.name)
         try:
-            rates = tuple(float(row[column]) for column in columns)
+            rates = tuple(plain_number(row[column]) for column in columns)
             from_rates(rates, CALVIN.paper_trials)
         except ValueError:
             raise UserError(

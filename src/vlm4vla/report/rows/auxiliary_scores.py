@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from vlm4vla.analysis.intervals import equal_values, wilson
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.capability_scores import Score
 
@@ -78,5 +81,11 @@ def _read_json(path: Path, remedy: str) -> Any:
 
 
 def _score(entry: dict) -> Score:
+    """A score as written. The normal interval of graded answers gets at least the width of equal grades."""
     value, low, high = (float(entry[key]) for key in ("score", "ci_low", "ci_high"))
-    return Score(value, low, high, int(entry["questions"]))
+    questions = int(entry["questions"])
+    graded = not np.allclose((low, high), wilson(value * questions, questions), rtol=0, atol=1e-6)
+    if graded:
+        least = equal_values(value, questions)
+        low, high = min(low, least[0]), max(high, least[1])
+    return Score(value, low, high, questions)

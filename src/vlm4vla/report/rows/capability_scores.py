@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vlm4vla.analysis.intervals import wilson
+from vlm4vla.analysis.intervals import equal_values, wilson
 from vlm4vla.core.errors import UserError
 
 OVERALL = "overall"
@@ -21,8 +19,9 @@ Z = 1.96  # of a 95 % interval
 class Score:
     """A score in [0, 1] over `questions`, with its 95 % interval. Unknown fields are None.
 
-    The interval is Wilson's if answers are right or wrong, and normal if a `standard_error` is known. A
-    published score with neither has no interval, and its number of questions may be unknown.
+    The interval is Wilson's if answers are right or wrong. If a `standard_error` is known, it is normal; for
+    the error 0, it is that of equal grades (`intervals.equal_values`). A published score with neither has no
+    interval, and its number of questions may be unknown.
     """
 
     value: float
@@ -46,17 +45,19 @@ class Score:
             return value
         return f"{value} [{100 * self.ci_low:.1f}, {100 * self.ci_high:.1f}]"
 
-    def redrawn(self, random: np.random.Generator, draws: int) -> np.ndarray:
-        """(draws,) scores that other questions of the same kind might have given.
+    @property
+    def variance(self) -> float:
+        """The variance of the score over other questions of the same kind; 0 if its error is not known.
 
-        They are drawn from a normal distribution with the standard error, or from a binomial distribution
-        over the questions. If neither is known, every draw is the value itself.
+        It is the square of the standard error, or that of a share of right answers. The share has one more
+        right and one more wrong answer, so that a share of 0 or 1 is not exact.
         """
         if self.standard_error is not None:
-            return np.clip(random.normal(self.value, self.standard_error, size=draws), 0.0, 1.0)
+            return self.standard_error**2
         if self.questions:
-            return random.binomial(self.questions, self.value, size=draws) / self.questions
-        return np.full(draws, self.value)
+            share = (self.value * self.questions + 1) / (self.questions + 2)
+            return share * (1 - share) / self.questions
+        return 0.0
 
 
 def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Score]]:
@@ -96,6 +97,8 @@ def _score(entry: Mapping[str, Any]) -> Score:
         return Score(value, *wilson(entry["correct"], questions), int(questions))
     if error is not None:
         low, high = (min(1.0, max(0.0, value + side * Z * error)) for side in (-1, 1))
+        if questions and not error:  # equal grades do not mean that the score is known exactly
+            low, high = equal_values(value, int(questions))
         return Score(value, low, high, questions, float(error))
     low, high = wilson(value * questions, questions) if questions else (None, None)
     return Score(value, low, high, questions)

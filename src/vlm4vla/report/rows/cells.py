@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vlm4vla.analysis.estimates import estimate
+from vlm4vla.analysis.paired import table_spread
 from vlm4vla.analysis.published_numbers import agreement
 from vlm4vla.analysis.records import cell_records
+from vlm4vla.analysis.seed_spread import SeedSpread
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import names
+from vlm4vla.report.rows.early_stops import stop_columns, stop_mark
 from vlm4vla.report.rows.paper_numbers import MARK, Published, notes_sentence
 from vlm4vla.report.rows.table import GAP
 
@@ -56,9 +59,11 @@ def measure(
 ) -> tuple[list[Row], list[str]]:
     """Tidy rows of `cells` (fields of `Cell`), one per metric in the benchmark's `metrics`, and the gaps.
 
-    A gap is a cell without records, or a cell whose records lack some of the training `seeds`.
+    A gap is a cell without records, or a cell whose records lack some of the training `seeds`. With several
+    seeds, the intervals use the spread of the seeds over all `cells` on the benchmark.
     """
     rows, gaps = [], []
+    spreads = seed_spreads(records, cells, metrics)
     for cell in (Cell(*each) for each in cells):
         own = cell_records(records, *cell)
         if own.empty:
@@ -70,11 +75,12 @@ def measure(
                 [f"{cell.label(scale)}, {word} {names.joined(list(map(str, missing)))}"] if missing else []
             )
         for metric in metrics[cell.benchmark]:
-            found = estimate(own, metric)
+            found = estimate(own, metric, spreads.get((cell.benchmark, metric)))
             published_value = published.value(*cell[:3], metric, cell.auxiliary)
             rows.append(
                 {
                     **cell._asdict(),
+                    **stop_columns(own),
                     "metric": metric,
                     "value": found and found.value,
                     "ci_low": found and found.ci_low,
@@ -98,6 +104,21 @@ def measure(
             if scale in REAL and published_value is not None:
                 rows[-1]["published_note"] = published.doubts.get((cell.model, cell.benchmark))
     return rows, gaps
+
+
+def seed_spreads(
+    records: pd.DataFrame, cells: Sequence[tuple[str, ...]], metrics: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, str], SeedSpread | None]:
+    """For each benchmark and metric, the spread of the training seeds over the policies of `cells`."""
+    policies: dict[str, list[pd.DataFrame]] = {}
+    for cell in dict.fromkeys(Cell(*each) for each in cells):
+        if cell.model not in (FLOOR, CEILING):
+            policies.setdefault(cell.benchmark, []).append(cell_records(records, *cell))
+    return {
+        (benchmark, metric): table_spread(own, metric)
+        for benchmark, own in policies.items()
+        for metric in metrics[benchmark]
+    }
 
 
 def score_metrics(benchmarks: Sequence[str]) -> dict[str, list[str]]:
@@ -125,11 +146,11 @@ def pick(
 
 
 def printed(row: Row) -> str:
-    """`2.31 [2.05, 2.58]`, with rates in percent; a dash for a gap."""
+    """`2.31 [2.05, 2.58]`, with rates in percent and a mark for an early stop; a dash for a gap."""
     if row["value"] is None:
         return GAP
     value, low, high = (names.number(row["metric"], row[key]) for key in ("value", "ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]{stop_mark(row)}"
 
 
 def printed_published(row: Row) -> str:

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vlm4vla.analysis.correlation import correlate, interval_of_draws
-from vlm4vla.analysis.hierarchical import resampled_means
-from vlm4vla.analysis.intervals import SEED
+from vlm4vla.analysis.correlation import correlate
+from vlm4vla.analysis.groups import groupings
 from vlm4vla.analysis.multiplicity import holm
+from vlm4vla.analysis.noise_free import noise_free_interval, shared_noise_variance
 from vlm4vla.analysis.records import cell_records, outcome
-from vlm4vla.analysis.sensitivity import by_family, leave_one_out, verdict
+from vlm4vla.analysis.sensitivity import GROUPS, by_family, leave_one_out, read
+from vlm4vla.config.analysis import Margins
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.conventions.lineages import lineage
 from vlm4vla.report import names
 from vlm4vla.report.rows.capability_scores import OVERALL, Score
 from vlm4vla.report.rows.cells import Row, pick
 from vlm4vla.report.rows.paper_numbers import PublishedCorrelation
+from vlm4vla.report.rows.table import GAP
 
 ALL, PAPER_SUBSET = "all backbones", "the paper's backbones"
-LEVEL = 0.05
-DRAWS = 10_000
 
 
 def correlations(
@@ -116,10 +116,11 @@ def sensitivity(
     benchmarks: Sequence[str],
     rows: Sequence[Row],
     families: Mapping[str, str],
+    margin: float | None = None,
 ) -> list[dict[str, Any]]:
     """How r of the overall score depends on single backbones, families and rollouts, for each benchmark.
 
-    The verdict is also added to the row of r (in place).
+    The outcome and the verdict are also added to the row of r (in place). `margin`: see `check`.
     """
     checks = []
     for benchmark in benchmarks:
@@ -130,36 +131,125 @@ def sensitivity(
         ]
         x = np.array([scores[name][OVERALL].value for name in known])
         y = np.array([cells[name]["value"] for name in known])
-        points = leave_one_out(x, y, [names.model(name) for name in known])
-        grouped = None
-        if points and all(name in families for name in known):
-            grouped = by_family(x, y, [lineage(families[name]) for name in known])
-        row["verdict"] = verdict(row["value"], row["p_adjusted"], points, grouped)
+        found = check(row, known, x, y, families, margin)
         low, high = (None, None)
-        if points:
+        if found["leave_one_out"]:
             runs = [cell_records(records, name, "full", benchmark) for name in known]
             questions = [scores[name][OVERALL] for name in known]
             low, high = rollout_interval(runs, questions, metric)
-        checks.append(
-            {
-                "benchmark": benchmark,
-                "verdict": row["verdict"],
-                "leave_one_out": points and vars(points),
-                "families": grouped
-                and vars(grouped) | {"without": grouped.without and vars(grouped.without)},
-                "rollouts_ci": [low, high],
-            }
-        )
+        checks.append(found | {"rollouts_ci": [low, high]})
     return checks
+
+
+def check(
+    row: Row,
+    known: Sequence[str],
+    x: np.ndarray,
+    y: np.ndarray,
+    families: Mapping[str, str],
+    margin: float | None = None,
+) -> dict[str, Any]:
+    """How the r of `row` depends on single backbones, groups of them and families.
+
+    The outcome and the verdict (`sensitivity.read`) are added to `row` (in place). `known`: the backbones of
+    `row`. `x` and `y` (n,): their scores. `families`: by backbone; without the family of one of them,
+    families are not checked. `margin`: a correlation is weak if its interval lies within it; the default of
+    the configuration if None.
+    """
+    points = leave_one_out(x, y, [names.model(name) for name in known])
+    grouped = lineages = None
+    if points and all(name in families for name in known):
+        lineages = [lineage(families[name]) for name in known]
+        grouped = by_family(x, y, lineages)
+    groups = groupings(x, y, given=lineages)
+    found = read(
+        row["value"],
+        row["p_adjusted"],
+        points,
+        grouped,
+        groups=groups,
+        interval=(row["ci_low"], row["ci_high"]),
+        count=row["backbones"],
+        margin=Margins().correlation_margin if margin is None else margin,
+    )
+    row["outcome"], row["verdict"] = found.outcome, found.words
+    return {
+        "benchmark": row["benchmark"],
+        "outcome": row["outcome"],
+        "verdict": row["verdict"],
+        "groups": [vars(each) | {"members": dict(zip(known, each.member, strict=True))} for each in groups],
+        "leave_one_out": points and vars(points),
+        "families": grouped and vars(grouped) | {"without": grouped.without and vars(grouped.without)},
+    }
+
+
+def printed_groups(check: Mapping[str, Any]) -> list[str]:
+    """Three cells about the groups of a check: `3 + 7 by question score`, r within them, and its p.
+
+    They are those that carry r, or else those that a gap separates, or else those of the families.
+    """
+    if not check["groups"]:
+        return [GAP, GAP, GAP]
+    shown = max(check["groups"], key=lambda each: (each["carries"], -len(each["sizes"])))
+    r = GAP if shown["within"] is None else f"{shown['within']:.2f}"
+    return [f"{' + '.join(map(str, shown['sizes']))} by {shown['by']}", r, names.p_number(shown["p_value"])]
+
+
+def carrying_groups(check: Mapping[str, Any]) -> dict[str, int]:
+    """The group of each backbone if the verdict is a difference of groups; empty for other verdicts."""
+    if check["outcome"] != GROUPS:
+        return {}
+    return dict(_fewest(check)["members"])
+
+
+def _fewest(check: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The groups that carry r: the fewest, if there are several such groupings."""
+    return min((each for each in check["groups"] if each["carries"]), key=lambda each: len(each["sizes"]))
+
+
+def groups_sentence(check: Mapping[str, Any]) -> str:
+    """What carries r if its verdict is a difference of groups; empty for other verdicts."""
+    if check["outcome"] != GROUPS:
+        return ""
+    shown = _fewest(check)
+    r = "not defined" if shown["within"] is None else f"{shown['within']:.2f}"
+    sizes = names.joined([str(size) for size in shown["sizes"]])
+    return (
+        f"the groups have {sizes} backbones, and within them r is {r} ({names.p_value(shown['p_value'])}, "
+        "one-sided)"
+    )
+
+
+def finding(row: Row, check: Mapping[str, Any]) -> str:
+    """`positive (r = 0.93, p < 0.001, with Holm's correction over benchmarks p = 0.003, 9 backbones)`.
+
+    If its verdict is a difference of groups, what carries r follows. `row`: of a defined r.
+    """
+    carried = groups_sentence(check)
+    return (
+        f"{row['verdict']} (r = {row['value']:.2f}, {names.p_value(row['p_value'])}, with "
+        f"Holm's correction over benchmarks {names.p_value(row['p_adjusted'])}, {row['backbones']} "
+        "backbones)" + (f": {carried}" if carried else "")
+    )
+
+
+def printed_range(found: Mapping[str, Any] | None) -> str:
+    """`-0.10 (Kosmos-2) to 0.52 (PaliGemma-1)`: the lowest and highest r, and what is left out for each."""
+    if not found:
+        return GAP
+    low, high = (f"{found[end]:.2f} ({found[f'{end}_without']})" for end in ("low", "high"))
+    missing = f"; not defined without {' or '.join(found['undefined'])}" if found["undefined"] else ""
+    return f"{low} to {high}{missing}"
 
 
 def rollout_interval(
     runs: Sequence[pd.DataFrame], questions: Sequence[Score], metric: str
 ) -> tuple[float, float] | tuple[None, None]:
-    """The interval of r for these backbones over other initial states and other questions.
+    """The interval of r between the true scores of these backbones and of these trained policies.
 
-    All backbones share the resampled initial states. The records do not contain answers to single questions,
-    so each backbone's question score is drawn separately with `Score.redrawn`.
+    A true score is the mean over endlessly many initial states, or questions, of the same kind. All policies
+    share the initial states. The records do not contain answers to single questions, so the noise of question
+    scores is that of separate questions for each backbone: for shared ones, the interval can be too high.
     """
     states = [
         records.assign(outcome=outcome(records, metric)).groupby("episode")["outcome"].mean()
@@ -169,10 +259,10 @@ def rollout_interval(
     if table.empty:
         return None, None
     task = runs[0].drop_duplicates("episode").set_index("episode")["task"][table.index].to_numpy()
-    y = resampled_means(table.to_numpy(), task if metric == "success_rate" else None, DRAWS)
-    random = np.random.default_rng(SEED)
-    x = np.stack([each.redrawn(random, DRAWS) for each in questions], axis=1)
-    return interval_of_draws(x, y)
+    x = np.array([each.value for each in questions])
+    x_variance = float(np.mean([each.variance for each in questions]))
+    y_variance = shared_noise_variance(table.to_numpy(), task if metric == "success_rate" else None)
+    return noise_free_interval(x, table.to_numpy().mean(axis=0), x_variance, y_variance)
 
 
 def question_rows(scores: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> list[Row]:

@@ -12,15 +12,16 @@ from vlm4vla.report.rows.auxiliary_scores import OwnScore, read_own_scores
 from vlm4vla.report.rows.capability_scores import OVERALL, Score, read_capability
 from vlm4vla.report.rows.cells import Row
 from vlm4vla.report.rows.contrasts import NONE
+from vlm4vla.report.rows.decisions import NOT_LEARNT, NOT_MEASURED
 from vlm4vla.report.rows.table import GAP, Block
 
 CAPTION = (
     "A task's own score is the mean over its held-out questions, from 0 to 100. Its interval is Wilson's if "
-    "answers are right or wrong, and normal if answers are graded (omni-generation, where 0 is the score of "
-    "the mean training image). The own score clearly rose if the interval after fine-tuning is above the "
-    "interval before and above the score of answers that ignore the image. Capability is the share of "
-    "held-out general questions that the VLM answers correctly, over all sets together (Wilson), before and "
-    "after fine-tuning."
+    "answers are right or wrong. If answers are graded (omni-generation, where 0 is the score of the mean "
+    "training image), it is normal, but at least as wide as the interval of equal grades. The own score "
+    "clearly rose if the interval after fine-tuning is above the interval before and above the score of "
+    "answers that ignore the image. Capability is the share of held-out general questions that the VLM "
+    "answers correctly, over all sets together (Wilson), before and after fine-tuning."
 )
 
 
@@ -63,6 +64,15 @@ def read_fine_tuned(
         FineTuned(model, task, own.get((model, task)), scores.get((model, NONE)), scores.get((model, task)))
         for model, task in vlms
     ]
+
+
+def not_learnt(vlms: Sequence[FineTuned]) -> dict[tuple[str, str], str]:
+    """NOT_LEARNT or NOT_MEASURED for each (backbone, auxiliary task) whose own score did not clearly rise."""
+    return {
+        (vlm.model, vlm.auxiliary): NOT_MEASURED if vlm.own is None else NOT_LEARNT
+        for vlm in vlms
+        if vlm.auxiliary != NONE and not vlm.clearly_rose
+    }
 
 
 def fine_tuned_rows(vlms: Sequence[FineTuned]) -> list[Row]:
@@ -152,5 +162,5 @@ def not_learnt_sentence(vlms: Sequence[FineTuned]) -> str:
         return ""
     return (
         f"The score on the task itself did not clearly rise for {names.joined(flat)}, so these rows do not "
-        "show how learning the task affects control."
+        "show how learning the task affects control. They are not tested."
     )

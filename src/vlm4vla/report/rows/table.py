@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.artefacts import atomic_path, write_text
+from vlm4vla.report.rows.early_stops import STOPPED
 
 TIDY = (
     "model",
@@ -38,11 +39,19 @@ _TEX = {
     GAP: "--",
     "\N{DAGGER}": r"\textdagger{}",
     "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    # Names of policies that users write, such as pi with a subscript
+    "\N{GREEK SMALL LETTER PI}": r"$\pi$",
+    "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    "\N{GREEK SMALL LETTER LAMDA}": r"$\lambda$",
+    **{chr(ord("\N{SUBSCRIPT ZERO}") + digit): rf"\textsubscript{{{digit}}}" for digit in range(10)},
 }
 
 
 def tex(text: str) -> str:
-    """`text` with LaTeX's special characters escaped. The text of tables becomes pure ASCII."""
+    """`text` with LaTeX's special characters escaped. The text of our own tables becomes pure ASCII."""
     return "".join(_TEX.get(character, character) for character in text)
 
 
@@ -80,7 +89,8 @@ class Table:
         """Write {name}.csv, {name}.md and, with `latex`, {name}.tex into `folder`, each atomically."""
         with atomic_path(folder / f"{name}.csv") as path, path.open("w", newline="") as handle:
             writer = csv.writer(handle, lineterminator="\n")
-            columns = (*self.tidy, *self.extra)
+            early = [STOPPED] if any(record.get(STOPPED) for record in self.records) else []
+            columns = (*self.tidy, *self.extra, *early)
             writer.writerow(columns)
             writer.writerows([_plain(record.get(column)) for column in columns] for record in self.records)
         write_text(folder / f"{name}.md", self.markdown())

@@ -15,17 +15,32 @@ from vlm4vla.report.figures.generated import copy_generated
 from vlm4vla.report.rows import contrasts as contrast
 from vlm4vla.report.rows.cells import Cell, Row, cells_on, measure, pick, printed, printed_published
 from vlm4vla.report.rows.contrasts import NONE
+from vlm4vla.report.rows.decisions import (
+    EQUIVALENT,
+    HIGHER,
+    LOWER,
+    concerning,
+    equivalence_words,
+    gains,
+    is_tested,
+    opposite,
+    outcome,
+    outcome_counts,
+    tally,
+)
 from vlm4vla.report.rows.fine_tuned import (
     CAPTION,
     FineTuned,
     fine_tuned_block,
     fine_tuned_gaps,
     fine_tuned_rows,
+    not_learnt,
     not_learnt_sentence,
     own_score_clause,
     read_fine_tuned,
     vlms_in,
 )
+from vlm4vla.report.rows.hinges import examine
 from vlm4vla.report.rows.paper_numbers import read_published_auxiliary
 from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
@@ -42,7 +57,8 @@ def build(inputs: TableInputs) -> Table:
     rows, gaps = measure(
         records, wanted, reported, read_published_auxiliary(inputs.published), scale, settings.seeds
     )
-    contrast.add_auxiliary_contrasts(rows, records)
+    contrast.add_auxiliary_contrasts(rows, records, settings.analysis.margin, not_learnt(vlms))
+    hinges = examine(rows, contrast.auxiliary_sides(records), settings.analysis.margin, scale)
     spread = {cell: by_seed(cell_records(records, *cell), score_metric(cell.benchmark)) for cell in wanted}
     draw_auxiliaries(rows, spread, vlms, scale, inputs.figures / "auxiliary")
     for backbone in generated("auxiliary", cells.auxiliaries):
@@ -56,15 +72,19 @@ def build(inputs: TableInputs) -> Table:
         caption=_caption(rows, settings),
         records=[*rows, *fine_tuned_rows(vlms)],
         blocks=[*blocks, fine_tuned_block(vlms)],
-        verdicts=_verdicts(rows, vlms, cells, scale),
+        verdicts=[
+            *_verdicts(rows, vlms, cells, scale, settings.analysis.margin, settings.seeds),
+            *hinges.sentences,
+        ],
         gaps=[*gaps, *fine_tuned_gaps(vlms)],
         extra=("auxiliary", *contrast.EXTRA),
         details={
+            "hinges": hinges.records,
             "seed_values": [
                 {**cell._asdict(), "metric": score_metric(cell.benchmark), "seed": seed, "value": value}
                 for cell, values in spread.items()
                 for seed, value in values.items()
-            ]
+            ],
         },
     )
 
@@ -124,17 +144,24 @@ def _chains(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Bl
     return Block(title, header, grid, _rules(shown))
 
 
-def _verdicts(rows: Sequence[Row], vlms: Sequence[FineTuned], cells: Cells, scale: str) -> list[str]:
+def _verdicts(
+    rows: Sequence[Row],
+    vlms: Sequence[FineTuned],
+    cells: Cells,
+    scale: str,
+    margin: float,
+    seeds: Sequence[int],
+) -> list[str]:
     """For each task, how its own score and control changed; then how many tasks agree."""
     fine_tuned = {(vlm.model, vlm.auxiliary): vlm for vlm in vlms if vlm.auxiliary != NONE}
-    sentences, learnt = [], []
+    sentences, found = [], []
     for benchmark in cells.benchmarks:
         for cell in cells_on(benchmark, cells):
             row = _row(rows, cell, score_metric(benchmark))
             if row.get("difference") is None:
                 continue
             vlm = fine_tuned[cell.model, cell.auxiliary]
-            learnt += [row] if vlm.clearly_rose else []
+            found.append(row)
             variant = f", {names.variant(cell.variant)}" if len(cells.variants) > 1 else ""
             sentences.append(
                 f"{vlm.label}{variant}: {own_score_clause(vlm)}; control on "
@@ -143,27 +170,27 @@ def _verdicts(rows: Sequence[Row], vlms: Sequence[FineTuned], cells: Cells, scal
             )
     flat = not_learnt_sentence(vlms)
     sentences += [flat] if flat else []
+    learnt = [row for row in found if is_tested(row)]
     if learnt:
-        rose = sum(contrast.significant(row, +1) for row in learnt)
-        fell = sum(contrast.significant(row, -1) for row in learnt)
+        here = tally(learnt, lambda row: opposite(gains(row, margin))).here
         sentences.append(
-            f"Of {len(learnt)} policies whose task's own score rose, control rose in {rose}, fell in {fell} "
-            "and shows no difference, or no difference beyond that of training seeds, in "
-            f"{len(learnt) - rose - fell} (paired tests, 5 % level after Holm). The paper's finding that a "
-            "better own score does not improve control shows in "
-            f"{len(learnt) - rose} of {len(learnt)}."
+            f"Of {len(learnt)} policies whose task's own score rose, control is "
+            f"{outcome_counts(learnt, margin)} (paired tests, 5 % level after Holm; equivalent within "
+            f"{equivalence_words(margin)}). The paper's finding that a better own score does not improve "
+            f"control {here}, {concerning(seeds)}."
         )
     return sentences
 
 
 def _control(row: Row) -> str:
-    if contrast.significant(row, +1):
-        return "rose"
-    if contrast.significant(row, -1):
-        return "fell"
+    if not is_tested(row):
+        return "is not tested"
+    words = {HIGHER: "rose", LOWER: "fell", EQUIVALENT: "is equivalent"}
+    if outcome(row) in words:
+        return words[outcome(row)]
     if contrast.hinges_on_seeds(row):
-        return "shows no difference beyond that of training seeds"
-    return "shows no difference"
+        return f"changed in these trained policies, but it cannot be told with {row['shared_seeds']} seeds"
+    return f"cannot be told to change with {row['states']} initial states"
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
@@ -176,10 +203,9 @@ def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
         contrast.step_sentence(settings.vla_steps, cells.variants),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings.seeds),
-        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
+        captions.intervals_sentence(rows),
         captions.DIFFERENCES,
-        contrast.adjustment_sentence(rows),
-        "No difference seen does not mean equality: the intervals show which differences remain possible.",
+        contrast.adjustment_sentence(rows, settings.analysis.margin),
         CAPTION,
         captions.published_sentence("figure 4"),
         captions.agreement_sentence(scale),

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlm4vla.analysis.records import read_episodes
+from vlm4vla.analysis.paired import table_spread
+from vlm4vla.analysis.records import cell_records, read_episodes
+from vlm4vla.analysis.seed_spread import SeedSpread
 from vlm4vla.config.stages import TableSettings
 from vlm4vla.config.tables import Cells
-from vlm4vla.conventions.benchmarks import maximum, score_metric
+from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import captions, names
 from vlm4vla.report.figures import style
 from vlm4vla.report.rows import contrasts as contrast
 from vlm4vla.report.rows.cells import (
     FLOOR,
+    Cell,
     Row,
     cells_on,
     floors,
@@ -27,8 +30,10 @@ from vlm4vla.report.rows.cells import (
     printed_published,
     score_metrics,
 )
+from vlm4vla.report.rows.decisions import concerning, equivalence_words, outcome_counts
+from vlm4vla.report.rows.hinges import Hinges, examine
 from vlm4vla.report.rows.paper_numbers import Published, read_published
-from vlm4vla.report.rows.table import Block, Table
+from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
 
 NO_RECORDS = read_episodes([])
@@ -60,6 +65,7 @@ def build(inputs: TableInputs) -> Table:
             rows += [row | {"executed": steps} for row in measured]
             gaps += [f"{each}, {steps} steps executed" for each in missing]
         floor |= floors(by_steps.get((benchmark, first), NO_RECORDS), [benchmark])
+    hinges = _add_contrasts(rows, by_steps, settings)
     _draw(rows, cells, scale, floor, inputs.figures / "executed_steps")
     return Table(
         name="executed_steps",
@@ -67,10 +73,43 @@ def build(inputs: TableInputs) -> Table:
         caption=_caption(rows, settings),
         records=rows,
         blocks=[_block(rows, cells, name, horizons[name], scale) for name in cells.benchmarks],
-        verdicts=[_verdict(rows, name, horizons[name], scale) for name in cells.benchmarks],
+        verdicts=[
+            *(_verdict(rows, name, horizons[name], settings) for name in cells.benchmarks),
+            *hinges.sentences,
+        ],
         gaps=gaps,
-        extra=("executed", "seed_sd", "agreement", *note_column(scale)),
+        extra=("executed", *contrast.EXTRA, *note_column(scale)),
+        details={"hinges": hinges.records},
     )
+
+
+def _add_contrasts(
+    rows: Sequence[Row], by_steps: Mapping[tuple[str, int], pd.DataFrame], settings: TableSettings
+) -> Hinges:
+    """Compare each policy with itself at the number of steps that the other tables execute.
+
+    The differences are added to the rows (in place). Holm's correction covers all of them.
+    """
+    cells, horizons, margin = settings.cells, settings.horizons, settings.analysis.margin
+
+    def records_of(row: Row, steps: int) -> pd.DataFrame:
+        cell = Cell(*(row[key] for key in Cell._fields))
+        return cell_records(by_steps.get((row["benchmark"], steps), NO_RECORDS), *cell)
+
+    def sides(row: Row) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return records_of(row, row["executed"]), records_of(row, horizons[row["benchmark"]][0])
+
+    spreads: dict[tuple[str, str], SeedSpread | None] = {}
+    floor = []
+    for benchmark in cells.benchmarks:
+        metric = score_metric(benchmark)
+        of_benchmark = [records_of(row, row["executed"]) for row in rows if row["benchmark"] == benchmark]
+        spreads[benchmark, metric] = table_spread(of_benchmark, metric)
+        usual = by_steps.get((benchmark, horizons[benchmark][0]), NO_RECORDS)
+        floor.append(cell_records(usual, FLOOR, "full", benchmark))
+    others = [row for row in rows if row["executed"] != horizons[row["benchmark"]][0]]
+    contrast.add_step_contrasts(others, sides, spreads, pd.concat(floor), margin)
+    return examine(rows, sides, margin, settings.scale)
 
 
 def _records_by_steps(inputs: TableInputs) -> dict[tuple[str, int], pd.DataFrame]:
@@ -91,11 +130,18 @@ def _rows_with(rows: Sequence[Row], benchmark: str, steps: int) -> list[Row]:
 def _block(rows: Sequence[Row], cells: Cells, benchmark: str, steps: Sequence[int], scale: str) -> Block:
     unit = names.unit(benchmark)
     header = ["model", *(f"{count} executed: {unit}" for count in sorted(steps)), "published"]
+    others = sorted(steps[1:])
+    for count in others:
+        header += [f"{count} minus {steps[0]}", "Holm p"]
     grid = []
     for index, row in enumerate(_rows_with(rows, benchmark, steps[0])):
         line = [_label(row, cells)]
         line += [printed(_rows_with(rows, benchmark, count)[index]) for count in sorted(steps)]
-        grid.append([*line, printed_published(row)])
+        line.append(printed_published(row))
+        for other in (_rows_with(rows, benchmark, count)[index] for count in others):
+            p = contrast.printed_adjusted(other)
+            line += [contrast.printed_difference(other), contrast.printed_test(other) if p == GAP else p]
+        grid.append(line)
     return Block(names.benchmark(benchmark, scale), header, grid)
 
 
@@ -104,14 +150,14 @@ def _label(row: Row, cells: Cells) -> str:
     return names.model(row["model"]) + (f", {names.variant(row['variant'])}" if with_variant else "")
 
 
-def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], scale: str) -> str:
-    """The means over the policies that were measured with every number of steps, and their spread.
+def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], settings: TableSettings) -> str:
+    """The means over the policies that were measured with every number of steps, and what the tests decide.
 
-    It also says for how many of these policies two numbers of steps have intervals that do not overlap.
+    Each other number of steps is compared with the one that the other tables use, for every policy.
     """
     columns = [_rows_with(rows, benchmark, count) for count in sorted(steps)]
     complete = [line for line in zip(*columns, strict=True) if all(row["value"] is not None for row in line)]
-    shown = names.benchmark(benchmark, scale)
+    shown, margin = names.benchmark(benchmark, settings.scale), settings.analysis.margin
     if not complete:
         return f"{shown}: not measured at every number of executed steps."
     metric = score_metric(benchmark)
@@ -119,14 +165,19 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], scale: s
     listed = [
         f"{names.number(metric, mean)} with {count}" for mean, count in zip(means, sorted(steps), strict=True)
     ]
-    apart = sum(min(row["ci_high"] for row in line) < max(row["ci_low"] for row in line) for line in complete)
-    spread = (max(means) - min(means)) / maximum(benchmark, metric)
-    return (
+    parts = [
         f"{shown}: the mean ({names.unit(benchmark)}) over {len(complete)} policies is "
-        f"{names.joined(listed)} executed steps. The best and the worst number differ by "
-        f"{100 * spread:.0f} % of the maximum. For {apart} of the policies, two numbers of steps have "
-        f"intervals that do not overlap. The other tables execute {steps[0]}."
-    )
+        f"{names.joined(listed)} executed steps. The other tables execute {steps[0]}."
+    ]
+    for count in sorted(steps[1:]):
+        found = [row for row in _rows_with(rows, benchmark, count) if row.get("difference") is not None]
+        if found:
+            parts.append(
+                f"With {count} instead of {steps[0]}, the score is {outcome_counts(found, margin)} "
+                f"{concerning(settings.seeds)} (paired tests, 5 % level after Holm; equivalent within "
+                f"{equivalence_words(margin)})."
+            )
+    return " ".join(parts)
 
 
 def _draw(rows: Sequence[Row], cells: Cells, scale: str, floor: Mapping[str, float], stem: Path) -> None:
@@ -187,7 +238,9 @@ def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
         contrast.step_sentence(settings.vla_steps, cells.variants),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings.seeds),
-        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
+        captions.intervals_sentence(rows),
+        captions.DIFFERENCES,
+        contrast.adjustment_sentence(rows, settings.analysis.margin),
         captions.published_sentence("tables 1 and 2"),
         captions.agreement_sentence(scale),
         notes_of(rows),

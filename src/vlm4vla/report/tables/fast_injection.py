@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from vlm4vla.analysis.interactions import Effect
 from vlm4vla.config.stages import TableSettings
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import score_metric
@@ -23,25 +26,44 @@ from vlm4vla.report.rows.cells import (
     printed,
     printed_published,
     score_metrics,
+    seed_spreads,
 )
 from vlm4vla.report.rows.contrasts import NONE
+from vlm4vla.report.rows.decisions import (
+    CONTRARY,
+    EQUIVALENT,
+    HIGHER,
+    LOWER,
+    SHOWN,
+    UNDECIDED,
+    concerning,
+    gains,
+    is_tested,
+)
 from vlm4vla.report.rows.fine_tuned import (
     CAPTION,
     FineTuned,
     fine_tuned_block,
     fine_tuned_gaps,
     fine_tuned_rows,
+    not_learnt,
     not_learnt_sentence,
     own_score_clause,
     read_fine_tuned,
     vlms_in,
 )
+from vlm4vla.report.rows.hinges import examine
+from vlm4vla.report.rows.interactions import Pair, interaction_records, printed_interaction
 from vlm4vla.report.rows.paper_numbers import read_published_fast
 from vlm4vla.report.rows.table import Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
 
 VLA_VISION = {"freeze-vision": "VLA's vision encoder frozen", "full": "VLA's vision encoder trained"}
 FROZEN, TRAINED = "fast-freeze-vision", "fast-unfreeze-vision"
+INTERACTIONS = (
+    "Gains are compared with each other as one difference on the same initial states, with Holm's correction "
+    "over these comparisons: a significant gain beside one that is not does not show that they differ."
+)
 
 
 def build(inputs: TableInputs) -> Table:
@@ -53,7 +75,10 @@ def build(inputs: TableInputs) -> Table:
     wanted = [cell for benchmark in cells.benchmarks for cell in cells_on(benchmark, cells)]
     published = read_published_fast(inputs.published)
     rows, gaps = measure(records, wanted, score_metrics(cells.benchmarks), published, scale, settings.seeds)
-    contrast.add_auxiliary_contrasts(rows, records)
+    contrast.add_auxiliary_contrasts(rows, records, settings.analysis.margin, not_learnt(vlms))
+    margin = settings.analysis.margin
+    tested = _interactions(rows, records, cells, margin)
+    hinges = examine(rows, contrast.auxiliary_sides(records), margin, scale)
     floor = floors(records, cells.benchmarks)
     draw_fast_injection(rows, wanted, VLA_VISION, scale, floor, inputs.figures / "fast_injection")
     blocks = [_grid(rows, cells, benchmark, scale) for benchmark in cells.benchmarks]
@@ -63,11 +88,47 @@ def build(inputs: TableInputs) -> Table:
         caption=_caption(rows, settings, tokens),
         records=[*rows, *fine_tuned_rows(vlms)],
         blocks=[*blocks, fine_tuned_block(vlms)],
-        verdicts=_verdicts(rows, vlms, cells, scale),
+        verdicts=[*_verdicts(rows, vlms, settings, tested), *hinges.sentences],
         gaps=[*gaps, *fine_tuned_gaps(vlms), *([] if tokens else ["round trip of the FAST tokens"])],
         extra=("auxiliary", *contrast.EXTRA, *note_column(scale)),
-        details={"fast": tokens},
+        details={"fast": tokens, "interactions": tested, "hinges": hinges.records},
     )
+
+
+def _interactions(
+    rows: Sequence[Row], records: pd.DataFrame, cells: Cells, margin: float
+) -> list[dict[str, Any]]:
+    """The tests of the paper's "only if", two for each backbone and benchmark.
+
+    The gain of a VLA with a frozen vision encoder is compared with its gain if the VLM's vision encoder was
+    frozen too, and with the gain of a VLA whose vision encoder is trained.
+    """
+    wanted = [cell for benchmark in cells.benchmarks for cell in cells_on(benchmark, cells)]
+    sides = contrast.auxiliary_sides(records)
+    spreads, chosen = seed_spreads(records, wanted, score_metrics(cells.benchmarks)), []
+    for benchmark in cells.benchmarks:
+        metric = score_metric(benchmark)
+        for model in cells.backbones:
+            gain = _found(rows, model, "freeze-vision", benchmark, TRAINED)
+            others = [
+                _found(rows, model, "freeze-vision", benchmark, FROZEN),
+                _found(rows, model, "full", benchmark, TRAINED),
+            ]
+            chosen += [
+                Pair(gain, Effect(*sides(gain)), other, Effect(*sides(other)), spreads[benchmark, metric])
+                for other in others
+                if gain is not None and other is not None
+            ]
+    return interaction_records(chosen, margin)
+
+
+def _found(rows: Sequence[Row], model: str, variant: str, benchmark: str, task: str) -> Row | None:
+    """The row of a policy if the table has it with a difference."""
+    try:
+        row = pick(rows, model, variant, benchmark, score_metric(benchmark), task)
+    except LookupError:
+        return None
+    return None if row.get("difference") is None else row
 
 
 def _variant_label(variant: str) -> str:
@@ -103,7 +164,10 @@ def _grid(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Bloc
     return Block(names.benchmark(benchmark, scale), header, grid, rules[1:])
 
 
-def _verdicts(rows: Sequence[Row], vlms: Sequence[FineTuned], cells: Cells, scale: str) -> list[str]:
+def _verdicts(
+    rows: Sequence[Row], vlms: Sequence[FineTuned], settings: TableSettings, tested: Sequence[Row]
+) -> list[str]:
+    cells, scale = settings.cells, settings.scale
     fine_tuned = [vlm for vlm in vlms if vlm.auxiliary != NONE]
     sentences = [f"{vlm.label}: {own_score_clause(vlm)}." for vlm in fine_tuned if vlm.own is not None]
     flat = not_learnt_sentence(vlms)
@@ -114,34 +178,84 @@ def _verdicts(rows: Sequence[Row], vlms: Sequence[FineTuned], cells: Cells, scal
                 row = pick(rows, vlm.model, variant, benchmark, score_metric(benchmark), vlm.auxiliary)
                 if row.get("difference") is None:
                     continue
-                effect = "no difference is seen"
-                if contrast.significant(row, +1) or contrast.significant(row, -1):
-                    effect = "success rose" if row["difference"] > 0 else "success fell"
                 sentences.append(
-                    f"{names.benchmark(benchmark, scale)}, {_variant_label(variant)}: {effect} for "
-                    f"{vlm.label} ({contrast.printed_difference(row)}, {contrast.printed_test(row)})."
+                    f"{names.benchmark(benchmark, scale)}, {_variant_label(variant)}: {_effect_words(row)} "
+                    f"for {vlm.label} ({_printed_effect(row)})."
                 )
-        sentences += [_finding(rows, model, benchmark, scale) for model in cells.backbones]
-    return [sentence for sentence in sentences if sentence]
+        for model in cells.backbones:
+            sentences += _finding(rows, model, benchmark, settings, tested)
+    return sentences
 
 
-def _finding(rows: Sequence[Row], model: str, benchmark: str, scale: str) -> str:
-    """Whether a VLA with a frozen vision encoder gains only if the VLM's was trained; empty if unknown."""
-    try:
-        frozen, trained = (
-            pick(rows, model, "freeze-vision", benchmark, score_metric(benchmark), task)
-            for task in (FROZEN, TRAINED)
+def _effect_words(row: Row) -> str:
+    return {
+        HIGHER: "success rose",
+        LOWER: "success fell",
+        EQUIVALENT: "success is equivalent with and without FAST tokens",
+        UNDECIDED: f"whether success changed cannot be told with {row['states']} initial states",
+    }.get(row["outcome"], "the change of success is not tested")
+
+
+def _printed_effect(row: Row) -> str:
+    if not is_tested(row):
+        return f"{contrast.printed_difference(row)}, {contrast.printed_test(row)}"
+    return printed_interaction(row)
+
+
+def _finding(
+    rows: Sequence[Row], model: str, benchmark: str, settings: TableSettings, tested: Sequence[Row]
+) -> list[str]:
+    """How the gain depends on both vision encoders, and the paper's "only if"; empty if unknown."""
+    frozen, trained = (_found(rows, model, "freeze-vision", benchmark, task) for task in (FROZEN, TRAINED))
+    sentences, where = [], f"{names.model(model)} on {names.benchmark(benchmark, settings.scale)}"
+    own = [test for test in tested if (test["model"], test["benchmark"]) == (model, benchmark)]
+    for test in own:
+        if test["other_variant"] == test["variant"]:
+            others = "if the VLM's vision encoder learnt them too than if it was frozen"
+        else:
+            others = "if the VLA's vision encoder is frozen than if it is trained"
+        sentences.append(
+            f"{where}: the gain from FAST tokens {_comparison_words(test)} {others} "
+            f"({printed_interaction(test)})."
         )
-    except LookupError:
-        return ""
-    if None in (frozen.get("difference"), trained.get("difference")):
-        return ""
-    shows = contrast.significant(trained, +1) and not contrast.significant(frozen, +1)
-    return (
-        f"{names.model(model)} on {names.benchmark(benchmark, scale)}: the paper's finding that a VLA with a "
-        "frozen vision encoder gains from FAST tokens only if the VLM's vision encoder learnt them too "
-        + ("shows here." if shows else "does not show at this scale.")
+    if frozen is None or trained is None:
+        return sentences
+    test = next((test for test in own if test["other_variant"] == test["variant"]), None)
+    here = _only_if(trained, frozen, test, settings.analysis.margin)
+    claim = (
+        "the paper's finding that a VLA with a frozen vision encoder gains from FAST tokens only if the "
+        "VLM's vision encoder learnt them too"
     )
+    return [*sentences, f"{where}: {claim} {here}, {concerning(settings.seeds)}."]
+
+
+def _comparison_words(test: Row) -> str:
+    return {
+        HIGHER: "is larger",
+        LOWER: "is smaller",
+        EQUIVALENT: "is neither larger nor smaller, within the margin of equivalence,",
+    }.get(test["outcome"], f"cannot be told (with {test['states']} initial states) to be larger or smaller")
+
+
+def _only_if(trained: Row, frozen: Row, test: Row | None, margin: float) -> str:
+    """The predicate of the paper's finding, the weakest that the numbers force.
+
+    It shows if there is a gain with the VLM's trained encoder, if this gain is larger than the other one in
+    one test (`test`), and if the other gain is below the margin. One significant and one other test do not
+    show it. Without a gain, with the other gain, or with equivalent gains, it does not show.
+    """
+    if test is None:
+        return "was not tested here"
+    gain, other = gains(trained, margin), gains(frozen, margin)
+    if other == SHOWN:
+        return "does not show here: the VLA gains without that too"
+    if gain == CONTRARY:
+        return "does not show here: the VLA does not gain"
+    if test["outcome"] in (LOWER, EQUIVALENT):
+        return f"does not show here: the gain is {'smaller' if test['outcome'] == LOWER else 'the same'} then"
+    if (gain, other, test["outcome"]) == (SHOWN, CONTRARY, HIGHER):
+        return "shows here"
+    return f"cannot be told with {test['states']} initial states"
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings, tokens: Mapping[str, Any] | None) -> str:
@@ -155,9 +269,10 @@ def _caption(rows: Sequence[Row], settings: TableSettings, tokens: Mapping[str, 
         contrast.step_sentence(settings.vla_steps, cells.variants),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings.seeds),
-        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
+        captions.intervals_sentence(rows),
         captions.DIFFERENCES,
-        contrast.adjustment_sentence(rows),
+        contrast.adjustment_sentence(rows, settings.analysis.margin),
+        INTERACTIONS,
         CAPTION,
         "The own score of FAST tokens is 1 for the true chunk. It is 0 for the mean absolute error of the "
         "one chunk that fits all images best, and 0 for an answer that is not a chunk.",

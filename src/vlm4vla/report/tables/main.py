@@ -9,7 +9,7 @@ import pandas as pd
 
 from vlm4vla.analysis.by_task import attempts_by_task
 from vlm4vla.analysis.multiplicity import holm
-from vlm4vla.analysis.paired import compare
+from vlm4vla.analysis.paired import compare, table_spread
 from vlm4vla.analysis.rankings import ranks_on_benchmark
 from vlm4vla.analysis.records import cell_records
 from vlm4vla.config.stages import TableSettings
@@ -34,7 +34,16 @@ from vlm4vla.report.rows.cells import (
     printed,
     printed_published,
 )
-from vlm4vla.report.rows.contrasts import LEVEL
+from vlm4vla.report.rows.decisions import (
+    CONTRARY,
+    SHOWN,
+    UNTOLD,
+    decide,
+    equivalence_words,
+    gains,
+    tally,
+)
+from vlm4vla.report.rows.hinges import examine_pairs
 from vlm4vla.report.rows.pairs import Policy
 from vlm4vla.report.rows.paper_numbers import Published, read_published
 from vlm4vla.report.rows.table import GAP, Block, Table
@@ -57,7 +66,7 @@ def build(inputs: TableInputs) -> Table:
     labels = {policy: _label(policy, cells) for policy in policies}
     model_labels = {model: labels[model] for model in models}
     draw_radar(rows, models, model_labels, benchmarks, scale, figures / "radar")
-    tests = {name: pairs.pair_tests(records, models, name) for name in benchmarks}
+    tests = pairs.table_pairs(records, models, benchmarks)
     ranks = {
         name: ranks_on_benchmark(records, models, name, score_metric(name), pairs.better_pairs(tests[name]))
         for name in benchmarks
@@ -76,8 +85,10 @@ def build(inputs: TableInputs) -> Table:
     ranked, rankings, ranking_details = pairs.rank_over_all(records, models, benchmarks, tests)
     if rankings:
         blocks.append(pairs.ranking_block([model_labels[model] for model in ranked], rankings))
-    verdicts, against_floor = _verdicts(records, rows, models, benchmarks, scale)
+    verdicts, against_floor = _verdicts(records, rows, models, benchmarks, scale, settings.analysis.margin)
     verdicts += [s for name, found in tests.items() if (s := pairs.pair_sentence(found, name, scale))]
+    hinges = [examine_pairs(records, found, labels, scale) for found in tests.values()]
+    verdicts += [sentence for found in hinges for sentence in found.sentences]
     return Table(
         name="main",
         title=f"Backbones as robot policies, {scale} scale",
@@ -90,8 +101,9 @@ def build(inputs: TableInputs) -> Table:
         details={
             "against_floor": against_floor,
             "pairs": [test for found in tests.values() for test in found],
+            "hinges": [record for found in hinges for record in found.records],
             "standing": ranking_details,
-            "by_task": [row for name in benchmarks for row in pairs.task_grid(records, models, name)],
+            "by_task": pairs.task_grids(records, models, benchmarks),
             "ranks": [
                 {"model": model, "variant": variant, "benchmark": name, **vars(rank)}
                 for name, found in ranks.items()
@@ -164,21 +176,25 @@ def _verdicts(
     models: Sequence[Policy],
     benchmarks: Sequence[str],
     scale: str,
+    margin: float,
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """For each benchmark, the mean over backbones and the backbones that do not beat random actions.
+    """For each benchmark, the mean over backbones and the policies that are better than random actions.
 
     Also returns the tests against random actions.
     """
     tests = []
     for benchmark in benchmarks:
         metric, floor = score_metric(benchmark), cell_records(records, FLOOR, "full", benchmark)
-        for model, variant in models:
-            test = compare(cell_records(records, model, variant, benchmark), floor, metric)
+        trained = {policy: cell_records(records, *policy, benchmark) for policy in models}
+        spread = table_spread(list(trained.values()), metric)
+        for (model, variant), own_records in trained.items():
+            test = compare(own_records, floor, metric, spread)
             if test is not None:
                 key = {"model": model, "variant": variant, "benchmark": benchmark, "metric": metric}
                 tests.append(key | vars(test))
     for test, p in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
         test["p_adjusted"] = p
+        test["outcome"] = decide(_as_row(test), margin)
     verdicts = []
     for benchmark in benchmarks:
         metric, shown = score_metric(benchmark), names.benchmark(benchmark, scale)
@@ -194,22 +210,40 @@ def _verdicts(
         sentence = f"{shown}: the mean over {len(measured)} backbones is "
         sentence += f"{mean:.2f} ({share})" if metric == AVERAGE_LENGTH else share
         own = [test for test in tests if test["benchmark"] == benchmark]
-        not_above = [
-            names.model(test["model"])
-            for test in own
-            if not (test["difference"] > 0 and test["p_adjusted"] < LEVEL)
-        ]
-        method = "(paired tests, 5 % level after Holm)"
-        if not own:
-            sentence += "; the floor was not measured"
-        elif not_above:
-            verb = "is" if len(not_above) == 1 else "are"
-            sentence += f". {names.joined(not_above)} {verb} not significantly better than random actions"
-            sentence += f" {method}"
-        else:
-            sentence += f". Every backbone is significantly better than random actions {method}"
+        sentence += ". " + _against_floor(own, margin) if own else "; the floor was not measured"
         verdicts.append(sentence + ".")
     return verdicts, tests
+
+
+def _as_row(test: Mapping[str, Any]) -> dict[str, Any]:
+    """A test against random actions with the keys of a row that has a difference."""
+    limits = {"difference_ci_low": test["ci_low"], "difference_ci_high": test["ci_high"]}
+    return {**test, **limits, "shared_seeds": test["seeds"]}
+
+
+def _against_floor(tests: Sequence[Mapping[str, Any]], margin: float) -> str:
+    """Which policies are better than random actions, which certainly are not, and which cannot be told."""
+    several = len({test["variant"] for test in tests}) > 1
+    found: dict[str, list[str]] = {SHOWN: [], CONTRARY: [], UNTOLD: []}
+    for test in tests:
+        label = names.model(test["model"]) + (f", {names.variant(test['variant'])}" if several else "")
+        found[gains(_as_row(test), margin)].append(label)
+    policies = len(tests)
+    better = (
+        f"{len(found[SHOWN])} of {policies} trained policies are" if found[SHOWN] else "None is shown to be"
+    )
+    if len(found[SHOWN]) == policies:
+        better = "Every trained policy is"
+    elif len(found[SHOWN]) == 1:
+        better = f"1 of {policies} trained policies is"
+    parts = [f"{better} better than random actions (paired tests, 5 % level after Holm)"]
+    if found[CONTRARY]:
+        listed, verb = names.joined(found[CONTRARY]), "is" if len(found[CONTRARY]) == 1 else "are"
+        parts.append(f"{listed} {verb} not better by {equivalence_words(margin)} or more")
+    if found[UNTOLD]:
+        number = tally(tests, lambda test: gains(_as_row(test), margin)).number
+        parts.append(f"for {names.joined(found[UNTOLD])}, it cannot be told {number}")
+    return "; ".join(parts)
 
 
 def _caption(
@@ -224,7 +258,7 @@ def _caption(
         captions.experts_sentence(settings.experts) if cells.experts else "",
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings.seeds),
-        captions.intervals_sentence([row["metric"] for row in rows], settings.seeds),
+        captions.intervals_sentence(rows),
         captions.published_sentence("tables 1 and 2"),
         captions.agreement_sentence(scale),
         notes_of(rows),

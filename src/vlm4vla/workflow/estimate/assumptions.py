@@ -35,6 +35,7 @@ SENTENCES = {
     + ", ".join(f"{count} in {family}" for family, count in PROMPT_TOKENS.items()),
     "questions": f"a question and its answer have {QUESTION_TOKENS} text tokens",
     "episodes": f"each episode runs to its step limit, with {ENVIRONMENTS} environments per policy",
+    "stops": "rollouts that can stop early run all episodes",
     "simulators": "one environment makes "
     + ", ".join(f"{rate:g} steps per second on {name}" for name, rate in SIMULATOR_STEPS.items()),
     "data": "datasets have the sizes that their web pages state",

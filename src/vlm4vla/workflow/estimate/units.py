@@ -87,13 +87,17 @@ def units_of(job: Job, config: Config) -> Units:
 
 
 def rollout_episodes(settings: dict[str, Any]) -> int:
-    """The number of episodes (chains on CALVIN) of a rollout, or of the largest shard if it has shards."""
+    """The number of episodes (chains on CALVIN) of a rollout, or of the largest shard if it has shards.
+
+    A rollout that can stop early has no shards. It counts in full, because nobody knows where it stops.
+    """
     evaluation = settings["evaluation"]
     simulator = evaluation.get("simulator")
     if not simulator:
         return evaluation["episodes"] * facts(settings["benchmark"]).tasks
     tasks = len(simulator["tasks"]) if simulator.get("tasks") else facts(settings["benchmark"]).tasks
-    return math.ceil(evaluation["episodes"] * tasks / simulator["runs"]["shards"])
+    shards = 1 if evaluation.get("stop") else simulator["runs"]["shards"]
+    return math.ceil(evaluation["episodes"] * tasks / shards)
 
 
 def merges_shards(job: Job) -> bool:
@@ -102,5 +106,6 @@ def merges_shards(job: Job) -> bool:
     return (
         job.stage == "rollout"
         and bool(settings["evaluation"].get("simulator"))
+        and not settings["evaluation"].get("stop")
         and settings.get("shard") is None
     )

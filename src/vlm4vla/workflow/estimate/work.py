@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vlm4vla.config.config import Config
@@ -53,6 +53,12 @@ class Estimator:
 
     def work(self, job: Job) -> Work:
         """The cost of a job."""
+        cost = self._cost(job)
+        if job.stage == "rollout" and job.settings["evaluation"].get("stop"):
+            return replace(cost, assumes=(*cost.assumes, "stops"))
+        return cost
+
+    def _cost(self, job: Job) -> Work:
         name = backbone_of(job, self.config)
         if merges_shards(job) or (job.stage == "capability" and not units_of(job, self.config).count):
             return Work(_READING_SECONDS, ASSUMED)

@@ -1,0 +1,114 @@
+"""The caption of each table names the kinds of interval that the table has, with one and with three seeds."""
+
+import json
+
+import pytest
+import synthetic_study as made
+from scipy import stats
+
+from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
+from vlm4vla.conventions.tables import TABLES
+from vlm4vla.stages.table import run
+
+WORDS = {
+    WILSON: "Wilson for success rates",
+    CHAINS: "bounded mean over chains (Gaffke) for average length",
+    TWO_LEVEL: "over training seeds and initial states",
+}
+MODELS = ["qwen2.5-vl-7b", "paligemma-1", "kosmos-2", "internvl3.5-4b"]
+FEW = MODELS[:2]  # enough for each table but the correlation
+VARIANTS = {"freeze": ["full", "freeze-vision"], "scratch": ["full", "scratch"]}
+TASKS = {"auxiliary": ["none", "vqa-mix"], "fast_injection": ["none", "fast-unfreeze-vision"]}
+HORIZONS = {"calvin": [10, 5], "bridge": [2, 1]}
+
+
+def models(table):
+    return MODELS if table == "correlation" else FEW
+
+
+def records(root, table, seeds):
+    """Write few episodes of each cell of `table`, with `seeds`; random actions have one. Return the files."""
+    paths = []
+    for benchmark, steps in HORIZONS.items():
+        paths.append(made.write_episodes(root, made.episodes("random", "full", benchmark, 0.1, count=24)))
+        for place, model in enumerate(models(table)):
+            for variant in VARIANTS.get(table, ["full"]):
+                for task in TASKS.get(table, ["none"]):
+                    for seed in seeds:
+                        name = f"{model}-{task}-{variant}-{benchmark}-{seed}"
+                        own = {"seed": seed, "count": 24, "auxiliary": task, "checkpoint": name}
+                        frame = made.episodes(model, variant, benchmark, 0.4 + 0.1 * place, **own)
+                        path = made.write_episodes(root, frame)
+                        paths.append(path)
+                        if table == "executed_steps":
+                            other = path.parent.with_name(f"{path.parent.name}-executed{steps[1]}")
+                            other.mkdir(exist_ok=True)
+                            frame.assign(execution_horizon=steps[1]).to_parquet(other / path.name)
+                            paths.append(other / path.name)
+    return paths
+
+
+def built(root, table, seeds):
+    """The JSON of `table`."""
+    tasks = TASKS.get(table, ["none"])
+    cells = {
+        "backbones": models(table),
+        "benchmarks": list(HORIZONS),
+        "variants": VARIANTS.get(table, ["full"]),
+        "auxiliaries": dict.fromkeys(models(table), tasks),
+    }
+    own = {"horizons": HORIZONS} if table == "executed_steps" else {}
+    settings = made.settings(table, cells, seeds=list(seeds), **own)
+    capability, scores = [], []
+    for model in models(table):
+        for task in tasks:
+            folder = root / "auxiliary" / model / task
+            folder.mkdir(parents=True)
+            entry = {"score": 0.5, "ci_low": 0.4, "ci_high": 0.6, "questions": 90}
+            (folder / "score.json").write_text(json.dumps({"before": entry, "after": entry}))
+            scores += [folder] if task != "none" else []
+            correct = 40 + 7 * MODELS.index(model)
+            entry = {"score": correct / 100, "correct": correct, "questions": 100}
+            path = root / "capability" / model / f"{task}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"sets": {"where": entry}, "overall": entry}))
+            capability.append(path)
+    run(
+        settings,
+        episodes=records(root, table, seeds),
+        published=made.PUBLISHED,
+        output=root,
+        capability=capability if tasks != ["none"] or table == "correlation" else [],
+        auxiliary=scores,
+    )
+    return json.loads((root / "analysis" / f"{table}.json").read_text())
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)], ids=["one seed", "three seeds"])
+@pytest.mark.parametrize("table", TABLES)
+def test_the_caption_names_the_intervals_of_the_records(tmp_path, table, seeds):
+    found = built(tmp_path, table, seeds)
+    rows = [row for row in [*found["records"], *found.get("policies", [])] if row.get("interval")]
+    kinds = {row["interval"] for row in rows}
+    for kind, words in WORDS.items():
+        assert (words in found["caption"]) == (kind in kinds), kind
+    several = len(seeds) > 1
+    assert (TWO_LEVEL in kinds) == several
+    assert ("Training seeds 0, 1, 2" in found["caption"]) == several
+    assert ("these trained policies" in found["caption"]) or several
+    # The label of an interval is true: only Wilson's intervals are what scipy calls Wilson's.
+    for row in rows:
+        if row["metric"] == "average_length":
+            assert row["interval"] == (CHAINS if row["seeds"] == 1 else TWO_LEVEL)
+            continue
+        successes = row["value"] * row["episodes"]
+        if row["interval"] == WILSON:
+            wilson = stats.binomtest(round(successes), row["episodes"]).proportion_ci(method="wilson")
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx((wilson.low, wilson.high))
+        assert (row["interval"] == WILSON) == (row["seeds"] == 1)
+    # Paired tests over seeds are named, too.
+    tests = {row["test"] for row in found["records"] if row.get("test")}
+    if tests:
+        assert ("seeds and states" in tests) == several
+        assert "exact" in found["caption"]
+        assert not several or "over seeds and states" in found["caption"]

@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -156,3 +159,32 @@ def test_unreadable_files(tmp_path):
     path.write_bytes(frame().to_parquet()[:200])
     with pytest.raises(UserError, match="not a readable parquet file"):
         read_episodes([path])
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"episodes": 8}, "has 3 episodes, but .*provenance.json has 8"),
+        ({"files": {"episodes.parquet": "0" * 64}}, "changed since the rollout wrote it"),
+        ("[1]", "not a provenance record"),
+        ("{", "not a provenance record"),
+        ({"files": [1]}, "not a provenance record"),
+    ],
+)
+def test_records_are_compared_with_their_provenance(tmp_path, record, message):
+    path = tmp_path / "episodes.parquet"
+    save(path, frame())
+    text = record if isinstance(record, str) else json.dumps(record)
+    (tmp_path / "provenance.json").write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        read_episodes([path])
+    assert "\n" not in str(error.value)
+
+
+def test_records_with_their_own_provenance_are_read(tmp_path):
+    path = tmp_path / "episodes.parquet"
+    save(path, frame())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record = {"episodes": 3, "files": {"episodes.parquet": digest}}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    assert len(read_episodes([path])) == 3

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from vlm4vla.config.stages import RolloutSettings
+from vlm4vla.core.errors import UserError
 from vlm4vla.evaluation import records
 from vlm4vla.stages import rollout as stage
 
@@ -79,7 +80,50 @@ def test_shards_of_another_protocol_are_not_reused(tmp_path):
     assert set(rows["max_steps"].to_pylist()) == {20}
 
 
+def test_what_stood_stays_until_its_successor_is_whole(tmp_path, monkeypatch):
+    """Another protocol fails in its second shard: records, films and provenance of the first one remain."""
+    stage.run(settings("expert"), output=tmp_path)
+    monkeypatch.setattr(stage, "SHARD", 5)
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    run_batch, calls = stage.run_batch, []
+
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("the simulator died")
+        return run_batch(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "run_batch", failing)
+        with pytest.raises(RuntimeError):
+            stage.run(settings("expert", max_steps=30), output=tmp_path)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    begun = tmp_path / stage.NEXT / "shards" / "00000.parquet"
+    written = begun.stat().st_mtime_ns
+    stage.run(settings("expert", max_steps=30), output=tmp_path)  # it goes on with the second shard
+    kept = tmp_path / "shards" / "00000.parquet"
+    assert kept.stat().st_mtime_ns == written and not (tmp_path / stage.NEXT).exists()
+    assert set(pq.read_table(tmp_path / "episodes.parquet")["max_steps"].to_pylist()) == {30}
+    assert len(list((tmp_path / "videos").glob("*.gif"))) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other", "text"])
+def test_a_damaged_shard_is_named_and_played_again(tmp_path, monkeypatch, capsys, damage):
+    monkeypatch.setattr(stage, "SHARD", 5)
+    stage.run(settings("random"), output=tmp_path)
+    whole = (tmp_path / "episodes.parquet").read_bytes()
+    shard, other = (tmp_path / "shards" / f"{first:05d}.parquet" for first in (5, 0))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 1
+    data = {"cut": bytes(content[:300]), "flipped": bytes(content), "empty": b"", "text": b"words"}
+    shard.write_bytes(data.get(damage) or (other.read_bytes() if damage == "other" else b""))
+    (tmp_path / "episodes.parquet").unlink()
+    stage.run(settings("random"), output=tmp_path)
+    assert f"{shard}: " in capsys.readouterr().out
+    assert (tmp_path / "episodes.parquet").read_bytes() == whole
+
+
 def test_shards_with_a_gap_do_not_merge(tmp_path):
     stage.run(settings("random"), output=tmp_path)
-    with pytest.raises(ValueError, match="each of the episodes 0 to 12 once"):
+    with pytest.raises(UserError, match="each of the episodes 0 to 12 once"):
         records.merge(sorted((tmp_path / "shards").glob("*.parquet")), tmp_path / "x.parquet", 13)

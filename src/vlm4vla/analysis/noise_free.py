@@ -28,9 +28,9 @@ def noise_free_interval(
     """Interval of the correlation of the true scores of these points, from observed `x` (n,) and `y` (n,).
 
     `x_variance` and `y_variance`: the variance of the noise in one score, the mean over points. Noise that
-    all points share shifts all scores alike and does not count. The interval holds each correlation for which the
-    observed r is not extreme in simulated observations (hybrid resampling, Chuang and Lai 2000). Their true
-    scores have this correlation, and the spread that is left when the noise is taken out of the observed
+    all points share shifts all scores alike and does not count. The interval holds each correlation for which
+    the observed r is not extreme in simulated observations (hybrid resampling, Chuang and Lai 2000). Their
+    true scores have this correlation, and the spread that is left when the noise is taken out of the observed
     spread. If the noise explains the whole spread of a score, or if no correlation explains r, every
     correlation is possible. (None, None) below four points, or if a score is constant.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from vlm4vla.analysis.stopped import PLANNED, can_stop, fill_stops, with_stop
 from vlm4vla.conventions.benchmarks import facts
 from vlm4vla.conventions.episodes import SCHEMA, stop_of
+from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 
 RUN = ["model", "auxiliary", "variant", "benchmark", "seed"]
@@ -84,11 +86,37 @@ def _read(path: Path, study: str | None, scale: str | None) -> pd.DataFrame:
             f"{path}: episode {row['episode']}: solved {row['solved']} contradicts success {row['success']} "
             f"on {row['benchmark']}: write success true if and only if all instructions are solved"
         )
+    _check_recorded(path, len(frame))
     try:
         stop = stop_of(table.schema)
         return frame if stop is None else with_stop(frame, stop)
     except ValueError as error:
         raise UserError(f"{path}: {error}: delete the file and run the rollout again") from None
+
+
+def _check_recorded(path: Path, episodes: int) -> None:
+    """Raise UserError if the provenance next to a file of records has another hash or number of episodes.
+
+    Records from elsewhere have no provenance, and are taken as they are.
+    """
+    beside = path.parent / "provenance.json"
+    if not beside.exists():
+        return
+    try:
+        record = json.loads(beside.read_text())
+        stated, count = (record.get("files") or {}).get(path.name), record.get("episodes")
+    except (OSError, ValueError, AttributeError):
+        raise UserError(f"{beside}: not a provenance record: run the rollout again") from None
+    if count is not None and count != episodes:
+        raise UserError(
+            f"{path}: has {episodes} episodes, but {beside} has {count}: run the rollout again, or use a "
+            "complete copy"
+        )
+    if stated is not None and stated != file_hash(path):
+        raise UserError(
+            f"{path}: changed since the rollout wrote it (its hash is not the one in {beside}): run the "
+            "rollout again, or use an unchanged copy"
+        )
 
 
 def check(records: pd.DataFrame, experts: Collection[str] = ()) -> None:

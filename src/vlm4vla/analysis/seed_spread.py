@@ -56,7 +56,7 @@ class SeedSpread:
 
 @lru_cache(maxsize=64)
 def _quantiles(freedom: float) -> np.ndarray:
-    """Quantiles of chi-square over its degrees of freedom; cached, because all pairs of a table share them."""
+    """Quantiles of chi-square over its degrees of freedom; cached, because all pairs share them."""
     found = stats.chi2.ppf(_PROBABILITY, freedom) / freedom
     found.setflags(write=False)
     return found

@@ -13,7 +13,8 @@ from vlm4vla.benchmarks.base import Episode
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.episodes import SCHEMA, SEPARATOR, STOP, Stop
-from vlm4vla.core.artefacts import atomic_path
+from vlm4vla.core.artefacts import atomic_path, file_hash, write_text
+from vlm4vla.core.errors import UserError
 from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation.rollouts.runner import Outcome
 
@@ -105,19 +106,64 @@ def write(path: Path, rows: pa.Table) -> None:
         pq.write_table(rows, temporary)
 
 
+HASH = ".sha256"  # suffix of the file with a shard's hash
+
+
+def write_shard(path: Path, rows: pa.Table) -> None:
+    """Write a shard, and its SHA-256 next to it, which `is_whole` reads."""
+    write(path, rows)
+    write_text(path.with_suffix(HASH), file_hash(path))
+
+
+def is_whole(path: Path, episodes: Sequence[int]) -> bool:
+    """Whether the shard exists, is as it was written, and holds these episodes.
+
+    A damaged shard is named on standard output: the caller plays its episodes again.
+    """
+    if not path.exists():
+        return False
+    try:
+        rows, stated = read_shard(path), path.with_suffix(HASH)
+        if stated.exists() and stated.read_text() != file_hash(path):
+            raise UserError(f"{path}: changed since it was written")
+        if sorted(rows["episode"].to_pylist()) != sorted(episodes):
+            raise UserError(f"{path}: does not hold its {len(episodes)} episodes")
+    except UserError as error:
+        print(f"{str(error).partition(': run ')[0]}: its episodes are run again", flush=True)
+        return False
+    return True
+
+
+def read_shard(path: Path) -> pa.Table:
+    """The rows of a shard. Raises UserError for a file that is missing, damaged or of another kind."""
+    try:
+        rows = read_parquet(path)
+        if not rows.schema.equals(SCHEMA, check_metadata=False):
+            raise pa.ArrowInvalid("its columns are not those of episode records")
+        return rows
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing: run the rollout again") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or ["damaged"])[0]
+        raise UserError(f"{path}: not a whole shard ({reason}): run the rollout again") from None
+
+
 def merge(shards: Sequence[Path], path: Path, episodes: int, stop: Stop | None = None) -> pa.Table:
     """Merge shards into one table, sorted by episode.
 
     `stop`: how the rollout ended, if it could stop early. It is written into the metadata of the file. Raises
-    ValueError unless each of the `episodes`, or of the episodes before the stop, occurs once.
+    UserError for a damaged shard, and unless each of the `episodes`, or of the episodes before the stop,
+    occurs once.
     """
-    rows = pa.concat_tables([read_parquet(shard) for shard in shards]).sort_by("episode")
+    rows = pa.concat_tables([read_shard(shard) for shard in shards]).sort_by("episode")
     numbers = list(range(episodes)) if stop is None else stop.numbers
     if rows["episode"].to_pylist() != numbers:
-        raise ValueError(
-            f"{path}: the shards must contain each of the episodes 0 to {episodes - 1} once"
+        raise UserError(
+            f"{path}: the shards must contain each of the episodes 0 to {episodes - 1} once: delete them and "
+            "run the rollout again"
             if stop is None
-            else f"{path}: the blocks must contain each of the first {stop.episodes} episodes once"
+            else f"{path}: the blocks must contain each of the first {stop.episodes} episodes once: delete "
+            "them and run the rollout again"
         )
     if stop is not None:
         rows = rows.replace_schema_metadata({STOP: stop.to_json()})

@@ -32,6 +32,7 @@ from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
 
 SHARD = 50  # episodes that step together; an interrupted rollout loses at most so many
+NEXT = ".next"  # in the folder of a finished rollout: the shards and films of its unfinished successor
 ZOOM = 3  # a film has so many times the pixels of an image in each direction
 
 
@@ -109,13 +110,9 @@ def run(
         early.check("task", [SEPARATOR.join(task.name for task in each.tasks) for each in episodes])
         early.check("initial_state", [each.initial_state for each in episodes])
 
-    (output / "provenance.json").unlink(missing_ok=True)
-    shards, identity = output / "shards", settings_hash(shard_settings(dumped) | {"checkpoint": checkpoint})
-    mark = shards / "identity"
-    if not mark.exists() or mark.read_text() != identity:  # the shards are of another policy or protocol
-        shutil.rmtree(shards, ignore_errors=True)
-        shutil.rmtree(output / "videos", ignore_errors=True)
-        write_text(mark, identity)
+    identity = settings_hash(shard_settings(dumped) | {"checkpoint": checkpoint})
+    work = _work_folder(output, identity)
+    shards = work / "shards"
     paths: list[Path] = []
     solved: list[int] = []
     actor, pool, stop = None, WorldPool(settings.image_size), None
@@ -127,7 +124,7 @@ def run(
         numbers = order[first : first + size]
         path = shards / f"{first:05d}.parquet"
         paths.append(path)
-        if not path.exists():
+        if not records.is_whole(path, numbers):
             part = [episodes[number] for number in numbers]
             actor = actor or _actor(settings, vla)
             outcomes = run_batch(
@@ -143,8 +140,8 @@ def run(
             )
             for number, outcome in zip(numbers, outcomes, strict=True):
                 if outcome.frames:
-                    _write_film(output / "videos" / f"episode{number:04d}.gif", outcome.frames, benchmark.fps)
-            records.write(path, records.table(settings, checkpoint, part, outcomes, numbers))
+                    _write_film(work / "videos" / f"episode{number:04d}.gif", outcome.frames, benchmark.fps)
+            records.write_shard(path, records.table(settings, checkpoint, part, outcomes, numbers))
             progress.update(first + len(part))
         if early:
             solved += solved_in_order(read_parquet(path, ["episode", "solved"]), numbers)
@@ -152,13 +149,42 @@ def run(
             if stop.reason:
                 break
     if stop and stop.stopped:
-        _forget(output, paths, stop)
+        _forget(work, paths, stop)
+    if work != output:
+        paths = _replace(output, work, paths)
     rows = records.merge(paths, output / "episodes.parquet", len(episodes), stop)
     files = {"episodes.parquet": file_hash(output / "episodes.parquet")}
     ended = {"stop": stop.summary()} if stop else {}
     provenance.write(
         output / "provenance.json", checkpoint=checkpoint, files=files, **_summary(rows), **ended
     )
+
+
+def _work_folder(output: Path, identity: str) -> Path:
+    """The folder of the shards and films: `output` itself, or a hidden folder in it.
+
+    A finished rollout of another policy or protocol stays as it is until its successor is whole.
+    """
+    marks = {folder: folder / "shards" / "identity" for folder in (output, output / NEXT)}
+    for folder, mark in marks.items():
+        if mark.exists() and mark.read_text() == identity:
+            return folder
+    folder = output / NEXT if (output / "provenance.json").exists() else output
+    shutil.rmtree(folder / "shards", ignore_errors=True)
+    shutil.rmtree(folder / "videos", ignore_errors=True)
+    write_text(marks[folder], identity)
+    return folder
+
+
+def _replace(output: Path, work: Path, paths: Sequence[Path]) -> list[Path]:
+    """Move shards and films from `work` to `output`, over the old ones. Returns the shards' new paths."""
+    (output / "provenance.json").unlink(missing_ok=True)  # it describes what goes now
+    for name in ("shards", "videos"):
+        shutil.rmtree(output / name, ignore_errors=True)
+        if (work / name).exists():
+            (work / name).rename(output / name)
+    shutil.rmtree(work)
+    return [output / "shards" / path.name for path in paths]
 
 
 def check_against(settings: RolloutSettings, against: Path | None) -> None:
@@ -190,6 +216,7 @@ def _forget(output: Path, paths: Sequence[Path], stop: Stop) -> None:
     for path in (output / "shards").glob("*.parquet"):
         if path not in paths:
             path.unlink()
+            path.with_suffix(records.HASH).unlink(missing_ok=True)
     run_episodes = set(stop.numbers)
     for film in (output / "videos").glob("episode*.gif"):
         if int(film.stem.removeprefix("episode")) not in run_episodes:

@@ -29,7 +29,11 @@ from vlm4vla.core.artefacts import canonical_json, file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone, is_file
+from vlm4vla.study.artefact_chain import check_record, recorded_files
+from vlm4vla.study.results_folder import read_json
 from vlm4vla.training.distributed import launch
+
+MOST_HASHED = 500_000_000  # bytes of a dataset: less than a second
 
 
 class Stage(NamedTuple):
@@ -82,6 +86,7 @@ def run_stage(arguments: argparse.Namespace) -> None:
     for name, folder in folders.items():
         if not (folder / "provenance.json").exists():
             raise UserError(f"--{name}: {str(folder)!r} has no provenance.json: write a finished folder")
+        check_input(name, folder)
     execution = launch.execution_to_launch(settings)
     lock = contextlib.nullcontext(False) if launch.is_part_of_run(execution) else alone(arguments.output)
     with lock as waited:
@@ -92,6 +97,32 @@ def run_stage(arguments: argparse.Namespace) -> None:
             launch.run(command, execution, arguments.output)
         else:
             load(stage.module)[0].run(settings, **inputs, output=arguments.output)
+
+
+def check_input(name: str, folder: Path) -> None:
+    """Raise UserError unless the files that the provenance of an input lists are as it recorded them.
+
+    All weights are compared, and the files of a dataset up to `MOST_HASHED` bytes: hashing a large dataset
+    would take longer than many jobs. `name`: of the option.
+    """
+    record = read_json(folder / "provenance.json", "run the stage that writes it again")
+    if not isinstance(record, dict):
+        raise UserError(f"{folder / 'provenance.json'}: not a provenance record: run its stage again")
+    check_record(folder / "provenance.json", record)
+    left = MOST_HASHED
+    for inside, expected in recorded_files(record):
+        file = folder / inside
+        if not file.is_file():
+            raise UserError(f"--{name}: {file}: missing: run the stage that writes it again")
+        if file.suffix != ".safetensors":
+            left -= file.stat().st_size
+            if left < 0:
+                continue
+        if file_hash(file) != expected:
+            raise UserError(
+                f"--{name}: {file}: changed since its stage wrote it (another hash than in provenance.json): "
+                "run the stage that writes it again"
+            )
 
 
 def is_finished(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:

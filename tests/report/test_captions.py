@@ -71,7 +71,8 @@ def built(root, table, seeds):
             entry = {"score": correct / 100, "correct": correct, "questions": 100}
             path = root / "capability" / model / f"{task}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"sets": {"where": entry}, "overall": entry}))
+            whole = {"sets": {"where": entry}, "overall": entry, "provenance": made.record("capability")}
+            path.write_text(json.dumps(whole))
             capability.append(path)
     run(
         settings,

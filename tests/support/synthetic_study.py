@@ -88,6 +88,11 @@ def episodes(
     return frame.assign(**changes)
 
 
+def record(stage: str, settings: Mapping[str, object] | None = None) -> dict[str, object]:
+    """A provenance record without inputs."""
+    return {"stage": stage, "settings": settings or {}, "inputs": {}}
+
+
 def write_episodes(root: Path, frame: pd.DataFrame) -> Path:
     first = frame.iloc[0]
     key = f"{first['model']}/{first['auxiliary']}/{first['variant']}/{first['benchmark']}/seed{first['seed']}"
@@ -134,7 +139,7 @@ def write_capability(root: Path, models: list[str] = TEN, questions: int = 100) 
         overall = {"score": total / asked, "correct": total, "questions": asked}
         path = root / "capability" / model / "none.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"sets": sets, "overall": overall, "provenance": {}}))
+        path.write_text(json.dumps({"sets": sets, "overall": overall, "provenance": record("capability")}))
         paths.append(path)
     return paths
 
@@ -184,7 +189,7 @@ def write_own_scores(root: Path) -> list[Path]:
                 for when, value in (("before", 0.2), ("after", 0.22 if task == FLAT else 0.8))
             }
             (folder / "score.json").write_text(json.dumps(scores))
-            (folder / "provenance.json").write_text("{}")
+            (folder / "provenance.json").write_text(json.dumps(record("auxiliary")))
             paths.append(folder / "provenance.json")
             if task == "omni-generation":
                 for suffix in ("pdf", "png"):
@@ -201,7 +206,8 @@ def write_tuned_capability(root: Path) -> list[Path]:
             entry = {"score": correct / 100, "correct": correct, "questions": 100}
             path = root / "capability" / model / f"{task}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"sets": {"where": entry}, "overall": entry}))
+            whole = {"sets": {"where": entry}, "overall": entry, "provenance": record("capability")}
+            path.write_text(json.dumps(whole))
             paths.append(path)
     return paths
 
@@ -219,7 +225,7 @@ def write_fast_report(root: Path) -> Path:
         "chunks": 900,
     }
     (folder / "report.json").write_text(json.dumps(report))
-    (folder / "provenance.json").write_text("{}")
+    (folder / "provenance.json").write_text(json.dumps(record("fast-data")))
     return folder / "provenance.json"
 
 
@@ -238,7 +244,7 @@ def write_curves(root: Path) -> list[Path]:
             ]
             (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
             settings = {"backbone": model, "variant": "full", "benchmark": benchmark, "seed": 0}
-            (folder / "provenance.json").write_text(json.dumps({"settings": settings}))
+            (folder / "provenance.json").write_text(json.dumps(record("vla", settings)))
             paths.append(folder / "provenance.json")
     return paths
 

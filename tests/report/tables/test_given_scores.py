@@ -21,7 +21,8 @@ def write(root, **given):
             name: QuestionScore(score=0.3 + 0.05 * place + shift, **given)
             for name, shift in (("a", 0), ("b", 0.1))
         }
-        content = {"sets": {name: score_json(each) for name, each in sets.items()}, "provenance": {}}
+        content = {"sets": {name: score_json(each) for name, each in sets.items()}}
+        content["provenance"] = made.record("capability-scores")
         content["overall"] = score_json(mean_score(sets.values()))
         path = root / "capability" / model / "none.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from logging import WARNING, LogRecord
+from pathlib import Path
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from vlm4vla.workflow.config_layers import refuse_faulty_layers
 from vlm4vla.workflow.run_log import RunLog
+
+if Path(sys.argv[0]).name == "snakemake":  # plugins are imported before Snakemake reads its arguments
+    refuse_faulty_layers(sys.argv[1:], Path.cwd())
 
 # Messages without an event that are printed, by their beginning.
 SHOWN = ("Nothing to be done", "Complete log", "Exiting because")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Benchmark, Positive, Rate, Strict, TaskName
+from vlm4vla.config.base import Benchmark, Positive, Rate, Seed, Strict, TaskName
 from vlm4vla.config.public_sets import TaskData
 from vlm4vla.config.training import Training
 
@@ -88,7 +88,7 @@ class Auxiliary(Strict):
     training: Training = Field(
         description="Fine-tuning of all tasks that have no `training` key of their own."
     )
-    seed: int = Field(0, description="Seed of the generated images and of the fine-tuning.")
+    seed: Seed = Field(0, description="Seed of the generated images and of the fine-tuning.")
     tasks: dict[TaskName, TaskConfig]
     fast: FastTokens | None = None
 
@@ -142,7 +142,7 @@ class FastTokens(Strict):
     training: Training | None = Field(
         None, description="Replaces `auxiliary.training`, which all tasks share."
     )
-    seed: int = Field(0, description="Seed of the random selection of images.")
+    seed: Seed = Field(0, description="Seed of the random selection of images.")
 
     @model_validator(mode="after")
     def _one_source(self) -> FastTokens:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Benchmark, Name, Positive, Rate, Strict
+from vlm4vla.config.base import Benchmark, Name, Positive, Rate, Seed, Strict
 from vlm4vla.config.capability import QuestionSet
 from vlm4vla.config.reading import Reading
 from vlm4vla.config.training import Training
@@ -154,7 +154,7 @@ class Questions(Strict):
 
     train_pictures: Positive = Field(description="Number of images for pre-training.")
     held_out_pictures: Positive = Field(description="Number of held-out images for capability scores.")
-    seed: int = Field(0, description="Seed of the images and questions.")
+    seed: Seed = Field(0, description="Seed of the images and questions.")
     look: Literal["internet", "benchmark"] = Field(
         "internet",
         description="`internet`: cameras, textures and objects that differ from those of the benchmarks. "
@@ -189,4 +189,4 @@ class Pretraining(Strict):
         None, description="Contrastive training that precedes every recipe."
     )
     recipes: dict[Name, Recipe]
-    seed: int = Field(0, description="Seed of the initial weights and of the training.")
+    seed: Seed = Field(0, description="Seed of the initial weights and of the training.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from vlm4vla.config.base import Fraction, Positive, Strict
+from vlm4vla.config.base import Fraction, Positive, Seed, Strict
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.simulators import OptionalSimulator
 from vlm4vla.config.training import Training
@@ -68,7 +68,7 @@ class EvaluationProtocol(Strict):
         "stored with it, and a change trains the benchmark's policies again. Reference policies and the "
         "policies of other authors are not affected.",
     )
-    seed: int = Field(
+    seed: Seed = Field(
         0, description="Seed of the initial states, and of the noise of policies that sample their actions."
     )
     videos: Annotated[int, Field(ge=0)] = Field(

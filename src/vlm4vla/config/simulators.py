@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from vlm4vla.config.base import Name, Positive, Strict
+from vlm4vla.config.base import Name, Positive, Seed, Strict
 from vlm4vla.conventions.simulators import Convention, convention
 
 ADAPTER = r"^(libero|calvin|simplerenv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
@@ -127,7 +127,7 @@ class Simulator(Strict):
         description="`first`: all idle steps precede the first action of the policy. `interleaved`: each "
         "idle step is followed by one action of the policy. `max_steps` counts the actions of the policy.",
     )
-    environment_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the simulated environment.")
+    environment_seed: Seed = Field(0, description="Seed of the simulated environment.")
     render: Literal["gpu", "cpu"] = Field("gpu", description="Render the camera images on a GPU or a CPU.")
     tasks: list[Annotated[int, Field(ge=0)]] | dict[str, Positive] | None = Field(
         None,

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.config.config import load_config
+from vlm4vla.config.layer_files import Layer, named
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
+from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
 from vlm4vla.workflow.requirements import requirements_of
 from vlm4vla.workflow.snakemake_workarounds import record_lock_owner, remove_stale_lock, restore_slurm_nodes
@@ -63,6 +65,21 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(map(re.escape, names)) or "none"
 
 
+def _layers(arguments: argparse.Namespace | None) -> list[tuple[str, Layer]]:
+    """config.yaml and what overrides it, for the messages; empty if the files cannot be read any more."""
+    try:
+        return with_overrides(read_all(sys.argv[1:]), _overrides(arguments))
+    except UserError:
+        return []
+
+
+def _overrides(arguments: argparse.Namespace | None) -> dict[str, Any]:
+    """The values of `--config`, as Snakemake reads them."""
+    from snakemake.cli import parse_config
+
+    return parse_config(arguments.config) if arguments is not None and arguments.config else {}
+
+
 def begin(config: Mapping[str, Any]) -> Study:
     """Check configuration and targets, and return the study.
 
@@ -84,8 +101,9 @@ def begin(config: Mapping[str, Any]) -> Study:
                 with errors_as_notes(is_dry_run()):
                     check_gpus(requirements.gpus, offered_gpus(arguments))
     except UserError as error:
+        layers = _layers(arguments)
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {named(line, layers)}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # For any exception, also SystemExit, Snakemake would print a traceback of the Snakefile.

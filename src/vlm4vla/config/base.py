@@ -31,6 +31,7 @@ Seeds = Annotated[list[Seed], Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
 LARGEST_INTEGER = 2**63 - 1  # of Parquet, and of most readers of JSON
 _BOOLEAN = "yes, no, true and false are not numbers or names: write a number, or the word in quotation marks"
+_NO_TEXT = "the text has a character that no file can hold (NUL, or half of a surrogate pair): remove it"
 _LARGE = f"the number is too large for files: write at most {LARGEST_INTEGER}"
 
 
@@ -76,6 +77,14 @@ def _types(model: type[BaseModel], field: str) -> frozenset[Any]:
     return frozenset(each for each in inside(model.model_fields[field].annotation) if isinstance(each, type))
 
 
+def _is_text(value: str) -> bool:
+    """Whether files and paths can hold a string: no NUL, and no half of a surrogate pair."""
+    try:
+        return "\0" not in value and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
 def _scalars(value: Any) -> Iterator[Any]:
     """The values in lists and mappings."""
     if isinstance(value, Mapping):
@@ -97,8 +106,8 @@ class Strict(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_no_odd_numbers(cls, raw: Any) -> Any:
-        """Raise ValidationError for each yes or no in place of a number, and for each giant integer."""
+    def _has_no_odd_values(cls, raw: Any) -> Any:
+        """Raise ValidationError for each value that pydantic would take and files or paths would not."""
         errors: list[InitErrorDetails] = []
         for key, value in raw.items() if isinstance(raw, Mapping) else ():
             types = _types(cls, key) if key in cls.model_fields else frozenset()
@@ -110,6 +119,8 @@ class Strict(BaseModel):
                     kind = None if bool in types else PydanticCustomError("boolean", _BOOLEAN)
                 elif isinstance(each, int) and abs(each) > LARGEST_INTEGER:
                     kind = PydanticCustomError("large_integer", _LARGE)
+                elif isinstance(each, str) and not _is_text(each):
+                    kind = PydanticCustomError("no_text", _NO_TEXT)
                 if kind is not None:
                     errors.append({"type": kind, "loc": (key,), "input": each})
         if errors:

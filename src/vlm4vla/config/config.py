@@ -7,13 +7,14 @@ on, so a changed key reruns only the stages that use the key.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vlm4vla.config.auxiliary import Auxiliary, FastName
 from vlm4vla.config.backbones import Backbone, Pretraining, Questions
-from vlm4vla.config.base import Benchmark, Name, OmitsDefaults, Positive, Seeds
+from vlm4vla.config.base import Benchmark, Name, OmitsDefaults, Seeds
 from vlm4vla.config.benchmarks import BenchmarkConfig
 from vlm4vla.config.capability import Capability
 from vlm4vla.config.error_messages import error_lines
@@ -47,7 +48,7 @@ class Config(OmitsDefaults):
         "the same with the behaviour of the study's released code (docs/fidelity.md)."
     )
     results: str = Field("results", description="Folder of all results.")
-    image_size: Positive = Field(
+    image_size: Annotated[int, Field(gt=0, le=4096)] = Field(
         64, description="Height and width of the images that the backbones read, in pixels."
     )
     seeds: Seeds = Field(description="Training seeds. Each policy is trained once per seed.")
@@ -85,6 +86,14 @@ class Config(OmitsDefaults):
             valid = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
             registry.activate(paths if valid else [])
         return raw
+
+    @field_validator("results")
+    @classmethod
+    def _home_is_expanded(cls, folder: str) -> str:
+        try:
+            return str(Path(folder).expanduser()) if folder.startswith("~") else folder
+        except RuntimeError:
+            raise ValueError(f"{folder!r} names the home folder of an unknown user: write a path") from None
 
     @field_validator("extensions")
     @classmethod

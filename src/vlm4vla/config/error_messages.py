@@ -60,13 +60,15 @@ def _error_line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
             return f"{key}: {value!r} is not above {context['gt']:g}: write a number above {context['gt']:g}"
         case "greater_than_equal":
             return f"{key}: {value!r} is below {context['ge']:g}: write {context['ge']:g} or more"
+        case "less_than_equal":
+            return f"{key}: {value!r} is above {context['le']}: write {context['le']} or less"
         case "less_than":
             return f"{key}: {value!r} is not below {context['lt']}: write a number below {context['lt']}"
         case "finite_number":
             return f"{key}: {value!r} is not a finite number: write a finite number"
         case "string_too_long":
             return f"{key}: the name has {len(str(value))} characters: write at most {context['max_length']}"
-        case "boolean" | "large_integer":
+        case "boolean" | "large_integer" | "no_text":
             return f"{key}: {message}"
     if not key or error["type"] == "value_error":
         return f"{key}: {message}" if key else message

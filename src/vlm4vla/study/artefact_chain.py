@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlm4vla.core.artefacts import file_hash
@@ -88,6 +88,7 @@ class Chain:
         record = content.get("provenance", content) if isinstance(content, dict) else None
         if not isinstance(record, dict):
             raise UserError(f"{path}: has no provenance record: run the stage that writes it again")
+        check_record(path, record)
         artefact = RecordedArtefact(path, file_hash(path), record)
         for name, expected in recorded_files(record):
             file = path.parent / name
@@ -97,6 +98,39 @@ class Chain:
             if state != FINE:
                 artefact.problems.append(f"{file}: {state}")
         return artefact
+
+
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise UserError, which names `path` and the key, unless `record` is a provenance record.
+
+    A record has a stage, its settings, and the path and hash of each input. It may have the hashes of files,
+    the number of episodes and their mean.
+    """
+
+    def fault(key: str, expected: str) -> UserError:
+        return UserError(f"{path}: {key}: not {expected}: run the stage that writes it again")
+
+    if not isinstance(record.get("stage"), str):
+        raise fault("stage", "the name of a stage")
+    for key, required in (("settings", True), ("inputs", True), ("packages", False)):
+        value = record.get(key, None if required else {})
+        if not isinstance(value, Mapping) and (required or value is not None):
+            raise fault(key, "a mapping")
+    for name, entry in record["inputs"].items():
+        is_entry = isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
+        if not is_entry or not isinstance(entry.get("sha256"), str):
+            raise fault(f"inputs.{name}", "a path and a sha256")
+    for key in ("outputs", "files"):
+        if not isinstance(record.get(key) or {}, Mapping):
+            raise fault(key, "a mapping of files to hashes")
+    for name, value in recorded_files(record):
+        inside = PurePosixPath(name)
+        if not isinstance(value, str) or inside.is_absolute() or ".." in inside.parts:
+            raise fault(name, "a file of this folder with its hash")
+    for key, kind in (("episodes", int), ("mean_solved", (int, float)), ("checkpoint", str)):
+        value = record.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise fault(key, "a number" if key != "checkpoint" else "a hash")
 
 
 def recorded_files(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

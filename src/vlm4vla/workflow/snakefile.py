@@ -18,10 +18,40 @@ from vlm4vla.config.layer_files import Layer, named
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
+from vlm4vla.workflow import run_lock
 from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
 from vlm4vla.workflow.requirements import requirements_of
 from vlm4vla.workflow.snakemake_workarounds import record_lock_owner, remove_stale_lock, restore_slurm_nodes
+from vlm4vla.workflow.targets import is_published
+
+INFORMING = (
+    "--unlock",
+    "--summary",
+    "-S",
+    "--detailed-summary",
+    "-D",
+    "--dag",
+    "--rulegraph",
+    "--filegraph",
+    "--d3dag",
+    "--list-rules",
+    "--list",
+    "-l",
+    "--list-target-rules",
+    "--lt",
+    "--list-changes",
+    "--lc",
+    "--list-input-changes",
+    "--li",
+    "--list-params-changes",
+    "--lp",
+    "--list-untracked",
+    "--lu",
+    "--containerize",
+    "--print-compilation",
+    "--archive",
+)  # options of Snakemake that run no job
 
 
 def command_line() -> argparse.Namespace | None:
@@ -47,6 +77,11 @@ def is_job(arguments: argparse.Namespace | None) -> bool:
 def is_dry_run() -> bool:
     """Whether Snakemake runs no job: a dry run, a lint or a report."""
     return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
+
+
+def runs_nothing() -> bool:
+    """Whether Snakemake only shows or unlocks something, so that it needs no lock on the results."""
+    return is_dry_run() or any(word in INFORMING for word in sys.argv)
 
 
 def is_local(arguments: argparse.Namespace | None) -> bool:
@@ -100,6 +135,15 @@ def begin(config: Mapping[str, Any]) -> Study:
             if is_local(arguments):
                 with errors_as_notes(is_dry_run()):
                     check_gpus(requirements.gpus, offered_gpus(arguments))
+            if arguments is not None and not runs_nothing():
+                own = targets and all(is_published(study, target) for target in targets)
+                run_lock.hold(Path(study.published_layout.root if own else study.root), sys.argv[1:])
+                if remove_stale_lock(Path.cwd()):
+                    print(
+                        "The last run was killed: its lock is removed, and unfinished jobs resume.",
+                        file=sys.stderr,
+                    )
+                record_lock_owner(Path.cwd())
     except UserError as error:
         layers = _layers(arguments)
         for line in str(error).splitlines():
@@ -114,8 +158,4 @@ def begin(config: Mapping[str, Any]) -> Study:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     if is_job(arguments):
         restore_slurm_nodes()
-        return study
-    if remove_stale_lock(Path.cwd()):
-        print("The last run was killed: its lock is removed, and unfinished jobs resume.", file=sys.stderr)
-    record_lock_owner(Path.cwd())
     return study

@@ -18,7 +18,7 @@ from vlm4vla.config.layer_files import Layer, named
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
-from vlm4vla.workflow import run_lock
+from vlm4vla.workflow import kept_outputs, run_lock
 from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
 from vlm4vla.workflow.requirements import requirements_of
@@ -144,6 +144,7 @@ def begin(config: Mapping[str, Any]) -> Study:
                         file=sys.stderr,
                     )
                 record_lock_owner(Path.cwd())
+                kept_outputs.put_back_all()
     except UserError as error:
         layers = _layers(arguments)
         for line in str(error).splitlines():
@@ -152,6 +153,10 @@ def begin(config: Mapping[str, Any]) -> Study:
         sys.stderr.flush()
         # For any exception, also SystemExit, Snakemake would print a traceback of the Snakefile.
         os._exit(1)
+    if arguments is not None:
+        from snakemake.jobs import Job
+
+        kept_outputs.install(Job)
     registry.share()  # a job runs the user's extension files if it needs them
     # Jobs find the package's command even if the environment is not activated.
     if shutil.which("vlm4vla") is None:

@@ -2,8 +2,8 @@
 
 Snakemake removes the outputs of a job before the job starts, and those of a failed job at its end: a failing
 rerun would leave nothing of what stood. Its own flag `update` is no way out. After a failed job it restores the
-files but records the new settings for them, so that the next run takes old files for new ones (Snakemake
-9.27.1; findings/snakemake_update_failed.sh).
+files but records the new settings for them, so that the next run takes old files for new ones (9.27.1; see
+findings/snakemake-update-flag-keeps-old-files-with-new-settings.sh).
 
 Here a job's outputs are set aside under hidden names next to them. They come back, with their times and
 Snakemake's record of them, if the job fails, and are removed when it has succeeded. A list of them lies in
@@ -22,7 +22,6 @@ from typing import Any
 from vlm4vla.core.artefacts import write_json
 
 LISTS = Path(".snakemake") / "set_aside"
-_records: dict[str, Any] = {}  # Snakemake's record of an output, from before the job
 
 
 def set_aside(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
@@ -84,20 +83,19 @@ def install(job_class: type[Any]) -> None:
     remove, postprocess = job_class.remove_existing_output, job_class.postprocess
 
     async def remove_existing_output(self: Any) -> None:
-        persistence = self.dag.workflow.persistence
-        before = {str(file): persistence.metadata(file) for file in self.output}
-        for path in set_aside(_local(self)):
-            _records[str(path)] = before.get(str(path))
+        set_aside(_local(self))
         await remove(self)
 
     async def keeping(self: Any, *arguments: Any, **options: Any) -> None:
-        failed = True
+        persistence, failed = self.dag.workflow.persistence, True
+        # Snakemake overwrites its records at the end of a failed job, too.
+        records = {str(file): persistence.metadata(file) for file in self.output} if _is_main(self) else {}
         try:
             await postprocess(self, *arguments, **options)
             failed = bool(options.get("error"))
         finally:
             if _is_main(self):
-                _settle(self, failed)
+                _settle(self, failed, records)
 
     keeping.keeps_outputs = True
     job_class.remove_existing_output, job_class.postprocess = remove_existing_output, keeping
@@ -110,17 +108,14 @@ def _is_main(job: Any) -> bool:
     return bool(job.dag.workflow.exec_mode == ExecMode.DEFAULT)
 
 
-def _settle(job: Any, failed: bool) -> None:
+def _settle(job: Any, failed: bool, records: Mapping[str, Any]) -> None:
     outputs = _local(job)
-    records: Mapping[str, Any] = {str(path): _records.pop(str(path), None) for path in outputs}
     if not failed:
         forget(outputs)
         return
     persistence, back = job.dag.workflow.persistence, {str(path) for path in put_back(outputs)}
     for file in job.output:
-        if str(file) not in back:
-            continue
-        persistence.cleanup_metadata(file)
-        record = records[str(file)]
-        if record is not None:
-            persistence._write_record(persistence._get_key(file), record)
+        if str(file) in back:
+            persistence.cleanup_metadata(file)
+            if records[str(file)] is not None:
+                persistence._write_record(persistence._get_key(file), records[str(file)])

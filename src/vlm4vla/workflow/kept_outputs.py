@@ -1,9 +1,9 @@
 """What a rule has made stays until its successor is whole.
 
 Snakemake removes the outputs of a job before the job starts, and those of a failed job at its end: a failing
-rerun would leave nothing of what stood. Its own flag `update` is no way out. After a failed job it restores the
-files but records the new settings for them, so that the next run takes old files for new ones (9.27.1; see
-findings/snakemake-update-flag-keeps-old-files-with-new-settings.sh).
+rerun would leave nothing of what stood. Its own flag `update` is no way out. After a failed job it restores
+the files but records the new settings for them, so that the next run takes old files for new ones (9.27.1;
+see findings/snakemake-update-flag-keeps-old-files-with-new-settings.sh).
 
 Here a job's outputs are set aside under hidden names next to them. They come back, with their times and
 Snakemake's record of them, if the job fails, and are removed when it has succeeded. A list of them lies in

@@ -83,11 +83,11 @@ def filled_in(path: Path, key: str, pattern: Any, fields: Mapping[str, Any]) -> 
         name = pattern.format(**fields)
     except ValueError:
         raise UserError(
-            f"{path}: {key} is {str(pattern)[:200]!r}, which gives no path from {', '.join(fields)}: {_AGAIN}"
+            f"{path}: {key} is {repr(pattern)[:200]}, which gives no path from {', '.join(fields)}: {_AGAIN}"
         ) from None
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name:
-        raise UserError(f"{path}: {key} is {pattern[:200]!r}, which leaves the dataset's folder: {_AGAIN}")
+        raise UserError(f"{path}: {key} is {repr(pattern)[:200]}, which leaves the dataset's folder: {_AGAIN}")
     if not 0 < len(name) <= LONGEST_PATH:
         raise UserError(f"{path}: {key} gives a path of {len(name)} characters: {_AGAIN}")
     return name

@@ -20,7 +20,7 @@ class DiffusionDecoder(Strict):
 
     size: Positive = Field(description="Height and width of a map, in pixels.")
     patch: Positive = Field(description="Height and width of a patch, in pixels.")
-    layers: Positive
+    layers: Positive = Field(description="Layers of the transformer.")
     heads: Positive = Field(description="Attention heads.")
     head_width: Positive = Field(
         description="Width of an attention head. The decoder is `heads` times `head_width` wide."
@@ -89,8 +89,14 @@ class Auxiliary(Strict):
         description="Fine-tuning of all tasks that have no `training` key of their own."
     )
     seed: Seed = Field(0, description="Seed of the generated images and of the fine-tuning.")
-    tasks: dict[TaskName, TaskConfig]
-    fast: FastTokens | None = None
+    tasks: dict[TaskName, TaskConfig] = Field(
+        description="The auxiliary tasks by name. A task without keys of its own is written as `{}`."
+    )
+    fast: FastTokens | None = Field(
+        None,
+        description="FAST injection. With this key, `fast-freeze-vision` and `fast-unfreeze-vision` are "
+        "auxiliary tasks, too.",
+    )
 
     @model_validator(mode="after")
     def _decoders(self) -> Auxiliary:

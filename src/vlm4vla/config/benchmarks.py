@@ -85,7 +85,9 @@ class EvaluationProtocol(Strict):
 class BenchmarkConfig(Strict):
     """A benchmark: its demonstrations, the settings of its policies, and their evaluation."""
 
-    demonstrations: Demonstrations
+    demonstrations: Demonstrations = Field(
+        description="The demonstrations on which the policies of this benchmark are trained."
+    )
     chunk: Positive = Field(description="Action chunk: number of actions that a policy predicts at once.")
     normalisation: Literal["range", "quantile"] = Field(
         description="Actions are scaled to [-1, 1] with their minimum and maximum (`range`), or with their "
@@ -123,7 +125,7 @@ class BenchmarkConfig(Strict):
         exclude_if=lambda value: value is None,
         description="Replaces the policy training (`vla`) on this benchmark.",
     )
-    evaluation: EvaluationProtocol
+    evaluation: EvaluationProtocol = Field(description="How the policies of this benchmark are evaluated.")
 
     @model_validator(mode="after")
     def _fits(self) -> BenchmarkConfig:

@@ -52,13 +52,27 @@ class Config(OmitsDefaults):
         64, description="Height and width of the images that the backbones read, in pixels."
     )
     seeds: Seeds = Field(description="Training seeds. Each policy is trained once per seed.")
-    backbones: dict[Name, Backbone]
-    questions: Questions
-    pretraining: Pretraining
-    capability: Capability
-    auxiliary: Auxiliary | None = None
-    benchmarks: dict[Benchmark, BenchmarkConfig]
-    head: MlpHeadSettings
+    backbones: dict[Name, Backbone] = Field(
+        description="The vision-language models of the study, by name. Tables with `backbones: all` show "
+        "them in this order."
+    )
+    questions: Questions = Field(
+        description="Generated images with questions, for the pre-training of tiny backbones and for "
+        "capability scores."
+    )
+    pretraining: Pretraining = Field(description="Pre-training of the tiny backbones.")
+    capability: Capability = Field(description="Question scores, which measure what a backbone knows.")
+    auxiliary: Auxiliary | None = Field(
+        None,
+        description="Fine-tuning of backbones on auxiliary tasks before policy training. Without this key, "
+        "no backbone is fine-tuned.",
+    )
+    benchmarks: dict[Benchmark, BenchmarkConfig] = Field(
+        description="The benchmarks on which policies are trained and evaluated, by name."
+    )
+    head: MlpHeadSettings = Field(
+        description="The action head of all policies except the expert VLAs, which have their own."
+    )
     vla: Training = Field(description="Training of the policies (VLAs).")
     variants: dict[Name, Variant] = Field(description="The ways to train a policy from a backbone, by name.")
     experts: dict[Name, Expert] = Field(

@@ -34,8 +34,8 @@ class GripperValues(Strict):
     it (data/demonstrations/gripper_commands.py).
     """
 
-    open: float
-    close: float
+    open: float = Field(description="The value in the dataset that means open.")
+    close: float = Field(description="The value in the dataset that means closed.")
     hold: float | None = Field(
         None,
         exclude_if=_is_unset,

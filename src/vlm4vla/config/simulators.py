@@ -22,8 +22,8 @@ RUN_REMOTE_CODE = ("openvla", "cogact", "xvla")
 class GripperPolarity(Strict):
     """The gripper commands of the simulator."""
 
-    open: Literal[-1, 1]
-    close: Literal[-1, 1]
+    open: Literal[-1, 1] = Field(description="The command that opens the gripper.")
+    close: Literal[-1, 1] = Field(description="The command that closes the gripper.")
 
     @model_validator(mode="after")
     def _differ(self) -> GripperPolarity:
@@ -103,7 +103,7 @@ class Simulator(Strict):
     adapter: Annotated[str, Field(pattern=ADAPTER)] = Field(
         description="libero, calvin, simplerenv, or your own benchmark class of vla-eval as `module:Class`."
     )
-    gripper: GripperPolarity
+    gripper: GripperPolarity = Field(description="The commands that open and close the simulator's gripper.")
     gripper_rule: Literal["sign", "two-in-a-row"] = Field(
         "sign",
         description="Gripper command. `sign`: the sign of each prediction. `two-in-a-row`: +1 after two "
@@ -141,7 +141,10 @@ class Simulator(Strict):
         default_factory=dict,
         description="Policies from other authors, by the name of the expert VLA that they replace.",
     )
-    runs: SimulatorRuns = Field(default_factory=SimulatorRuns)
+    runs: SimulatorRuns = Field(
+        default_factory=SimulatorRuns,
+        description="Where the simulators run, and in how many jobs and processes.",
+    )
 
     @property
     def convention(self) -> Convention:

@@ -12,7 +12,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from vlm4vla.workflow.config_layers import refuse_faulty_layers
 from vlm4vla.workflow.run_log import RunLog
 
-if Path(sys.argv[0]).name == "snakemake":  # plugins are imported before Snakemake reads its arguments
+# Plugins are imported before Snakemake reads its arguments.
+if "snakemake" in (Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name):
     refuse_faulty_layers(sys.argv[1:], Path.cwd())
 
 # Messages without an event that are printed, by their beginning.

@@ -53,7 +53,7 @@ _MARKUP = (
     (re.compile(r"&(?=#?\w+;)"), "&amp;"),
     (re.compile(r"<(?=[A-Za-z/!?])"), "&lt;"),
     (re.compile(r"([|`])"), r"\\\1"),
-    (re.compile(r"(?<=\w)\*|\*(?=\w)"), r"\\*"),
+    (re.compile(r"(?<=\S)\*|\*(?=[^\s:])"), r"\\*"),  # a mark that stands alone is no emphasis
     (re.compile(r"\]\("), r"]\\("),
     (re.compile(r"\s*[\r\n]\s*"), " "),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import weakref
+from collections.abc import Callable
 
 import mujoco
 import numpy as np
@@ -32,9 +34,9 @@ class Arena:
     def _open(self) -> None:
         size = self.layout.image_size
         self._gl = _drawing_context(size)
-        weakref.finalize(self, self._gl.free)  # before the interpreter shuts EGL down
         self._gl.make_current()
         self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        _free_in_time(self, self._gl, self._context)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(self.model, maxgeom=400)
         self._option = mujoco.MjvOption()
@@ -110,3 +112,35 @@ def _drawing_context(size: int) -> mujoco.GLContext:
             f"no headless OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL')}): install libegl1 and "
             f"libgl1-mesa-dri, or libosmesa6 and set MUJOCO_GL=osmesa ({type(error).__name__})"
         ) from None
+
+
+# Frees the drawing context of each arena that is alive, by the arena's id.
+_OPEN: dict[int, Callable[[], None]] = {}
+
+
+def _free_in_time(arena: Arena, gl: mujoco.GLContext, context: mujoco.MjrContext) -> None:
+    """Free `context` and `gl` when `arena` is collected, and at the latest before EGL is shut down.
+
+    MuJoCo shuts EGL down in a function that it registers with `atexit` for the first context. Functions
+    registered later run earlier. A finalizer of `weakref` alone may run too late: `weakref` registers its
+    function for the first finalizer of the process, and torch makes one when it is imported.
+    """
+    key = id(arena)
+
+    def free() -> None:
+        if _OPEN.pop(key, None) is None:
+            return
+        gl.make_current()
+        context.free()
+        gl.free()
+
+    if not _OPEN:
+        atexit.unregister(_free_all)  # registered for an earlier arena
+        atexit.register(_free_all)
+    _OPEN[key] = free
+    weakref.finalize(arena, free).atexit = False
+
+
+def _free_all() -> None:
+    for free in list(_OPEN.values()):
+        free()

@@ -87,7 +87,9 @@ def filled_in(path: Path, key: str, pattern: Any, fields: Mapping[str, Any]) -> 
         ) from None
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name:
-        raise UserError(f"{path}: {key} is {repr(pattern)[:200]}, which leaves the dataset's folder: {_AGAIN}")
+        raise UserError(
+            f"{path}: {key} is {repr(pattern)[:200]}, which leaves the dataset's folder: {_AGAIN}"
+        )
     if not 0 < len(name) <= LONGEST_PATH:
         raise UserError(f"{path}: {key} gives a path of {len(name)} characters: {_AGAIN}")
     return name

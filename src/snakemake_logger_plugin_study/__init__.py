@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from logging import WARNING, LogRecord
+from pathlib import Path
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from vlm4vla.workflow.config_layers import refuse_faulty_layers
 from vlm4vla.workflow.run_log import RunLog
+
+# Plugins are imported before Snakemake reads its arguments.
+if "snakemake" in (Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name):
+    refuse_faulty_layers(sys.argv[1:], Path.cwd())
 
 # Messages without an event that are printed, by their beginning.
 SHOWN = ("Nothing to be done", "Complete log", "Exiting because")

@@ -30,9 +30,9 @@ EXPORTS: dict[str, str] = {
     "Adapter": "vlm4vla.backbones.adapter",
     "BOS": "vlm4vla.backbones.tiny_tokenizer",
     "INSTRUCTION": "vlm4vla.backbones.adapter",
-    "PATCH": "vlm4vla.backbones.adapter",
+    "PATCH": "vlm4vla.backbones.tiny_sizes",
     "TINY_MEAN": "vlm4vla.backbones.adapter",
-    "TINY_POSITIONS": "vlm4vla.backbones.adapter",
+    "TINY_POSITIONS": "vlm4vla.backbones.tiny_sizes",
     "TINY_STD": "vlm4vla.backbones.adapter",
     "TinySize": "vlm4vla.config.backbones",
     # a benchmark

@@ -28,11 +28,9 @@ from vlm4vla.config.backbones import TinySize
 from vlm4vla.config.reading import Reading
 
 INSTRUCTION = "What action should the robotic arm take to"  # prompt of chat families, as in the study
-PATCH = 16  # side of a tiny backbone's patch in pixels; a 64x64 image gives 16 image tokens
 # Mean and standard deviation of the embedded pre-training images (0..1). The released processors' own values
 # are made for photographs; with them a tiny backbone learns little more than the brightness of the table.
 TINY_MEAN, TINY_STD = [0.41] * 3, [0.16] * 3
-TINY_POSITIONS = 512  # the longest sequence of a tiny backbone, in tokens
 
 
 class Adapter(ABC):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from transformers import AutoModelForImageTextToText
 
-from vlm4vla.backbones.adapter import PATCH
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class
+from vlm4vla.backbones.tiny_sizes import check_tiny
 from vlm4vla.backbones.tiny_tokenizer import tiny_tokenizer
 from vlm4vla.config.backbones import Backbone
 from vlm4vla.core.errors import UserError
@@ -18,17 +18,7 @@ def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int,
     size = settings.tiny
     if size is None:
         raise UserError(f"backbones.{name}: has a checkpoint and no `tiny` widths: load it, do not build it")
-    if image_size % PATCH or image_size < 2 * PATCH:
-        raise UserError(
-            f"image_size: {image_size} must be a multiple of {PATCH} and at least {2 * PATCH}: write 64"
-        )
-    for width, heads in (("hidden", "heads"), ("vision_hidden", "vision_heads")):
-        if getattr(size, width) % (8 * getattr(size, heads)):
-            raise UserError(
-                f"backbones.{name}.tiny.{width}: {getattr(size, width)} must be a multiple of 8 times "
-                f"{heads} ({getattr(size, heads)}), because rotary positions need that: write "
-                f"{8 * getattr(size, heads)} or a multiple of it"
-            )
+    check_tiny(size, name, image_size)
     family = adapter_class(settings.family)
     tokenizer = tiny_tokenizer(words, family.phrases)
     config = family.tiny_config(size, tokenizer, image_size)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Benchmark, Positive, Rate, Strict, TaskName
+from vlm4vla.config.base import Benchmark, Positive, Rate, Seed, Strict, TaskName
 from vlm4vla.config.public_sets import TaskData
 from vlm4vla.config.training import Training
 
@@ -20,7 +20,7 @@ class DiffusionDecoder(Strict):
 
     size: Positive = Field(description="Height and width of a map, in pixels.")
     patch: Positive = Field(description="Height and width of a patch, in pixels.")
-    layers: Positive
+    layers: Positive = Field(description="Layers of the transformer.")
     heads: Positive = Field(description="Attention heads.")
     head_width: Positive = Field(
         description="Width of an attention head. The decoder is `heads` times `head_width` wide."
@@ -88,9 +88,15 @@ class Auxiliary(Strict):
     training: Training = Field(
         description="Fine-tuning of all tasks that have no `training` key of their own."
     )
-    seed: int = Field(0, description="Seed of the generated images and of the fine-tuning.")
-    tasks: dict[TaskName, TaskConfig]
-    fast: FastTokens | None = None
+    seed: Seed = Field(0, description="Seed of the generated images and of the fine-tuning.")
+    tasks: dict[TaskName, TaskConfig] = Field(
+        description="The auxiliary tasks by name. A task without keys of its own is written as `{}`."
+    )
+    fast: FastTokens | None = Field(
+        None,
+        description="FAST injection. With this key, `fast-freeze-vision` and `fast-unfreeze-vision` are "
+        "auxiliary tasks, too.",
+    )
 
     @model_validator(mode="after")
     def _decoders(self) -> Auxiliary:
@@ -142,7 +148,7 @@ class FastTokens(Strict):
     training: Training | None = Field(
         None, description="Replaces `auxiliary.training`, which all tasks share."
     )
-    seed: int = Field(0, description="Seed of the random selection of images.")
+    seed: Seed = Field(0, description="Seed of the random selection of images.")
 
     @model_validator(mode="after")
     def _one_source(self) -> FastTokens:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Benchmark, Name, Positive, Rate, Strict
+from vlm4vla.config.base import Benchmark, Name, Positive, Rate, Seed, Strict
 from vlm4vla.config.capability import QuestionSet
 from vlm4vla.config.reading import Reading
 from vlm4vla.config.training import Training
@@ -89,7 +89,9 @@ class Backbone(Strict):
     parameters_b: Rate = Field(
         description="Size of the real model in billions of parameters, even for a tiny backbone."
     )
-    tiny: TinySize | None = None
+    tiny: TinySize | None = Field(
+        None, description="Sizes of a tiny backbone. It needs `pretraining`, and excludes `checkpoint`."
+    )
     pretraining: Name | None = Field(
         None, description="Pre-training of a tiny backbone: a key of `pretraining.recipes`."
     )
@@ -154,7 +156,7 @@ class Questions(Strict):
 
     train_pictures: Positive = Field(description="Number of images for pre-training.")
     held_out_pictures: Positive = Field(description="Number of held-out images for capability scores.")
-    seed: int = Field(0, description="Seed of the images and questions.")
+    seed: Seed = Field(0, description="Seed of the images and questions.")
     look: Literal["internet", "benchmark"] = Field(
         "internet",
         description="`internet`: cameras, textures and objects that differ from those of the benchmarks. "
@@ -168,7 +170,7 @@ class Recipe(Strict):
     mixture: dict[QuestionSet, Rate] = Field(
         description="For each question set: mean number of questions per image and update."
     )
-    training: Training
+    training: Training = Field(description="The pre-training with the next-token loss.")
 
 
 class AlignmentConfig(Strict):
@@ -179,7 +181,7 @@ class AlignmentConfig(Strict):
     """
 
     weight: Rate = Field(description="Weight of the contrastive loss; the next-token loss has weight 1.")
-    training: Training
+    training: Training = Field(description="The training with this loss alone, before every recipe.")
 
 
 class Pretraining(Strict):
@@ -188,5 +190,7 @@ class Pretraining(Strict):
     alignment: AlignmentConfig | None = Field(
         None, description="Contrastive training that precedes every recipe."
     )
-    recipes: dict[Name, Recipe]
-    seed: int = Field(0, description="Seed of the initial weights and of the training.")
+    recipes: dict[Name, Recipe] = Field(
+        description="Pre-training recipes by name. `backbones.NAME.pretraining` selects one."
+    )
+    seed: Seed = Field(0, description="Seed of the initial weights and of the training.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -11,10 +12,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     WithJsonSchema,
     model_serializer,
+    model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from vlm4vla.conventions.benchmarks import BENCHMARKS
 from vlm4vla.core import registry
@@ -22,8 +25,14 @@ from vlm4vla.core import registry
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # every random generator in use takes these
+Seeds = Annotated[list[Seed], Field(min_length=1)]
+# A name is a folder of the results. File systems allow 255 bytes, of which a log's path needs some.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
+LARGEST_INTEGER = 2**63 - 1  # of Parquet, and of most readers of JSON
+_BOOLEAN = "yes, no, true and false are not numbers or names: write a number, or the word in quotation marks"
+_NO_TEXT = "the text has a character that no file can hold (NUL, or half of a surrogate pair): remove it"
+_LARGE = f"the number is too large for files: write at most {LARGEST_INTEGER}"
 
 
 def one_of(known: Callable[[], Iterable[str]]) -> AfterValidator:
@@ -56,10 +65,67 @@ Benchmark = Annotated[str, *_registered_name("benchmark", BENCHMARKS)]
 TaskName = Annotated[str, *_registered_name("auxiliary task", registry.TASKS)]
 
 
-class Strict(BaseModel):
-    """A model that refuses unknown keys and cannot be changed after it was created."""
+@cache
+def _types(model: type[BaseModel], field: str) -> frozenset[Any]:
+    """The types in the annotation of a field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    def inside(annotation: Any) -> Iterator[Any]:
+        yield annotation
+        for argument in get_args(annotation):
+            yield from inside(argument)
+
+    return frozenset(each for each in inside(model.model_fields[field].annotation) if isinstance(each, type))
+
+
+def _is_text(value: str) -> bool:
+    """Whether files and paths can hold a string: no NUL, and no half of a surrogate pair."""
+    try:
+        return "\0" not in value and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    """The values in lists and mappings."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _scalars(each)
+    else:
+        yield value
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and cannot be changed after it was created.
+
+    Numbers must be finite. Pydantic would take `yes` as 1, and integers of any size.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_odd_values(cls, raw: Any) -> Any:
+        """Raise ValidationError for each value that pydantic would take and files or paths would not."""
+        errors: list[InitErrorDetails] = []
+        for key, value in raw.items() if isinstance(raw, Mapping) else ():
+            types = _types(cls, key) if key in cls.model_fields else frozenset()
+            if not types or any(issubclass(each, BaseModel) for each in types):
+                continue  # an unknown key, or models, which check their own keys
+            for each in _scalars(value):
+                kind = None
+                if isinstance(each, bool):
+                    kind = None if bool in types else PydanticCustomError("boolean", _BOOLEAN)
+                elif isinstance(each, int) and abs(each) > LARGEST_INTEGER:
+                    kind = PydanticCustomError("large_integer", _LARGE)
+                elif isinstance(each, str) and not _is_text(each):
+                    kind = PydanticCustomError("no_text", _NO_TEXT)
+                if kind is not None:
+                    errors.append({"type": kind, "loc": (key,), "input": each})
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return raw
 
 
 class OmitsDefaults(Strict):

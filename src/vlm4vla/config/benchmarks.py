@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from vlm4vla.config.base import Fraction, Name, Positive, Strict
+from vlm4vla.config.base import Fraction, Name, Positive, Seed, Strict
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.simulators import OptionalSimulator
 from vlm4vla.config.training import Training
@@ -101,7 +101,7 @@ class EvaluationProtocol(Strict):
         "stored with it, and a change trains the benchmark's policies again. Reference policies and the "
         "policies of other authors are not affected.",
     )
-    seed: int = Field(
+    seed: Seed = Field(
         0, description="Seed of the initial states, and of the noise of policies that sample their actions."
     )
     videos: Annotated[int, Field(ge=0)] = Field(
@@ -124,7 +124,9 @@ class EvaluationProtocol(Strict):
 class BenchmarkConfig(Strict):
     """A benchmark: its demonstrations, the settings of its policies, and their evaluation."""
 
-    demonstrations: Demonstrations
+    demonstrations: Demonstrations = Field(
+        description="The demonstrations on which the policies of this benchmark are trained."
+    )
     chunk: Positive = Field(description="Action chunk: number of actions that a policy predicts at once.")
     normalisation: Literal["range", "quantile"] = Field(
         description="Actions are scaled to [-1, 1] with their minimum and maximum (`range`), or with their "
@@ -162,7 +164,7 @@ class BenchmarkConfig(Strict):
         exclude_if=lambda value: value is None,
         description="Replaces the policy training (`vla`) on this benchmark.",
     )
-    evaluation: EvaluationProtocol
+    evaluation: EvaluationProtocol = Field(description="How the policies of this benchmark are evaluated.")
 
     @model_validator(mode="after")
     def _fits(self) -> BenchmarkConfig:

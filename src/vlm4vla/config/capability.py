@@ -141,8 +141,12 @@ class Capability(OmitsDefaults):
         description="Source of the scores. `embedded`: questions that this repository generates. "
         "`lmms-eval`: tasks of lmms-eval. `scores`: a CSV file with scores.",
     )
-    lmms_eval: LmmsEval | None = None
-    scores: PublishedScores | None = None
+    lmms_eval: LmmsEval | None = Field(
+        None, description="Source `lmms-eval`: the tasks, and how lmms-eval runs. Required for this source."
+    )
+    scores: PublishedScores | None = Field(
+        None, description="Source `scores`: the CSV file. Required for this source."
+    )
 
     @model_validator(mode="after")
     def _source_is_configured(self) -> Capability:

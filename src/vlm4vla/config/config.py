@@ -7,6 +7,7 @@ on, so a changed key reruns only the stages that use the key.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from vlm4vla.config.analysis import Margins
 from vlm4vla.config.auxiliary import Auxiliary, FastName
 from vlm4vla.config.backbones import Backbone, Pretraining, Questions
-from vlm4vla.config.base import Benchmark, Name, OmitsDefaults, Positive, Seeds
+from vlm4vla.config.base import Benchmark, Name, OmitsDefaults, Seeds
 from vlm4vla.config.benchmarks import BenchmarkConfig, check_stops
 from vlm4vla.config.capability import Capability
 from vlm4vla.config.error_messages import error_lines
@@ -48,17 +49,31 @@ class Config(OmitsDefaults):
         "the same with the behaviour of the study's released code (docs/fidelity.md)."
     )
     results: str = Field("results", description="Folder of all results.")
-    image_size: Positive = Field(
+    image_size: Annotated[int, Field(gt=0, le=4096)] = Field(
         64, description="Height and width of the images that the backbones read, in pixels."
     )
     seeds: Seeds = Field(description="Training seeds. Each policy is trained once per seed.")
-    backbones: dict[Name, Backbone]
-    questions: Questions
-    pretraining: Pretraining
-    capability: Capability
-    auxiliary: Auxiliary | None = None
-    benchmarks: dict[Benchmark, BenchmarkConfig]
-    head: MlpHeadSettings
+    backbones: dict[Name, Backbone] = Field(
+        description="The vision-language models of the study, by name. Tables with `backbones: all` show "
+        "them in this order."
+    )
+    questions: Questions = Field(
+        description="Generated images with questions, for the pre-training of tiny backbones and for "
+        "capability scores."
+    )
+    pretraining: Pretraining = Field(description="Pre-training of the tiny backbones.")
+    capability: Capability = Field(description="Question scores, which measure what a backbone knows.")
+    auxiliary: Auxiliary | None = Field(
+        None,
+        description="Fine-tuning of backbones on auxiliary tasks before policy training. Without this key, "
+        "no backbone is fine-tuned.",
+    )
+    benchmarks: dict[Benchmark, BenchmarkConfig] = Field(
+        description="The benchmarks on which policies are trained and evaluated, by name."
+    )
+    head: MlpHeadSettings = Field(
+        description="The action head of all policies except the expert VLAs, which have their own."
+    )
     vla: Training = Field(description="Training of the policies (VLAs).")
     variants: dict[Name, Variant] = Field(description="The ways to train a policy from a backbone, by name.")
     experts: dict[Name, Expert] = Field(
@@ -91,6 +106,14 @@ class Config(OmitsDefaults):
             valid = isinstance(paths, list) and all(isinstance(path, str) for path in paths)
             registry.activate(paths if valid else [])
         return raw
+
+    @field_validator("results")
+    @classmethod
+    def _home_is_expanded(cls, folder: str) -> str:
+        try:
+            return str(Path(folder).expanduser()) if folder.startswith("~") else folder
+        except RuntimeError:
+            raise ValueError(f"{folder!r} names the home folder of an unknown user: write a path") from None
 
     @field_validator("extensions")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Fraction, Positive, Strict
+from vlm4vla.config.base import Fraction, Positive, Seed, Strict
 
 DATASET_KEYS = (
     "revision",
@@ -34,8 +34,8 @@ class GripperValues(Strict):
     it (data/demonstrations/gripper_commands.py).
     """
 
-    open: float
-    close: float
+    open: float = Field(description="The value in the dataset that means open.")
+    close: float = Field(description="The value in the dataset that means closed.")
     hold: float | None = Field(
         None,
         exclude_if=_is_unset,
@@ -66,7 +66,7 @@ class Demonstrations(Strict):
     noise: Fraction | None = Field(
         None, description="Fraction of the steps in which the motion of the scripted expert is disturbed."
     )
-    seed: int = Field(0, description="Seed of the recorded episodes.")
+    seed: Seed = Field(0, description="Seed of the recorded episodes.")
     dataset: str | None = Field(
         None,
         exclude_if=_is_unset,

@@ -42,6 +42,7 @@ def _error_line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     tagged_path = tuple(part for part in error["loc"] if part != "[key]")
     path = _without_tags(tagged_path)
     key, value, context = ".".join(map(str, path)), error.get("input"), error.get("ctx", {})
+    message = error["msg"].removeprefix("Value error, ")
     match error["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key: " + suggestion(str(path[-1]), _known_keys(model, tagged_path[:-1]))
@@ -59,9 +60,17 @@ def _error_line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
             return f"{key}: {value!r} is not above {context['gt']:g}: write a number above {context['gt']:g}"
         case "greater_than_equal":
             return f"{key}: {value!r} is below {context['ge']:g}: write {context['ge']:g} or more"
+        case "less_than_equal":
+            return f"{key}: {value!r} is above {context['le']:.12g}: write {context['le']:.12g} or less"
         case "less_than":
-            return f"{key}: {value!r} is not below {context['lt']:g}: write a number below {context['lt']:g}"
-    message = error["msg"].removeprefix("Value error, ")
+            limit = f"{context['lt']:.12g}"
+            return f"{key}: {value!r} is not below {limit}: write a number below {limit}"
+        case "finite_number":
+            return f"{key}: {value!r} is not a finite number: write a finite number"
+        case "string_too_long":
+            return f"{key}: the name has {len(str(value))} characters: write at most {context['max_length']}"
+        case "boolean" | "large_integer" | "no_text":
+            return f"{key}: {message}"
     if not key or error["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: {message} (value: {value!r})"

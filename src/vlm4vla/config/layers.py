@@ -6,38 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vlm4vla.config.config import Config, load_config
+from vlm4vla.config.layer_files import named, read_layer
 from vlm4vla.core.errors import UserError
 
 
 def read_layers(paths: Sequence[Path]) -> Config:
     """Read the files as one configuration. A later file overrides the values of earlier ones, key by key.
 
-    Raises UserError for a file that does not exist or is not a YAML mapping. For an invalid configuration the
-    message is the first error.
+    Raises UserError for a file that cannot be read as a YAML mapping. For an invalid configuration the
+    message is the first error, with the file that sets the key.
     """
+    layers = [(str(path), read_layer(Path(path))) for path in paths]
     merged: dict[str, Any] = {}
-    for path in paths:
-        try:
-            layer = yaml.safe_load(path.read_text()) or {}
-        except OSError:
-            raise UserError(
-                f"no file {str(path)!r}: write the path of config.yaml, then those of the files that "
-                "override it"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{path}: not valid YAML ({str(error).splitlines()[0]}): correct the file"
-            ) from None
-        if not isinstance(layer, Mapping):
-            raise UserError(f"{path}: not a mapping of keys to values: write `key: value` lines")
+    for _, layer in layers:
         _update(merged, layer)
     try:
-        return load_config(merged, str(paths[-1]))
+        return load_config(merged)
     except UserError as error:
-        raise UserError(str(error).splitlines()[0]) from None
+        raise UserError(named(str(error).splitlines()[0], layers)) from None
 
 
 def _update(base: dict[str, Any], layer: Mapping[str, Any]) -> None:

@@ -17,7 +17,9 @@ class MlpHeadSettings(Strict):
     MLPs with the layer widths `hidden` follow: one for the motion and one for the gripper.
     """
 
-    kind: Literal["mlp"] = "mlp"
+    kind: Literal["mlp"] = Field(
+        "mlp", description="The kind of head. `mlp`: multilayer perceptrons, the study's own head."
+    )
     trunk: Positive | None = Field(
         None,
         description="Width of the first layer. The default is half the backbone's width, as in the paper.",
@@ -42,7 +44,9 @@ class MlpHeadSettings(Strict):
 class TokensHeadSettings(Strict):
     """OpenVLA's action head: the backbone generates each number of an action as a token of its vocabulary."""
 
-    kind: Literal["tokens"]
+    kind: Literal["tokens"] = Field(
+        description="The kind of head. `tokens`: actions as tokens of the vocabulary, as in OpenVLA."
+    )
     bins: Annotated[int, Field(ge=2)] = Field(
         256, description="Number of bins per action dimension. Each bin is one token."
     )
@@ -51,7 +55,9 @@ class TokensHeadSettings(Strict):
 class FlowHeadSettings(Strict):
     """pi0's action expert: a second transformer learns a flow and attends to the backbone layer by layer."""
 
-    kind: Literal["flow"]
+    kind: Literal["flow"] = Field(
+        description="The kind of head. `flow`: an action expert with flow matching, as in pi0."
+    )
     width: Positive = Field(description="Width of the action expert.")
     intermediate: Positive = Field(description="Width of the action expert's feed-forward layers.")
     integration_steps: Positive = Field(10, description="Euler steps from noise to actions.")
@@ -63,7 +69,9 @@ class PlannedFlowHeadSettings(Strict):
     The plan predicts where in the image the gripper will be.
     """
 
-    kind: Literal["planned-flow"]
+    kind: Literal["planned-flow"] = Field(
+        description="The kind of head. `planned-flow`: a plan, then flow matching, as in ThinkAct."
+    )
     plan: Annotated[list[Positive], Field(min_length=1)] = Field(
         description="Future steps, counted from the current step, for which the plan predicts the "
         "gripper's position."
@@ -106,7 +114,9 @@ class Expert(Strict):
     """An expert VLA: a backbone of the study with another action head and other settings."""
 
     backbone: Name = Field(description="A key of `backbones`.")
-    head: ExpertHeadSettings
+    head: ExpertHeadSettings = Field(
+        description="The action head. `kind` is `tokens`, `flow` or `planned-flow`."
+    )
     chunk: Positive | None = Field(
         None,
         description="Number of actions that are predicted at once. The default is the benchmark's `chunk`.",

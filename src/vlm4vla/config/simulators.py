@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from vlm4vla.config.base import Name, Positive, Strict
+from vlm4vla.config.base import Name, Positive, Seed, Strict
 from vlm4vla.conventions.simulators import Convention, convention
 
 ADAPTER = r"^(libero|calvin|simplerenv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
@@ -22,8 +22,8 @@ RUN_REMOTE_CODE = ("openvla", "cogact", "xvla")
 class GripperPolarity(Strict):
     """The gripper commands of the simulator."""
 
-    open: Literal[-1, 1]
-    close: Literal[-1, 1]
+    open: Literal[-1, 1] = Field(description="The command that opens the gripper.")
+    close: Literal[-1, 1] = Field(description="The command that closes the gripper.")
 
     @model_validator(mode="after")
     def _differ(self) -> GripperPolarity:
@@ -103,7 +103,7 @@ class Simulator(Strict):
     adapter: Annotated[str, Field(pattern=ADAPTER)] = Field(
         description="libero, calvin, simplerenv, or your own benchmark class of vla-eval as `module:Class`."
     )
-    gripper: GripperPolarity
+    gripper: GripperPolarity = Field(description="The commands that open and close the simulator's gripper.")
     gripper_rule: Literal["sign", "two-in-a-row"] = Field(
         "sign",
         description="Gripper command. `sign`: the sign of each prediction. `two-in-a-row`: +1 after two "
@@ -127,7 +127,7 @@ class Simulator(Strict):
         description="`first`: all idle steps precede the first action of the policy. `interleaved`: each "
         "idle step is followed by one action of the policy. `max_steps` counts the actions of the policy.",
     )
-    environment_seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of the simulated environment.")
+    environment_seed: Seed = Field(0, description="Seed of the simulated environment.")
     render: Literal["gpu", "cpu"] = Field("gpu", description="Render the camera images on a GPU or a CPU.")
     tasks: list[Annotated[int, Field(ge=0)]] | dict[str, Positive] | None = Field(
         None,
@@ -141,7 +141,10 @@ class Simulator(Strict):
         default_factory=dict,
         description="Policies from other authors, by the name of the expert VLA that they replace.",
     )
-    runs: SimulatorRuns = Field(default_factory=SimulatorRuns)
+    runs: SimulatorRuns = Field(
+        default_factory=SimulatorRuns,
+        description="Where the simulators run, and in how many jobs and processes.",
+    )
 
     @property
     def convention(self) -> Convention:

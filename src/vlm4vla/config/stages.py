@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from vlm4vla.config.analysis import Margins
 from vlm4vla.config.auxiliary import DiffusionDecoder, FastTokens
 from vlm4vla.config.backbones import AlignmentConfig, Backbone, PixelBounds, Questions, Recipe
-from vlm4vla.config.base import Name, OmitsDefaults, Positive, Strict
+from vlm4vla.config.base import Name, OmitsDefaults, Positive, Seed, Strict
 from vlm4vla.config.benchmarks import Augmentation, CropArea, EvaluationProtocol, SecondBounds, Shift
 from vlm4vla.config.capability import Capability, LmmsTask, QuestionScore
 from vlm4vla.config.demonstrations import Demonstrations
@@ -50,7 +50,7 @@ class BackboneSettings(ExtensionSettings):
     recipe: Recipe | None
     alignment: AlignmentConfig | None = None
     image_size: Positive
-    seed: int
+    seed: Seed
 
 
 class CapabilitySettings(Strict):
@@ -66,7 +66,7 @@ class AuxiliaryDataSettings(ExtensionSettings):
     train_pictures: Positive
     held_out_pictures: Positive
     image_size: Positive
-    seed: int
+    seed: Seed
     public: PublicSource | None = None
 
 
@@ -87,7 +87,7 @@ class AuxiliarySettings(Strict):
     decoder: DiffusionDecoder | None = None
     questions: Positive
     image_size: Positive
-    seed: int
+    seed: Seed
 
 
 class DemonstrationsSettings(ExtensionSettings):
@@ -102,7 +102,7 @@ class VlaSettings(Strict):
     auxiliary: Name = "none"
     variant: Name
     benchmark: Name
-    seed: int
+    seed: Seed
     freeze: Literal["none", "vision", "embedding"]
     initial_weights: Literal["backbone", "random"]
     chunk: Positive
@@ -170,7 +170,7 @@ class RolloutSettings(ExtensionSettings):
     auxiliary: Name = "none"
     variant: Name
     benchmark: Name
-    seed: int
+    seed: Seed
     evaluation: EvaluationProtocol
     image_size: Positive
     study: Name

@@ -68,7 +68,7 @@ class Training(Strict):
 
     steps: Positive = Field(description="Number of updates.")
     batch: Positive = Field(description="Samples per update, over all processes.")
-    optimiser: Optimiser
+    optimiser: Optimiser = Field(description="The optimiser and its learning-rate schedule.")
     checkpoint_every: Positive = Field(
         500,
         description="Number of updates between checkpoints. An interrupted training resumes from the last "

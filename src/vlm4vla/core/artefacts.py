@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -33,6 +34,8 @@ PACKAGES = (
     "scipy",
 )
 
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.\w+)?")  # as `atomic_path` names them
+
 
 def canonical_json(value: Any) -> str:
     """`value` as JSON with sorted keys and no spaces: the form that is hashed and compared."""
@@ -50,10 +53,33 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def files_of(folder: Path, pattern: str) -> list[Path]:
+    """The files in `folder` that match `pattern`, sorted, without hidden ones.
+
+    A hidden file is unfinished: `atomic_path` writes it, and a killed process leaves it.
+    """
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left below `folder`.
+
+    The caller holds the folder's lock, so that no other process is writing one of them.
+    """
+    for path in folder.rglob(".*"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and Path(match[1]).suffix == (match[2] or "") and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def checkpoint_hash(vla: Path) -> str:
     """SHA-256 (hex) over the hashes of all weight files of a VLA folder."""
     hashes = [
-        file_hash(path) for path in sorted(vla.rglob("*.safetensors")) if "checkpoints" not in path.parts
+        file_hash(path) for path in files_of(vla, "**/*.safetensors") if "checkpoints" not in path.parts
     ]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 

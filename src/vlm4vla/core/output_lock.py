@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)  # Lustre without flock
 
 
 def is_file(output: Path) -> bool:
@@ -18,7 +21,7 @@ def alone(output: Path) -> Iterator[bool]:
     """Lock `output` for this process. Yields whether another process held the lock and this one waited.
 
     A killed workflow leaves its jobs running. The job of a new run waits here instead of writing to the same
-    place.
+    place. On a file system without locks nobody waits.
     """
     folder = output.parent if is_file(output) else output
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,4 +34,8 @@ def alone(output: Path) -> Iterator[bool]:
             waited = True
             print(f"{output}: waiting for another process that is writing it", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            print(f"{output}: this file system has no locks: start one run at a time", flush=True)
         yield waited

@@ -13,10 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote, unquote
 
 from vlm4vla.core.errors import UserError
 
-VARIABLE = "VLM4VLA_EXTENSIONS"  # absolute paths of extension files, separated as in PATH
+# Absolute paths of extension files, separated as in PATH. A path's own colons and percent signs are quoted.
+VARIABLE = "VLM4VLA_EXTENSIONS"
 NAME = r"[a-z0-9][a-z0-9._-]*"
 
 Kind = Literal["family", "benchmark", "auxiliary task"]
@@ -128,9 +130,13 @@ def share() -> None:
     """Pass the files to the processes that this one starts."""
     paths = [str(extension.path.resolve()) for extension in active()]
     if paths:
-        os.environ[VARIABLE] = os.pathsep.join(paths)
+        os.environ[VARIABLE] = os.pathsep.join(map(_quoted, paths))
     else:
         os.environ.pop(VARIABLE, None)
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace(os.pathsep, quote(os.pathsep, safe=""))
 
 
 def names(kind: Kind) -> list[str]:
@@ -168,6 +174,8 @@ def check(sha256: str | None) -> None:
 
 def _load(name: str) -> Extension:
     path = Path(name).expanduser()
+    if not path.is_file() and "%" in name:
+        path = Path(unquote(name))  # from VARIABLE
     if path.suffix != ".py" or not path.is_file():
         raise UserError(
             f"extensions: no Python file {name!r}: write the path of a .py file, relative to {Path.cwd()}"
@@ -192,7 +200,9 @@ def _run(path: Path, source: bytes, digest: str) -> Extension:
         made = _running
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except Exception as error:  # a user's code can raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's code can raise anything, and can end the process
         raise UserError(
             f"{path}: {_describe(error, path)}: fix the file, or remove it from `extensions`"
         ) from None
@@ -206,9 +216,12 @@ def _run(path: Path, source: bytes, digest: str) -> Extension:
     return made
 
 
-def _describe(error: Exception, path: Path) -> str:
+def _describe(error: BaseException, path: Path) -> str:
     """`line 7: NameError: name 'x' is not defined`, with the line number in the user's file."""
-    words = (str(error).splitlines() or [""])[0]
+    try:
+        words = (str(error).splitlines() or [""])[0]
+    except Exception:  # the user's own exception, whose __str__ fails
+        words = ""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
     lines = [

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import re
+import stat
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 
+PART = 1 << 20  # bytes that are read at once
+LARGEST_LIST = 200_000_000  # bytes of SHA256SUMS or of the metadata: about a million files
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -35,60 +50,142 @@ def check(packed: Path) -> int:
         )
     try:
         with zipfile.ZipFile(packed) as archive:
-            return _check(packed, _Zip(archive))
-    except zipfile.BadZipFile:
+            return _check(packed, _Zip(packed, archive))
+    except (zipfile.BadZipFile, OSError):
         raise UserError(f"{packed}: not a complete zip file: copy or download it again") from None
 
 
 class _Folder:
+    """The files of an unpacked study. Raises UserError for a link: it shows another place's content."""
+
     def __init__(self, root: Path):
         self.root = root
-        self.names = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+        self.names: set[str] = set()
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if path.is_symlink():
+                raise UserError(f"{root}: {name}: a link, not a file: unpack the study again")
+            if path.is_file():
+                self.names.add(name)
 
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+    def parts(self, name: str) -> Iterator[bytes]:
+        with (self.root / name).open("rb") as handle:
+            while part := handle.read(PART):
+                yield part
 
 
 class _Zip:
-    def __init__(self, archive: zipfile.ZipFile):
-        self.archive = archive
-        self.names = {name for name in archive.namelist() if not name.endswith("/")}
+    """The members of a zip file.
 
-    def read(self, name: str) -> bytes:
-        return self.archive.read(name)
+    Raises UserError for names that leave the folder where somebody unpacks the file, for links, for two
+    members of one name, and for encrypted members.
+    """
+
+    def __init__(self, packed: Path, archive: zipfile.ZipFile):
+        self.archive = archive
+        self.names: set[str] = set()
+        folded: dict[str, str] = {}
+        for member in archive.infolist():
+            name = member.filename
+            problem = _problem(name) or _problem(member.orig_filename)
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if problem is None and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                problem = "a link or a device, not a file"
+            if problem is None and member.flag_bits & 1:
+                problem = "encrypted"
+            if problem is None and name in folded:
+                problem = "is there twice"
+            if problem is not None:
+                raise UserError(
+                    f"{packed}: {_shown(name)}: {problem}: do not unpack it, ask for another copy"
+                )
+            folded[name] = name
+            if not name.endswith("/"):
+                self.names.add(name)
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        with self.archive.open(name) as handle:
+            while part := handle.read(PART):
+                yield part
+
+
+def _problem(name: str) -> str | None:
+    """What is wrong with the name of a member; None for a relative path below the folder."""
+    if not name or "\0" in name or "\\" in name or re.match("[A-Za-z]:", name):
+        return "not a path as zip files write it"
+    if name.startswith("/"):
+        return "an absolute path"
+    if any(part in ("..", ".", "") for part in name.removesuffix("/").split("/")):
+        return "a path that leaves its folder or goes through it twice"
+    return None
+
+
+def _shown(name: str) -> str:
+    """A member's name in one line."""
+    return name if name.isprintable() and name else repr(name)
+
+
+def _read(files: _Folder | _Zip, name: str) -> bytes:
+    """The content of a list of files. Raises ValueError if it is too large for one."""
+    content = b""
+    for part in files.parts(name):
+        content += part
+        if len(content) > LARGEST_LIST:
+            raise ValueError(f"larger than {LARGEST_LIST} bytes")
+    return content
 
 
 def _check(packed: Path, files: _Folder | _Zip) -> int:
     def error(name: str, problem: str) -> UserError:
-        return UserError(f"{packed}: {name}: {problem}: unpack or download it again")
+        return UserError(f"{packed}: {_shown(name)}: {problem}: unpack or download it again")
+
+    def content(name: str) -> bytes:
+        try:
+            return _read(files, name)
+        except ValueError as problem:
+            raise error(name, str(problem)) from None
+        except UNREADABLE:
+            raise error(name, "cannot be read") from None
 
     if SUMS not in files.names:
         raise UserError(f"{packed}: has no {SUMS}: write the path of a study that `vlm4vla pack` has packed")
-    sums = {}
-    for line in files.read(SUMS).decode(errors="replace").splitlines():
+    sums: dict[str, str] = {}
+    for line in content(SUMS).decode(errors="replace").splitlines():
         match = _LINE.fullmatch(line)
         if match is None:
             raise error(SUMS, f"the line {line[:60]!r} is not a hash and a file name")
+        if match[2] in sums:
+            raise error(SUMS, f"lists {match[2]!r} twice")
         sums[match[2]] = match[1]
     if METADATA not in sums:
         raise error(SUMS, f"does not list {METADATA}")
     for name, expected in sums.items():
         if name not in files.names:
             raise error(name, "missing")
+        digest = hashlib.sha256()
         try:
-            found = hashlib.sha256(files.read(name)).hexdigest()
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
+            for part in files.parts(name):
+                digest.update(part)
+        except UNREADABLE:
             raise error(name, "cannot be read") from None
-        if found != expected:
+        if digest.hexdigest() != expected:
             raise error(name, "changed")
     for name in sorted(files.names - set(sums) - {SUMS}):
-        raise UserError(f"{packed}: {name}: not a file of the packed study: remove it")
-    described = {
-        entity["@id"]: entity.get("sha256")
-        for entity in json.loads(files.read(METADATA))["@graph"]
-        if "sha256" in entity
-    }
+        raise UserError(f"{packed}: {_shown(name)}: not a file of the packed study: remove it")
+    described = _described(content(METADATA), error)
     for name in sorted(set(sums) - {METADATA}):
         if described.get(name) != sums[name]:
             raise error(name, f"{METADATA} and {SUMS} have different hashes of this file")
     return len(sums)
+
+
+def _described(metadata: bytes, error: Callable[[str, str], UserError]) -> dict[str, Any]:
+    """The hashes in the RO-Crate's metadata by file."""
+    try:
+        graph = json.loads(metadata)["@graph"]
+        entities = [each for each in graph if isinstance(each, dict) and "sha256" in each]
+        if not isinstance(graph, list) or len(entities) == len(graph) == 0:
+            raise ValueError
+        return {str(entity["@id"]): entity["sha256"] for entity in entities}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise error(METADATA, "not the metadata of an RO-Crate (JSON with a list @graph)") from None

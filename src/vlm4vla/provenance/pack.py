@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from vlm4vla.config.config import Config
+from vlm4vla.config.layer_files import read_layer
 from vlm4vla.config.layers import read_layers
 from vlm4vla.conventions.scales import LAYERS
 from vlm4vla.core.artefacts import atomic_path, file_hash
@@ -207,6 +208,36 @@ def _check_config(config: Config, layers: Sequence[Path], results: Results) -> N
                     f"{settings.get(key)!r}: pass its config.yaml, and the files that override it, with "
                     "--config"
                 )
+    made = results.root / ARTEFACTS["study_config"].path(format="yaml")
+    if made.is_file():
+        difference = _difference(read_layer(made), config.model_dump(mode="json"))
+        if difference is not None:
+            key, then, now = difference
+            raise UserError(
+                f"{layers[-1]}: {key} is {now!r}, but {results.root} was made with {then!r}: pass its "
+                "config.yaml, and the files that override it, with --config"
+            )
+
+
+# Keys that say where and when a study runs, and not what it is.
+_OF_THE_MACHINE = ("results", "minimum_free_gb", "extensions", "published_scores")
+
+
+def _difference(
+    made: Mapping[str, Any], config: Mapping[str, Any], key: str = ""
+) -> tuple[str, Any, Any] | None:
+    """The first key that both have with different values, and these values; None if all are equal."""
+    for name, then in made.items():
+        if name not in config or (not key and name in _OF_THE_MACHINE):
+            continue
+        now = config[name]
+        if isinstance(then, Mapping) and isinstance(now, Mapping):
+            found = _difference(then, now, f"{key}{name}.")
+            if found is not None:
+                return found
+        elif then != now:
+            return f"{key}{name}", then, now
+    return None
 
 
 def kept_files(root: Path, weights: bool) -> dict[str, str]:

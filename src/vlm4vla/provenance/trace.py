@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vlm4vla.core.artefacts import canonical_json, checkpoint_hash, file_hash
+from vlm4vla.core.artefacts import canonical_json, checkpoint_hash, file_hash, files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.provenance.addresses import COLUMN_KEYS, ROW_KEYS, find_number
 from vlm4vla.provenance.sources import Cell, find_source
+from vlm4vla.report.rows.table import csv_text
 from vlm4vla.study.artefact_chain import FINE, Chain
 from vlm4vla.study.layout import PROVENANCE
 from vlm4vla.study.results_folder import Results
@@ -104,7 +105,7 @@ def _rollout(chain: Chain, cell: Cell, seed: int, path: Path) -> dict[str, Any]:
     folder, state = None, None
     if artefact and "vla" in artefact.inputs:
         folder = Path(artefact.inputs["vla"]).parent
-        if any(folder.rglob("*.safetensors")):
+        if files_of(folder, "**/*.safetensors"):
             state = FINE if checkpoint_hash(folder) == checkpoint else "changed"
         else:
             state = "missing"
@@ -129,7 +130,7 @@ def _csv_number(results: Results, table: str, record: Mapping[str, Any], number:
     """The number as text in tables/{table}.csv; None without the file or the row."""
     keys = (*ROW_KEYS, *COLUMN_KEYS[1:])
     for row in results.csv_rows(table):
-        if all(row[key] == str(record.get(key) or "") for key in keys if key in row):
+        if all(row[key] == csv_text(str(record.get(key) or "")) for key in keys if key in row):
             return row.get(number)
     return None
 

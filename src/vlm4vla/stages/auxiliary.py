@@ -14,7 +14,7 @@ from vlm4vla.auxiliary.lookup import fine_tuning_for, get_task
 from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
 from vlm4vla.config.stages import AuxiliarySettings
 from vlm4vla.core import imports
-from vlm4vla.core.artefacts import Provenance, file_hash, write_json
+from vlm4vla.core.artefacts import Provenance, file_hash, files_of, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.dataset import TRAIN
 from vlm4vla.data.questions.reading import read_questions
@@ -60,7 +60,7 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
         _install_checkpoint(settings, task, loaded, data, output)
     if not is_main():
         return
-    weights = {path.name: file_hash(path) for path in sorted(output.glob("*.safetensors"))}
+    weights = {path.name: file_hash(path) for path in files_of(output, "*.safetensors")}
     provenance.write(output / "provenance.json", outputs=weights)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished
 

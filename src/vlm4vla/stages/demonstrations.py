@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlm4vla.config.stages import DemonstrationsSettings
-from vlm4vla.core.artefacts import Provenance, file_hash
+from vlm4vla.core.artefacts import Provenance, file_hash, files_of
 
 
 def run(settings: DemonstrationsSettings, *, output: Path) -> None:
@@ -53,5 +53,5 @@ def record_expert(settings: DemonstrationsSettings, *, output: Path) -> None:
                 {GRIPPER_POINT: recording.points},
             )
             progress.update(number)
-    files = {str(p.relative_to(output)): file_hash(p) for p in sorted((output / "data").rglob("*.parquet"))}
+    files = {str(p.relative_to(output)): file_hash(p) for p in files_of(output / "data", "**/*.parquet")}
     provenance.write(output / "provenance.json", files=files)

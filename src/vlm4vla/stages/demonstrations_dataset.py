@@ -14,7 +14,7 @@ import numpy as np
 
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.conventions.actions import POSE_SIZE
-from vlm4vla.core.artefacts import Provenance, canonical_json, file_hash, write_json, write_text
+from vlm4vla.core.artefacts import Provenance, canonical_json, file_hash, files_of, write_json, write_text
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.encoded_pictures import copy_pictures
 from vlm4vla.data.demonstrations.frame_index import (
@@ -104,7 +104,7 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
     )
     write_text(output / INDEX, record)
     _decode_first_and_last(output)
-    written = [output / STATS, output / INDEX, *sorted((output / ROWS).glob("*.npy"))]
+    written = [output / STATS, output / INDEX, *files_of(output / ROWS, "*.npy")]
     provenance.write(
         output / "provenance.json",
         source=_identity(metadata),
@@ -119,7 +119,7 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
 
 def _identity(metadata: Metadata) -> dict[str, Any]:
     """Identify a dataset without reading its frames: by its folder and the hashes of meta/."""
-    meta = sorted(path for path in (metadata.folder / "meta").rglob("*") if path.is_file())
+    meta = files_of(metadata.folder / "meta", "**/*")
     hashes = {str(path.relative_to(metadata.folder)): file_hash(path) for path in meta}
     return {"folder": str(metadata.folder.resolve()), "version": metadata.version, "files": hashes}
 

@@ -25,7 +25,7 @@ from vlm4vla.config.stages import (
     read_settings,
 )
 from vlm4vla.core import registry
-from vlm4vla.core.artefacts import canonical_json, file_hash
+from vlm4vla.core.artefacts import canonical_json, file_hash, remove_unfinished
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone, is_file
@@ -92,7 +92,10 @@ def run_stage(arguments: argparse.Namespace) -> None:
     with lock as waited:
         if waited and is_finished(arguments.output, settings, folders):
             print(f"{arguments.output}: the other process has finished it")
-        elif execution is not None:
+            return
+        if not launch.is_part_of_run(execution) and not is_file(arguments.output):
+            remove_unfinished(arguments.output)
+        if execution is not None:
             command = launch.stage_command(arguments.command, arguments.settings, inputs, arguments.output)
             launch.run(command, execution, arguments.output)
         else:

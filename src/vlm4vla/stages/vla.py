@@ -10,7 +10,7 @@ from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.config.stages import VlaSettings
 from vlm4vla.conventions.benchmarks import BENCHMARKS
 from vlm4vla.core import imports, registry
-from vlm4vla.core.artefacts import Provenance, file_hash
+from vlm4vla.core.artefacts import Provenance, file_hash, files_of
 from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.training.distributed.processes import is_main
 
@@ -76,7 +76,7 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
         return
     policy.centre_crop = settings.centre_crop
     policy.save(output)
-    files = [*sorted((output / "backbone").glob("*.safetensors")), output / "policy.safetensors"]
+    files = [*files_of(output / "backbone", "*.safetensors"), output / "policy.safetensors"]
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
     provenance.write(output / "provenance.json", outputs=hashes)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished

@@ -13,6 +13,7 @@ from vlm4vla.backbones.complete_folder import check_chat_template, check_complet
 from vlm4vla.backbones.folder_files import MissingFileError
 from vlm4vla.backbones.installing import check_family
 from vlm4vla.backbones.lookup import known_families, supports_expert_heads
+from vlm4vla.backbones.tiny_sizes import check_tiny
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config.config import Config, load_config
 from vlm4vla.config.public_sets import SetSettings
@@ -62,6 +63,8 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + suggestion(backbone.family, known_families())
             )
+        if backbone.tiny is not None:
+            check_tiny(backbone.tiny, name, study.config.image_size)
         if backbone.checkpoint is not None and backbone.revision is None:
             folder = Path(backbone.checkpoint).expanduser()
             check_checkpoint(folder, f"backbones.{name}.checkpoint")

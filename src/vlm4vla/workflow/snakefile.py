@@ -14,12 +14,44 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.config.config import load_config
+from vlm4vla.config.layer_files import Layer, named
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
+from vlm4vla.workflow import kept_outputs, run_lock
+from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
 from vlm4vla.workflow.requirements import requirements_of
 from vlm4vla.workflow.snakemake_workarounds import record_lock_owner, remove_stale_lock, restore_slurm_nodes
+from vlm4vla.workflow.targets import is_published
+
+INFORMING = (
+    "--unlock",
+    "--summary",
+    "-S",
+    "--detailed-summary",
+    "-D",
+    "--dag",
+    "--rulegraph",
+    "--filegraph",
+    "--d3dag",
+    "--list-rules",
+    "--list",
+    "-l",
+    "--list-target-rules",
+    "--lt",
+    "--list-changes",
+    "--lc",
+    "--list-input-changes",
+    "--li",
+    "--list-params-changes",
+    "--lp",
+    "--list-untracked",
+    "--lu",
+    "--containerize",
+    "--print-compilation",
+    "--archive",
+)  # options of Snakemake that run no job
 
 
 def command_line() -> argparse.Namespace | None:
@@ -47,6 +79,11 @@ def is_dry_run() -> bool:
     return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
 
 
+def runs_nothing() -> bool:
+    """Whether Snakemake only shows or unlocks something, so that it needs no lock on the results."""
+    return is_dry_run() or any(word in INFORMING for word in sys.argv)
+
+
 def is_local(arguments: argparse.Namespace | None) -> bool:
     """Whether jobs run on this machine and not on a cluster."""
     return arguments is not None and arguments.executor in (None, "local", "dryrun")
@@ -61,6 +98,21 @@ def offered_gpus(arguments: argparse.Namespace | None) -> int | None:
 def any_of(names: Iterable[str]) -> str:
     """A regular expression for a wildcard that is one of `names`; `none` if there are no names."""
     return "|".join(map(re.escape, names)) or "none"
+
+
+def _layers(arguments: argparse.Namespace | None) -> list[tuple[str, Layer]]:
+    """config.yaml and what overrides it, for the messages; empty if the files cannot be read any more."""
+    try:
+        return with_overrides(read_all(sys.argv[1:]), _overrides(arguments))
+    except UserError:
+        return []
+
+
+def _overrides(arguments: argparse.Namespace | None) -> dict[str, Any]:
+    """The values of `--config`, as Snakemake reads them."""
+    from snakemake.cli import parse_config
+
+    return parse_config(arguments.config) if arguments is not None and arguments.config else {}
 
 
 def begin(config: Mapping[str, Any]) -> Study:
@@ -83,21 +135,32 @@ def begin(config: Mapping[str, Any]) -> Study:
             if is_local(arguments):
                 with errors_as_notes(is_dry_run()):
                     check_gpus(requirements.gpus, offered_gpus(arguments))
+            if arguments is not None and not runs_nothing():
+                own = targets and all(is_published(study, target) for target in targets)
+                run_lock.hold(Path(study.published_layout.root if own else study.root), sys.argv[1:])
+                if remove_stale_lock(Path.cwd()):
+                    print(
+                        "The last run was killed: its lock is removed, and unfinished jobs resume.",
+                        file=sys.stderr,
+                    )
+                record_lock_owner(Path.cwd())
+                kept_outputs.put_back_all()
     except UserError as error:
+        layers = _layers(arguments)
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {named(line, layers)}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # For any exception, also SystemExit, Snakemake would print a traceback of the Snakefile.
         os._exit(1)
+    if arguments is not None:
+        from snakemake.jobs import Job
+
+        kept_outputs.install(Job)
     registry.share()  # a job runs the user's extension files if it needs them
     # Jobs find the package's command even if the environment is not activated.
     if shutil.which("vlm4vla") is None:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     if is_job(arguments):
         restore_slurm_nodes()
-        return study
-    if remove_stale_lock(Path.cwd()):
-        print("The last run was killed: its lock is removed, and unfinished jobs resume.", file=sys.stderr)
-    record_lock_owner(Path.cwd())
     return study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.artefacts import write_text
+from vlm4vla.core.errors import UserError
 
 LOCK_OWNER = Path(".snakemake") / "machine"  # the file that names the machine whose run has the lock
 DEFAULT_JOB_LIMIT = (100, 1.0)  # jobs, seconds: Snakemake's default of --max-jobs-per-timespan
@@ -24,7 +26,7 @@ def remove_stale_lock(folder: Path) -> bool:
     """
     locks = _locks(folder)
     owner = folder / LOCK_OWNER
-    owned_elsewhere = owner.exists() and owner.read_text().strip() != platform.node()
+    owned_elsewhere = owner.exists() and _text(owner) != platform.node()
     if not locks or owned_elsewhere or _snakemake_runs_in(folder):
         return False
     for lock in locks:
@@ -33,9 +35,26 @@ def remove_stale_lock(folder: Path) -> bool:
 
 
 def record_lock_owner(folder: Path) -> None:
-    """Record that the next lock in `folder` belongs to this machine. Do nothing if there is a lock."""
-    if not _locks(folder):
-        write_text(folder / LOCK_OWNER, f"{platform.node()}\n")
+    """Record that the next lock in `folder` belongs to this machine. Do nothing if there is a lock.
+
+    Raises UserError if Snakemake's folder cannot be written.
+    """
+    try:
+        if not _locks(folder):
+            write_text(folder / LOCK_OWNER, f"{platform.node()}\n")
+    except OSError as error:
+        raise UserError(
+            f"{folder / LOCK_OWNER.parent}: cannot be written ({error.strerror}): change its permissions, or "
+            "run in a folder of your own"
+        ) from None
+
+
+def _text(path: Path) -> str | None:
+    """The line of a file, or None if it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _snakemake_runs_in(folder: Path) -> bool:
@@ -52,7 +71,9 @@ def _snakemake_runs_in(folder: Path) -> bool:
 
 
 def _locks(folder: Path) -> list[Path]:
-    return list((folder / ".snakemake" / "locks").glob("*.lock"))
+    with contextlib.suppress(OSError):
+        return list((folder / ".snakemake" / "locks").glob("*.lock"))
+    return []
 
 
 def lift_default_job_limit(scheduler: Any) -> None:

@@ -8,7 +8,7 @@ from vlm4vla.conventions.tables import TABLES
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.study.layout import ARTEFACTS, Artefact
 from vlm4vla.study.outputs import PUBLISHED
-from vlm4vla.study.runs import FAST, REFERENCES
+from vlm4vla.study.runs import EXPERT_VARIANT, FAST, REFERENCES
 from vlm4vla.study.study import Study, table_targets
 
 _OF_POLICIES = ("vla", "rollout", "shard", "cell")  # `vlm` may be an expert VLA in the paths of these
@@ -86,16 +86,24 @@ def _known_values(study: Study, artefact: Artefact, values: Mapping[str, str]) -
     """The values that the wildcards of an artefact may have."""
     config = study.config
     models: Collection[str] = study.policies() if artefact.name in _OF_POLICIES else config.backbones
+    auxiliaries, variants = study.auxiliaries(), list(config.variants)
+    only: dict[str, Collection[str]] = {}
     if artefact.name in ("rollout", "shard") and values.get("vlm") in REFERENCES:
-        models = REFERENCES
+        embedded = values.get("benchmark") in study.embedded_benchmarks()
+        models = REFERENCES if embedded else REFERENCES[:1]
+        auxiliaries, variants = ["none"], [EXPERT_VARIANT]
+        only = {"seed": ["0"], "executed": [""]} if embedded else {}
+    elif values.get("vlm") in config.experts:
+        variants = [EXPERT_VARIANT]
     tasks = study.auxiliaries()[1:]
     if artefact.name == "auxiliary_data":  # both forms of FAST injection share one dataset
         tasks = list(dict.fromkeys("fast" if task in FAST else task for task in tasks))
     return {
         "vlm": models,
-        "auxiliary": study.auxiliaries(),
+        "auxiliary": auxiliaries,
         "task": tasks,
-        "variant": config.variants,
+        "variant": variants,
         "benchmark": config.benchmarks,
         "table": study.tables(),
+        **only,
     }

@@ -27,7 +27,7 @@ from vlm4vla.auxiliary.public.opening import open_set
 from vlm4vla.auxiliary.public.sample import InvalidRow, Sample, is_held_out
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.stages import AuxiliaryDataSettings
-from vlm4vla.core.artefacts import Provenance, atomic_path, file_hash, settings_hash, write_json
+from vlm4vla.core.artefacts import Provenance, atomic_path, file_hash, files_of, settings_hash, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import SECONDS_BETWEEN_LINES
 from vlm4vla.data.instructions import LeftOut
@@ -145,7 +145,7 @@ class _Writer:
         return None
 
     def files(self, split: str) -> list[Path]:
-        return sorted((self.output / split).glob("data-*.arrow"))
+        return files_of(self.output / split, "data-*.arrow")
 
     def _next_block(self, stream: Iterator[tuple[str, Sample | InvalidRow]]) -> list[tuple[str, Sample]]:
         """Return the next `buffer` usable samples, each with the name of its dataset, in random order."""

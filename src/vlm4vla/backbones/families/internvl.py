@@ -17,8 +17,9 @@ from typing import Any
 from torch import nn
 from transformers import InternVLConfig, PreTrainedModel
 
-from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD
+from vlm4vla.backbones.adapter import TINY_MEAN, TINY_STD
 from vlm4vla.backbones.families.chatml import ChatML
+from vlm4vla.backbones.tiny_sizes import PATCH, TINY_POSITIONS
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.errors import UserError
 

@@ -26,8 +26,9 @@ import torch
 from torch import Tensor, nn
 from transformers import Kosmos2Config, PreTrainedModel
 
-from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_POSITIONS, TINY_STD, Adapter
+from vlm4vla.backbones.adapter import TINY_MEAN, TINY_STD, Adapter
 from vlm4vla.backbones.kernels.padding_free import is_padding_free, run_packed
+from vlm4vla.backbones.tiny_sizes import PATCH, TINY_POSITIONS
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS
 from vlm4vla.config.backbones import TinySize
 

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
 
-from vlm4vla.backbones.adapter import PATCH, TINY_MEAN, TINY_STD
+from vlm4vla.backbones.adapter import TINY_MEAN, TINY_STD
 from vlm4vla.backbones.families.chatml import ChatML
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.kernels.packed_attention import use_packed_attention
+from vlm4vla.backbones.tiny_sizes import PATCH
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 

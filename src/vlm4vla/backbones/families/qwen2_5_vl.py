@@ -18,8 +18,8 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel, Qwen2_5_VLConfig
 from transformers.vision_utils import get_vision_window_index
 
-from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
 from vlm4vla.backbones.families.qwen import VIDEO, Qwen
+from vlm4vla.backbones.tiny_sizes import PATCH, TINY_POSITIONS
 from vlm4vla.config.backbones import TinySize
 
 ALIGNED = 64  # elements: widths that are multiples of it get the fast matrix kernels

@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, Qwen3VLConfig
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
-from vlm4vla.backbones.adapter import PATCH, TINY_POSITIONS
 from vlm4vla.backbones.families.qwen import Qwen
+from vlm4vla.backbones.tiny_sizes import PATCH, TINY_POSITIONS
 from vlm4vla.config.backbones import TinySize
 
 

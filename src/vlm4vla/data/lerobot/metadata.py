@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.instructions import instruction_text
+from vlm4vla.data.lerobot.info_checks import check_features, check_statistics, filled_in
 from vlm4vla.data.lerobot.reader import read_json, read_tasks, table_files
 from vlm4vla.data.lerobot.totals import check_present, check_rows, check_totals
 from vlm4vla.data.parquet import numbers, read_parquet
@@ -171,16 +172,7 @@ class Metadata:
 
     def _path(self, key: str, **fields: Any) -> str:
         """Fill in the path template `key` of info.json."""
-        pattern = self.info.get(key)
-        try:
-            if not isinstance(pattern, str):
-                raise ValueError("no text")
-            return pattern.format(**fields)
-        except (KeyError, ValueError, IndexError, AttributeError):
-            raise UserError(
-                f"{self.folder}/meta/info.json: {key} is {pattern!r}, which gives no path from "
-                f"{', '.join(fields)}: {_AGAIN}"
-            ) from None
+        return filled_in(self.folder / "meta" / "info.json", key, self.info.get(key), fields)
 
     def episode_tasks(self) -> Iterator[list[str]]:
         """Yield the instructions that meta/ lists for each episode, in order; [] if it lists none."""
@@ -210,10 +202,18 @@ class Metadata:
         if self.version == "v2.1" and parts.is_file():
             chosen = None if episodes is None else set(self.episodes.index[episodes].tolist())
             lines = (row for row in _lines(parts) if chosen is None or row.get("episode_index") in chosen)
-            return merge_statistics(row.get("stats", {}) for row in lines)
+            return merge_statistics(_checked(parts, row.get("stats", {})) for row in lines)
         if episodes is not None:
             return None
-        return read_json(whole) if whole.is_file() else None
+        return _checked(whole, read_json(whole)) if whole.is_file() else None
+
+
+def _checked(path: Path, stats: Any) -> dict[str, Any]:
+    """`stats`, if they are statistics of features; see `check_statistics`."""
+    if not isinstance(stats, dict):
+        raise UserError(f"{path}: {repr(stats)[:60]} is not a mapping of statistics: {_AGAIN}")
+    check_statistics(path, stats)
+    return stats
 
 
 _AGAIN = "download the dataset again, or write it again"
@@ -234,8 +234,9 @@ def read_metadata(folder: Path) -> Metadata:
             f"(supported: {', '.join(VERSIONS)})"
         )
     features, fps = info.get("features"), info.get("fps")
-    if not isinstance(features, dict) or not isinstance(fps, (int, float)) or not fps > 0:
+    if not isinstance(features, dict) or not isinstance(fps, (int, float)) or not 0 < fps < 1e6:
         raise UserError(f"{path}: needs `features`, and a frame rate `fps` above 0: {_AGAIN}")
+    check_features(path, features)
     if not isinstance(info.get("data_path"), str):
         raise UserError(f"{path}: needs `data_path`: {_AGAIN}")
     if version == NEWEST:
@@ -311,7 +312,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield record
     except FileNotFoundError:
         raise UserError(f"{path}: not found: {_AGAIN}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}): {_AGAIN}") from None
 
 
@@ -330,4 +331,6 @@ def _read_tasks_v2(folder: Path) -> list[str | None]:
             raise UserError(f"{path}: task_index {number} has {error}: write one text") from None
     if sorted(number for number, _ in pairs) != list(range(len(pairs))):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: {_AGAIN}")
+    if pairs and not any(task for _, task in pairs):
+        raise UserError(f"{path}: no task has an instruction in words: write one text for each task_index")
     return [task for _, task in sorted(pairs, key=lambda pair: pair[0])]

@@ -199,7 +199,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return record
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write a LeRobot {VERSION} dataset there") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}): write the dataset again") from None
 
 
@@ -249,9 +249,12 @@ def read_tasks(folder: Path) -> list[str | None]:
     if set(by_number) != set(range(table.num_rows)):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: write the file again")
     try:
-        return [instruction_text(by_number[number]) for number in range(len(by_number))]
+        found = [instruction_text(by_number[number]) for number in range(len(by_number))]
     except ValueError as error:
         raise UserError(f"{path}: {error}: write one text for each task_index") from None
+    if found and not any(found):
+        raise UserError(f"{path}: no task has an instruction in words: write one text for each task_index")
+    return found
 
 
 def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:

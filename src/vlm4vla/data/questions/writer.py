@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.core.artefacts import file_hash
+from vlm4vla.core.artefacts import file_hash, files_of
 from vlm4vla.core.progress import Progress
 from vlm4vla.data.questions.dense import DEPTH, SEGMENTATION
 from vlm4vla.data.questions.statements import Picture
@@ -46,7 +46,7 @@ def write_split(
     shutil.rmtree(target, ignore_errors=True)
     (scratch / "saved").rename(target)
     shutil.rmtree(scratch)
-    return {path.name: file_hash(path) for path in sorted(target.glob("*.arrow"))}
+    return {path.name: file_hash(path) for path in files_of(target, "*.arrow")}
 
 
 def _rows(pictures: Iterable[Picture], count: int, title: str, dense: bool) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.conventions.simulators import KNOWN
-from vlm4vla.core.artefacts import Provenance, file_hash
+from vlm4vla.core.artefacts import Provenance, file_hash, files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
 from vlm4vla.data.lerobot.writer import LeRobotWriter
@@ -136,6 +136,6 @@ def record_dataset(
         if not solved:
             raise UserError(f"{output}: the script solved none of {len(tasks) * len(states)} episodes")
     simulator.cleanup()
-    files = {str(p.relative_to(output)): file_hash(p) for p in sorted((output / "data").rglob("*.parquet"))}
+    files = {str(p.relative_to(output)): file_hash(p) for p in files_of(output / "data", "**/*.parquet")}
     provenance.write(output / "provenance.json", files=files, solved=solved)
     return solved

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.conventions.actions import ACTION_SIZE, POSE_SIZE
+from vlm4vla.core.artefacts import files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
@@ -181,7 +182,7 @@ class ServedReplay:
 
 def _actions_by_start(frames: DemonstrationSet, statistics: Statistics) -> dict[tuple[str, int], np.ndarray]:
     """Map (instruction, initial state) to actions (T, 7), as a policy without errors would output them."""
-    files = sorted(frames.folder.glob("data/*/*.parquet"))
+    files = files_of(frames.folder, "data/*/*.parquet")
     if any(INITIAL_STATE not in pq.read_schema(file).names for file in files):
         raise UserError(
             f"{frames.folder}/data: column {INITIAL_STATE!r} is missing: replay demonstrations that store "

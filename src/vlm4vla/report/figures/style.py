@@ -46,6 +46,7 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,  # keeps text as text
     "svg.hashsalt": "vlm4vla",
+    "text.parse_math": False,  # names and task words may contain $
 }
 # Without dates and versions, so that the same numbers give the same bytes.
 _METADATA = {

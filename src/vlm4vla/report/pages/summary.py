@@ -20,6 +20,7 @@ from vlm4vla.report.pages.findings import Analysis, findings
 from vlm4vla.report.pages.page import escape_rst
 from vlm4vla.report.rows.cells import pick, printed
 from vlm4vla.report.rows.decisions import HIGHER
+from vlm4vla.report.rows.table import markdown_text
 
 BEST = "The highest score on each benchmark"
 QUESTION_METRICS = ("question_score", "auxiliary_score_before", "auxiliary_score_after", "capability_overall")
@@ -283,13 +284,13 @@ def _bold(lead: str) -> str:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """The sections as Markdown."""
-    parts = [f"# {title}"]
+    parts = [f"# {markdown_text(title)}"]
     for section in sections:
-        points = [f"- {_bold(lead)}{text}" for lead, text in section.points]
+        points = [f"- {_bold(markdown_text(lead))}{markdown_text(text)}" for lead, text in section.points]
         parts += [f"## {section.title}", "\n".join(points)]
         if section.rows:
             rule = "| --- |" + " ---: |" * (len(section.header) - 1)
-            lines = [f"| {' | '.join(row)} |" for row in (section.header, *section.rows)]
+            lines = [f"| {' | '.join(map(markdown_text, row))} |" for row in (section.header, *section.rows)]
             parts.append("\n".join([lines[0], rule, *lines[1:]]))
     return "\n\n".join(parts) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,38 @@ _TEX = {
 def tex(text: str) -> str:
     """`text` with LaTeX's special characters escaped. The text of our own tables becomes pure ASCII."""
     return "".join(_TEX.get(character, character) for character in text)
+
+
+# What Markdown would read as markup: HTML tags, entities, table columns, code, emphasis and links.
+_MARKUP = (
+    (re.compile(r"\\"), r"\\\\"),
+    (re.compile(r"&(?=#?\w+;)"), "&amp;"),
+    (re.compile(r"<(?=[A-Za-z/!?])"), "&lt;"),
+    (re.compile(r"([|`])"), r"\\\1"),
+    (re.compile(r"(?<=\S)\*|\*(?=[^\s:])"), r"\\*"),  # a mark that stands alone is no emphasis
+    (re.compile(r"\]\("), r"]\\("),
+    (re.compile(r"\s*[\r\n]\s*"), " "),
+)
+
+
+def markdown_text(text: str) -> str:
+    """`text` as Markdown that shows it as it is, in one line."""
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def csv_text(text: str) -> str:
+    """`text` for a CSV cell: a spreadsheet would run a text that begins as a formula, so it gets a quote."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -111,19 +144,20 @@ class Table:
 
     def markdown(self) -> str:
         """Title, verdicts, grids, gaps and caption."""
-        parts = [f"# {self.title}"]
-        parts += ["\n".join(f"- {sentence}" for sentence in self.verdicts)] if self.verdicts else []
+        parts = [f"# {markdown_text(self.title)}"]
+        points = [f"- {markdown_text(sentence)}" for sentence in self.verdicts]
+        parts += ["\n".join(points)] if points else []
         for block in self.blocks:
-            grid = [block.header, *block.rows]
+            grid = [[markdown_text(cell) for cell in row] for row in (block.header, *block.rows)]
             # Markdown needs a rule of at least two characters to recognise a table.
             widths = [max(2, *(len(row[column]) for row in grid)) for column in range(len(block.header))]
             # Names are aligned to the left, numbers to the right.
             rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-            lines = [_line(block.header, widths), "| " + " | ".join(rule) + " |"]
-            lines += [_line(row, widths) for row in block.rows]
-            parts += [f"## {block.title}", "\n".join(lines)]
-        parts += ["Not measured: " + "; ".join(self.gaps) + "."] if self.gaps else []
-        parts.append(self.caption)
+            lines = [_line(grid[0], widths), "| " + " | ".join(rule) + " |"]
+            lines += [_line(row, widths) for row in grid[1:]]
+            parts += [f"## {markdown_text(block.title)}", "\n".join(lines)]
+        parts += [markdown_text(f"Not measured: {'; '.join(self.gaps)}.")] if self.gaps else []
+        parts.append(markdown_text(self.caption))
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
@@ -173,4 +207,6 @@ def _plain(value: Any) -> Any:
     """A CSV cell: empty for a gap, and a number with six significant digits."""
     if value is None:
         return ""
+    if isinstance(value, str):
+        return csv_text(value)
     return f"{value:.6g}" if isinstance(value, float) else value

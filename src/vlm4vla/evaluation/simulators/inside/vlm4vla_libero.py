@@ -14,6 +14,7 @@ Differences from vla-eval's class:
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,12 @@ class LiberoSimulator(LIBEROBenchmark):
         from libero.libero.envs import OffScreenRenderEnv
 
         path = Path(get_libero_path("bddl_files")) / described.problem_folder / described.bddl_file
-        return OffScreenRenderEnv(bddl_file_name=str(path), use_camera_obs=False)
+        environment = OffScreenRenderEnv(bddl_file_name=str(path), use_camera_obs=False)
+        # robosuite shuts EGL down at exit, before its own contexts are freed. What is registered later runs
+        # earlier.
+        atexit.unregister(self.cleanup)
+        atexit.register(self.cleanup)
+        return environment
 
     def step(self, action: dict[str, Any]) -> Any:
         """Take a step, and with `interleaved` the idle step that precedes the next action.

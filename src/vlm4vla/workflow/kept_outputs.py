@@ -1,0 +1,121 @@
+"""What a rule has made stays until its successor is whole.
+
+Snakemake removes the outputs of a job before the job starts, and those of a failed job at its end: a failing
+rerun would leave nothing of what stood. Its own flag `update` is no way out. After a failed job it restores
+the files but records the new settings for them, so that the next run takes old files for new ones (9.27.1;
+see findings/snakemake-update-flag-keeps-old-files-with-new-settings.sh).
+
+Here a job's outputs are set aside under hidden names next to them. They come back, with their times and
+Snakemake's record of them, if the job fails, and are removed when it has succeeded. A list of them lies in
+Snakemake's folder, so that the next run puts them back if this one is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.core.artefacts import write_json
+
+LISTS = Path(".snakemake") / "set_aside"
+
+
+def set_aside(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
+    """Rename the files among `outputs`, and list them. Returns those that were renamed."""
+    moved = [path for path in outputs if path.is_file() and not path.is_symlink()]
+    if moved:
+        write_json(_list_of(outputs, lists), [str(path) for path in outputs])
+    for path in moved:
+        path.replace(_aside(path))
+    return moved
+
+
+def put_back(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
+    """Undo `set_aside`, over whatever an unfinished job has left. Returns the files that came back."""
+    back = [path for path in outputs if _aside(path).is_file()]
+    for path in back:
+        _aside(path).replace(path)
+    _list_of(outputs, lists).unlink(missing_ok=True)
+    return back
+
+
+def forget(outputs: list[Path], lists: Path = LISTS) -> None:
+    """Remove what was set aside, because the job has succeeded."""
+    for path in outputs:
+        _aside(path).unlink(missing_ok=True)
+    _list_of(outputs, lists).unlink(missing_ok=True)
+
+
+def put_back_all(lists: Path = LISTS) -> list[Path]:
+    """Put back what the jobs of a killed run set aside. No other run may be active."""
+    back = []
+    for path in sorted(lists.glob("[!.]*.json")):
+        outputs = None
+        with contextlib.suppress(OSError, ValueError):
+            outputs = json.loads(path.read_text())
+        if isinstance(outputs, list) and all(isinstance(each, str) for each in outputs):
+            back += put_back([Path(each) for each in outputs], lists)
+        path.unlink(missing_ok=True)
+    return back
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.set-aside")
+
+
+def _list_of(outputs: list[Path], lists: Path) -> Path:
+    name = hashlib.sha256("\n".join(map(str, outputs)).encode()).hexdigest()[:32]
+    return lists / f"{name}.json"
+
+
+def _local(job: Any) -> list[Path]:
+    return [Path(file) for file in job.output if not file.is_storage]
+
+
+def install(job_class: type[Any]) -> None:
+    """Make Snakemake's class of jobs (`snakemake.jobs.Job`) keep outputs. Once per process."""
+    if getattr(job_class.postprocess, "keeps_outputs", False):
+        return
+    remove, postprocess = job_class.remove_existing_output, job_class.postprocess
+
+    async def remove_existing_output(self: Any) -> None:
+        set_aside(_local(self))
+        await remove(self)
+
+    async def keeping(self: Any, *arguments: Any, **options: Any) -> None:
+        persistence, failed = self.dag.workflow.persistence, True
+        # Snakemake overwrites its records at the end of a failed job, too.
+        records = {str(file): persistence.metadata(file) for file in self.output} if _is_main(self) else {}
+        try:
+            await postprocess(self, *arguments, **options)
+            failed = bool(options.get("error"))
+        finally:
+            if _is_main(self):
+                _settle(self, failed, records)
+
+    keeping.keeps_outputs = True
+    job_class.remove_existing_output, job_class.postprocess = remove_existing_output, keeping
+
+
+def _is_main(job: Any) -> bool:
+    """Whether this is the Snakemake of the user, not one that runs a single job for it."""
+    from snakemake_interface_executor_plugins.settings import ExecMode
+
+    return bool(job.dag.workflow.exec_mode == ExecMode.DEFAULT)
+
+
+def _settle(job: Any, failed: bool, records: Mapping[str, Any]) -> None:
+    outputs = _local(job)
+    if not failed:
+        forget(outputs)
+        return
+    persistence, back = job.dag.workflow.persistence, {str(path) for path in put_back(outputs)}
+    for file in job.output:
+        if str(file) in back:
+            persistence.cleanup_metadata(file)
+            if records[str(file)] is not None:
+                persistence._write_record(persistence._get_key(file), records[str(file)])

@@ -1,0 +1,161 @@
+"""A packed study from a stranger: what `check` refuses, each in one line, before anybody unpacks it."""
+
+import hashlib
+import json
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from vlm4vla.core.errors import UserError
+from vlm4vla.provenance import check as module
+from vlm4vla.provenance.check import check
+from vlm4vla.provenance.crate import METADATA
+from vlm4vla.provenance.pack import SUMS
+
+GOOD = "results/smoke/summary.md"
+
+
+def described(contents: dict[str, bytes]) -> bytes:
+    graph = [{"@id": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()]
+    return json.dumps({"@graph": graph}).encode()
+
+
+def packed(
+    path: Path, extra=(), *, metadata: bytes | None = None, sums: bytes | None = None, good=b"hello\n"
+):
+    """A packed study of one file. `extra`: further members, (ZipInfo or name, bytes), which it lists."""
+    contents = {GOOD: good} | {getattr(each, "filename", each): data for each, data in extra}
+    metadata = described(contents) if metadata is None else metadata
+    hashes = contents | {METADATA: metadata}
+    listed = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in hashes.items())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(GOOD, good)
+        for each, data in extra:
+            archive.writestr(each, data)
+        archive.writestr(METADATA, metadata)
+        archive.writestr(SUMS, listed.encode() if sums is None else sums)
+    return path
+
+
+def entry(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    return info
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        check(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+    return str(error.value)
+
+
+def test_a_good_study_passes(tmp_path):
+    assert check(packed(tmp_path / "a.zip")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("../evil.txt", "leaves its folder"),
+        ("results/../../evil.txt", "leaves its folder"),
+        ("results/./x.txt", "leaves its folder"),
+        ("results//x.txt", "leaves its folder"),
+        ("/etc/x", "absolute"),
+        ("C:/x.txt", "not a path"),
+        ("results\\x.txt", "not a path"),
+    ],
+)
+def test_names_that_lead_elsewhere(tmp_path, name, problem):
+    assert problem in refused(packed(tmp_path / "a.zip", [(name, b"x")]))
+
+
+@pytest.mark.parametrize("mode", [0o120777, 0o020644, 0o010644, 0o140644])
+def test_links_devices_pipes_and_sockets(tmp_path, mode):
+    extra = [(entry("results/link", mode), b"/etc/hostname")]
+    assert "not a file" in refused(packed(tmp_path / "a.zip", extra))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name(tmp_path):
+    path = packed(tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(GOOD, b"another")
+    assert "is there twice" in refused(path)
+
+
+def test_an_encrypted_member(tmp_path):
+    path = packed(tmp_path / "a.zip")
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = data.find(signature)
+        while at >= 0:
+            data[at + offset] |= 1
+            at = data.find(signature, at + 4)
+    path.write_bytes(bytes(data))
+    assert "encrypted" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"@graph": 5}',
+        b'{"@graph": {}}',
+        b'{"@graph": []}',
+        b"\xff\xfe",
+        b"[" * 9999,
+    ],
+)
+def test_metadata_that_is_none(tmp_path, metadata):
+    assert METADATA in refused(packed(tmp_path / "a.zip", metadata=metadata))
+
+
+@pytest.mark.parametrize("sums", [b"", b"abc", b"\xff\n", b"0" * 64 + b" one space\n"])
+def test_a_list_of_hashes_that_is_none(tmp_path, sums):
+    assert SUMS in refused(packed(tmp_path / "a.zip", sums=sums))
+
+
+def test_a_changed_byte_a_missing_and_an_added_file(tmp_path):
+    listed = packed(tmp_path / "a.zip")
+    with zipfile.ZipFile(listed) as archive:
+        sums = archive.read(SUMS)
+    assert "changed" in refused(packed(tmp_path / "b.zip", sums=sums, good=b"hellO\n"))
+    with zipfile.ZipFile(listed, "a") as archive:
+        archive.writestr("results/extra.txt", b"x")
+    assert "not a file of the packed study" in refused(listed)
+
+
+def test_a_cut_file(tmp_path):
+    path = packed(tmp_path / "a.zip")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "not a complete zip file" in refused(path)
+
+
+def test_memory_does_not_grow_with_a_member(tmp_path):
+    path = packed(tmp_path / "a.zip", [("results/large.bin", bytes(64_000_000))])  # 64 kB in the file
+    tracemalloc.start()
+    check(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16_000_000
+
+
+def test_a_list_that_is_too_large_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_LIST", 10)
+    assert "larger than 10 bytes" in refused(packed(tmp_path / "a.zip"))
+
+
+def test_a_link_in_an_unpacked_folder(tmp_path):
+    with zipfile.ZipFile(packed(tmp_path / "a.zip")) as archive:
+        archive.extractall(tmp_path / "folder")
+    assert check(tmp_path / "folder") == 2
+    file = tmp_path / "folder" / GOOD
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert "a link" in refused(tmp_path / "folder")

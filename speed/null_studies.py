@@ -259,13 +259,15 @@ def without_figures() -> Iterator[None]:
             patch.stop()
 
 
-def make_study(number: int, seeds: Sequence[int], spread: float, size: Size, folder: Path) -> dict[str, Any]:
-    """Simulate one study and make all its tables and its summary; return the numbers of the tables."""
+def make_study(
+    number: int, seeds: Sequence[int], spread: float, size: Size, folder: Path, tables: Sequence[str]
+) -> dict[str, Any]:
+    """Simulate one study and make its `tables` and its summary; return the numbers of the tables."""
     study = Study(number, seeds, spread, size)
     capability, scores = study.capability(folder), own_scores(folder)
     paths = []
-    for table, entry in TABLES.items():
-        settings = table_settings(table, seeds, size)
+    for table in tables:
+        entry, settings = TABLES[table], table_settings(table, seeds, size)
         table_stage.run(
             settings,
             episodes=study.write(settings, folder),
@@ -311,7 +313,14 @@ def rate(studies: int, of: int) -> dict[str, Any]:
     }
 
 
-def simulate(studies: int, seeds: int, spread: float, size: Size, first: int = 0) -> dict[str, Any]:
+def simulate(
+    studies: int,
+    seeds: int,
+    spread: float,
+    size: Size,
+    first: int = 0,
+    made: Sequence[str] = tuple(TABLES),
+) -> dict[str, Any]:
     """The share of `studies` with a false finding, by table, and by table and kind."""
     tables: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
@@ -319,7 +328,7 @@ def simulate(studies: int, seeds: int, spread: float, size: Size, first: int = 0
     with without_figures():
         for number in range(first, first + studies):
             with tempfile.TemporaryDirectory() as folder:
-                found = false_findings(make_study(number, range(seeds), spread, size, Path(folder)))
+                found = false_findings(make_study(number, range(seeds), spread, size, Path(folder), made))
             tables.update({table for table, _ in found})
             kinds.update(f"{table}: {kind}" for table, kind in found)
     return {
@@ -327,7 +336,7 @@ def simulate(studies: int, seeds: int, spread: float, size: Size, first: int = 0
         "spread_of_seeds_in_logits": spread if seeds > 1 else 0.0,
         "studies": studies,
         "seconds_a_study": round((time.perf_counter() - start) / studies, 2),
-        "tables": {table: rate(tables[table], studies) for table in [*TABLES, "summary"]},
+        "tables": {table: rate(tables[table], studies) for table in [*made, "summary"]},
         "kinds": {kind: rate(count, studies) for kind, count in sorted(kinds.items())},
     }
 
@@ -352,10 +361,12 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.4, help="deviation between seeds, in logits")
     parser.add_argument("--tiny", action="store_true", help="few backbones and states, to test the program")
     parser.add_argument("--first", type=int, default=0, help="number of the first study, to go on with a run")
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES), help="only these")
     options = parser.parse_args()
     size = TINY if options.tiny else Size()
     results = [
-        simulate(options.studies, seeds, options.spread, size, options.first) for seeds in options.seeds
+        simulate(options.studies, seeds, options.spread, size, options.first, options.tables)
+        for seeds in options.seeds
     ]
     print(printed(results), file=sys.stderr)
     print(json.dumps(results, indent=2))

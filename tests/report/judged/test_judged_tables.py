@@ -336,3 +336,23 @@ def test_a_percentage_below_one_is_read(write):
 def test_a_single_row_has_no_comparison(write, capsys):
     assert main(["judge", str(write(GOOD))]) == 0
     assert "No row can be compared with another one." in capsys.readouterr().out
+
+
+def test_a_table_with_one_comparison_has_sentences_in_the_singular(write, capsys):
+    assert main(["judge", str(write("a,S,50.0,percent,10,1,\nb,S,60.0,percent,10,1,a\n"))]) == 0
+    text = capsys.readouterr().out
+    assert "Of 1 difference of the printed size, so many" in text and "over the 1 comparison with" in text
+    assert main(["judge", str(write("a,S,5.0,score,10,1,\nb,S,6.0,score,10,1,a\n"))]) == 0
+    text = capsys.readouterr().out
+    assert "The one difference cannot be tested." in text and "of which this table has none" in text
+
+
+def test_a_survivor_needs_at_most_its_trials_and_the_caption_says_so(write, capsys):
+    """The second of two survivors needs Holm's second step only, so more trials at the first step."""
+    path = write("a,S,50.0,percent,200,1,\nb,S,61.0,percent,200,1,a\nc,S,80.0,percent,200,1,a\n")
+    found = {each.first.row: each for each in judge(read_table(path))}
+    assert 0.025 < found["b"].p_value < 0.05 and found["b"].verdict == SURVIVES
+    assert found["b"].needed == 200
+    assert main(["judge", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "(for one that survives here, at most the stated trials); above 60, from the normal" in text

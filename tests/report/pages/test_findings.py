@@ -100,3 +100,16 @@ def test_no_correlation_is_an_absence_only_with_its_interval(r, low, high, count
     numbers = {"value": r, "ci_low": low, "ci_high": high, "p_value": 0.03, "p_adjusted": p}
     found = find(0, "correlation", [cell | numbers | {"question_set": "overall", "backbones": count}])
     assert found.verdict == verdict
+
+
+def test_the_limits_of_the_share_are_printed_with_its_values():
+    """A study whose differences are undecided can still exclude a collapse: the limits say why."""
+    rows = [
+        row(*OPEN, variant="scratch", share=0.9, share_ci_low=0.61, share_ci_high=1.4),
+        row(*OPEN, variant="scratch", share=0.8, share_ci_low=0.55, share_ci_high=1.1),
+    ]
+    found = find(3, "scratch", rows)
+    assert found.verdict == "This study shows the opposite"
+    assert "(limits of the intervals: 55 to 140 %); it collapses if" in found.details
+    open_end = find(3, "scratch", [*rows, rows[0] | {"share_ci_high": None}])
+    assert "limits" not in open_end.details and "pre-trained policy; it collapses" in open_end.details

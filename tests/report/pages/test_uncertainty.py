@@ -124,3 +124,13 @@ def test_two_at_the_first_place_share_it(tmp_path):
     assert "it is the best" not in text and "might as well" not in text
     open_set = best(tmp_path, (1.5, 1.5, 3), [(1, 3)] * 3, (0.5, 0.45, 0.05), floor=["higher"] * 3)
     assert "might as well be one of these: Qwen2.5-VL-3B." in open_set
+
+
+def test_tests_within_groups_are_called_one_sided(tmp_path):
+    def tests(*groups):
+        checks = [{"groups": [{"p_value": p} for p in groups]}]
+        return uncertainty(tmp_path, table("correlation", [], sensitivity=checks))["Tests"]
+
+    assert tests(0.2).startswith("the tests of r within groups of backbones are one-sided, and all others")
+    assert tests().startswith("all tests are two-sided, at the 5 % level.")
+    assert tests(None).startswith("all tests are two-sided")

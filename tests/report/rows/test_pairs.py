@@ -129,3 +129,12 @@ def test_task_grids_are_of_benchmarks_with_a_task_an_episode():
     rows = pairs.task_grids(frame, POLICIES, ["bridge", "calvin"])
     assert len(rows) == 3 * 4 and all(row["p_adjusted"] >= row["p_value"] for row in rows)
     assert pairs.task_grid(frame, POLICIES, "calvin") == []
+
+
+def test_pairs_of_several_variants_are_pairs_of_policies():
+    full = records(skill={"kosmos-2": 0.5, "paligemma-1": 0.5})
+    frozen = full.assign(variant="freeze-vision", checkpoint=full["checkpoint"] + "-frozen")
+    policies = [(model, variant) for model, _ in POLICIES[1:] for variant in ("full", "freeze-vision")]
+    tests = pairs.pair_tests(pd.concat([full, frozen]), policies, "bridge")
+    assert len(tests) == 6
+    assert "of 6 pairs of policies differ in" in pairs.pair_sentence(tests, "bridge", "embedded")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from vlm4vla.analysis.printed_rates import SEARCHED
 from vlm4vla.report.judged.table_file import MEAN_LENGTH, SCORE, PrintedNumber, PrintedTable
 from vlm4vla.report.judged.verdicts import (
     NO_DISTRIBUTION,
@@ -78,9 +79,13 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
     if not total:
         found = ["No row can be compared with another one."]
     elif count[NOT_DECIDABLE] == total:
-        found = [f"None of the {total} differences can be tested."]
+        none = "The one difference cannot" if total == 1 else f"None of the {total} differences can"
+        found = [f"{none} be tested."]
     else:
-        found = [f"{count[SURVIVES]} of {total} differences between these trained policies survive."]
+        found = [
+            f"{count[SURVIVES]} of {total} differences between these trained policies "
+            f"{'survives' if count[SURVIVES] == 1 else 'survive'}."
+        ]
     if count[DOES_NOT_SURVIVE]:
         found.append(f"Do not survive, which does not show that they are zero: {count[DOES_NOT_SURVIVE]}.")
     if count[UNDECIDED]:
@@ -92,7 +97,7 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
         needed = [each.needed for each in known if each.needed is not None]
         steps = [f"{sum(n <= trials for n in needed)} at {trials:,}" for trials in STEPS]
         found.append(
-            f"Of {len(known)} differences of the printed sizes, so many would survive with this number "
+            f"Of {_printed_sizes(len(known))}, so many would survive with this number "
             f"of trials of each policy: {', '.join(steps)}."
         )
     checked = [n for n in table.numbers if n.trials is not None and n.unit != SCORE]
@@ -114,6 +119,17 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
     return found
 
 
+def _printed_sizes(count: int) -> str:
+    return "1 difference of the printed size" if count == 1 else f"{count} differences of the printed sizes"
+
+
+def _tests(count: int) -> str:
+    """The comparisons that Holm's correction covers."""
+    if not count:
+        return "comparisons with a test, of which this table has none"
+    return f"{count} {'comparison' if count == 1 else 'comparisons'} with a test"
+
+
 def _caption(
     table: PrintedTable, comparisons: Sequence[JudgedComparison], flags: dict[PrintedNumber, Misfit]
 ) -> str:
@@ -124,11 +140,12 @@ def _caption(
     lengths = any(number.unit == MEAN_LENGTH for number in table.numbers)
     several = [number for number in seeds if number is not None and number > 1]
     tested = sum(each.p_value is not None for each in comparisons)
+    survivors = any(each.verdict == SURVIVES for each in comparisons)
     parts = [
         *source,
         table.headings.get("note", ""),
-        f"Tests are unpaired and two-sided, with Holm's correction over the {tested} comparisons "
-        "with a test (5 % level; success: Boschloo's test, above 1,000 trials Fisher's"
+        f"Tests are unpaired and two-sided, with Holm's correction over the {_tests(tested)} "
+        "(5 % level; success: Boschloo's test, above 1,000 trials Fisher's"
         + (
             "; mean length: the same test of chains of which each is solved entirely or not at all, "
             "which have the largest variance"
@@ -141,7 +158,9 @@ def _caption(
         "Trials to survive: trials of each policy at which a difference of exactly this size survives, "
         "whatever the other comparisons give"
         + (", for any spread of the lengths" if lengths else "")
-        + "; a new evaluation with so many finds it about half of the time.",
+        + (" (for one that survives here, at most the stated trials)" if survivors else "")
+        + f"; above {SEARCHED}, from the normal approximation; a new evaluation with so many finds it about "
+        "half of the time.",
         "With several seeds, the largest p and the intervals assume that the seeds share initial states."
         if several
         else "",

@@ -30,6 +30,7 @@ from vlm4vla.report.rows.decisions import (
     opposite,
     outcome,
     outcome_counts,
+    share_interval,
     span,
     tally,
 )
@@ -159,11 +160,20 @@ def _scratch(analyses: Mapping[str, Analysis]) -> Finding:
     ends = dict.fromkeys(f"{100 * shares[end]:.0f}" for end in (0, -1)) if shares else ()
     if shares:
         details += (
-            f". The score from random weights is {' to '.join(ends)} % of that of the pre-trained policy; it "
-            "collapses if the whole interval of its share is below "
+            f". The score from random weights is {' to '.join(ends)} % of that of the pre-trained policy"
+            f"{_share_limits(rows)}; it collapses if the whole interval of its share is below "
             f"{100 * margins.collapse:g} %"
         )
     return _finding(claim, rows, lambda row: collapses(row, margins.collapse), details, analyses, "scratch")
+
+
+def _share_limits(rows: Sequence[Record]) -> str:
+    """` (limits of the intervals: 65 to 194 %)`, over the tested rows; empty if a limit is not known."""
+    limits = [limit for row in rows if is_tested(row) for limit in share_interval(row)]
+    if not limits or None in limits:
+        return ""
+    ends = dict.fromkeys(f"{100 * end(limits):.0f}" for end in (min, max))
+    return f" (limits of the intervals: {' to '.join(ends)} %)"
 
 
 def _finding(

@@ -200,8 +200,8 @@ def _uncertainty_section(analyses: Mapping[str, Analysis]) -> Section:
         ("Intervals", " ".join(_interval_sentences(analyses))),
         (
             "Tests",
-            "all tests are two-sided, at the 5 % level. A test that finds no difference does not show that "
-            "there is none.",
+            f"{_sides(analyses)}, at the 5 % level. A test that finds no difference does not show that there "
+            "is none.",
         ),
         ("Training variance", " ".join(_seeds_sentences(analyses))),
         (
@@ -219,6 +219,14 @@ def _uncertainty_section(analyses: Mapping[str, Analysis]) -> Section:
             ),
         )
     return Section("Uncertainty", points)
+
+
+def _sides(analyses: Mapping[str, Analysis]) -> str:
+    """Which tests are two-sided: all but those of r within groups of backbones."""
+    checks = analyses.get("correlation", {}).get("sensitivity", [])
+    if any(group["p_value"] is not None for check in checks for group in check.get("groups", [])):
+        return "the tests of r within groups of backbones are one-sided, and all others are two-sided"
+    return "all tests are two-sided"
 
 
 def _interval_sentences(analyses: Mapping[str, Analysis]) -> list[str]:

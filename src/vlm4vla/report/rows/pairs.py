@@ -115,8 +115,10 @@ def pair_sentence(tests: Sequence[dict[str, Any]], benchmark: str, scale: str) -
     decided = sum(test["decided"] for test in tests)
     unadjusted = sum(test["p_value"] < LEVEL for test in tests)
     trained = all(test["seeds"] < 2 for test in tests)
+    variants = {test[key] for test in tests for key in ("first_variant", "second_variant")}
     return (
-        f"{names.benchmark(benchmark, scale)}: {decided} of {len(tests)} pairs of backbones "
+        f"{names.benchmark(benchmark, scale)}: {decided} of {len(tests)} pairs of "
+        f"{'backbones' if len(variants) == 1 else 'policies'} "
         f"{'differs' if decided == 1 else 'differ'}{' in these trained policies' if trained else ''} "
         "at the 5 % level after Holm's correction "
         f"({unadjusted} without the correction)."

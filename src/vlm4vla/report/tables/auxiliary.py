@@ -190,7 +190,7 @@ def _control(row: Row) -> str:
         return words[outcome(row)]
     if contrast.hinges_on_seeds(row):
         return f"changed in these trained policies, but it cannot be told with {row['shared_seeds']} seeds"
-    return f"cannot be told to change with {row['states']} initial states"
+    return f"is not shown to change with {row['states']} initial states"
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings) -> str:

@@ -234,7 +234,7 @@ def _comparison_words(test: Row) -> str:
         HIGHER: "is larger",
         LOWER: "is smaller",
         EQUIVALENT: "is neither larger nor smaller, within the margin of equivalence,",
-    }.get(test["outcome"], f"cannot be told (with {test['states']} initial states) to be larger or smaller")
+    }.get(test["outcome"], f"is not shown (with {test['states']} initial states) to be larger or smaller")
 
 
 def _only_if(trained: Row, frozen: Row, test: Row | None, margin: float) -> str:

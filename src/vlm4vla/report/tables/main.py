@@ -207,7 +207,8 @@ def _verdicts(
             continue
         mean = sum(row["value"] for row in measured) / len(measured)
         share = f"{100 * mean / maximum(benchmark, metric):.0f} % of the maximum"
-        sentence = f"{shown}: the mean over {len(measured)} backbones is "
+        counted = "backbones" if len({variant for _, variant in models}) == 1 else "policies"
+        sentence = f"{shown}: the mean over {len(measured)} {counted} is "
         sentence += f"{mean:.2f} ({share})" if metric == AVERAGE_LENGTH else share
         own = [test for test in tests if test["benchmark"] == benchmark]
         sentence += ". " + _against_floor(own, margin) if own else "; the floor was not measured"

@@ -64,7 +64,14 @@ def test_weights_are_compared_and_large_datasets_are_not(folder, monkeypatch):
 
 @pytest.mark.parametrize(
     "record",
-    ["[]", "{", '{"a": 1}', '{"stage": "x", "settings": {}, "inputs": {}, "files": {"../x": "0"}}'],
+    [
+        "[]",
+        "{",
+        '{"files": {"../x": "0"}}',
+        '{"files": {"/x": "0"}}',
+        '{"files": [1]}',
+        '{"files": {"x": 1}}',
+    ],
 )
 def test_a_record_that_is_none(folder, record):
     (folder / "provenance.json").write_text(record)

@@ -45,7 +45,10 @@ def test_unknown_target(project, target, message):
 
 def test_unknown_key(project):
     project.change("workflow/scales/smoke.yaml", lambda config: config["vla"].update(stpes=3))
-    assert error_line(project) == "error: config.yaml: vla.stpes: unknown key: did you mean 'steps'?"
+    assert (
+        error_line(project)
+        == "error: workflow/scales/smoke.yaml: vla.stpes: unknown key: did you mean 'steps'?"
+    )
 
 
 def test_unknown_auxiliary_task(project):
@@ -54,8 +57,8 @@ def test_unknown_auxiliary_task(project):
         lambda config: config["tables"]["auxiliary"]["auxiliaries"].update({"qwen2.5-vl-3b": ["robopiont"]}),
     )
     assert error_line(project) == (
-        "error: config.yaml: tables.auxiliary.auxiliaries: unknown auxiliary task 'robopiont': "
-        "did you mean 'robopoint'?"
+        "error: workflow/scales/smoke.yaml: tables.auxiliary.auxiliaries: unknown auxiliary task "
+        "'robopiont': did you mean 'robopoint'?"
     )
 
 

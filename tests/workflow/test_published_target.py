@@ -62,7 +62,5 @@ def test_a_missing_file_of_scores(project):
     )
     assert done.returncode == 1
     assert (
-        done.stderr.strip()
-        .splitlines()[-1]
-        .startswith("error: config.yaml: published_scores: no file 'no.csv'")
+        done.stderr.strip().splitlines()[-1].startswith("error: --config: published_scores: no file 'no.csv'")
     )

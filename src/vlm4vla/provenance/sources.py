@@ -86,7 +86,9 @@ def _rollouts(
 def _records(settings: Mapping[str, Any], rollouts: Sequence[tuple[Cell, int, Path]]) -> pd.DataFrame:
     experts = settings["cells"].get("experts", ())
     paths = [path for _, _, path in rollouts]
-    return read_episodes(paths, study=settings["study"], scale=settings["scale"], experts=experts)
+    # A trace shows a changed file together with what it changes.
+    own = {"study": settings["study"], "scale": settings["scale"], "experts": experts}
+    return read_episodes(paths, **own, recorded=False)
 
 
 def _cell_records(records: pd.DataFrame, cell: Cell) -> pd.DataFrame:

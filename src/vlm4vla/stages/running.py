@@ -29,7 +29,7 @@ from vlm4vla.core.artefacts import canonical_json, file_hash, remove_unfinished
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone, is_file
-from vlm4vla.study.artefact_chain import check_record, recorded_files
+from vlm4vla.study.artefact_chain import check_recorded_files, recorded_files
 from vlm4vla.study.results_folder import read_json
 from vlm4vla.training.distributed import launch
 
@@ -111,7 +111,7 @@ def check_input(name: str, folder: Path) -> None:
     record = read_json(folder / "provenance.json", "run the stage that writes it again")
     if not isinstance(record, dict):
         raise UserError(f"{folder / 'provenance.json'}: not a provenance record: run its stage again")
-    check_record(folder / "provenance.json", record)
+    check_recorded_files(folder / "provenance.json", record)
     left = MOST_HASHED
     for inside, expected in recorded_files(record):
         file = folder / inside

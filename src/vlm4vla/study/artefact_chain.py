@@ -120,17 +120,22 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
         is_entry = isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
         if not is_entry or not isinstance(entry.get("sha256"), str):
             raise fault(f"inputs.{name}", "a path and a sha256")
-    for key in ("outputs", "files"):
-        if not isinstance(record.get(key) or {}, Mapping):
-            raise fault(key, "a mapping of files to hashes")
-    for name, value in recorded_files(record):
-        inside = PurePosixPath(name)
-        if not isinstance(value, str) or inside.is_absolute() or ".." in inside.parts:
-            raise fault(name, "a file of this folder with its hash")
+    check_recorded_files(path, record)
     for key, kind in (("episodes", int), ("mean_solved", (int, float)), ("checkpoint", str)):
         value = record.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
             raise fault(key, "a number" if key != "checkpoint" else "a hash")
+
+
+def check_recorded_files(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise UserError, which names `path` and the key, unless `recorded_files` gives files and hashes."""
+    for key in ("outputs", "files"):
+        if not isinstance(record.get(key) or {}, Mapping):
+            raise UserError(f"{path}: {key}: not a mapping of files to hashes: run its stage again")
+    for name, value in recorded_files(record):
+        inside = PurePosixPath(name)
+        if not isinstance(value, str) or inside.is_absolute() or ".." in inside.parts:
+            raise UserError(f"{path}: {name}: not a file of this folder with its hash: run its stage again")
 
 
 def recorded_files(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

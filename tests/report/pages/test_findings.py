@@ -113,3 +113,32 @@ def test_the_limits_of_the_share_are_printed_with_its_values():
     assert "(limits of the intervals: 55 to 140 %); it collapses if" in found.details
     open_end = find(3, "scratch", [*rows, rows[0] | {"share_ci_high": None}])
     assert "limits" not in open_end.details and "pre-trained policy; it collapses" in open_end.details
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ("a difference of groups", "after Holm, a difference of groups"),
+        ("fragile", "after Holm, fragile"),
+        ("cannot be told", "after Holm, not decided"),
+    ],
+)
+def test_a_significant_correlation_that_decides_nothing_has_a_reason(outcome, words):
+    r = {"model": "all backbones", "question_set": "overall", "metric": "pearson_r", "benchmark": "bridge"}
+    numbers = {"value": 0.97, "ci_low": 0.88, "ci_high": 0.99, "p_adjusted": 0.008, "backbones": 10}
+    found = find(0, "correlation", [r | numbers | {"outcome": outcome}])
+    assert found.verdict == "This cannot be told with 10 backbones"
+    assert f"p = 0.008 {words}" in found.details
+
+
+def test_a_seed_on_which_a_difference_hinges_is_called_a_seed():
+    hinge = {
+        "kind": "seed",
+        "name": "1",
+        "variant": "freeze-vision",
+        "benchmark": "bridge",
+        "auxiliary": "none",
+    }
+    analysis = table([row(*OPEN)], seeds=[0, 1]) | {"hinges": [hinge]}
+    found = findings({"freeze": analysis})[2]
+    assert found.details.endswith("1 of the differences is seen in one training seed alone (seed 1)")

@@ -332,5 +332,5 @@ def _read_tasks_v2(folder: Path) -> list[str | None]:
     if sorted(number for number, _ in pairs) != list(range(len(pairs))):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: {_AGAIN}")
     if pairs and not any(task for _, task in pairs):
-        raise UserError(f"{path}: no task has an instruction in words: write one text for each task_index")
+        raise UserError(f"{folder}: no episode has an instruction: write the texts into meta/{path.name}")
     return [task for _, task in sorted(pairs, key=lambda pair: pair[0])]

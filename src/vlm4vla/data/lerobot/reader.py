@@ -253,7 +253,7 @@ def read_tasks(folder: Path) -> list[str | None]:
     except ValueError as error:
         raise UserError(f"{path}: {error}: write one text for each task_index") from None
     if found and not any(found):
-        raise UserError(f"{path}: no task has an instruction in words: write one text for each task_index")
+        raise UserError(f"{folder}: no episode has an instruction: write the texts into meta/{path.name}")
     return found
 
 

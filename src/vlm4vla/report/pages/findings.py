@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS
 from vlm4vla.config.analysis import Margins
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
@@ -118,7 +119,7 @@ def _correlation(analyses: Mapping[str, Analysis]) -> Finding:
     for row, word in zip(found, said, strict=True):
         interval = "" if row.get("ci_low") is None else f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
         p = "" if row.get("p_adjusted") is None else f", {names.p_value(row['p_adjusted'])} after Holm"
-        words = {SHOWN: "weak", CONTRARY: "strong", UNTOLD: "not decided"}[word]
+        words = {SHOWN: "weak", CONTRARY: "strong"}.get(word) or _untold(row)
         parts.append(
             f"r = {row['value']:.2f}{interval} on {names.benchmark(row['benchmark'], scale)}{p}, {words}"
         )
@@ -127,6 +128,11 @@ def _correlation(analyses: Mapping[str, Analysis]) -> Finding:
     details += f". A correlation is weak if its whole interval lies within {margin:g} on both sides of 0"
     claim = "The question score of a VLM predicts the score of its policy poorly"
     return Finding(claim, count, details if found else "")
+
+
+def _untold(row: Record) -> str:
+    """Why a correlation decides nothing: a small p value next to `not decided` would need a reason."""
+    return {GROUPS: "a difference of groups", FRAGILE: "fragile"}.get(row.get("outcome"), "not decided")
 
 
 def _auxiliary(analyses: Mapping[str, Analysis]) -> Finding:
@@ -210,7 +216,8 @@ def _hinges(rows: Sequence[Record], analysis: Analysis) -> str:
     for kind, clause in words.items():
         own = [hinge["name"] for hinge in found if hinge["kind"] == kind]
         if own:
-            labels = [names.model(name) if kind == "backbone" else name for name in dict.fromkeys(own)]
+            shown = {"backbone": names.model, "seed": lambda name: f"seed {name}"}.get(kind, str)
+            labels = [shown(name) for name in dict.fromkeys(own)]
             text += f"; {len(own)} {clause.format('is' if len(own) == 1 else 'are')} ({names.joined(labels)})"
     return text
 

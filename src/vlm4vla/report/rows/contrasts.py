@@ -212,9 +212,12 @@ def _decide(tests: Sequence[Test], untested: Mapping[Key, str], margin: float) -
     (in place).
 
     Holm's correction covers the tests of the benchmarks' scores, on which the table's sentences are based.
-    The correction of Benjamini and Hochberg covers the tests of the other metrics. Rows of the `untested`
-    cells get the reason as their outcome and have no p value.
+    The correction of Benjamini and Hochberg covers the tests of the other metrics. Their p is at least that
+    of the score of the same policies: they say more about a difference of the score, and alone show none. So
+    a table of equal policies has a false outcome as rarely as its scores. Rows of the `untested` cells get
+    the reason as their outcome and have no p value.
     """
+    of_score: dict[Key, tuple[float, float]] = {}  # Holm's p and that over the states alone
     for row, _ in tests:
         if _key(row) in untested:
             row |= {"outcome": untested[_key(row)], "p_value": None, "test": None}
@@ -224,13 +227,17 @@ def _decide(tests: Sequence[Test], untested: Mapping[Key, str], margin: float) -
             for row, test in tests
             if (row["metric"] == score_metric(row["benchmark"])) == main and _key(row) not in untested
         ]
-        for (row, test), p in zip(chosen, adjust([test.p_value for _, test in chosen]), strict=True):
+        adjusted = adjust([test.p_value for _, test in chosen])
+        states_only = adjust([test.states_p_value for _, test in chosen])
+        for (row, test), p, states_p in zip(chosen, adjusted, states_only, strict=True):
+            if main:
+                of_score[_key(row)] = p, states_p
+            else:
+                least = of_score.get(_key(row), (0.0, 0.0))
+                p, states_p = max(p, least[0]), max(states_p, least[1])
             row |= {"p_adjusted": p, "adjustment": name}
             row |= {"needed": test.needed(LEVEL / len(chosen), decided=p < LEVEL)}
-            row["outcome"] = decide(row, margin)
-        states_only = adjust([test.states_p_value for _, test in chosen])
-        for (row, _), states_p in zip(chosen, states_only, strict=True):
-            row["hinges_on_seeds"] = row["p_adjusted"] >= LEVEL > states_p
+            row |= {"outcome": decide(row, margin), "hinges_on_seeds": p >= LEVEL > states_p}
 
 
 def _run(records: pd.DataFrame, row: Row) -> pd.DataFrame:

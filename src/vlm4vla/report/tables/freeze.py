@@ -158,7 +158,10 @@ def _verdicts(
             found = contrast.score_rows(rows, variant, benchmark)
             if not found:
                 continue
-            here = tally(found, lambda row, judge=judge: judge(row, margin)).here
+            count = tally(found, lambda row, judge=judge: judge(row, margin))
+            here, backbones = count.here, len(cells.backbones)
+            if 0 < count.tested < backbones:  # "every backbone" must not cover those without a test
+                here += f" in the {count.tested} of {backbones} backbones that are tested"
             sentences.append(
                 f"{names.benchmark(benchmark, scale)}: with the {names.variant(variant)}, the score is "
                 f"{outcome_counts(found, margin)} (paired tests, 5 % level after Holm; equivalent within "

@@ -32,13 +32,16 @@ class Command:
     """A sub-command that is not a stage.
 
     `run`: takes the parsed arguments. `arguments`: made by `option`. `timed`: print the time that the command
-    took, which is not wanted after output for programs.
+    took, which is not wanted after output for programs. `of_workflow`: a rule runs the command, so `--help`
+    lists it with the stages. `resumes`: after an interruption, the command goes on from what it has saved.
     """
 
     help: str
     run: Callable[[argparse.Namespace], None]
     arguments: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
     timed: bool = True
+    of_workflow: bool = False
+    resumes: bool = False
 
 
 def run_table(arguments: argparse.Namespace) -> None:
@@ -187,6 +190,7 @@ COMMANDS = {
             option("--published", type=Path, required=True),
             _OUTPUT,
         ),
+        of_workflow=True,
     ),
     "cell": Command(
         "write the results of one cell",
@@ -202,6 +206,7 @@ COMMANDS = {
                 help="a .csv file; the .md and .tex files get the same name",
             ),
         ),
+        of_workflow=True,
     ),
     "films": Command(
         "write the pages with films and the figure of failures",
@@ -211,6 +216,7 @@ COMMANDS = {
             option("--episodes", type=Path, nargs="+", required=True),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
+        of_workflow=True,
     ),
     "summary": Command(
         "write the summary of the study in words",
@@ -221,6 +227,7 @@ COMMANDS = {
             ),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
+        of_workflow=True,
     ),
     "study-config": Command(
         "write the configuration with all default values",
@@ -229,6 +236,7 @@ COMMANDS = {
             option("--settings", required=True, help="the configuration, as JSON"),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
+        of_workflow=True,
     ),
     "published": Command(
         "analyse the paper's numbers, without any run of our own",
@@ -244,6 +252,7 @@ COMMANDS = {
             ),
             _OUTPUT,
         ),
+        of_workflow=True,
     ),
     "trace": Command(
         "show where a number of a table comes from: its episodes, checkpoint, settings, commit and inputs",
@@ -334,6 +343,7 @@ COMMANDS = {
             ),
             _OUTPUT,
         ),
+        resumes=True,
     ),
     "libero-demonstrations": Command(
         "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",

@@ -70,7 +70,7 @@ help:
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
 	@echo "make lint           run the linters"
-	@echo "make schema         write workflow/schemas/config.schema.json"
+	@echo "make schema         write workflow/schemas/config.schema.json and docs/results.md"
 	@echo "make env            make the environment $(VENV) from requirements.lock (TORCH=cpu: with torch for the CPU;"
 	@echo "                    PYTHON=/path/of/python3.12; APT=no: install no system packages; see docs/set-up.md)"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
@@ -152,3 +152,4 @@ lint: $(READY)
 
 schema: $(READY)
 	$(BIN)/vlm4vla schema --output workflow/schemas/config.schema.json
+	$(BIN)/vlm4vla columns --output docs/results.md

@@ -15,7 +15,8 @@ from typing import Any
 from vlm4vla.config import config
 from vlm4vla.config.stages import CellSettings, FilmsSettings, TableSettings, read_settings
 from vlm4vla.conventions.benchmarks import BENCHMARKS
-from vlm4vla.core.artefacts import write_json
+from vlm4vla.conventions.columns.page import page
+from vlm4vla.core.artefacts import write_json, write_text
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone
 from vlm4vla.workflow.estimate.assumptions import MFU
@@ -73,6 +74,11 @@ def run_cell(arguments: argparse.Namespace) -> None:
 def run_schema(arguments: argparse.Namespace) -> None:
     """Write the JSON schema of config.yaml."""
     write_json(arguments.output, config.schema())
+
+
+def run_columns(arguments: argparse.Namespace) -> None:
+    """Write docs/results.md."""
+    write_text(arguments.output, page())
 
 
 def run_published(arguments: argparse.Namespace) -> None:
@@ -174,8 +180,6 @@ def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
 
 
 _FILES = {"type": Path, "nargs": "*", "default": []}
-
-
 _OUTPUT = option("--output", type=Path, required=True)
 
 
@@ -410,4 +414,5 @@ COMMANDS = {
         timed=False,
     ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
+    "columns": Command("write the descriptions of all columns and keys of results", run_columns, (_OUTPUT,)),
 }

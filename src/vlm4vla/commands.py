@@ -108,6 +108,17 @@ def run_check(arguments: argparse.Namespace) -> None:
     importlib.import_module("vlm4vla.provenance.check").run(arguments.packed)
 
 
+def run_push(arguments: argparse.Namespace) -> None:
+    """Send a finished folder to the Hugging Face hub."""
+    importlib.import_module("vlm4vla.provenance.push").run(
+        arguments.folder,
+        arguments.name,
+        public=arguments.public,
+        dry_run=arguments.dry_run,
+        licence=arguments.licence,
+    )
+
+
 def run_compare(arguments: argparse.Namespace) -> None:
     """Compare two results folders."""
     stage = importlib.import_module("vlm4vla.report.comparison.stage")
@@ -302,6 +313,27 @@ COMMANDS = {
         run_check,
         (option("packed", type=Path, help="the .zip file, or the folder with its contents"),),
         timed=False,
+    ),
+    "push": Command(
+        "send a policy, a demonstration set or a packed study to the Hugging Face hub (docs/use-a-policy.md)",
+        run_push,
+        (
+            option("folder", type=Path, help="the folder, or the .zip file of a packed study"),
+            option("name", help="the repository, such as OWNER/NAME; it is made if it does not exist"),
+            option("--public", action="store_true", help="make it public (default: private)"),
+            option(
+                "--dry-run",
+                action="store_true",
+                help="print each file with its size, and send nothing",
+            ),
+            option(
+                "--licence",
+                help="licence for the card, as the hub names it, such as apache-2.0 (default: that of the "
+                "weights or data)",
+            ),
+        ),
+        timed=False,
+        resumes=True,
     ),
     "compare": Command(
         "compare the results of two studies cell by cell, with significance tests",

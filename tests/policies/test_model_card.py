@@ -10,7 +10,7 @@ from vla_settings import settings
 
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.policies.interface import Interface
-from vlm4vla.policies.model_card import Score, Sources, policy_card, read_sources
+from vlm4vla.policies.model_card import CardScore, Sources, policy_card, read_sources
 from vlm4vla.stages.vla import run
 
 RECORDED = {"settings": {"demonstrations": {"episodes": 40, "noise": 0.25, "seed": 0}}}
@@ -23,7 +23,7 @@ POLICY = {
     "interface": Interface(64, "primary", 5.0, (1.0, 1.0)).to_json("bridge"),
 }
 PROVENANCE = {"settings": settings(benchmark="bridge").model_dump(mode="json")}
-SCORE = Score("success_rate", 0.52, 0.42, 0.61, 96, 1, "embedded")
+SCORE = CardScore("success_rate", 0.52, 0.42, 0.61, 96, 1, "embedded")
 
 
 def card(origin=TINY, demonstrations=RECORDED, **options):
@@ -55,7 +55,7 @@ def test_without_scores_the_card_says_so():
 
 
 def test_scores_of_several_seeds_and_of_the_smoke_scale():
-    text = card(scores=[Score("average_length", 2.345, None, None, 10, 3, "smoke")]).text
+    text = card(scores=[CardScore("average_length", 2.345, None, None, 10, 3, "smoke")]).text
     assert "| average_length | 2.35 | - | 10 |" in text or "| average_length | 2.34 | - | 10 |" in text
     assert "the mean over 3 policies" in text and "say nothing about the policy" in text
 

@@ -26,7 +26,7 @@ _VARIANTS = {
 
 
 @dataclass(frozen=True)
-class Score:
+class CardScore:
     """A score of a table, with its 95 % interval.
 
     `value`, `low`, `high`: in the units of the table (success rates from 0 to 1); the bounds are None if the
@@ -105,7 +105,7 @@ def policy_card(
     sources: Sources,
     *,
     name: str | None = None,
-    scores: Sequence[Score] = (),
+    scores: Sequence[CardScore] = (),
     licence: str | None = None,
 ) -> str:
     """The text of the card.
@@ -212,7 +212,7 @@ def _training_text(policy: Mapping[str, Any], settings: Mapping[str, Any], sourc
     )
 
 
-def _scores_text(scores: Sequence[Score]) -> str:
+def _scores_text(scores: Sequence[CardScore]) -> str:
     if not scores:
         return "No table of the study contains this policy yet, so its scores are not known."
     lines = ["| metric | value | 95 % interval | episodes |", "| --- | ---: | ---: | ---: |"]
@@ -238,6 +238,9 @@ def _number(metric: str, value: float | None) -> str:
 
 
 def _use_text(policy: Mapping[str, Any], name: str | None) -> str:
+    example = _example(policy, name)
+    if "interface" not in policy:  # saved by an earlier version
+        return example
     image, action = policy["interface"]["image"], policy["interface"]["action"]
     gripper, scale = action["gripper"], action["scale"]
     units = (
@@ -254,13 +257,17 @@ def _use_text(policy: Mapping[str, Any], name: str | None) -> str:
         f"Actions: {', '.join(action['names'])}; {units}; {opens}".rstrip("; ") + ".",
         *([f"Rate: {rate:g} actions per second."] if rate else []),
     ]
+    return example + "\n\n" + "\n".join(f"- {line}" for line in details)
+
+
+def _example(policy: Mapping[str, Any], name: str | None) -> str:
     states = "" if policy.get("state") is None else ", state"
     return (
         "```python\n"
         "from vlm4vla.policies.loading import load_policy\n\n"
         f'policy = load_policy("{name or "FOLDER"}")\n'
         f'actions = policy.act(image, "open the drawer"{states})  # ({policy["chunk"]}, 7)\n'
-        "```\n\n" + "\n".join(f"- {line}" for line in details)
+        "```"
     )
 
 

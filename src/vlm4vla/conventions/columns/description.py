@@ -1,6 +1,6 @@
 """What a column or a key means: the records of which docs/results.md and its tests are made.
 
-To describe a new column, add a `Column` to the kind of file that has it: tables.py for the tables of a study,
+To describe a new column, add a `column` or `key` to the kind of file that has it: tables.py for the tables of a study,
 stages.py for the files of stages. Then run `make schema`, which writes docs/results.md.
 """
 
@@ -15,7 +15,7 @@ ITEM = "[]"  # in the path of a JSON key: an element of a list
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnText:
     """A column of CSV, TSV or Parquet, or a key of JSON.
 
     `path`: the names that lead to the value. A column has one name. Each name may have the wildcards of
@@ -53,7 +53,7 @@ class FileKind:
     title: str
     patterns: tuple[str, ...]
     about: str
-    columns: tuple[Column, ...] = ()
+    columns: tuple[ColumnText, ...] = ()
     foreign: bool = False
     """Whether another software defines the content, so that no column is described here."""
 
@@ -61,21 +61,21 @@ class FileKind:
         return self.foreign or any(column.matches(path) for column in self.columns)
 
 
-def column(name: str, meaning: str, unit: str = "") -> Column:
+def column(name: str, meaning: str, unit: str = "") -> ColumnText:
     """A column of CSV, TSV or Parquet, whose name may contain dots."""
-    return Column((name,), meaning, unit)
+    return ColumnText((name,), meaning, unit)
 
 
-def key(path: str, meaning: str, unit: str = "", *, whole: bool = False) -> Column:
+def key(path: str, meaning: str, unit: str = "", *, whole: bool = False) -> ColumnText:
     """A key of JSON, such as `inputs.*.sha256`. `[]` after a name stands for the elements of a list."""
     names = path.replace(ITEM, f".{ITEM}").split(".")
-    return Column(tuple(name for name in names if name), meaning, unit, whole)
+    return ColumnText(tuple(name for name in names if name), meaning, unit, whole)
 
 
-def below(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+def below(prefix: str, columns: tuple[ColumnText, ...]) -> tuple[ColumnText, ...]:
     """The columns as keys of the JSON records at `prefix`, such as `records[]`."""
     first = key(prefix, "").path
-    return tuple(Column((*first, *each.path), each.meaning, each.unit, each.whole) for each in columns)
+    return tuple(ColumnText((*first, *each.path), each.meaning, each.unit, each.whole) for each in columns)
 
 
 def paths(value: Any, start: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from vlm4vla.conventions.columns.description import Column, FileKind
+from vlm4vla.conventions.columns.description import ColumnText, FileKind
 from vlm4vla.conventions.columns.stages import FOREIGN_KINDS, STAGE_KINDS
 from vlm4vla.conventions.columns.tables import TABLE_KINDS
 
@@ -47,7 +47,7 @@ def _section(kind: FileKind, described: set[tuple[tuple[str, ...], str]]) -> Ite
     for column in sorted(first.values(), key=kind.columns.index):
         if (column.path[-1:], column.meaning) in described and len(column.path) > 1:
             *parent, name = column.path
-            repeated.setdefault(Column(tuple(parent), "").name, []).append(f"`{name}`")
+            repeated.setdefault(ColumnText(tuple(parent), "").name, []).append(f"`{name}`")
             continue
         lines.append(f"| `{column.name}` | {_cell(column.unit)} | {_cell(column.meaning)} |")
     if lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm4vla.conventions.columns.description import Column, FileKind, below, column, key
+from vlm4vla.conventions.columns.description import ColumnText, FileKind, below, column, key
 
 _SCORE_UNIT = "that of `metric`"
 CELL = (
@@ -259,7 +259,7 @@ _STANDING = (
         ),
     ),
 )
-_ANALYSIS: tuple[Column, ...] = (
+_ANALYSIS: tuple[ColumnText, ...] = (
     key("table", "Name of the table."),
     key("settings", "The settings of the table: names and values of config.yaml.", whole=True),
     key("caption", "The caption: what was measured and how."),

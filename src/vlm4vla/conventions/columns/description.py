@@ -1,7 +1,7 @@
 """What a column or a key means: the records of which docs/results.md and its tests are made.
 
-To describe a new column, add a `column` or `key` to the kind of file that has it: tables.py for the tables of a study,
-stages.py for the files of stages. Then run `make schema`, which writes docs/results.md.
+To describe a new column, add a `column` or `key` to the kind of file that has it: in tables.py for the tables
+of a study, in stages.py for the files of stages. Then run `make schema`, which writes docs/results.md.
 """
 
 from __future__ import annotations

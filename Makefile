@@ -2,9 +2,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3.11
+# The environment takes PYTHON, or else the first of python3.11, python3.12 and python3.13 that works.
+PYTHON ?=
+PYTHON311 = $(or $(PYTHON),python3.11)
+# The build of torch: cpu, the address of an index, or a folder with wheels (docs/set-up.md).
+TORCH ?=
 CORES ?= $(shell nproc)
 SCALE ?= embedded
+CELL ?= kosmos-2/none/full/bridge
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -27,10 +32,35 @@ CRATE_LOCK := envs/rocrate/requirements.lock
 BARNARD := .venv-barnard
 BARNARD_LOCK := envs/barnard/requirements.lock
 
-.PHONY: help env env-barnard env-lerobot env-libero env-lmms-eval env-rocrate cluster \
-	test test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
+GOALS := help env env-barnard env-lerobot env-libero env-lmms-eval env-rocrate cluster \
+	cell test test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
+FILES := $(READY) $(CLUSTER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
+	$(BARNARD)/ready
+
+# A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
+suggest = $(or $(shell PYTHONPATH=src $(or $(PYTHON),python3) -c 'import sys; \
+	from vlm4vla.core.errors import suggestion; print(suggestion(sys.argv[1], sys.argv[2:]))' \
+	'$(1)' $(2) 2>/dev/null),known: $(sort $(2)))
+names_in = $(sort $(basename $(notdir $(wildcard $(1)))))
+SCALES := embedded $(call names_in,workflow/scales/*.yaml)
+UNKNOWN := $(firstword $(filter-out $(GOALS) $(FILES),$(MAKECMDGOALS)))
+ifneq ($(findstring /,$(UNKNOWN)),)
+$(error target '$(UNKNOWN)': make has no such target: for a file of the results, write \
+	$(BIN)/snakemake $(UNKNOWN) $(strip $(WHERE) $(LAYER)))
+else ifneq ($(UNKNOWN),)
+$(error target '$(UNKNOWN)': unknown target: $(call suggest,$(UNKNOWN),$(GOALS)))
+endif
+ifneq ($(words $(SCALE))$(filter-out $(SCALES),$(SCALE)),1)
+$(error SCALE=$(SCALE): unknown scale: $(call suggest,$(SCALE),$(SCALES)))
+endif
+ifneq ($(filter-out $(call names_in,workflow/profiles/*),$(PROFILE)),)
+$(error PROFILE=$(PROFILE): unknown profile: $(call suggest,$(PROFILE),$(call names_in,workflow/profiles/*)))
+endif
+
+.PHONY: $(GOALS)
 
 help:
+	@echo "make cell           train and evaluate one policy, and print its scores (CELL=$(CELL))"
 	@echo "make all_tables     make every table and figure, in results/ (SCALE=smoke: in minutes, without learning;"
 	@echo "                    PROFILE=slurm, generic or kubernetes: on a cluster, see docs/cluster.md)"
 	@echo "make table_main     make one table; also table_freeze, table_scratch, table_auxiliary,"
@@ -43,8 +73,9 @@ help:
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
 	@echo "make lint           run the linters"
-	@echo "make schema         write workflow/schemas/config.schema.json"
-	@echo "make env            make the environment $(VENV) from requirements.lock"
+	@echo "make schema         write workflow/schemas/config.schema.json and docs/results.md"
+	@echo "make env            make the environment $(VENV) from requirements.lock (TORCH=cpu: with torch for the CPU;"
+	@echo "                    PYTHON=/path/of/python3.12; APT=no: install no system packages; see docs/set-up.md)"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
@@ -55,6 +86,10 @@ help:
 $(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
 	$(BIN)/snakemake $@ $(OPTIONS)
 
+cell: $(READY) $(if $(PROFILE),$(CLUSTER))
+	$(BIN)/snakemake results/$(SCALE)/cells/$(CELL).md $(OPTIONS)
+	@cat results/$(SCALE)/cells/$(CELL).md
+
 report: all_tables
 	$(BIN)/snakemake all_tables --report results/$(SCALE)/report.html \
 		--report-html-stylesheet-path workflow/report/style.css $(LAYER)
@@ -62,13 +97,13 @@ report: all_tables
 env: $(READY)
 
 $(READY): requirements.lock pyproject.toml workflow/environment.sh
-	PYTHON=$(PYTHON) workflow/environment.sh $(VENV)
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" workflow/environment.sh $(VENV)
 	@touch $@
 
 env-lmms-eval: $(VENV)-lmms-eval/ready
 
 $(VENV)-lmms-eval/ready: envs/lmms-eval.txt envs/lmms-eval.lock
-	$(PYTHON) -m venv $(VENV)-lmms-eval
+	$(PYTHON311) -m venv $(VENV)-lmms-eval
 	$(VENV)-lmms-eval/bin/python -m pip install --quiet --requirement envs/lmms-eval.txt
 	@touch $@
 
@@ -84,7 +119,7 @@ test: $(READY)
 env-libero: $(LIBERO)/ready
 
 $(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workflow/environment.sh
-	PYTHON=$(PYTHON) envs/libero/environment.sh $(LIBERO)
+	PYTHON=$(PYTHON311) envs/libero/environment.sh $(LIBERO)
 	@touch $@
 
 test-libero: $(LIBERO)/ready
@@ -102,7 +137,7 @@ test-lerobot: $(LEROBOT)/ready $(READY)
 env-rocrate: $(CRATE)/ready
 
 $(CRATE)/ready: $(CRATE_LOCK)
-	$(PYTHON) -m venv $(CRATE)
+	$(PYTHON311) -m venv $(CRATE)
 	$(CRATE)/bin/python -m pip install --quiet --no-deps --requirement $(CRATE_LOCK)
 	@touch $@
 
@@ -128,3 +163,4 @@ lint: $(READY)
 
 schema: $(READY)
 	$(BIN)/vlm4vla schema --output workflow/schemas/config.schema.json
+	$(BIN)/vlm4vla columns --output docs/results.md

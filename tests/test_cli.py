@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import tomllib
 import types
+from pathlib import Path
 
+import pytest
 from stage_command import command
 
 from vlm4vla import cli
+from vlm4vla.commands import COMMANDS
 from vlm4vla.core.errors import UserError
+from vlm4vla.stages.running import STAGES
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def test_a_stage_gets_typed_settings_and_paths(stage, tmp_path):
@@ -75,3 +84,91 @@ def test_the_command_starts_without_torch():
 def test_the_schema_is_written(tmp_path):
     assert cli.main(["schema", "--output", str(tmp_path / "schema.json")]) == 0
     assert json.loads((tmp_path / "schema.json").read_text())["title"] == "Config"
+
+
+def run(*words: str, **keywords) -> subprocess.CompletedProcess:
+    """Run `python -m vlm4vla` in a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "vlm4vla", *words], capture_output=True, text=True, **keywords
+    )
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"vlm4vla {project['version']}\n", "")
+
+
+def test_help_lists_stages_apart_from_the_commands_for_users():
+    """A command belongs to the workflow if a rule runs it."""
+    done = run("--help")
+    _, own, workflow = re.split(r"^commands.*:$", done.stdout, flags=re.MULTILINE)
+    listed = [re.findall(r"^  ([a-z-]+) ", part, re.MULTILINE) for part in (own, workflow)]
+    assert sorted(listed[0] + listed[1]) == sorted([*STAGES, *COMMANDS, "completion"])
+    rules = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    run_by_rules = set(re.findall(r"vlm4vla ([a-z-]+)", rules))
+    assert run_by_rules <= set(listed[1]) and {"vla", "rollout", "table"} <= run_by_rules
+    assert not run_by_rules & set(listed[0])
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"), [("estimat", "did you mean 'estimate'?"), ("rolout", "did you mean 'rollout'?")]
+)
+def test_an_unknown_command_is_one_line(word, answer, capsys):
+    assert cli.main([word, "--output", "x"]) == 2
+    assert capsys.readouterr().err == f"error: unknown command {word!r}: {answer}\n"
+
+
+def test_no_command_and_unknown_options_are_refused_by_argparse():
+    assert "required: COMMAND" in run().stderr
+    done = run("check", "x.zip", "--jsn")
+    assert done.returncode == 2 and "unrecognized arguments: --jsn" in done.stderr
+
+
+WAITING = """
+import os, sys, time, types
+from vlm4vla import cli
+
+def run(*words, **keywords):
+    os.write(1, b"waiting")
+    time.sleep(60)
+
+sys.modules["vlm4vla.stages.questions"] = types.SimpleNamespace(run=run)
+sys.modules["vlm4vla.provenance.check"] = types.SimpleNamespace(run=run)
+sys.modules["vlm4vla.data.converters.convert"] = types.SimpleNamespace(convert=run)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("questions", "it goes on from what it has saved, if there is anything"),
+        ("convert", "it goes on from what it has saved"),
+        ("check", "it starts from the beginning"),
+    ],
+)
+def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(name, answer, tmp_path):
+    words = {
+        "questions": command(tmp_path / "q"),
+        "convert": ["convert", "libero", str(tmp_path), "--output", str(tmp_path / "set")],
+        "check": ["check", str(tmp_path)],
+    }[name]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.read(7) == "waiting"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == f"interrupted: run {name} again: {answer}\n"
+
+
+def test_a_worker_of_a_training_leaves_the_line_to_the_process_that_started_it(monkeypatch, tmp_path, capsys):
+    def interrupted(settings, *, output):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "vlm4vla.stages.questions", types.SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(cli.launch, "is_worker", lambda: True)
+    assert cli.main(command(tmp_path / "q")) == 130
+    assert capsys.readouterr().err == ""

@@ -26,6 +26,7 @@ LAYERS = (
     ("provenance", "workflow", "stages"),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 USERS = "extensions"  # users' files import it; nothing in the package does

@@ -29,8 +29,8 @@ with mujoco.Renderer(model, 16, 16) as renderer:
 
 echo "environment: checking that MuJoCo can render on the CPU"
 if ! can_render; then
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    echo "environment: apt-get install libosmesa6"
+  if [[ ${APT:-yes} != no && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "environment: MuJoCo cannot render: apt-get now installs the system package libosmesa6 (APT=no prevents this)"
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends libosmesa6; } >/dev/null ||
       fail "apt-get could not install libosmesa6: install it yourself, then run make env-libero again"
   fi

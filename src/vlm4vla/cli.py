@@ -1,48 +1,129 @@
-"""The command `vlm4vla`: one sub-command per stage, and further commands (commands.py)."""
+"""The command `vlm4vla`: commands for users, and commands that the workflow runs (commands.py, stages)."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from vlm4vla.commands import COMMANDS
-from vlm4vla.core.errors import UserError
+from vlm4vla.core import completion
+from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.stages.running import STAGES, run_stage
 from vlm4vla.training.distributed import launch
 from vlm4vla.training.distributed.processes import USER_ERROR_STATUS
+
+COMPLETION = "completion"
+INTERRUPTED_STATUS = 130  # of a program that Ctrl-C ended, by the convention of shells
+_USAGE_STATUS = 2  # of argparse
+
+
+def version() -> str:
+    """The version of the installed package."""
+    try:
+        return metadata.version("vlm4vla")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _listed(commands: Mapping[str, str]) -> str:
+    """Names and descriptions in two columns."""
+    lines = []
+    for name, text in commands.items():
+        first, *rest = textwrap.wrap(text, 80)
+        lines += [f"  {name:<23}{first}", *(f"{'':25}{line}" for line in rest)]
+    return "\n".join(lines)
+
+
+def _overview() -> str:
+    """The commands for users, and apart from them the commands that the workflow runs."""
+    own = {name: tool.help for name, tool in COMMANDS.items() if not tool.of_workflow}
+    own[COMPLETION] = "print a script that completes commands and options in the shell"
+    others = {name: f"run the stage {name}" for name in STAGES}
+    others |= {name: tool.help for name, tool in COMMANDS.items() if tool.of_workflow}
+    return (
+        f"commands:\n{_listed(dict(sorted(own.items())))}\n\n"
+        "commands that the workflow runs (users run `make` or `snakemake`, which write the settings):"
+        f"\n{_listed(others)}\n\n`vlm4vla COMMAND --help` shows the options of a command."
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(
-        prog="vlm4vla", description="The stages of the VLM4VLA study, and tools for its results."
+        prog="vlm4vla",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description="The stages of the VLM4VLA study, and tools for its results.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(dest="command", required=True)
+    top.add_argument("--version", action="version", version=f"%(prog)s {version()}")
+    # Commands without `help` are not listed here. `_overview` lists them in two groups.
+    commands = top.add_subparsers(
+        dest="command", required=True, prog=top.prog, metavar="COMMAND", help=argparse.SUPPRESS
+    )
     for name, stage in STAGES.items():
-        command = commands.add_parser(name, help=f"run the stage {name}")
+        command = commands.add_parser(name, description=f"run the stage {name}")
         command.add_argument("--settings", required=True, help="settings of the stage, as JSON")
         for folder in stage.inputs:
             required = stage.inputs_required
             command.add_argument(f"--{folder}", type=Path, required=required, help="a finished folder")
         command.add_argument("--output", type=Path, required=True)
     for name, tool in COMMANDS.items():
-        command = commands.add_parser(name, help=tool.help)
+        command = commands.add_parser(name, description=tool.help)
         for names, keywords in tool.arguments:
             command.add_argument(*names, **keywords)
+    command = commands.add_parser(
+        COMPLETION,
+        description="print a script that completes commands and options in the shell",
+        epilog='In bash or zsh: eval "$(vlm4vla completion bash)" (or zsh), also in ~/.bashrc or ~/.zshrc.',
+    )
+    command.add_argument("shell", choices=completion.SHELLS)
     return top
 
 
+def _unknown_command(words: Sequence[str]) -> str | None:
+    """One line about a command that does not exist; None if there is no such word."""
+    known = [*STAGES, *COMMANDS, COMPLETION]
+    word = next((word for word in words if not word.startswith("-")), None)
+    if not words or words[0] != word or word in known:
+        return None
+    return f"unknown command {word!r}: {suggestion(word, known)}"
+
+
+def _interrupted(command: str) -> str:
+    """The line after Ctrl-C, with how to go on."""
+    if command in STAGES:
+        return f"interrupted: run {command} again: it goes on from what it has saved, if there is anything"
+    tool = COMMANDS.get(command)
+    if tool is not None and tool.resumes:
+        return f"interrupted: run {command} again: it goes on from what it has saved"
+    return f"interrupted: run {command} again: it starts from the beginning"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. A UserError is printed as one line on standard error and gives exit status 1."""
+    """Run the command and return its exit status.
+
+    A UserError is printed as one line on standard error and gives status 1. So does Ctrl-C, with status 130.
+    """
     # Set before torch and numpy are loaded. One thread per job: the workflow runs one job per core.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    parsed = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    unknown = _unknown_command(words)
+    if unknown is not None:
+        print(f"error: {unknown}", file=sys.stderr)
+        return _USAGE_STATUS
+    parsed = parser().parse_args(words)
+    if parsed.command == COMPLETION:
+        print(completion.script(parser(), parsed.shell), end="")
+        return 0
     tool = COMMANDS.get(parsed.command)
     started = time.monotonic()
     try:
@@ -53,6 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR_STATUS if launch.is_worker() else 1
+    except KeyboardInterrupt:
+        if not launch.is_worker():  # the process that started the workers prints the line
+            print(_interrupted(parsed.command), file=sys.stderr, flush=True)
+        return INTERRUPTED_STATUS
     if (tool is None and not launch.is_worker()) or (tool is not None and tool.timed):
         print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0

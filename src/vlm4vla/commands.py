@@ -15,7 +15,8 @@ from typing import Any
 from vlm4vla.config import config
 from vlm4vla.config.stages import CellSettings, FilmsSettings, TableSettings, read_settings
 from vlm4vla.conventions.benchmarks import BENCHMARKS
-from vlm4vla.core.artefacts import write_json
+from vlm4vla.conventions.columns.page import page
+from vlm4vla.core.artefacts import write_json, write_text
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone
 from vlm4vla.workflow.estimate.assumptions import MFU
@@ -32,13 +33,16 @@ class Command:
     """A sub-command that is not a stage.
 
     `run`: takes the parsed arguments. `arguments`: made by `option`. `timed`: print the time that the command
-    took, which is not wanted after output for programs.
+    took, which is not wanted after output for programs. `of_workflow`: a rule runs the command, so `--help`
+    lists it with the stages. `resumes`: after an interruption, the command goes on from what it has saved.
     """
 
     help: str
     run: Callable[[argparse.Namespace], None]
     arguments: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
     timed: bool = True
+    of_workflow: bool = False
+    resumes: bool = False
 
 
 def run_table(arguments: argparse.Namespace) -> None:
@@ -72,6 +76,11 @@ def run_schema(arguments: argparse.Namespace) -> None:
     write_json(arguments.output, config.schema())
 
 
+def run_columns(arguments: argparse.Namespace) -> None:
+    """Write docs/results.md."""
+    write_text(arguments.output, page())
+
+
 def run_published(arguments: argparse.Namespace) -> None:
     """Analyse the paper's numbers."""
     stage = importlib.import_module("vlm4vla.stages.published")
@@ -97,6 +106,17 @@ def run_pack(arguments: argparse.Namespace) -> None:
 def run_check(arguments: argparse.Namespace) -> None:
     """Verify a packed study."""
     importlib.import_module("vlm4vla.provenance.check").run(arguments.packed)
+
+
+def run_push(arguments: argparse.Namespace) -> None:
+    """Send a finished folder to the Hugging Face hub."""
+    importlib.import_module("vlm4vla.provenance.push").run(
+        arguments.folder,
+        arguments.name,
+        public=arguments.public,
+        dry_run=arguments.dry_run,
+        licence=arguments.licence,
+    )
 
 
 def run_compare(arguments: argparse.Namespace) -> None:
@@ -171,8 +191,6 @@ def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
 
 
 _FILES = {"type": Path, "nargs": "*", "default": []}
-
-
 _OUTPUT = option("--output", type=Path, required=True)
 
 
@@ -187,6 +205,7 @@ COMMANDS = {
             option("--published", type=Path, required=True),
             _OUTPUT,
         ),
+        of_workflow=True,
     ),
     "cell": Command(
         "write the results of one cell",
@@ -202,6 +221,7 @@ COMMANDS = {
                 help="a .csv file; the .md and .tex files get the same name",
             ),
         ),
+        of_workflow=True,
     ),
     "films": Command(
         "write the pages with films and the figure of failures",
@@ -211,6 +231,7 @@ COMMANDS = {
             option("--episodes", type=Path, nargs="+", required=True),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
+        of_workflow=True,
     ),
     "summary": Command(
         "write the summary of the study in words",
@@ -221,6 +242,7 @@ COMMANDS = {
             ),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
+        of_workflow=True,
     ),
     "study-config": Command(
         "write the configuration with all default values",
@@ -229,6 +251,7 @@ COMMANDS = {
             option("--settings", required=True, help="the configuration, as JSON"),
             option("--output", type=Path, required=True, help="the study's results folder"),
         ),
+        of_workflow=True,
     ),
     "published": Command(
         "analyse the paper's numbers, without any run of our own",
@@ -244,6 +267,7 @@ COMMANDS = {
             ),
             _OUTPUT,
         ),
+        of_workflow=True,
     ),
     "trace": Command(
         "show where a number of a table comes from: its episodes, checkpoint, settings, commit and inputs",
@@ -290,6 +314,27 @@ COMMANDS = {
         (option("packed", type=Path, help="the .zip file, or the folder with its contents"),),
         timed=False,
     ),
+    "push": Command(
+        "send a policy, a demonstration set or a packed study to the Hugging Face hub (docs/use-a-policy.md)",
+        run_push,
+        (
+            option("folder", type=Path, help="the folder, or the .zip file of a packed study"),
+            option("name", help="the repository, such as OWNER/NAME; it is made if it does not exist"),
+            option("--public", action="store_true", help="make it public (default: private)"),
+            option(
+                "--dry-run",
+                action="store_true",
+                help="print each file with its size, and send nothing",
+            ),
+            option(
+                "--licence",
+                help="licence for the card, as the hub names it, such as apache-2.0 (default: that of the "
+                "weights or data)",
+            ),
+        ),
+        timed=False,
+        resumes=True,
+    ),
     "compare": Command(
         "compare the results of two studies cell by cell, with significance tests",
         run_compare,
@@ -334,6 +379,7 @@ COMMANDS = {
             ),
             _OUTPUT,
         ),
+        resumes=True,
     ),
     "libero-demonstrations": Command(
         "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",
@@ -400,4 +446,5 @@ COMMANDS = {
         timed=False,
     ),
     "schema": Command("write the JSON schema of config.yaml", run_schema, (_OUTPUT,)),
+    "columns": Command("write the descriptions of all columns and keys of results", run_columns, (_OUTPUT,)),
 }

@@ -1,4 +1,4 @@
-"""Run docs/your-own-study.md as written: its blocks of configuration override the smoke scale."""
+"""Run docs/your-own-study.md as written: its blocks, pasted one below the other, override the smoke scale."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from smoke_study import LAYER, REPOSITORY, merge, snakemake
+from documented_blocks import pasted
+from smoke_study import LAYER, REPOSITORY, snakemake
 from transformers import AutoConfig
 
 from vlm4vla.core.artefacts import file_hash
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 DOCUMENT = REPOSITORY / "docs" / "your-own-study.md"
+LAYERS = (LAYER, "my-study.yaml", "few.yaml")
 CELLS = (
     "cells/smolvlm-500m/leftmost/full/push-button.md",  # a new family, task and benchmark
     "cells/my-vlm/none/full/push-button.md",  # only configuration
@@ -29,14 +31,6 @@ FEW = {
 }
 
 
-def blocks() -> dict:
-    """All blocks of configuration in the document, merged into one."""
-    merged: dict = {}
-    for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text(), flags=re.S | re.M):
-        merged = merge(merged, yaml.safe_load(text))
-    return merged
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, str]:
     """The results folder, and the output of the run."""
@@ -46,15 +40,16 @@ def made(tmp_path_factory) -> tuple[Path, str]:
         shutil.copy2(REPOSITORY / name, folder / name)
     for name in ("rules", "workflow", "envs", "docs"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    (folder / "my-study.yaml").write_text(yaml.safe_dump(merge(blocks(), FEW)))
+    (folder / "my-study.yaml").write_text(pasted(DOCUMENT, "yaml"))
+    (folder / "few.yaml").write_text(yaml.safe_dump(FEW))
     targets = [f"results/smoke/{cell}" for cell in CELLS]
-    done = snakemake(*targets, "--cores", "2", folder=folder, layers=(LAYER, "my-study.yaml"))
+    done = snakemake(*targets, "--cores", "2", folder=folder, layers=LAYERS)
     assert done.returncode == 0, done.stderr[-6000:]
     return folder / "results" / "smoke", done.stderr
 
 
 def test_the_document_has_all_four_extensions_and_valid_links():
-    shown = blocks()
+    shown = yaml.safe_load(pasted(DOCUMENT, "yaml"))
     assert {shown["backbones"][name]["family"] for name in ("my-vlm", "smolvlm-500m")} == {
         "qwen3_vl",
         "smolvlm",
@@ -120,5 +115,5 @@ def test_a_second_run_has_nothing_to_do(made):
     root, _ = made
     targets = [f"results/smoke/{cell}" for cell in CELLS]
     folder = root.parents[1]
-    again = snakemake(*targets, "--cores", "2", folder=folder, layers=(LAYER, "my-study.yaml"))
+    again = snakemake(*targets, "--cores", "2", folder=folder, layers=LAYERS)
     assert again.returncode == 0 and "Nothing to be done" in again.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from described_files import undescribed
 from PIL import Image
 from safetensors import safe_open
 from smoke_study import snakemake
@@ -169,3 +170,8 @@ def test_films_open(smoke):
     for path in films[:5]:
         with Image.open(path) as film:
             assert film.n_frames > 1
+
+
+def test_every_column_and_key_is_described(smoke):
+    """In docs/results.md, which is made from the same descriptions."""
+    assert list(undescribed(smoke.root)) == []

@@ -184,6 +184,10 @@ def test_round_trip(family, tmp_path):
         "backbone",
         "policy.json",
         "policy.safetensors",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ]
 
 

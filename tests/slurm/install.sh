@@ -11,7 +11,7 @@ if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
   echo "error: Slurm is not installed: run sudo apt-get install slurm-wlm munge" >&2
   exit 1
 fi
-echo "tests/slurm: apt-get install slurm-wlm munge"
+echo "tests/slurm: apt-get now installs the system packages slurm-wlm and munge"
 # This policy stops apt-get from starting the daemons of the packages.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then

@@ -49,7 +49,14 @@ def test_killed_with_two_processes_and_resumed_with_one(tmp_path, backbone, demo
     record = json.loads((output / "provenance.json").read_text())
     assert record["settings"]["training"]["execution"]["processes"] == 2
     left = sorted(path.name for path in output.iterdir() if not path.name.startswith("."))
-    assert left == ["backbone", "policy.json", "policy.safetensors", "provenance.json", "train.jsonl"]
+    own = ["README.md", "backbone", "policy.json", "policy.safetensors"]
+    processor = [
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    assert left == sorted([*own, *processor, "provenance.json", "train.jsonl"])
 
     run(
         settings_with(micro_batch=2),

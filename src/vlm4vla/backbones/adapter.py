@@ -100,6 +100,13 @@ class Adapter(ABC):
         """The id of the token that ends an answer."""
         return self.tokenizer.convert_tokens_to_ids(self.end)
 
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        """Keys that transformers' own processor needs in the JSON files of a folder (processor_files.py).
+
+        A tiny backbone's tokenizer and image processor lack some that those of a released model have.
+        """
+        return {}
+
     # Batches ------------------------------------------------------------------------------------------
 
     def positions(self, length: int) -> Tensor:

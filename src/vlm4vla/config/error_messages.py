@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vlm4vla.config.policies import KINDS
-from vlm4vla.core.errors import suggestion
+from vlm4vla.core.errors import one_line, suggestion
 
 
 def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
@@ -88,4 +88,4 @@ def error_lines(error: ValidationError, model: type[BaseModel]) -> list[str]:
         for each in errors
         if each["loc"][-1:] == ("[key]",) or not any(each["loc"][: len(key)] == key for key in unknown)
     ]
-    return [_error_line(each, model) for each in reported]
+    return [one_line(_error_line(each, model)) for each in reported]

@@ -49,6 +49,11 @@ class BenchmarkFacts:
     """Size of the public demonstrations, as their page states it."""
     raw_format: str | None = None
     """Argument of `vlm4vla convert` for the raw demonstrations."""
+    embedded_units: tuple[float, float] | None = None
+    """Metres and radians of a motion and a rotation of 1, in actions of the embedded benchmark."""
+    real_units: tuple[float, float] | None = None
+    """The same of the real benchmark's dataset. CALVIN: relative actions are multiplied by 50 and 20 (page of
+    the dataset). LIBERO: robosuite's OSC_POSE controller. Bridge V2 stores metres and radians."""
 
     @property
     def is_chain(self) -> bool:
@@ -83,6 +88,8 @@ CALVIN = BenchmarkFacts(
     simulator_steps_per_second=18.0,
     dataset_bytes=517e9,
     raw_format="calvin",
+    embedded_units=(0.11, 0.6),
+    real_units=(0.02, 0.05),
 )
 BRIDGE = BenchmarkFacts(
     name="bridge",
@@ -96,6 +103,8 @@ BRIDGE = BenchmarkFacts(
     paper_factor=0.01,
     simulator_steps_per_second=12.0,
     dataset_bytes=124e9,
+    embedded_units=(1.0, 1.0),
+    real_units=(1.0, 1.0),
 )
 LIBERO_10 = BenchmarkFacts(
     name="libero-10",
@@ -110,6 +119,8 @@ LIBERO_10 = BenchmarkFacts(
     simulator_steps_per_second=12.0,
     dataset_bytes=12e9,
     raw_format="libero",
+    embedded_units=(0.08, 0.5),
+    real_units=(0.05, 0.5),
 )
 
 BENCHMARKS: dict[str, BenchmarkFacts] = {each.name: each for each in (CALVIN, BRIDGE, LIBERO_10)}
@@ -126,7 +137,14 @@ def facts(benchmark: str) -> BenchmarkFacts:
     own = registry.find("benchmark", benchmark)
     if own is None:
         return BenchmarkFacts(benchmark, benchmark, None)
-    return BenchmarkFacts(benchmark, own.title or benchmark, own.gripper, own.instructions_per_episode)
+    units = (getattr(own, "position_unit", None), getattr(own, "rotation_unit", None))
+    return BenchmarkFacts(
+        benchmark,
+        own.title or benchmark,
+        own.gripper,
+        own.instructions_per_episode,
+        embedded_units=None if None in units else units,
+    )
 
 
 def gripper(benchmark: str) -> Gripper:

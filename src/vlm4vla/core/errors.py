@@ -13,6 +13,11 @@ class UserError(Exception):
     """
 
 
+def one_line(text: str) -> str:
+    """`text` with line breaks and other control characters as escapes, such as `\\n`."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def suggestion(word: str, known: Any) -> str:
     """`did you mean 'X'?` for the most similar known word, or the list of all known words."""
     known = sorted(map(str, known))

@@ -3,7 +3,9 @@
 The study's head appends one learnable action query to the prompt as its last token, and computes the actions
 from the query's last hidden state. It reads one image and an instruction, but no robot state and no history.
 Expert VLAs have other heads (heads/). A policy's folder holds `backbone/` (an ordinary Hugging Face folder),
-`policy.safetensors` (the head, including the query) and `policy.json` (everything else that inference needs).
+`policy.safetensors` (the head, including the query) and `policy.json` (everything else that inference needs,
+and a description of images and actions). It also holds the processor of the backbone, in the files that
+transformers' AutoProcessor reads (backbones/processor_files.py).
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ from torch import Tensor, nn
 
 from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import load
+from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE
 from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.backbones.processor_files import write_processor_files
 from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.reading import Reading
+from vlm4vla.conventions.actions import ACTION_SIZE
 from vlm4vla.core.artefacts import atomic_path, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.pictures.augmentation import centre_cropped
 from vlm4vla.policies.heads import head_class
 from vlm4vla.policies.heads.base import Targets
+from vlm4vla.policies.interface import Interface
 
 FORMAT = 2  # version of policy.json and policy.safetensors
 
@@ -38,7 +44,8 @@ class Policy(nn.Module):
     """A backbone with an action head. Parameters: `model.*` (the backbone) and `head.*`.
 
     `state_scale` is None if the head does not read the robot's state. `centre_crop` is the fraction of the
-    image area that `predict` looks at, around the centre of each image; None is the whole image.
+    image area that `predict` looks at, around the centre of each image; None is the whole image. `interface`
+    describes images and actions (policies/interface.py).
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class Policy(nn.Module):
         self.statistics = statistics
         self.state_scale = state_scale if head_type.reads_state else None
         self.centre_crop: float | None = None
+        self.interface = Interface(min(backbone.image_size, STUDY_IMAGE_SIZE))
         state_size = {"state_size": self.state_scale.size} if self.state_scale else {}
         self.head = head_type(backbone, head, chunk, **state_size)
         self.freeze("none")
@@ -153,6 +161,29 @@ class Policy(nn.Module):
             self.train(training)
         return self.statistics.denormalise(pose.float().cpu().numpy(), logits.float().cpu().numpy())
 
+    def act(
+        self,
+        image: np.ndarray,
+        instruction: str,
+        state: np.ndarray | None = None,
+        generator: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """Predict the next actions (chunk, 7), float32, for one image of any size.
+
+        `image`: (H, W, 3) uint8 or a Pillow image in RGB. It is resized as in training, to a square.
+        `state`: (S,) in the robot's units, required if the head reads the state. `generator`: the source of
+        the noise of a head that samples; by default a new one, so that two calls give different actions.
+
+        Raises ValueError for an image of another shape or type, and if the state is missing.
+        """
+        inputs: dict[str, np.ndarray] = {}
+        if state is not None:
+            inputs["states"] = np.asarray(state, dtype=np.float32)[None]
+        if self.head.samples:
+            noise = (generator or np.random.default_rng()).standard_normal((1, self.chunk, ACTION_SIZE))
+            inputs["noise"] = noise
+        return self.predict(self.interface.fit(image)[None].copy(), [instruction], **inputs)[0]
+
     def check_centre_crop(self, wanted: float | None, folder: Path) -> None:
         """Raise UserError if the policy in `folder` does not crop its images as `wanted`."""
         if self.centre_crop != wanted:
@@ -168,6 +199,7 @@ class Policy(nn.Module):
         """Write the policy's folder. Each file is written atomically, policy.json last."""
         folder = Path(folder)
         self.backbone.save(folder / "backbone")
+        write_processor_files(self.backbone.adapter, folder / "backbone", folder)
         head_tensors = {
             name: value.detach().contiguous()
             for name, value in self.state_dict().items()
@@ -182,6 +214,7 @@ class Policy(nn.Module):
             "head": self.settings.model_dump(mode="json"),
             "statistics": self.statistics.to_json(),
             "state": self.state_scale.to_json() if self.state_scale else None,
+            "interface": self.interface.to_json(self.benchmark),
         }
         reading = self.backbone.adapter.reading
         record |= {"centre_crop": self.centre_crop} if self.centre_crop is not None else {}
@@ -218,6 +251,8 @@ class Policy(nn.Module):
         state = StateScale.from_json(record["state"]) if record["state"] else None
         policy = cls.create(backbone, head, record["chunk"], record["benchmark"], statistics, 0, state)
         policy.centre_crop = record.get("centre_crop")
+        if "interface" in record:
+            policy.interface = Interface.from_json(record["interface"])
         differences = policy.load_state_dict(tensors, strict=False)
         missing = [name for name in differences.missing_keys if not name.startswith("model.")]
         if missing or differences.unexpected_keys:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.config.stages import VlaSettings
-from vlm4vla.conventions.benchmarks import BENCHMARKS
+from vlm4vla.conventions.benchmarks import BENCHMARKS, facts
 from vlm4vla.core import imports, registry
-from vlm4vla.core.artefacts import Provenance, file_hash, files_of
-from vlm4vla.data.demonstrations.frame_index import open_demonstrations
+from vlm4vla.core.artefacts import Provenance, file_hash, files_of, write_text
+from vlm4vla.data.demonstrations.frame_index import FrameIndex, open_demonstrations
+from vlm4vla.data.lerobot.reader import IMAGE
+from vlm4vla.policies.model_card import CARD, Sources, policy_card, read_sources
 from vlm4vla.training.distributed.processes import is_main
 
 if TYPE_CHECKING:
     from vlm4vla.backbones.loaded import LoadedBackbone
     from vlm4vla.data.lerobot.reader import DemonstrationSet
+    from vlm4vla.policies.interface import Interface
 
 
 def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: Path) -> None:
@@ -75,11 +79,32 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     if not is_main():
         return
     policy.centre_crop = settings.centre_crop
+    record = provenance.record()
+    sources = read_sources(record)
+    policy.interface = interface_of(frames, settings.benchmark, sources)
     policy.save(output)
+    described = json.loads((output / "policy.json").read_text())
+    write_text(output / CARD, policy_card(described, record, sources))
     files = [*files_of(output / "backbone", "*.safetensors"), output / "policy.safetensors"]
     hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
     provenance.write(output / "provenance.json", outputs=hashes)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished
+
+
+def interface_of(frames: DemonstrationSet | FrameIndex, benchmark: str, sources: Sources) -> Interface:
+    """What policy.json says about the images and the actions of `frames`.
+
+    The units of a dataset are those of the real benchmark, and those of recorded demonstrations are those of
+    the embedded one.
+    """
+    from vlm4vla.policies.interface import Interface
+
+    known = facts(benchmark)
+    units = known.embedded_units if sources.dataset is None else known.real_units
+    if isinstance(frames, FrameIndex):
+        return Interface(frames.image_size, frames.camera, frames.fps, units)
+    assert frames.images is not None
+    return Interface(frames.images.shape[1], IMAGE, frames.info["fps"], units)
 
 
 def with_instruction_words(

@@ -23,6 +23,10 @@ DEFAULT_SECONDS = {
     "rollout": 40,
 }
 OTHER_RULES_SECONDS = 10
+INTERRUPTED = (
+    "interrupted: running jobs are stopped. Run the same command again to go on: what is finished stays, and "
+    "trainings go on from their last checkpoint."
+)
 LAST_LINES = 12  # lines of a failed job's log that are printed
 
 

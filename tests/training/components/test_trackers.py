@@ -8,14 +8,16 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import several_processes as small
+from packaging.requirements import Requirement
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.training.components import trackers
-from vlm4vla.training.components.trackers import PACKAGES
+from vlm4vla.training.components.trackers import INSTALL, PACKAGES
 
 SUPPORT = Path(small.__file__).parent
 
@@ -28,9 +30,20 @@ def test_a_tracker_that_is_not_installed_is_an_error(tmp_path, monkeypatch, name
     )
     with pytest.raises(UserError) as caught:
         small.train_once(tmp_path, execution={"trackers": [name]})
-    assert str(caught.value).startswith(f"execution.trackers: {name} is not installed: `pip install {name}`")
+    assert str(caught.value).startswith(f"execution.trackers: {name} is not installed: `{INSTALL[name]}`, ")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "train.jsonl").exists()  # no training has started
+
+
+def test_no_command_replaces_a_package_of_the_lock():
+    repository = SUPPORT.parents[1]
+    extra = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {Requirement(text).name for text in extra["trackers"]}
+    assert named == set(PACKAGES) - {"trackio"}
+    assert {name: command.split()[-1] for name, command in INSTALL.items() if name in named} == {
+        name: name for name in named
+    }
+    assert "--no-deps" in INSTALL["trackio"] and (repository / INSTALL["trackio"].split()[-1]).is_file()
 
 
 def test_tensorboard_shows_the_curve_of_the_log(tmp_path):

@@ -42,6 +42,22 @@ class InternVL(ChatML):
         side = int(vision.image_size[0] // vision.patch_size[0] * self.config.downsample_ratio)
         return [self.config.image_token_id] * side**2
 
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        names = {
+            "start_image_token": self.image_open,
+            "end_image_token": self.image_close,
+            "context_image_token": self.image_token,
+            "video_token": "<video>",  # the name in the released tokenizer; no video reaches a policy
+        }
+        own = {"extra_special_tokens": names}
+        return {
+            "processor_config.json": {
+                "image_seq_length": self.image_tokens,
+                "video_processor": {"video_processor_type": "InternVLVideoProcessor"},
+            },
+            "tokenizer_config.json": {} if hasattr(self.tokenizer, "context_image_token") else own,
+        }
+
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.model.vision_tower]
 

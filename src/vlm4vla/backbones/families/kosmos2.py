@@ -58,6 +58,13 @@ class Kosmos2(Adapter):
         first = self.tokenizer.unk_token_id + 1
         return list(range(first, first + self.config.latent_query_num))
 
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        # AutoProcessor's own table of model types lacks this family, so the folder names the class.
+        own = {"processor_class": "Kosmos2Processor"}
+        if "<patch_index_0000>" not in self.tokenizer.get_vocab():
+            own["num_patch_index_tokens"] = 0
+        return {"processor_config.json": own}
+
     def instruction(self, instruction: str) -> str:
         return instruction
 

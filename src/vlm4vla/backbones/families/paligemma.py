@@ -42,6 +42,9 @@ class PaliGemma(Adapter):
     def placeholders(self) -> list[int]:
         return [self.config.image_token_index] * self.config.text_config.num_image_tokens
 
+    def processor_files(self) -> dict[str, dict[str, Any]]:
+        return {"preprocessor_config.json": {"image_seq_length": self.image_tokens}}
+
     def instruction(self, instruction: str) -> str:
         return instruction
 

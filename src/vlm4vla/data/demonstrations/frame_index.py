@@ -36,7 +36,8 @@ class FrameIndex:
     `video_names`: video files relative to `source`, or None if the index contains the images. `video_file`
     (E,) int64 and `video_start` (E,) float64: the video of each episode and its start in seconds.
     `image_size`: height and width in pixels to which images are resized. `tasks`: the instruction of each
-    task_index. `stats`: statistics with the keys of LeRobot's stats.json.
+    task_index. `stats`: statistics with the keys of LeRobot's stats.json. `camera`: the dataset's feature
+    with the images; None in the index of an earlier version.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class FrameIndex:
     video_names: list[str] | None
     video_file: np.ndarray | None
     video_start: np.ndarray | None
+    camera: str | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -159,6 +161,7 @@ def open_index(folder: Path) -> FrameIndex:
         tasks=record["tasks"],
         stats=stats,
         video_names=record["video_names"],
+        camera=record.get("camera"),
         **(missing | arrays),
     )
 

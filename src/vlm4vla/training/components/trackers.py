@@ -25,6 +25,13 @@ PACKAGES = {
     "trackio": ("trackio",),
     "wandb": ("wandb",),
 }
+# The command that installs a tracker and keeps the packages of the lock. trackio asks for an older Pillow, so
+# pip would otherwise replace the Pillow of the lock.
+INSTALL = {
+    "tensorboard": "pip install tensorboard",
+    "trackio": "pip install --no-deps --requirement envs/trackio.lock",
+    "wandb": "pip install wandb",
+}
 PROJECT = "vlm4vla"
 
 
@@ -33,7 +40,7 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if not any(importlib.util.find_spec(package) for package in PACKAGES[name]):
             raise UserError(
-                f"execution.trackers: {name} is not installed: `pip install {name}`, or leave it out "
+                f"execution.trackers: {name} is not installed: `{INSTALL[name]}`, or leave it out "
                 "(train.jsonl holds the curve anyway)"
             )
 

@@ -1,0 +1,148 @@
+"""The cards (README.md) that `vlm4vla push` writes for the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlm4vla.conventions.benchmarks import facts
+from vlm4vla.core.errors import UserError
+from vlm4vla.policies.model_card import OWN_LICENCE, CardScore, policy_card, read_sources
+from vlm4vla.study.layout import ARTEFACTS, PROVENANCE
+from vlm4vla.study.results_folder import Results, read_json
+
+FIRST_TABLE = "main"  # its numbers come before those of other tables with the same cell
+
+
+def policy_card_of(folder: Path, provenance: Mapping[str, Any], name: str, licence: str | None) -> str:
+    """The model card of the policy in `folder`, with its scores if its study has a table of them."""
+    policy = read_json(folder / "policy.json", "train the policy again")
+    if not isinstance(policy, dict) or "benchmark" not in policy:
+        raise UserError(f"{folder / 'policy.json'}: not the record of a policy: train the policy again")
+    results = _study_of(folder)
+    sources = read_sources(provenance, results.locate if results else Path)
+    scores = _scores(results, provenance["settings"]) if results else []
+    return policy_card(policy, provenance, sources, name=name, scores=scores, licence=licence)
+
+
+def _study_of(folder: Path) -> Results | None:
+    """The study in whose results folder a policy is, or None if the policy was moved out of it."""
+    path = folder.resolve() / PROVENANCE
+    for root in path.parents:
+        if ARTEFACTS["vla"].parse(path.relative_to(root).as_posix()) is None:
+            continue
+        try:
+            return Results(root)
+        except UserError:
+            return None
+    return None
+
+
+def _scores(results: Results, settings: Mapping[str, Any]) -> list[CardScore]:
+    """The scores of the policy's cell in the first table that has them."""
+    benchmark = settings["benchmark"]
+    cell = {
+        "model": settings["backbone"],
+        "auxiliary": settings.get("auxiliary", "none"),
+        "variant": settings["variant"],
+        "benchmark": benchmark,
+    }
+    for table in sorted(results.tables(), key=lambda name: (name != FIRST_TABLE, name)):
+        analysis = results.analysis(table)
+        if settings["seed"] not in analysis["settings"].get("seeds", [settings["seed"]]):
+            continue
+        found = {
+            record["metric"]: record
+            for record in analysis["records"]
+            if all(record.get(key, "none" if key == "auxiliary" else None) == cell[key] for key in cell)
+        }
+        rows = [found[metric] for metric in facts(benchmark).metrics if metric in found]
+        if rows:
+            scale = str(analysis["settings"].get("scale", ""))
+            return [_score(row, scale) for row in rows if row.get("value") is not None]
+    return []
+
+
+def _score(row: Mapping[str, Any], scale: str) -> CardScore:
+    return CardScore(
+        row["metric"],
+        row["value"],
+        row.get("ci_low"),
+        row.get("ci_high"),
+        row.get("episodes") or 0,
+        row.get("seeds") or 1,
+        scale,
+    )
+
+
+def dataset_card(
+    info: Mapping[str, Any], provenance: Mapping[str, Any], name: str, licence: str | None
+) -> str:
+    """The card of a demonstration set. `info`: meta/info.json. `provenance`: empty if there is no record.
+
+    Recorded demonstrations are under Apache-2.0 by default. Others keep the licence of their source.
+    """
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    settings = provenance.get("settings") or {}
+    recorded = (settings.get("demonstrations") or {}).get("episodes") is not None
+    licence = licence or (OWN_LICENCE if recorded else "other")
+    data = DatasetCardData(
+        license=licence,
+        task_categories=["robotics"],
+        tags=["LeRobot", "vlm4vla"],
+        configs=[{"config_name": "default", "data_files": "data/*/*.parquet"}],
+    )
+    origin = (
+        f"Episodes of a scripted expert in the embedded benchmark {facts(settings['benchmark']).title}, a "
+        "small MuJoCo model of the real one."
+        if recorded
+        else "Demonstrations in the format of LeRobot."
+    )
+    rows = [
+        ("format", f"LeRobot {info.get('codebase_version')}"),
+        ("robot", info.get("robot_type")),
+        ("episodes", info.get("total_episodes")),
+        ("frames", info.get("total_frames")),
+        ("instructions", info.get("total_tasks")),
+        ("frames per second", info.get("fps")),
+    ]
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows if value is not None)
+    parts = [
+        f"# {name.rpartition('/')[2]}",
+        origin,
+        f"| property | value |\n| --- | --- |\n{table}",
+        "## Use\n\n"
+        f"```yaml\ndemonstrations:\n  dataset: {name}\n  revision: {info.get('codebase_version')}\n```",
+        "## Licence\n\n" + _licence_text(licence),
+    ]
+    return _card(DatasetCard, data, parts)
+
+
+def study_card(metadata: Mapping[str, Any], file: str, count: int, name: str, licence: str | None) -> str:
+    """The card of a packed study. `metadata`: the RO-Crate's. `file`: the zip file with `count` files."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    graph = metadata.get("@graph") or []
+    root = next((each for each in graph if isinstance(each, dict) and each.get("@id") == "./"), {})
+    stated = str((root.get("license") or {}).get("@id", "")).rpartition("/")[2].lower()
+    licence = licence or stated or "other"
+    data = DatasetCardData(license=licence, tags=["robotics", "ro-crate", "vlm4vla"])
+    parts = [
+        f"# {name.rpartition('/')[2]}",
+        f"{root.get('name', 'A study')}: `{file}`, a Workflow Run RO-Crate of {count} files. "
+        f"{root.get('description', '')}".strip(),
+        "## Use\n\n```sh\n"
+        f"hf download {name} {file} --repo-type dataset --local-dir .\nvlm4vla check {file}\n```",
+        "## Licence\n\n" + _licence_text(licence),
+    ]
+    return _card(DatasetCard, data, parts)
+
+
+def _licence_text(licence: str) -> str:
+    return "The licence of the source applies." if licence == "other" else f"Licence: `{licence}`."
+
+
+def _card(kind: Any, data: Any, parts: list[str]) -> str:
+    return str(kind(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"))

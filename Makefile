@@ -31,11 +31,13 @@ CRATE := .venv-rocrate
 CRATE_LOCK := envs/rocrate/requirements.lock
 BARNARD := .venv-barnard
 BARNARD_LOCK := envs/barnard/requirements.lock
+BROWSER := .venv-browser
+BROWSER_LOCK := envs/browser/requirements.lock
 
-GOALS := help env env-barnard env-lerobot env-libero env-lmms-eval env-rocrate cluster \
-	cell test test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
+GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate cluster \
+	cell test test-browser test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
 FILES := $(READY) $(CLUSTER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
-	$(BARNARD)/ready
+	$(BARNARD)/ready $(BROWSER)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
 suggest = $(or $(shell PYTHONPATH=src $(or $(PYTHON),python3) -c 'import sys; \
@@ -72,6 +74,7 @@ help:
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
+	@echo "make test-browser   open the report in Chromium, with Playwright in $(BROWSER)"
 	@echo "make lint           run the linters"
 	@echo "make schema         write workflow/schemas/config.schema.json and docs/results.md"
 	@echo "make env            make the environment $(VENV) from requirements.lock (TORCH=cpu: with torch for the CPU;"
@@ -81,6 +84,7 @@ help:
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
 	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
 	@echo "make env-barnard    make the environment $(BARNARD) of sequentialized-barnard-tests (envs/barnard)"
+	@echo "make env-browser    make the environment $(BROWSER) of Playwright (envs/browser)"
 	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
 $(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
@@ -144,9 +148,20 @@ $(CRATE)/ready: $(CRATE_LOCK)
 env-barnard: $(BARNARD)/ready
 
 $(BARNARD)/ready: $(BARNARD_LOCK)
-	$(PYTHON) -m venv $(BARNARD)
+	$(PYTHON311) -m venv $(BARNARD)
 	$(BARNARD)/bin/python -m pip install --quiet --no-deps --requirement $(BARNARD_LOCK)
 	@touch $@
+
+env-browser: $(BROWSER)/ready
+
+$(BROWSER)/ready: $(BROWSER_LOCK) $(READY)
+	$(BIN)/python -m venv $(BROWSER)
+	$(BROWSER)/bin/python -m pip install --quiet --no-deps --requirement $(BROWSER_LOCK)
+	@touch $@
+
+test-browser: $(BROWSER)/ready
+	tests/browser/install.sh
+	$(BIN)/pytest -m browser
 
 test-crate: $(CRATE)/ready $(READY)
 	$(BIN)/pytest tests/provenance/test_crate_profiles.py

@@ -16,6 +16,7 @@ LOCK = REPOSITORY / "requirements.lock"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 PYTHONS = [f"3.{minor}" for minor in range(8, 20) if f"3.{minor}" in SpecifierSet(PROJECT["requires-python"])]
 TRACKIO = REPOSITORY / "envs" / "trackio.lock"
+BROWSER = REPOSITORY / "envs" / "browser" / "requirements.lock"
 
 
 def test_the_pythons_are_those_that_the_environment_script_accepts():
@@ -74,6 +75,14 @@ def test_only_pillow_keeps_trackio_out_of_the_extras(tmp_path):
     added = pins(TRACKIO.read_text())
     assert {name: version for name, version in found.items() if name not in lock} == added
     assert all(found[name] == lock[name] for name in found.keys() & lock.keys())
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_of_the_browser_is_complete(python):
+    """It is installed with --no-deps, by the Python of the main environment."""
+    lock = pins(BROWSER.read_text())
+    assert "playwright" in lock
+    assert compiled(str(BROWSER), "--python-version", python) == lock
 
 
 def test_a_constraint_that_conflicts_is_noticed(tmp_path):

@@ -1,4 +1,4 @@
-"""The command `vlm4vla`: commands for users, and commands that the workflow runs (commands.py, stages)."""
+"""The command `vlm4vla`: commands for users, and commands that the workflow runs (commands, stages)."""
 
 from __future__ import annotations
 

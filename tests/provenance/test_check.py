@@ -146,9 +146,57 @@ def test_memory_does_not_grow_with_a_member(tmp_path):
     assert peak < 16_000_000
 
 
-def test_a_list_that_is_too_large_to_be_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_LIST", 10)
-    assert "larger than 10 bytes" in refused(packed(tmp_path / "a.zip"))
+@pytest.mark.parametrize("list_of", ["sums", "metadata"])
+def test_memory_does_not_grow_with_a_list(tmp_path, list_of):
+    """80 MB in one line, in 80 kB of the file: as SHA256SUMS, and as the description of the study."""
+    line = b"0" * 80_000_000
+    path = packed(tmp_path / "a.zip", **{list_of: line})
+    tracemalloc.start()
+    message = refused(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (
+        "a line of more than 5000 bytes" if list_of == "sums" else "larger than 10008000 bytes"
+    ) in message
+    assert peak < 32_000_000
+
+
+def test_a_list_of_more_files_than_a_study_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_FILES", 1)
+    assert "lists more than 1 files" in refused(packed(tmp_path / "a.zip"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 99])
+def test_other_compression_than_that_of_pack(tmp_path, method):
+    """The number of the method is changed in the file, so that no program needs to know the method."""
+    path = packed(tmp_path / "a.zip")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\x01\x02")
+    data[at + 10 : at + 12] = method.to_bytes(2, "little")
+    path.write_bytes(bytes(data))
+    assert f"compressed by method {method}" in refused(path)
+
+
+# Offsets in the local header of a member, in its central header, and in the record at the end
+# (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7, 4.3.12 and 4.3.16).
+HEADERS = {b"PK\x03\x04": range(4, 30), b"PK\x01\x02": range(4, 46), b"PK\x05\x06": range(4, 22)}
+
+
+@pytest.mark.parametrize("signature", HEADERS)
+@pytest.mark.parametrize("value", [0x00, 0x20, 0xFF])
+def test_each_byte_of_a_header(tmp_path, signature, value):
+    """A result, or one line: zipfile raises NotImplementedError, struct.error and others for some of them."""
+    whole = packed(tmp_path / "a.zip").read_bytes()
+    start = whole.find(signature)
+    for offset in HEADERS[signature]:
+        data = bytearray(whole)
+        data[start + offset] = value
+        path = tmp_path / "changed.zip"
+        path.write_bytes(bytes(data))
+        try:
+            assert check(path) == 2  # dates, and other bytes that no content depends on
+        except UserError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
 
 
 def test_a_link_in_an_unpacked_folder(tmp_path):

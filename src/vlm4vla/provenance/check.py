@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,11 @@ from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 
 PART = 1 << 20  # bytes that are read at once
-LARGEST_LIST = 200_000_000  # bytes of SHA256SUMS or of the metadata: about a million files
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-)
+MOST_FILES = 1_000_000
+LONGEST_LINE = 5000  # bytes of a line of SHA256SUMS: more than the longest path of a file system
+# Bytes of the metadata: for the study, and for each file. A study of 100 files has 1 kB a file.
+METADATA_BYTES, METADATA_BYTES_PER_FILE = 10_000_000, 4000
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of pack and of every common program
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -48,11 +42,23 @@ def check(packed: Path) -> int:
         raise UserError(
             f"{packed}: no such file: write the path of a packed study, or of the folder with its contents"
         )
+    with opened_zip(packed) as archive:
+        return _check(packed, _Zip(packed, archive))
+
+
+@contextmanager
+def opened_zip(packed: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file. Raises UserError (one line) for a file that is none, or that is damaged."""
     try:
-        with zipfile.ZipFile(packed) as archive:
-            return _check(packed, _Zip(packed, archive))
-    except (zipfile.BadZipFile, OSError):
+        archive = zipfile.ZipFile(packed)
+    except Exception:  # zipfile raises errors of many types for damaged files
         raise UserError(f"{packed}: not a complete zip file: copy or download it again") from None
+    with archive:
+        yield archive
+
+
+class _Unreadable(Exception):
+    """A file cannot be read to its end."""
 
 
 class _Folder:
@@ -69,16 +75,19 @@ class _Folder:
                 self.names.add(name)
 
     def parts(self, name: str) -> Iterator[bytes]:
-        with (self.root / name).open("rb") as handle:
-            while part := handle.read(PART):
-                yield part
+        try:
+            with (self.root / name).open("rb") as handle:
+                while part := handle.read(PART):
+                    yield part
+        except OSError:
+            raise _Unreadable from None
 
 
 class _Zip:
     """The members of a zip file.
 
     Raises UserError for names that leave the folder where somebody unpacks the file, for links, for two
-    members of one name, and for encrypted members.
+    members of one name, for encrypted members, and for methods of compression that need much memory.
     """
 
     def __init__(self, packed: Path, archive: zipfile.ZipFile):
@@ -93,6 +102,8 @@ class _Zip:
                 problem = "a link or a device, not a file"
             if problem is None and member.flag_bits & 1:
                 problem = "encrypted"
+            if problem is None and member.compress_type not in METHODS:
+                problem = f"compressed by method {member.compress_type}, which `vlm4vla pack` does not use"
             if problem is None and name in folded:
                 problem = "is there twice"
             if problem is not None:
@@ -104,9 +115,12 @@ class _Zip:
                 self.names.add(name)
 
     def parts(self, name: str) -> Iterator[bytes]:
-        with self.archive.open(name) as handle:
-            while part := handle.read(PART):
-                yield part
+        try:
+            with self.archive.open(name) as handle:
+                while part := handle.read(PART):
+                    yield part
+        except Exception:  # zipfile raises errors of many types for damaged files
+            raise _Unreadable from None
 
 
 def _problem(name: str) -> str | None:
@@ -125,40 +139,43 @@ def _shown(name: str) -> str:
     return name if name.isprintable() and name else repr(name)
 
 
-def _read(files: _Folder | _Zip, name: str) -> bytes:
-    """The content of a list of files. Raises ValueError if it is too large for one."""
-    content = b""
-    for part in files.parts(name):
-        content += part
-        if len(content) > LARGEST_LIST:
-            raise ValueError(f"larger than {LARGEST_LIST} bytes")
-    return content
+def _lines(parts: Iterator[bytes]) -> Iterator[str]:
+    """The lines of a text in UTF-8 that arrives in parts. Raises ValueError for one that is too long."""
+    rest = b""
+    for part in parts:
+        *complete, rest = (rest + part).split(b"\n")
+        if max(map(len, (*complete, rest))) > LONGEST_LINE:
+            raise ValueError(f"has a line of more than {LONGEST_LINE} bytes")
+        yield from (line.decode(errors="replace") for line in complete)
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def _check(packed: Path, files: _Folder | _Zip) -> int:
     def error(name: str, problem: str) -> UserError:
         return UserError(f"{packed}: {_shown(name)}: {problem}: unpack or download it again")
 
-    def content(name: str) -> bytes:
-        try:
-            return _read(files, name)
-        except ValueError as problem:
-            raise error(name, str(problem)) from None
-        except UNREADABLE:
-            raise error(name, "cannot be read") from None
-
     if SUMS not in files.names:
         raise UserError(f"{packed}: has no {SUMS}: write the path of a study that `vlm4vla pack` has packed")
     sums: dict[str, str] = {}
-    for line in content(SUMS).decode(errors="replace").splitlines():
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise error(SUMS, f"the line {line[:60]!r} is not a hash and a file name")
-        if match[2] in sums:
-            raise error(SUMS, f"lists {match[2]!r} twice")
-        sums[match[2]] = match[1]
+    try:
+        for line in _lines(files.parts(SUMS)):
+            match = _LINE.fullmatch(line)
+            if match is None:
+                raise ValueError(f"the line {line[:60]!r} is not a hash and a file name")
+            if match[2] in sums:
+                raise ValueError(f"lists {match[2]!r} twice")
+            if len(sums) == MOST_FILES:
+                raise ValueError(f"lists more than {MOST_FILES} files")
+            sums[match[2]] = match[1]
+    except ValueError as problem:
+        raise error(SUMS, str(problem)) from None
+    except _Unreadable:
+        raise error(SUMS, "cannot be read") from None
     if METADATA not in sums:
         raise error(SUMS, f"does not list {METADATA}")
+    largest = METADATA_BYTES + METADATA_BYTES_PER_FILE * len(sums)
+    metadata = bytearray()
     for name, expected in sums.items():
         if name not in files.names:
             raise error(name, "missing")
@@ -166,13 +183,17 @@ def _check(packed: Path, files: _Folder | _Zip) -> int:
         try:
             for part in files.parts(name):
                 digest.update(part)
-        except UNREADABLE:
+                if name == METADATA:
+                    metadata += part
+                if len(metadata) > largest:
+                    raise error(METADATA, f"larger than {largest} bytes")
+        except _Unreadable:
             raise error(name, "cannot be read") from None
         if digest.hexdigest() != expected:
             raise error(name, "changed")
     for name in sorted(files.names - set(sums) - {SUMS}):
         raise UserError(f"{packed}: {_shown(name)}: not a file of the packed study: remove it")
-    described = _described(content(METADATA), error)
+    described = _described(bytes(metadata), error)
     for name in sorted(set(sums) - {METADATA}):
         if described.get(name) != sums[name]:
             raise error(name, f"{METADATA} and {SUMS} have different hashes of this file")

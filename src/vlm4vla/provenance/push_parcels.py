@@ -15,7 +15,7 @@ from vlm4vla.data.demonstrations.frame_index import INDEX
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.data.lerobot.totals import check_present
 from vlm4vla.policies.model_card import CARD
-from vlm4vla.provenance.check import check
+from vlm4vla.provenance.check import check, opened_zip
 from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 from vlm4vla.provenance.push_cards import dataset_card, policy_card_of, study_card
@@ -60,7 +60,7 @@ def parcel(folder: Path, name: str, licence: str | None) -> Parcel:
     UserError (one line) for a folder that is none of the kinds, is not finished, has a link, or has a file
     that is missing or changed.
     """
-    if folder.is_file() and zipfile.is_zipfile(folder):
+    if folder.is_file() and _is_zip(folder):
         return _packed_file(folder, name, licence)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: write the folder of {KINDS}")
@@ -71,6 +71,14 @@ def parcel(folder: Path, name: str, licence: str | None) -> Parcel:
     if (folder / SUMS).is_file():
         return _packed_folder(folder, licence)
     raise UserError(f"{folder}: {_reason(folder)}")
+
+
+def _is_zip(file: Path) -> bool:
+    """Whether a file ends as zip files do. `check` says what is wrong with a damaged one."""
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:
+        return True
 
 
 def _reason(folder: Path) -> str:
@@ -124,7 +132,7 @@ def _demonstrations(folder: Path, name: str, licence: str | None) -> Parcel:
 
 def _packed_file(packed: Path, name: str, licence: str | None) -> Parcel:
     count = check(packed)
-    with zipfile.ZipFile(packed) as archive:
+    with opened_zip(packed) as archive:
         metadata = json.loads(archive.read(METADATA))
     text = study_card(metadata, packed.name, count, name, licence)
     return Parcel("packed study", _without_links({packed.name: packed}), {CARD: text})

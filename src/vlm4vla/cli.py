@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from vlm4vla.commands import COMMANDS
 from vlm4vla.core import completion
+from vlm4vla.core.disk import no_space
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.stages.running import STAGES, run_stage
 from vlm4vla.training.distributed import launch
@@ -109,7 +111,8 @@ def _interrupted(command: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    A UserError is printed as one line on standard error and gives status 1. So does Ctrl-C, with status 130.
+    A UserError is printed as one line on standard error and gives status 1. So do a full disk, and Ctrl-C,
+    with status 130.
     """
     # Set before torch and numpy are loaded. One thread per job: the workflow runs one job per core.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -133,6 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tool.run(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR_STATUS if launch.is_worker() else 1
+    except Exception as error:
+        line = no_space(error, getattr(parsed, "output", None) or Path())
+        if line is None:
+            raise
+        with contextlib.suppress(OSError):  # the log may be on the same disk: the run's log names it then
+            print(f"error: {line}", file=sys.stderr, flush=True)
         return USER_ERROR_STATUS if launch.is_worker() else 1
     except KeyboardInterrupt:
         if not launch.is_worker():  # the process that started the workers prints the line

@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 from vlm4vla.commands.command import Command, option
+from vlm4vla.core.artefacts import together
 
 
 def run_trace(arguments: argparse.Namespace) -> None:
@@ -41,10 +42,19 @@ def run_push(arguments: argparse.Namespace) -> None:
     )
 
 
+@together()
 def run_compare(arguments: argparse.Namespace) -> None:
     """Compare two results folders."""
     stage = importlib.import_module("vlm4vla.report.comparison.stage")
     stage.run(arguments.first, arguments.second, arguments.output)
+
+
+@together()
+def run_dashboard(arguments: argparse.Namespace) -> None:
+    """Write the page that lists and compares the studies of a folder."""
+    importlib.import_module("vlm4vla.report.dashboard.stage").run(
+        arguments.results, arguments.output, arguments.compared
+    )
 
 
 def run_judge(arguments: argparse.Namespace) -> None:
@@ -127,6 +137,27 @@ RESULTS = {
             option("second", type=Path, help="the folder of another study"),
             option(
                 "--output", type=Path, help="a .md or .csv file; both are written (default: print Markdown)"
+            ),
+        ),
+        timed=False,
+    ),
+    "dashboard": Command(
+        "write a page that lists the studies of a folder, compares them and opens their reports",
+        run_dashboard,
+        (
+            option("results", type=Path, help="a folder with results of studies, such as results"),
+            option(
+                "--output",
+                type=Path,
+                default=Path("dashboard.html"),
+                help="an .html file (default: %(default)s)",
+            ),
+            option(
+                "--compared",
+                type=int,
+                default=12,
+                help="the number of studies that are compared in pairs, the newest first (default: "
+                "%(default)s)",
             ),
         ),
         timed=False,

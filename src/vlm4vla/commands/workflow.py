@@ -9,9 +9,11 @@ from pathlib import Path
 from vlm4vla.commands.command import FILES, OUTPUT, Command, option
 from vlm4vla.config import config
 from vlm4vla.config.stages import CellSettings, FilmsSettings, TableSettings, read_settings
+from vlm4vla.core.artefacts import together
 from vlm4vla.core.imports import load
 
 
+@together()
 def run_table(arguments: argparse.Namespace) -> None:
     """Write one table."""
     settings = read_settings(arguments.settings, TableSettings)
@@ -27,6 +29,7 @@ def run_table(arguments: argparse.Namespace) -> None:
     )
 
 
+@together()
 def run_cell(arguments: argparse.Namespace) -> None:
     """Write one cell."""
     importlib.import_module("vlm4vla.stages.cell").run(
@@ -38,6 +41,7 @@ def run_cell(arguments: argparse.Namespace) -> None:
     )
 
 
+@together()
 def run_films(arguments: argparse.Namespace) -> None:
     """Write the report's pages with films."""
     importlib.import_module("vlm4vla.stages.films").run(
@@ -47,18 +51,21 @@ def run_films(arguments: argparse.Namespace) -> None:
     )
 
 
+@together()
 def run_summary(arguments: argparse.Namespace) -> None:
     """Write the study's summary."""
     summary = importlib.import_module("vlm4vla.stages.summary")
     summary.run(analysis=arguments.analysis, output=arguments.output)
 
 
+@together()
 def run_study_config(arguments: argparse.Namespace) -> None:
     """Write the study's configuration."""
     settings = read_settings(arguments.settings, config.Config)
     importlib.import_module("vlm4vla.stages.study_config").run(settings, output=arguments.output)
 
 
+@together()
 def run_published(arguments: argparse.Namespace) -> None:
     """Analyse the paper's numbers."""
     stage = importlib.import_module("vlm4vla.stages.published")

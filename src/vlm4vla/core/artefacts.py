@@ -7,11 +7,14 @@ Everything written before can be resumed or thrown away.
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -21,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core import imports
+from vlm4vla.core.disk import NO_SPACE, is_full
+from vlm4vla.core.errors import UserError
 
 PACKAGES = (
     "torch",
@@ -66,14 +71,28 @@ def files_of(folder: Path, pattern: str) -> list[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that killed processes have left below `folder`.
+    """Remove the temporary files and folders that killed processes have left below `folder`.
 
     The caller holds the folder's lock, so that no other process is writing one of them.
     """
-    for path in folder.rglob(".*"):
+    for path in list(folder.rglob(".*")):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and Path(match[1]).suffix == (match[2] or "") and path.is_file():
-            path.unlink(missing_ok=True)
+        if match and Path(match[1]).suffix == (match[2] or ""):
+            _remove_temporary(path)
+
+
+def remove_unfinished_file(path: Path) -> None:
+    """Remove the temporary files that killed processes have left of the single file `path`."""
+    for each in list(path.parent.glob(f".{glob.escape(path.name)}.*")):
+        if _TEMPORARY.fullmatch(each.name) and each.suffix == path.suffix:
+            _remove_temporary(each)
+
+
+def _remove_temporary(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def checkpoint_hash(vla: Path) -> str:
@@ -88,21 +107,63 @@ def checkpoint_hash(vla: Path) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`.
 
-    On success the temporary file replaces `path` in one step; on failure it is removed.
+    On success the temporary file replaces `path` in one step; on failure it is removed. Inside `together`,
+    it replaces `path` when that context ends. Raises OSError, with the name of `path`, if the disk is full:
+    some libraries name no file, or raise an error of their own.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with _named_if_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    temporary, waits = Path(name), False
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with _named_if_full(path):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            if _together:
+                _together[-1].append((temporary, path))
+                waits = True
+            else:
+                temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if not waits:
+            temporary.unlink(missing_ok=True)
+
+
+_together: list[list[tuple[Path, Path]]] = []  # what waits for the end of each `together`
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Files that are written atomically in this context appear together at its end, and none if it fails."""
+    waiting: list[tuple[Path, Path]] = []
+    _together.append(waiting)
+    try:
+        yield
+        for temporary, path in waiting:
+            temporary.replace(path)
+    finally:
+        _together.remove(waiting)
+        for temporary, _ in waiting:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named_if_full(path: Path) -> Iterator[None]:
+    """Name `path` in an error of a full disk, whatever the error says."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in NO_SPACE and not is_full(path.parent):
+            raise
+        number = number if number in NO_SPACE else errno.ENOSPC
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from vlm4vla.core.artefacts import (
 )
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
+from vlm4vla.core.successor import NEXT
 from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop, solved_in_order
@@ -32,7 +33,6 @@ from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
 
 SHARD = 50  # episodes that step together; an interrupted rollout loses at most so many
-NEXT = ".next"  # in the folder of a finished rollout: the shards and films of its unfinished successor
 ZOOM = 3  # a film has so many times the pixels of an image in each direction
 
 
@@ -172,16 +172,21 @@ def _work_folder(output: Path, identity: str) -> Path:
     folder = output / NEXT if (output / "provenance.json").exists() else output
     shutil.rmtree(folder / "shards", ignore_errors=True)
     shutil.rmtree(folder / "videos", ignore_errors=True)
+    (folder / "videos").mkdir(parents=True)  # `_replace` moves it even if there are no films
     write_text(marks[folder], identity)
     return folder
 
 
 def _replace(output: Path, work: Path, paths: Sequence[Path]) -> list[Path]:
-    """Move shards and films from `work` to `output`, over the old ones. Returns the shards' new paths."""
+    """Move shards and films from `work` to `output`, over the old ones. Returns the shards' new paths.
+
+    After an interruption, the next run calls this again: the mark of `work` moves last, with the shards.
+    """
     (output / "provenance.json").unlink(missing_ok=True)  # it describes what goes now
-    for name in ("shards", "videos"):
-        shutil.rmtree(output / name, ignore_errors=True)
+    (output / "shards" / "identity").unlink(missing_ok=True)
+    for name in ("videos", "shards"):
         if (work / name).exists():
+            shutil.rmtree(output / name, ignore_errors=True)
             (work / name).rename(output / name)
     shutil.rmtree(work)
     return [output / "shards" / path.name for path in paths]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,13 @@ from vlm4vla.config.stages import (
     VlaSettings,
     read_settings,
 )
-from vlm4vla.core import registry
-from vlm4vla.core.artefacts import canonical_json, file_hash, remove_unfinished
+from vlm4vla.core import registry, successor
+from vlm4vla.core.artefacts import (
+    canonical_json,
+    file_hash,
+    remove_unfinished,
+    remove_unfinished_file,
+)
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone, is_file
@@ -34,6 +40,8 @@ from vlm4vla.study.results_folder import read_json
 from vlm4vla.training.distributed import launch
 
 MOST_HASHED = 500_000_000  # bytes of a dataset: less than a second
+# What a stage removes after its provenance.json is written: an interrupted run resumes from it.
+RESUMED = ("checkpoints", "alignment/checkpoints", "begun.json", "progress.json")
 
 
 class Stage(NamedTuple):
@@ -76,7 +84,8 @@ def run_stage(arguments: argparse.Namespace) -> None:
     """Run one stage. Raises UserError for invalid settings and for unfinished inputs.
 
     Only one process at a time writes an output folder. A process that waited for another one does nothing if
-    the other one finished the same work.
+    the other one finished the same work. Neither does a process whose work was finished by a job of a killed
+    run. What a finished folder holds stays until its successor is whole.
     """
     stage = STAGES[arguments.command]
     settings = read_settings(arguments.settings, stage.settings)
@@ -88,18 +97,65 @@ def run_stage(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name}: {str(folder)!r} has no provenance.json: write a finished folder")
         check_input(name, folder)
     execution = launch.execution_to_launch(settings)
-    lock = contextlib.nullcontext(False) if launch.is_part_of_run(execution) else alone(arguments.output)
-    with lock as waited:
-        if waited and is_finished(arguments.output, settings, folders):
-            print(f"{arguments.output}: the other process has finished it")
-            return
-        if not launch.is_part_of_run(execution) and not is_file(arguments.output):
-            remove_unfinished(arguments.output)
+    output: Path = arguments.output
+
+    def make(work: Path) -> None:
         if execution is not None:
-            command = launch.stage_command(arguments.command, arguments.settings, inputs, arguments.output)
-            launch.run(command, execution, arguments.output)
+            command = launch.stage_command(arguments.command, arguments.settings, inputs, work)
+            launch.run(command, execution, work)
         else:
-            load(stage.module)[0].run(settings, **inputs, output=arguments.output)
+            load(stage.module)[0].run(settings, **inputs, output=work)
+
+    # A rollout keeps a finished one itself, because it also keeps shards of the same policy.
+    keeps_itself = is_file(output) or isinstance(settings, RolloutSettings)
+    if launch.is_part_of_run(execution):  # the process that holds the lock does the rest
+        make(output if keeps_itself else successor.work_folder(output))
+        return
+    with alone(output) as waited:
+        remove_unfinished_file(output) if is_file(output) else remove_unfinished(output)
+        confirmed = _confirm(output, settings, folders)
+        replaced = not keeps_itself and _replace_if_whole(output, settings, folders)
+        if (waited or confirmed or replaced) and is_finished(output, settings, folders):
+            print(f"{output}: another process has finished it")
+            for name in () if is_file(output) else RESUMED:
+                left = output / name
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            return
+        work = output if keeps_itself else successor.work_folder(output)
+        if work == output and not keeps_itself:
+            shutil.rmtree(output / successor.NEXT, ignore_errors=True)  # of a folder that is not there now
+        make(work)
+        if work != output:
+            successor.replace(output)
+
+
+def _confirm(output: Path, settings: BaseModel, inputs: dict[str, Path]) -> bool:
+    """Take back an output that a job of a killed run has finished, if it is the output of this work."""
+    declared = _declared(output, settings)
+    mark = successor.unconfirmed(declared)
+    if not mark.exists():
+        return False
+    mark.unlink(missing_ok=True)
+    if declared.exists() or not is_finished(output, settings, inputs, successor.aside):
+        return False
+    successor.aside(declared).replace(declared)
+    try:
+        if not is_file(output):
+            check_input("output", output)
+    except UserError as error:
+        print(f"note: {error}: it is made again now", flush=True)
+        declared.replace(successor.aside(declared))
+        return False
+    return True
+
+
+def _replace_if_whole(output: Path, settings: BaseModel, inputs: dict[str, Path]) -> bool:
+    """Finish what an earlier process was doing at its very end: putting a finished folder in place."""
+    replaced = successor.finish_replacing(output)
+    if is_finished(output / successor.NEXT, settings, inputs):
+        successor.replace(output)
+        replaced = True
+    return replaced
 
 
 def check_input(name: str, folder: Path) -> None:
@@ -128,17 +184,35 @@ def check_input(name: str, folder: Path) -> None:
             )
 
 
-def is_finished(output: Path, settings: Any, inputs: dict[str, Path]) -> bool:
-    """Whether `output` is finished, and was made with these settings from these inputs."""
-    path = output if is_file(output) else output / "provenance.json"
-    # Snakemake deletes the declared output before a rerun. For a rollout this is not the provenance.
-    declared = output / "episodes.parquet" if isinstance(settings, RolloutSettings) else path
-    if not path.exists() or not declared.exists():
+def _declared(output: Path, settings: Any) -> Path:
+    """The file that the stage's rule declares as its output. For a rollout this is not the provenance."""
+    if is_file(output):
+        return output
+    return output / ("episodes.parquet" if isinstance(settings, RolloutSettings) else "provenance.json")
+
+
+def is_finished(
+    output: Path,
+    settings: Any,
+    inputs: dict[str, Path],
+    name: Callable[[Path], Path] = lambda declared: declared,
+) -> bool:
+    """Whether `output` is finished, and was made with these settings from these inputs.
+
+    `name`: gives the present path of the file that the stage's rule declares. Snakemake takes it away before
+    a rerun.
+    """
+    declared = _declared(output, settings)
+    path = output / "provenance.json" if declared.name == "episodes.parquet" else name(declared)
+    if not path.exists() or not name(declared).exists():
         return False
-    record = json.loads(path.read_text())
-    record = record.get("provenance", record)
-    same_settings = canonical_json(record["settings"]) == canonical_json(settings.model_dump(mode="json"))
-    hashes = {entry["sha256"] for entry in record["inputs"].values()}
-    return same_settings and all(
+    try:
+        record = json.loads(path.read_text())
+        record = record.get("provenance", record)
+        made_with = canonical_json(record["settings"])
+        hashes = {entry["sha256"] for entry in record["inputs"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError):  # not a record of a finished stage
+        return False
+    return made_with == canonical_json(settings.model_dump(mode="json")) and all(
         file_hash(folder / "provenance.json") in hashes for folder in inputs.values()
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.successor import aside, unconfirmed
 
 LISTS = Path(".snakemake") / "set_aside"
 
@@ -30,15 +31,17 @@ def set_aside(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
     if moved:
         write_json(_list_of(outputs, lists), [str(path) for path in outputs])
     for path in moved:
-        path.replace(_aside(path))
+        path.replace(aside(path))
     return moved
 
 
 def put_back(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
     """Undo `set_aside`, over whatever an unfinished job has left. Returns the files that came back."""
-    back = [path for path in outputs if _aside(path).is_file()]
+    back = [path for path in outputs if aside(path).is_file()]
     for path in back:
-        _aside(path).replace(path)
+        aside(path).replace(path)
+    for path in outputs:
+        unconfirmed(path).unlink(missing_ok=True)
     _list_of(outputs, lists).unlink(missing_ok=True)
     return back
 
@@ -46,25 +49,29 @@ def put_back(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
 def forget(outputs: list[Path], lists: Path = LISTS) -> None:
     """Remove what was set aside, because the job has succeeded."""
     for path in outputs:
-        _aside(path).unlink(missing_ok=True)
+        aside(path).unlink(missing_ok=True)
+        unconfirmed(path).unlink(missing_ok=True)
     _list_of(outputs, lists).unlink(missing_ok=True)
 
 
 def put_back_all(lists: Path = LISTS) -> list[Path]:
-    """Put back what the jobs of a killed run set aside. No other run may be active."""
+    """Put back what the jobs of a killed run set aside. No other run may be active.
+
+    A job may have ended after its run was killed. Its outputs are whole if all are there, and stay.
+    """
     back = []
     for path in sorted(lists.glob("[!.]*.json")):
         outputs = None
         with contextlib.suppress(OSError, ValueError):
             outputs = json.loads(path.read_text())
         if isinstance(outputs, list) and all(isinstance(each, str) for each in outputs):
-            back += put_back([Path(each) for each in outputs], lists)
+            paths = [Path(each) for each in outputs]
+            if paths and all(path.is_file() for path in paths):
+                forget(paths, lists)
+            else:
+                back += put_back(paths, lists)
         path.unlink(missing_ok=True)
     return back
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.set-aside")
 
 
 def _list_of(outputs: list[Path], lists: Path) -> Path:
@@ -83,7 +90,11 @@ def install(job_class: type[Any]) -> None:
     remove, postprocess = job_class.remove_existing_output, job_class.postprocess
 
     async def remove_existing_output(self: Any) -> None:
-        set_aside(_local(self))
+        # A job of a killed run may have finished these outputs: then the stage need not do it again.
+        unrecorded = {Path(file) for file in await self.dag.workflow.persistence.incomplete(self)}
+        for path in set_aside(_local(self)):
+            if path in unrecorded:
+                unconfirmed(path).touch()
         await remove(self)
 
     async def keeping(self: Any, *arguments: Any, **options: Any) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from vlm4vla.core.disk import is_full
 from vlm4vla.core.progress import duration
 
 # The jobs of the run in this process by Snakemake's job id: the rule, and the expected seconds, or None if
@@ -87,6 +88,8 @@ class RunLog:
             lines = Path(log).read_text(errors="replace").rstrip().splitlines()[-LAST_LINES:]
             if lines and lines[-1].startswith("error: "):  # the line of a UserError is enough
                 lines = lines[-1:]
+            elif is_full(Path(log).parent):  # the job could not write its last line
+                lines.append(f"error: {log}: No space left on device: free some space, then run again")
             text += "".join(f"\n    {line}" for line in lines) + f"\n    (full log: {log})"
         return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,22 @@ def write_rows(
 
 
 def _array(folder: Path, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
-    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+    return new_array(folder / f"{name}.npy", dtype, shape)
+
+
+def new_array(path: Path, dtype: np.dtype | type, shape: tuple[int, ...]) -> np.ndarray:
+    """A new memory-mapped array. Raises OSError, with the name of `path`, if the disk has no room for it.
+
+    The file gets its blocks now: without them, a write to the memory of a full disk would kill the process.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+    return array
 
 
 def _list_column(batch: FrameBatch, column: Column, metadata: Metadata) -> np.ndarray:

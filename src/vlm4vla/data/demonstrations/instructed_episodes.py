@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.demonstrations.index_rows import new_array
 from vlm4vla.data.instructions import LeftOut, drop_blank_tasks
 from vlm4vla.data.lerobot.metadata import Metadata
 from vlm4vla.data.statistics import BLOCK
@@ -79,7 +80,7 @@ def _shortened(array: np.ndarray, kept: np.ndarray, path: Path) -> np.ndarray:
     """Write the rows `kept` of a memory-mapped array to `path`, block by block, and return the new array."""
     temporary = path.with_name(f".{path.name}")
     shape = (int(kept.sum()), *array.shape[1:])
-    shorter = np.lib.format.open_memmap(temporary, mode="w+", dtype=array.dtype, shape=shape)
+    shorter = new_array(temporary, array.dtype, shape)
     done = 0
     for start in range(0, len(array), BLOCK):
         rows = array[start : start + BLOCK][kept[start : start + BLOCK]]

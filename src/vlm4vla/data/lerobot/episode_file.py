@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from vlm4vla.data.pictures.png import encode
 from vlm4vla.data.pictures.video import VideoWriter
 
 EPISODES_PER_GROUP = 32  # episodes per row group; this limits the writer's memory
+
+
+class _Abandoned(BaseException):
+    """Leaves the contexts of the files as an error does, without being one."""
 
 
 class EpisodeFile:
@@ -57,18 +62,20 @@ class EpisodeFile:
 
     def close(self) -> None:
         """Give the files their final names. The video comes first, because a table needs its video."""
-        self._flush()
-        self._file.close()
-        if self._video is not None:
-            self._video.close()
-        self._undo.close()
+        with self._undo:
+            self._flush()
+            self._file.close()
+            if self._video is not None:
+                self._video.close()
 
     def abandon(self) -> None:
         """Delete the unfinished files."""
-        self._file.close()
-        if self._video is not None:
-            self._video.close()
-        self._undo.__exit__(RuntimeError, RuntimeError("abandoned"), None)
+        with contextlib.suppress(_Abandoned), self._undo:
+            for file in (self._file, self._video):
+                with contextlib.suppress(Exception):  # on a full disk they cannot be completed
+                    if file is not None:
+                        file.close()
+            raise _Abandoned
 
     def _rows(self, images: np.ndarray, numbers: dict[str, np.ndarray], first: int) -> pa.Table:
         columns = {"index": pa.array(first + np.arange(len(images)))}

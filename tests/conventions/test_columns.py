@@ -6,18 +6,22 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import synthetic_study as made
+from datasets import load_dataset
 from described_files import undescribed, written_paths
 from written_study import write_everything
 
 from vlm4vla.conventions.columns.description import FileKind, column, key, paths
 from vlm4vla.conventions.columns.page import KINDS, kind_of, page
+from vlm4vla.conventions.columns.parquet import with_descriptions
 from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.core.artefacts import Provenance
 from vlm4vla.data.lerobot.writer import LeRobotWriter
+from vlm4vla.evaluation import records
 from vlm4vla.training.components.log import TrainLog
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,6 +69,55 @@ def test_every_column_of_records_and_demonstrations_is_described(tmp_path):
         )
     made.write_fast_report(tmp_path)
     assert list(undescribed(tmp_path)) == []
+
+
+def test_written_parquet_columns_carry_their_descriptions(tmp_path):
+    """pyarrow reads them back, and `datasets` and pandas read the files as before."""
+    rows = pa.table({field.name: pa.array([], field.type) for field in SCHEMA})
+    records.write(tmp_path / "rollouts" / "x" / "episodes.parquet", rows)
+    folder = tmp_path / "demonstrations" / "bridge"
+    with LeRobotWriter(
+        folder, fps=5, robot_type="test", image_size=16, extra_columns={"observation.gripper_point": ("x", "y")}
+    ) as writer:
+        writer.add_episode(
+            np.full((4, 16, 16, 3), 7, np.uint8),
+            np.ones((4, 8), np.float32),
+            np.ones((4, 7), np.float32),
+            "push the button",
+            {"observation.gripper_point": np.ones((4, 2), np.float32)},
+        )
+    files = sorted(tmp_path.rglob("*.parquet"))
+    assert len(files) == 4
+    for file in files:
+        kind = kind_of(file.relative_to(tmp_path).as_posix())
+        for field in pq.read_schema(file):
+            (first, *_) = [each for each in kind.columns if each.matches((field.name,))]
+            assert field.metadata[b"description"].decode() == first.meaning, (file, field.name)
+            assert field.metadata.get(b"unit", b"").decode() == first.unit
+    frames = load_dataset("parquet", data_files=str(folder / "data" / "*" / "*.parquet"), cache_dir=tmp_path)
+    assert np.asarray(frames["train"][0]["observation.images.primary"]).shape == (16, 16, 3)
+    tasks = pd.read_parquet(folder / "meta" / "tasks.parquet")
+    assert tasks.index.name == "task" and tasks.loc["push the button", "task_index"] == 0
+
+
+def test_records_without_descriptions_merge_with_those_that_have_them(tmp_path):
+    """A rollout that an earlier version began can be finished."""
+    values = {"string": "a", "int64": 1, "bool": True}
+    for episode, name in enumerate(("old", "new")):
+        row = {field.name: values[str(field.type)] for field in SCHEMA} | {"episode": episode}
+        table = pa.Table.from_pylist([row], SCHEMA)
+        if name == "old":
+            pq.write_table(table, tmp_path / "old.parquet")
+        else:
+            records.write(tmp_path / "new.parquet", table)
+    merged = records.merge([tmp_path / "old.parquet", tmp_path / "new.parquet"], tmp_path / "all.parquet", 2)
+    assert merged["episode"].to_pylist() == [0, 1]
+    assert b"description" in pq.read_schema(tmp_path / "all.parquet").field("steps").metadata
+
+
+def test_a_pattern_of_no_kind_is_an_error():
+    with pytest.raises(KeyError):
+        with_descriptions(SCHEMA, "nowhere/*.parquet")
 
 
 def test_every_key_of_a_training_curve_is_described(tmp_path):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from vlm4vla.benchmarks.base import Episode
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
+from vlm4vla.conventions.columns.parquet import EPISODE_RECORDS, described
 from vlm4vla.conventions.episodes import SCHEMA, SEPARATOR, STOP, Stop
 from vlm4vla.core.artefacts import atomic_path, file_hash, write_text
 from vlm4vla.core.errors import UserError
@@ -101,9 +102,9 @@ def crop_text(evaluation: EvaluationProtocol) -> str:
 
 
 def write(path: Path, rows: pa.Table) -> None:
-    """Write records atomically. Equal records give equal bytes."""
+    """Write records atomically, with the descriptions of the columns. Equal records give equal bytes."""
     with atomic_path(path) as temporary:
-        pq.write_table(rows, temporary)
+        pq.write_table(described(rows, EPISODE_RECORDS), temporary)
 
 
 HASH = ".sha256"  # suffix of the file with a shard's hash

@@ -20,9 +20,9 @@ results folder, `results/STUDY/`. The paths are relative to this folder; `*` sta
 a JSON key, `[]` stands for the elements of a list. The keys of config.yaml are described in
 workflow/schemas/config.schema.json.
 
-The descriptions are on this page and not in the Parquet files. A field's metadata would change the bytes of
-a Parquet file, and provenance.json records its hash: finished studies would no longer fit their records, and
-reruns would not give the same bytes.
+The columns of Parquet files that the study writes also carry their descriptions:
+`pyarrow.parquet.read_schema(FILE).field(NAME).metadata` has `description` and, for numbers with a unit, `unit`.
+Files of earlier versions lack them. Their rows are the same.
 """
 
 

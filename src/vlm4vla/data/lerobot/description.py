@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vlm4vla.conventions.columns.parquet import DATASET_TASKS, FRAMES, described, with_descriptions
 from vlm4vla.data.lerobot.reader import IMAGE, VERSION
 from vlm4vla.data.pictures.video import CODEC, PIXELS
 
@@ -29,19 +30,20 @@ def arrow_schema(names: Mapping[str, Sequence[str]], video: bool) -> pa.Schema:
     `names`: for each list column, the names of its numbers. With `video`, there is no image column.
     """
     arrow: dict[str, pa.DataType] = {}
-    described: dict[str, Any] = {}
+    features: dict[str, Any] = {}
     if not video:
         arrow[IMAGE] = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-        described[IMAGE] = {"_type": "Image"}
+        features[IMAGE] = {"_type": "Image"}
     for name, own in names.items():
         arrow[name] = pa.list_(pa.float32(), len(own))
         inner = {"dtype": "float32", "_type": "Value"}
-        described[name] = {"feature": inner, "length": len(own), "_type": "List"}
+        features[name] = {"feature": inner, "length": len(own), "_type": "List"}
     for name in FRAME_COLUMNS:
         kind = _kind(name)
         arrow[name] = pa.type_for_alias(kind)
-        described[name] = {"dtype": kind, "_type": "Value"}
-    return pa.schema(arrow, metadata={"huggingface": json.dumps({"info": {"features": described}})})
+        features[name] = {"dtype": kind, "_type": "Value"}
+    schema = pa.schema(arrow, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+    return with_descriptions(schema, FRAMES)
 
 
 def tasks_table(tasks: Mapping[str, int]) -> pa.Table:
@@ -55,7 +57,7 @@ def tasks_table(tasks: Mapping[str, int]) -> pa.Table:
         ],
     }
     table = pa.table({"task_index": pa.array(tasks.values(), pa.int64()), "task": list(tasks)})
-    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
+    return described(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), DATASET_TASKS)
 
 
 def info_record(

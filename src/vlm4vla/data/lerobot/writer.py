@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.conventions.actions import ACTION_NAMES
+from vlm4vla.conventions.columns.parquet import DATASET_EPISODES, described
 from vlm4vla.core.artefacts import atomic_path, write_json
 from vlm4vla.data.instructions import instruction_text
 from vlm4vla.data.lerobot.description import (
@@ -165,7 +166,7 @@ class LeRobotWriter:
             raise ValueError("a dataset needs at least one episode")
         self._end_file()
         meta = self.folder / "meta"
-        episodes = pa.Table.from_pylist(self._episodes)
+        episodes = described(pa.Table.from_pylist(self._episodes), DATASET_EPISODES)
         _write_table(meta / "episodes" / "chunk-000" / "file-000.parquet", episodes)
         _write_table(meta / "tasks.parquet", tasks_table(self._tasks))
         write_json(meta / "stats.json", self._stats())

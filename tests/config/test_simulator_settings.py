@@ -32,6 +32,11 @@ def test_embedded_is_the_default_and_not_in_the_json():
     assert plain == named and "simulator" not in plain.model_dump()
 
 
+def test_arguments_of_an_adapter_may_be_any_value_of_json():
+    params = {"send_wrist_image": True, "cameras": ["a", None], "limits": {"x": -0.5, "n": 3}}
+    assert protocol("libero-10", {"params": params}).simulator.params == params
+
+
 def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
     study = Study(load_config(raw))
     run = Run("kosmos-2", "none", "full", "bridge", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args
@@ -11,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     ValidationError,
     WithJsonSchema,
@@ -22,16 +25,19 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from vlm4vla.conventions.benchmarks import BENCHMARKS
 from vlm4vla.core import registry
 
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
+MOST = 10**9  # of steps, episodes, images or widths: more is a slip, and no run would end
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Rate = Annotated[float, Field(gt=0, le=1e9)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # every random generator in use takes these
 Seeds = Annotated[list[Seed], Field(min_length=1)]
-# A name is a folder of the results. File systems allow 255 bytes, of which a log's path needs some.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100)]
+# A name is a folder of the results. File systems allow 255 bytes, of which a log's path needs some. Those of
+# Windows and many USB disks drop a dot at the end.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9_-])?$", max_length=100)]
 LARGEST_INTEGER = 2**63 - 1  # of Parquet, and of most readers of JSON
 _BOOLEAN = "yes, no, true and false are not numbers or names: write a number, or the word in quotation marks"
 _NO_TEXT = "the text has a character that no file can hold (NUL, or half of a surrogate pair): remove it"
+_NO_HOME = "names the home folder of an unknown user: write the whole path"
 _LARGE = f"the number is too large for files: write at most {LARGEST_INTEGER}"
 
 
@@ -71,6 +77,8 @@ def _types(model: type[BaseModel], field: str) -> frozenset[Any]:
 
     def inside(annotation: Any) -> Iterator[Any]:
         yield annotation
+        if annotation is JsonValue:  # an alias, whose parts get_args does not return
+            yield from (bool, int, float, str)
         for argument in get_args(annotation):
             yield from inside(argument)
 
@@ -83,6 +91,12 @@ def _is_text(value: str) -> bool:
         return "\0" not in value and bool(value.encode() or True)
     except UnicodeEncodeError:
         return False
+
+
+def _has_home(value: str) -> bool:
+    """Whether a path that begins with `~` or `~user` has this home folder. True for all other strings."""
+    home = re.match(r"~[^/\s]*(?=/|$)", value)
+    return home is None or not os.path.expanduser(home.group()).startswith("~")
 
 
 def _scalars(value: Any) -> Iterator[Any]:
@@ -121,6 +135,8 @@ class Strict(BaseModel):
                     kind = PydanticCustomError("large_integer", _LARGE)
                 elif isinstance(each, str) and not _is_text(each):
                     kind = PydanticCustomError("no_text", _NO_TEXT)
+                elif isinstance(each, str) and not _has_home(each):
+                    kind = PydanticCustomError("no_home", _NO_HOME)
                 if kind is not None:
                     errors.append({"type": kind, "loc": (key,), "input": each})
         if errors:

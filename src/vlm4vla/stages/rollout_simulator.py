@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -23,9 +23,10 @@ from vlm4vla.core.artefacts import Provenance, checkpoint_hash, file_hash, setti
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.processes import Child
 from vlm4vla.core.progress import Progress
+from vlm4vla.core.successor import NEXT, aside
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop
-from vlm4vla.evaluation.simulators import harness, recordings
+from vlm4vla.evaluation.simulators import harness, ports, recordings
 from vlm4vla.evaluation.simulators.episodes import (
     SimulatorEpisode,
     shard_count,
@@ -33,8 +34,10 @@ from vlm4vla.evaluation.simulators.episodes import (
     split_episodes,
 )
 from vlm4vla.evaluation.simulators.installation import check_installed
+from vlm4vla.evaluation.simulators.job_keys import JobKey
+from vlm4vla.stages.scored_card import write_scores
 from vlm4vla.study.layout import EPISODES as RECORDS
-from vlm4vla.study.layout import SHARDS
+from vlm4vla.study.layout import PROVENANCE, SHARDS
 
 POLL_S = 1.0  # seconds between looks at the processes
 PLAYED = "played"  # subfolder of a shard with the recordings of the simulators
@@ -63,7 +66,6 @@ def run(
     files = {name: folder / "provenance.json" for name, folder in inputs.items() if folder is not None}
     provenance = Provenance("rollout", settings.model_dump(mode="json"), files, settings.evaluation.seed)
     checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
-    (output / "provenance.json").unlink(missing_ok=True)
     stop = None
     if against is not None:
         stop = _run_blocks(settings, checkpoint, vla, against, output)
@@ -77,12 +79,15 @@ def run(
             if _saved_identity(folder) != _identity(own, checkpoint) or not (folder / RECORDS).exists():
                 _run_shard(own, checkpoint, vla, demonstrations, folder)
             paths.append(folder / RECORDS)
+        (output / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
         records.merge(paths, output / RECORDS, len(simulator_episodes(settings.evaluation)))
+    if settings.shard is None:
+        write_scores(vla, output / RECORDS, checkpoint)
     rows = pq.read_table(output / RECORDS, columns=["solved"])
     solved = rows["solved"].to_numpy()
     ended = {"stop": stop.summary()} if stop else {}
     provenance.write(
-        output / "provenance.json",
+        output / PROVENANCE,
         checkpoint=checkpoint,
         files={RECORDS: file_hash(output / RECORDS)},
         episodes=len(solved),
@@ -121,22 +126,40 @@ def _run_shard(
     episodes = split_episodes(simulator_episodes(settings.evaluation), shard_count(settings.evaluation))[
         settings.shard or 0
     ]
-    _begin(folder, _identity(settings, checkpoint))
-    finished = _finished(folder, episodes)
+    work = _work_folder(folder, _identity(settings, checkpoint))
+    finished = _finished(work, episodes)
     missing = [each for each in episodes if each.number not in finished]
     if missing:
-        session = _session(settings, folder, episodes, len(finished))
+        session = _session(settings, work, episodes, len(finished))
         session.run([(missing, episodes)], vla, demonstrations)
-    results = recordings.read_recordings([folder / PLAYED])
-    records.write(folder / RECORDS, recordings.records_table(settings, checkpoint, episodes, results, other))
+    results = recordings.read_recordings([work / PLAYED])
+    rows = recordings.records_table(settings, checkpoint, episodes, results, other)
+    _replace(folder, work)
+    records.write(folder / RECORDS, rows)
 
 
-def _begin(folder: Path, identity: str) -> None:
-    """Delete the episodes in `folder` if they are of another policy or protocol."""
-    if _saved_identity(folder) != identity:
+def _work_folder(folder: Path, identity: str) -> Path:
+    """The folder of the recordings: `folder` itself, or a hidden folder in it.
+
+    Finished records of another policy or protocol stay as they are until their successor is whole.
+    """
+    for each in (folder, folder / NEXT):
+        if _saved_identity(each) == identity:
+            return each
+    standing = (folder / PROVENANCE, folder / RECORDS, aside(folder / RECORDS))
+    work = folder / NEXT if any(path.exists() for path in standing) else folder
+    shutil.rmtree(work / PLAYED, ignore_errors=True)
+    write_text(work / PLAYED / "identity", identity)
+    return work
+
+
+def _replace(folder: Path, work: Path) -> None:
+    """Put the recordings of `work` in the place of those in `folder`, whose records are written next."""
+    (folder / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
+    if work != folder:
         shutil.rmtree(folder / PLAYED, ignore_errors=True)
-        (folder / RECORDS).unlink(missing_ok=True)
-        write_text(folder / PLAYED / "identity", identity)
+        (work / PLAYED).rename(folder / PLAYED)
+        shutil.rmtree(work)
 
 
 def _session(
@@ -158,26 +181,27 @@ def _run_blocks(
     episodes = simulator_episodes(settings.evaluation)
     early = EarlyStop(settings, against / RECORDS, len(episodes))
     early.check("initial_state", [each.state for each in episodes])
-    _begin(output, _identity(settings, checkpoint))
+    work = _work_folder(output, _identity(settings, checkpoint))
 
     def parts() -> Iterator[Part]:
         while True:
-            wanted, stop = _standing(early, output)
+            wanted, stop = _standing(early, work)
             if stop is not None:
                 return
-            finished = _finished(output, episodes)
+            finished = _finished(work, episodes)
             chosen = [episodes[number] for number in wanted]
             yield [each for each in chosen if each.number not in finished], chosen
 
-    if _standing(early, output)[1] is None:
-        finished = len(_finished(output, episodes))
-        _session(settings, output, episodes, finished).run(parts(), vla, None)
-    _, stop = _standing(early, output)
+    if _standing(early, work)[1] is None:
+        finished = len(_finished(work, episodes))
+        _session(settings, work, episodes, finished).run(parts(), vla, None)
+    _, stop = _standing(early, work)
     assert stop is not None
     chosen = [episodes[number] for number in stop.numbers]
-    results = recordings.read_recordings([output / PLAYED])
+    results = recordings.read_recordings([work / PLAYED])
     other = _simulator(settings).policies.get(settings.backbone)
     rows = recordings.records_table(settings, checkpoint, chosen, results, other)
+    _replace(output, work)
     part = output / PLAYED / "blocks.parquet"
     records.write(part, rows)
     records.merge([part], output / RECORDS, len(episodes), stop)
@@ -215,6 +239,18 @@ def _finished(folder: Path, episodes: Sequence[SimulatorEpisode]) -> set[int]:
 Part = tuple[Sequence[SimulatorEpisode], Sequence[SimulatorEpisode]]
 
 
+@contextmanager
+def _private(folder: Path) -> Iterator[None]:
+    """Within the block, only this user may read `folder`, which then has the tickets of the simulators."""
+    folder.mkdir(parents=True)
+    mode = folder.stat().st_mode
+    folder.chmod(0o700)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
+
+
 class _Session:
     """One policy server and its simulators, until all episodes are finished or one process fails.
 
@@ -240,30 +276,51 @@ class _Session:
         The simulators of a part start when those of the part before have ended.
         """
         host = self.simulator.runs.host
-        port = harness.free_port(host)
+        key = None if self.other else JobKey.create()
         with ExitStack() as stack:
-            command = (
-                harness.external_command(self.other, host, port)
-                if self.other
-                else harness.server_command(self.settings, port, vla, demonstrations)
-            )
-            server = stack.enter_context(Child(command, log=self.recordings / "server.log"))
-            problem = harness.wait_for_answer(server, host, port, self.simulator.runs.start_s)
+            stack.enter_context(_private(self.recordings))
+            server, port = self._serve(stack, key, vla, demonstrations)
+            problem = harness.wait_for_answer(server, host, port, self.simulator.runs.start_s, key)
             if problem is not None:
                 raise self._error("the policy server", problem, server)
-            url = f"ws://{host}:{port}"
+            url = f"ws://{ports.address(host, port)}"
             started = 0
             for missing, self.episodes in parts:
                 with ExitStack() as running:
                     simulators = []
                     for part in split_episodes(missing, self.simulator.runs.processes):
-                        simulators.append(running.enter_context(self._start(started, part, url)))
+                        simulators.append(running.enter_context(self._start(started, part, url, key)))
                         started += 1
                     self._watch(server, simulators)
 
-    def _start(self, number: int, part: Sequence[SimulatorEpisode], url: str) -> Child:
+    def _serve(
+        self, stack: ExitStack, key: JobKey | None, vla: Path | None, demonstrations: Path | None
+    ) -> tuple[Child, int]:
+        """Start the policy server. Returns it with its port, which our server has bound when this returns."""
+        host, log = self.simulator.runs.host, self.recordings / "server.log"
+        if self.other:
+            port = ports.free_port(host)
+            command = harness.external_command(self.other, host, port)
+            return stack.enter_context(Child(command, log=log)), port
+        assert key is not None
+        address = self.recordings / "server.json"
+        command = harness.server_command(self.settings, address, vla, demonstrations)
+        server = stack.enter_context(Child(command, environment=key.environment(), log=log))
+        port, problem = harness.wait_for_port(server, address, self.simulator.runs.start_s)
+        if problem is not None:
+            raise self._error("the policy server", problem, server)
+        return server, port
+
+    def _start(self, number: int, part: Sequence[SimulatorEpisode], url: str, key: JobKey | None) -> Child:
         folder = self.recordings / f"simulator{number}"
-        config = harness.harness_config(self.settings.evaluation, part, url, external=self.other)
+        ticket = key.ticket() if key else None
+        config = harness.harness_config(
+            self.settings.evaluation,
+            part,
+            url + (ticket.path if ticket else ""),
+            external=self.other,
+            proof=ticket.proof if ticket else None,
+        )
         write_text(folder / "vla-eval.yaml", harness.as_json(config))
         command = harness.simulator_command(self.simulator, folder / "vla-eval.yaml", folder, "episodes")
         environment = harness.simulator_environment(folder)

@@ -20,7 +20,8 @@ def write_split(
 ) -> dict[str, str]:
     """Write `count` images to `folder`/`split` with the columns image, statements and scene.
 
-    The split appears in one step when it is complete. `dense` adds two columns for
+    The split appears in one step when it is complete. Equal images and statements give equal bytes in every
+    file, including state.json, whose fingerprint is the hash of the rows. `dense` adds two columns for
     `vlm4vla.data.questions.dense`: depth (H * W float16, metres) and segmentation (H * W uint8, classes).
     `title` begins each progress line. Returns the SHA-256 (hex) of each Arrow file by file name.
     """
@@ -41,8 +42,10 @@ def write_split(
         for row in _rows(pictures, count, title, dense):
             writer.write(row)
         writer.finalize()
-    dataset = datasets.Dataset.from_file(str(scratch / "data.arrow"))
-    dataset.save_to_disk(scratch / "saved")
+    written = datasets.Dataset.from_file(str(scratch / "data.arrow"))
+    # By default, `datasets` computes the fingerprint in state.json from the time at which the file was written.
+    fingerprint = file_hash(scratch / "data.arrow")[:16]
+    datasets.Dataset(written.data, info=written.info, fingerprint=fingerprint).save_to_disk(scratch / "saved")
     shutil.rmtree(target, ignore_errors=True)
     (scratch / "saved").rename(target)
     shutil.rmtree(scratch)

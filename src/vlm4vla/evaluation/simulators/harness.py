@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+import http.client
 import json
-import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.simulators import ExternalPolicy, Simulator
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.core.processes import Child
+from vlm4vla.evaluation.simulators import ports
 from vlm4vla.evaluation.simulators.episodes import SimulatorEpisode, benchmark_entries
+from vlm4vla.evaluation.simulators.job_keys import PROOF, JobKey
 
 INSIDE = Path(__file__).parent / "inside"
 INSIDE_CONTAINER = "/opt/vlm4vla"
@@ -41,11 +42,13 @@ def harness_config(
     url: str,
     *,
     external: ExternalPolicy | None,
+    proof: str | None = None,
 ) -> dict[str, Any]:
     """vla-eval's configuration of one simulator process, which runs `episodes` with the server at `url`.
 
     `external`: the external policy that the server serves, or None for one of our policies. With an external
-    policy, an image is rendered at every step, and the action space is not checked.
+    policy, an image is rendered at every step, and the action space is not checked. `proof`: what the server
+    must send with each answer (job_keys.py); without it, any server is accepted.
     """
     simulator = evaluation.simulator
     assert simulator is not None
@@ -60,6 +63,7 @@ def harness_config(
         chosen = [{"task": each.task, "state": each.state, "number": each.number} for each in own]
         params = {"adapter": adapter, "episodes": chosen, "params": entry.params, "seed": evaluation.seed}
         params |= {} if external else {"sends": sent_actions(simulator)}
+        params |= {"expects": proof} if proof else {}
         benchmarks.append(
             {
                 "benchmark": EPISODES,
@@ -106,13 +110,13 @@ def simulator_environment(folder: Path) -> dict[str, str]:
 
 
 def server_command(
-    settings: RolloutSettings, port: int, vla: Path | None, demonstrations: Path | None
+    settings: RolloutSettings, address: Path, vla: Path | None, demonstrations: Path | None
 ) -> list[str]:
-    """The command that serves one of our policies."""
+    """The command that serves one of our policies on a free port, which it writes to the file `address`."""
     assert settings.evaluation.simulator is not None
     command = [sys.executable, "-m", "vlm4vla.evaluation.simulators.server"]
     command += ["--settings", settings.model_dump_json()]
-    command += ["--host", settings.evaluation.simulator.runs.host, "--port", str(port)]
+    command += ["--host", settings.evaluation.simulator.runs.host, "--address-file", str(address)]
     for name, folder in (("vla", vla), ("demonstrations", demonstrations)):
         command += [f"--{name}", str(folder)] if folder is not None else []
     return command
@@ -123,31 +127,73 @@ def external_command(external: ExternalPolicy, host: str, port: int) -> list[str
     return [word.replace("{host}", host).replace("{port}", str(port)) for word in external.command]
 
 
-def free_port(host: str) -> int:
-    """A port of `host` that no process listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+def wait_for_port(server: Child, address: Path, seconds: float) -> tuple[int, str | None]:
+    """The port that our server has bound and None, or 0 and the reason why there will be none.
 
-
-def wait_for_answer(server: Child, host: str, port: int, seconds: float) -> str | None:
-    """Wait until the vla-eval server is ready. Return None then, or the reason why it will never be ready."""
+    `address`: the file to which the server writes its port, before it loads the policy.
+    """
     deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = ports.announced(address)
+        if found is not None:
+            return found[1], None
+        if server.status is not None:
+            return 0, f"ended with status {server.status} before it answered ({server.last_line()})"
+        time.sleep(0.1)
+    return 0, f"does not listen after {seconds:g} s"
+
+
+def wait_for_answer(
+    server: Child, host: str, port: int, seconds: float, key: JobKey | None = None
+) -> str | None:
+    """Wait until the server at `host` and `port` is ready. Return None then, or why it will never be ready.
+
+    `key`: the key of the job, which our server has. An external policy has its own server without a key; for
+    such a server, the process that listens is checked.
+    """
+    deadline = time.monotonic() + seconds
+    where = ports.address(host, port)
     while time.monotonic() < deadline:
         if server.status is not None:
             return f"ended with status {server.status} before it answered ({server.last_line()})"
-        if _is_ready(host, port):
+        # Our server already listens while it loads, so one request waits for as long as that takes.
+        wait = max(deadline - time.monotonic(), 0.1) if key else 5
+        answer = _health(host, port, key, wait)
+        if answer is False:
+            return f"is not this job's: another program answers at {where}"
+        if answer:
+            other = None if key else ports.other_listener(port, server.pid)
+            if other is not None:
+                return f"is not this job's: {other} answers at {where}"
             return None
         time.sleep(0.5)
-    return f"does not answer at {host}:{port} after {seconds:g} s"
+    return f"does not answer at {where} after {seconds:g} s"
 
 
-def _is_ready(host: str, port: int) -> bool:
+def _health(host: str, port: int, key: JobKey | None, seconds: float) -> bool | None:
+    """Whether the server at the port is this job's and ready. None if there is no answer yet.
+
+    The connection is direct: the proxies of the environment do not apply.
+    """
+    ticket = key.ticket() if key else None
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, OSError):
+        connection.request("GET", (ticket.path if ticket else "") + "/health")
+        reply = connection.getresponse()
+        text = reply.read(1000)
+    except OSError:
+        return None
+    except http.client.HTTPException:  # something answers, but not in HTTP
+        return False if ticket else None
+    finally:
+        connection.close()
+    if ticket is None:
+        return True if reply.status == 200 else None
+    try:
+        proof = json.loads(text)[PROOF]
+    except (ValueError, KeyError, TypeError):
         return False
+    return isinstance(proof, str) and hmac.compare_digest(proof.encode(), ticket.proof.encode())
 
 
 def as_json(config: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """The policy server: answers the queries of vla-eval's simulators, which come over a socket, in batches.
 
 `vlm4vla.evaluation.simulators.harness` starts the server with `python -m`, in an environment that has
-vla-eval and this package. The server listens on `--host` only. By default, the harness passes the loopback
-address; vla-eval's own servers would listen on all interfaces.
+vla-eval and this package. The server listens on `--host` only, by default the loopback address; vla-eval's
+own servers would listen on all interfaces. It binds its port before it loads the policy, writes the port to
+`--address-file`, and answers only the simulators of its own job (job_keys.py, connections.py).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from vla_eval.specs import IMAGE_RGB, LANGUAGE, DimSpec
 
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.core.errors import UserError
+from vlm4vla.evaluation.simulators import connections, ports
 from vlm4vla.evaluation.simulators.conversions import ActionConverter, GripperRule, fit_image
 from vlm4vla.evaluation.simulators.harness import sent_actions
+from vlm4vla.evaluation.simulators.job_keys import JobKey
 from vlm4vla.evaluation.simulators.served_policies import (
     Query,
     ServedPolicy,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 SIZES = {"position": 3, "rotation": 3, "gripper": 1}
 RESTART = "episode_restart"  # set by CALVIN's adapter when the next instruction of a chain begins
 WAIT_S = 0.02  # seconds in which further queries can join a batch
+LONGEST = 10_000  # characters of an instruction
 
 
 class PolicyServer(PredictModelServer):
@@ -62,11 +66,17 @@ class PolicyServer(PredictModelServer):
         self._rule = GripperRule(simulator.gripper_rule)
 
     async def on_episode_start(self, config: dict[str, Any], ctx: SessionContext) -> None:
+        """Start an episode. Raises ValueError if its task has a number that is no integer."""
+        number = config.get("task", {}).get("number", 0)
+        if type(number) is not int or number < 0:
+            raise ValueError(f"the number of an episode is {number!r}, not an integer of at least 0")
         self._rule.reset(ctx.session_id)
         self.policy.start_episode(ctx.session_id, config.get("task", {}))
         await super().on_episode_start(config, ctx)
 
     async def on_observation(self, obs: dict[str, Any], ctx: SessionContext) -> None:
+        """Answer an observation. Raises ValueError for one that cannot be read, before it joins a batch."""
+        self._image(obs)
         if obs.get(RESTART):  # the remaining actions of the chunk are for the previous instruction
             self._chunk_buffers.pop(ctx.session_id, None)
             self._rule.reset(ctx.session_id)
@@ -89,17 +99,27 @@ class PolicyServer(PredictModelServer):
                 f"the image of a query is {obs['image_age']} steps old: look_every of the simulator must be "
                 f"{self.horizon}, the number of actions executed of a chunk"
             )
-        camera, images = self.simulator.convention.camera, obs["images"]
+        state = _state(obs["states"]) if self.policy.reads_state else None
+        image = fit_image(self._image(obs), self.size)
+        return Query(ctx.session_id, image, obs["task_description"], state)
+
+    def _image(self, obs: dict[str, Any]) -> np.ndarray:
+        """The policy's image (H, W, 3) uint8 of an observation whose parts have the right types."""
+        images, words = obs.get("images"), obs.get("task_description")
+        camera = self.simulator.convention.camera
+        if not isinstance(images, dict) or not images:
+            raise ValueError("an observation has no images")
         if camera is not None and camera not in images:
-            raise ValueError(f"the simulator sent no image of {camera!r}, only of {', '.join(images)}")
+            names = ", ".join(map(str, images))
+            raise ValueError(f"the simulator sent no image of {camera!r}, only of {names}")
+        if not isinstance(words, str) or len(words) > LONGEST:
+            raise ValueError(f"the instruction is not a text of at most {LONGEST} characters")
+        if self.policy.reads_state:
+            _state(obs.get("states"))
         image = images[camera] if camera is not None else next(iter(images.values()))
-        state = obs.get("states")
-        return Query(
-            ctx.session_id,
-            fit_image(image, self.size),
-            str(obs["task_description"]),
-            None if state is None else np.asarray(state, dtype=np.float32),
-        )
+        if not isinstance(image, np.ndarray) or not image.size:
+            raise ValueError("an image of the simulator is not an array (H, W, 3) uint8")
+        return image
 
     def get_action_spec(self) -> dict[str, DimSpec]:
         return {
@@ -112,6 +132,17 @@ class PolicyServer(PredictModelServer):
     def get_observation_params(self) -> dict[str, Any]:
         """Options of the observations. Rotations are axis-angles as in robosuite and in LIBERO's datasets."""
         return {"send_state": True, "quat_no_antipodal": True} if self.policy.reads_state else {}
+
+
+def _state(values: Any) -> np.ndarray:
+    """The robot's state, (S,) float32. Raises ValueError if it is missing or not finite."""
+    try:
+        state = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError("the robot's state is not a list of numbers") from None
+    if state.ndim != 1 or not np.isfinite(state).all():
+        raise ValueError("the robot's state is missing, or it is not a list of finite numbers")
+    return state
 
 
 def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Path | None) -> ServedPolicy:
@@ -134,25 +165,37 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     return ServedReplay(demonstrations, statistics, evaluation.execution_horizon)
 
 
+def _settings(text: str) -> RolloutSettings:
+    try:
+        return RolloutSettings.model_validate_json(text)
+    except ValueError as error:
+        raise UserError(f"--settings: {connections.one_line(error)}") from None
+
+
 def main() -> int:
     """Serve until killed. After a UserError, print one line on standard error and return exit status 1."""
     parser = argparse.ArgumentParser(prog="vlm4vla.evaluation.simulators.server")
     parser.add_argument("--settings", required=True, help="the rollout's settings, as JSON")
     parser.add_argument("--vla", type=Path)
     parser.add_argument("--demonstrations", type=Path)
-    parser.add_argument("--host", required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on (any free one)")
+    parser.add_argument("--address-file", type=Path, help="the file to which the host and port are written")
     arguments = parser.parse_args()
-    settings = RolloutSettings.model_validate_json(arguments.settings)
+    connections.log_in_one_line()
     try:
+        key = JobKey.from_environment()
+        settings = _settings(arguments.settings)
+        listening = ports.listen(arguments.host, arguments.port)  # before the policy, which takes minutes
+        where = ports.address(*listening.getsockname()[:2])
+        if arguments.address_file is not None:
+            ports.announce(listening, arguments.address_file)
         policy = load_policy(settings, arguments.vla, arguments.demonstrations)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    from vla_eval.model_servers.serve import serve
-
-    print(f"policy server: {settings.backbone} on {arguments.host}:{arguments.port}", flush=True)
-    serve(PolicyServer(policy, settings), host=arguments.host, port=arguments.port)
+    print(f"policy server: {settings.backbone} on {where}", flush=True)
+    connections.listen_forever(PolicyServer(policy, settings), key, listening)
     return 0
 
 

@@ -11,34 +11,27 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from served_examples import POINT, RecordingPolicy, observation, settings
 from simulator_examples import rollout
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.processes import Child
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.evaluation.simulators import recordings
+from vlm4vla.evaluation.simulators import harness, recordings
+from vlm4vla.evaluation.simulators.job_keys import JobKey
 from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE, Query
 from vlm4vla.evaluation.simulators.server import PolicyServer, load_policy
 from vlm4vla.stages import rollout as stage
 
 HERE = Path(__file__).parent
-POINT = {
-    "adapter": "still_world:Point",
-    "gripper": {"open": -1, "close": 1},
-    "unnormalisation": "range",
-    "success": "any-step",
-    "idle_steps": 0,
-    "tasks": [0, 2],
-}
 STEPS = 6  # steps of a recorded episode, which solves its task
 
 
 @pytest.fixture(autouse=True)
 def found(monkeypatch):
     """Simulator processes find `still_world` as they find a user's own class."""
-    from vlm4vla.evaluation.simulators import harness
-
     own = harness.simulator_environment
     path = f"{harness.INSIDE}{os.pathsep}{HERE}"
     monkeypatch.setattr(harness, "simulator_environment", lambda folder: own(folder) | {"PYTHONPATH": path})
@@ -64,12 +57,6 @@ def recorded(tmp_path_factory):
                 writer.add_episode(images, np.zeros((STEPS, 8)), actions, f"go to place {task}", starts)
     write_json(folder / "provenance.json", {"stage": "demonstrations"})
     return folder
-
-
-def settings(policy="expert", params=None, runs=None, **changes):
-    simulator = POINT | {"params": params or {}, "runs": {"answer_s": 300} | (runs or {})}
-    changes = {"episodes": 3, "max_steps": 12, "execution_horizon": 2} | changes
-    return rollout("libero-10", policy=policy, model=policy, simulator=simulator, size=32, **changes)
 
 
 def test_recorded_actions_solve_every_episode_through_the_server(tmp_path, recorded):
@@ -196,6 +183,33 @@ def test_the_message_of_a_server_that_fails_to_start_is_shown(tmp_path):
     assert "needs the folder of a dataset" in str(caught.value)
 
 
+def test_a_job_that_reaches_the_server_of_another_job_plays_nothing(tmp_path, recorded, monkeypatch):
+    other_key, own = JobKey.create(), harness.wait_for_port
+    command = harness.server_command(settings("random"), tmp_path / "other.json", None, recorded)
+    with Child(command, environment=other_key.environment(), log=tmp_path / "other.log") as other:
+        port, problem = own(other, tmp_path / "other.json", 120)
+        assert problem is None
+        assert harness.wait_for_answer(other, "127.0.0.1", port, 120, other_key) is None
+        monkeypatch.setattr(harness, "wait_for_port", lambda *_: (port, None))
+        with pytest.raises(UserError, match="the policy server is not this job's") as caught:
+            stage.run(settings(), demonstrations=recorded, output=tmp_path / "out")
+        assert "\n" not in str(caught.value) and f"127.0.0.1:{port}" in str(caught.value)
+        assert "refused a request that has no ticket of this job" in other.last_line()
+    assert played(tmp_path / "out") == {}
+
+
+def test_tickets_are_readable_for_this_user_only_while_the_job_runs(tmp_path, recorded):
+    seen = []
+
+    def modes():
+        return [each.stat().st_mode & 0o777 for each in (tmp_path / "shards/0/played").glob("*-*")]
+
+    watcher = when(modes, lambda found: (time.sleep(0.5), seen.extend(modes())))
+    stage.run(settings(params={"pause": 0.2}), demonstrations=recorded, output=tmp_path)
+    watcher.join()
+    assert seen == [0o700] and modes() != seen
+
+
 def test_a_simulator_process_that_dies(tmp_path, recorded):
     mark = tmp_path / "mark"
     slow = settings(params={"pause": 0.4, "mark": str(mark)})
@@ -250,22 +264,6 @@ def test_a_simulator_that_is_not_installed(tmp_path, recorded, changes, message)
 # The policy server --------------------------------------------------------------------------------
 
 
-class RecordingPolicy:
-    """A policy that keeps the queries that it gets."""
-
-    reads_state = False
-
-    def __init__(self):
-        self.started, self.batches = [], []
-
-    def start_episode(self, session, task):
-        self.started.append((session, task))
-
-    def plan(self, queries):
-        self.batches.append(queries)
-        return [np.tile(np.arange(7.0) / 10, (4, 1)) for _ in queries]
-
-
 class Session:
     step = 0
 
@@ -275,10 +273,6 @@ class Session:
 
     async def send_action(self, action):
         self.sent.append(action["actions"])
-
-
-def observation(**more):
-    return {"images": {"front": np.zeros((50, 40, 3), np.uint8)}, "task_description": "go", **more}
 
 
 def test_a_chunk_is_discarded_when_the_next_instruction_of_a_chain_begins():

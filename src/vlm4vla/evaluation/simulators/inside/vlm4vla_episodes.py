@@ -11,6 +11,7 @@ policy's. vla-eval only warns of such a difference.
 
 from __future__ import annotations
 
+import hmac
 import importlib
 import inspect
 from typing import Any
@@ -27,14 +28,19 @@ class ActionSpaceDiffers(Exception):
     """The adapter expects other actions than the policy server sends."""
 
 
+class AnotherServer(Exception):
+    """An answer came from another server than that of this job, so it may come from another policy."""
+
+
 class ChosenEpisodes(Benchmark):
     """Runs chosen episodes of the benchmark class `adapter` ("module:Class").
 
     `episodes`: a list of {"task": index of the task, "state": number of the initial state, "number": number
     of the episode in the study}. `params`: the arguments of `adapter`. `seed`: the seed of the evaluation.
     `sends`: the format of each component of the actions that the policy server sends; without it, the action
-    space is not checked. The remaining arguments are options that model servers can set. The wrapper passes
-    them on to an adapter that has them, unless `params` sets them.
+    space is not checked. `expects`: what the server of this job sends as `proof` when a simulator connects,
+    and with each answer; without it, every server is accepted. The remaining arguments are options that model
+    servers can set. The wrapper passes them on to an adapter that has them, unless `params` sets them.
 
     Before each episode, the global generators are seeded with the seed of this episode alone (the seed of
     the evaluation, the task and the initial state). An adapter with an attribute `env_seed` (vla-eval's
@@ -56,6 +62,8 @@ class ChosenEpisodes(Benchmark):
         params: dict[str, Any] | None = None,
         seed: int = 0,
         sends: dict[str, str] | None = None,
+        expects: str | None = None,
+        proof: str | None = None,
         send_state: bool | None = None,
         send_wrist_image: bool | None = None,
         quat_no_antipodal: bool | None = None,
@@ -71,6 +79,8 @@ class ChosenEpisodes(Benchmark):
             "control_mode": control_mode,
             "gripper_mode": gripper_mode,
         }
+        self._expects = expects
+        self._check_server(proof)
         kind = resolve_import_string(adapter)
         if self._render not in kind.render_backends:
             raise ValueError(f"{adapter} cannot render on a {self._render}")
@@ -88,6 +98,13 @@ class ChosenEpisodes(Benchmark):
         self._instruction = ""
         if sends:
             self._check_actions(adapter, sends)
+
+    def _check_server(self, proof: Any) -> None:
+        """Raise AnotherServer if `proof` is not what this job's server sends."""
+        if self._expects is None:
+            return
+        if not isinstance(proof, str) or not hmac.compare_digest(proof.encode(), self._expects.encode()):
+            raise AnotherServer("the policy server is not that of this job: none of its actions is executed")
 
     def _check_actions(self, adapter: str, sends: dict[str, str]) -> None:
         try:
@@ -137,7 +154,9 @@ class ChosenEpisodes(Benchmark):
         return observation
 
     async def apply_action(self, action: dict[str, Any]) -> None:
-        await self._benchmark.apply_action(action)
+        """Execute an answer of this job's server. Raises AnotherServer for any other answer."""
+        self._check_server(action.get("proof"))
+        await self._benchmark.apply_action({name: action[name] for name in action if name != "proof"})
 
     async def is_done(self) -> bool:
         return await self._benchmark.is_done()

@@ -43,7 +43,7 @@ def write_split(
             writer.write(row)
         writer.finalize()
     written = datasets.Dataset.from_file(str(scratch / "data.arrow"))
-    # By default, `datasets` computes the fingerprint in state.json from the time at which the file was written.
+    # By default, `datasets` computes the fingerprint in state.json from the time of the file.
     fingerprint = file_hash(scratch / "data.arrow")[:16]
     datasets.Dataset(written.data, info=written.info, fingerprint=fingerprint).save_to_disk(scratch / "saved")
     shutil.rmtree(target, ignore_errors=True)

@@ -95,8 +95,7 @@ cell: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@cat results/$(SCALE)/cells/$(CELL).md
 
 report: all_tables
-	$(BIN)/snakemake all_tables --report results/$(SCALE)/report.html \
-		--report-html-stylesheet-path workflow/report/style.css $(LAYER)
+	$(BIN)/snakemake all_tables --reporter study --logger study $(LAYER)
 
 env: $(READY)
 

@@ -36,6 +36,9 @@ if "snakemake" in (Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name):
 
 # Snakemake prints this message for Ctrl-C and for SIGTERM. It then stops the jobs.
 STOPPING = "Terminating processes on user request"
+# Messages that are not printed: for the first, the line of JOB_ERROR is. Results that were copied have no
+# metadata of Snakemake, and the report would print the second for each file.
+HIDDEN = ("RuleException", "Missing metadata for file")
 # Messages without an event that are printed, by their beginning.
 SHOWN = ("Nothing to be done", "Complete log", "Exiting because")
 
@@ -74,7 +77,7 @@ class LogHandler(LogHandlerBase):
         if text.startswith(STOPPING):
             self._stopped = True
             return INTERRUPTED
-        if text.startswith("RuleException"):  # the line of JOB_ERROR is printed instead
+        if text.startswith(HIDDEN):
             return None
         if record.levelno >= WARNING or text.startswith(SHOWN):
             return text

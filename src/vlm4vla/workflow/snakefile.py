@@ -76,7 +76,9 @@ def is_job(arguments: argparse.Namespace | None) -> bool:
 
 def is_dry_run() -> bool:
     """Whether Snakemake runs no job: a dry run, a lint or a report."""
-    return any(word in sys.argv for word in ("-n", "--dry-run", "--dryrun", "--lint", "--report"))
+    words = {word.partition("=")[0] for word in sys.argv}
+    reports = words & {"--report", "--reporter"} and "--report-after-run" not in words
+    return bool(reports or words & {"-n", "--dry-run", "--dryrun", "--lint"})
 
 
 def runs_nothing() -> bool:

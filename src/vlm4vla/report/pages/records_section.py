@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.core.artefacts import canonical_json, file_hash
 from vlm4vla.report import names
+from vlm4vla.report.pages.page import RECORDS
 from vlm4vla.study.artefact_chain import FINE, Chain, RecordedArtefact
 from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, PROVENANCE
 from vlm4vla.study.results_folder import Results
@@ -79,7 +80,7 @@ def records_section(
     command = f"vlm4vla trace {table} ROW COLUMN"
     return "\n".join(
         [
-            "<h2>Where the numbers come from</h2>",
+            f"<h2>{RECORDS}</h2>",
             '<p class="words">Each row is a rollout. Click on a policy to see what it was made from. '
             f"{escape(state)} To recompute one number from its records, run "
             f"<code>{escape(command)}</code>.</p>",

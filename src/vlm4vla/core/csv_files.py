@@ -95,6 +95,8 @@ def _header(
     if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
         raise UserError(f"{where}: the columns are not separated by commas: save the table with commas")
     for index, name in enumerate(header):
+        if not name.isprintable():
+            raise UserError(f"{where}: column {name[:60]!r}: write its name without special characters")
         if optional is not None and name not in every:
             raise UserError(f"{where}: unknown column {name!r}: {suggestion(name, every)}")
         if name in header[:index]:

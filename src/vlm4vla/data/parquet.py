@@ -9,6 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# What pyarrow raises for a damaged file.
+PARQUET_FAULTS = (OSError, ValueError, pa.ArrowException, OverflowError, MemoryError)
+
 
 def read_parquet(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table in `file`, or only its `columns`.

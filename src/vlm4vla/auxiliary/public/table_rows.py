@@ -6,6 +6,7 @@ Images stay encoded: the image columns of Hugging Face are structs of `bytes` an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.parquet import PARQUET_FAULTS
 
 AT_ONCE = 64  # rows in memory
 
@@ -35,7 +37,7 @@ class ParquetRows:
         begin, skip = position or (0, 0)
         for number, file in enumerate(self.files[begin:], begin):
             row = 0
-            with pq.ParquetFile(file) as table:
+            with _opened(file) as table:
                 for group in range(table.num_row_groups):
                     count = table.metadata.row_group(group).num_rows
                     if number == begin and row + count <= skip:
@@ -51,10 +53,19 @@ class ParquetRows:
             self.position = [number + 1, 0]
 
 
+@contextmanager
+def _opened(file: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(file) as table:
+            yield table
+    except PARQUET_FAULTS:
+        raise UserError(f"{file}: incomplete or damaged Parquet file: copy the file again") from None
+
+
 def _schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file)
-    except (OSError, pa.ArrowInvalid):
+    except PARQUET_FAULTS:
         raise UserError(f"{file}: incomplete or damaged Parquet file: copy the file again") from None
 
 
@@ -91,6 +102,7 @@ class HubRows:
             for column in wanted:
                 if isinstance(features[column], datasets.Image):
                     stream = stream.cast_column(column, datasets.Image(decode=False))
+            stream = stream.decode(False)  # images inside lists too
         self.stream = stream
         self._begin: Any = None
         self._reading = False

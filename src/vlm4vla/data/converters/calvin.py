@@ -8,6 +8,7 @@ has already divided them by its scale, to [-1, 1]; gripper 1 opens and -1 closes
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.conventions.benchmarks import CALVIN
-from vlm4vla.core.errors import UserError
-from vlm4vla.data.converters.plain_pickle import read_object_npy
+from vlm4vla.core.errors import UserError, one_line
+from vlm4vla.core.inside import outside
+from vlm4vla.data.converters.plain_pickle import LONGEST_REASON, read_object_npy
 from vlm4vla.data.converters.source import RawSource, SourceEpisode
 from vlm4vla.data.instructions import LeftOut, instruction_text
+from vlm4vla.data.pictures.decoding import MOST_PIXELS
 
 FPS = 30
 ANNOTATIONS = Path("lang_annotations", "auto_lang_ann.npy")
@@ -31,6 +34,7 @@ STATE_NAMES = (
     "gripper_command",
 )
 READERS = 4  # threads; decompressing a step releases the interpreter lock
+MOST_STEPS = 10_000  # of one range; they are in memory at once, and CALVIN's ranges have a few dozen
 KEYS = {"rgb_static": None, "rel_actions": (7,), "robot_obs": (len(STATE_NAMES),)}
 
 
@@ -91,22 +95,53 @@ class CalvinSource(RawSource):
 
     def _step(self, number: int) -> dict[str, np.ndarray]:
         path = self._path(number)
+        if (problem := outside(self.folder, path.name)) is not None:
+            raise UserError(f"{path}: {problem}")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                step = {key: file[key] for key in KEYS}
+            with zipfile.ZipFile(path) as file:
+                step = {key: _array(file, key, shape) for key, shape in KEYS.items()}
         except FileNotFoundError:
             raise UserError(f"{path}: not found: copy the complete split") from None
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except _OtherShape as error:
+            raise UserError(f"{path}: {error}: write the folder of CALVIN's raw dataset") from None
+        except Exception as error:  # zipfile and NumPy raise errors of many types for damaged files
+            reason = one_line(str(error))[:LONGEST_REASON] or type(error).__name__
             raise UserError(
-                f"{path}: not a complete step of CALVIN ({error}): copy the split again"
+                f"{path}: not a complete step of CALVIN ({reason}): copy the split again"
             ) from None
-        for key, shape in KEYS.items():
-            if shape is not None and step[key].shape != shape:
-                raise UserError(
-                    f"{path}: {key} has the shape {step[key].shape}, not {shape}: write the folder of "
-                    "CALVIN's raw dataset"
-                )
         return step
+
+
+class _OtherShape(ValueError):
+    """An array is not one of CALVIN's."""
+
+
+def _array(file: zipfile.ZipFile, key: str, expected: tuple[int, ...] | None) -> np.ndarray:
+    """An array of a .npz file: RGB bytes (H, W, 3), or numbers of the shape `expected`.
+
+    `numpy.load` reserves memory for the shape that a file states, whatever it contains. Here the shape is
+    checked first.
+    """
+    with file.open(f"{key}.npy") as member:
+        first = np.lib.format.read_magic(member) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(member)
+        if expected is None:
+            if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or not shape[0] * shape[1] > 0:
+                raise _OtherShape(
+                    f"{key} has the shape {shape} and the type {dtype}, not (H, W, 3) and uint8"
+                )
+            if shape[0] * shape[1] > MOST_PIXELS:
+                raise _OtherShape(f"{key} has the shape {shape}, which is more than {MOST_PIXELS} pixels")
+        elif shape != expected:
+            raise _OtherShape(f"{key} has the shape {shape}, not {expected}")
+        elif dtype.kind not in "fiu":
+            raise _OtherShape(f"{key} has the type {dtype}, not numbers")
+        size = math.prod(shape) * dtype.itemsize
+        data = member.read(size + 1)
+    if len(data) != size:
+        raise ValueError(f"{key} does not have {size} bytes")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]:
@@ -116,6 +151,8 @@ def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]
     if no range is left, or if one is invalid.
     """
     path = folder / ANNOTATIONS
+    if (problem := outside(folder, str(ANNOTATIONS))) is not None:
+        raise UserError(f"{path}: {problem}")
     content = read_object_npy(path)
     try:
         texts, bounds = content["language"]["ann"], content["info"]["indx"]
@@ -125,9 +162,10 @@ def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]
             (_step_number(first), _step_number(last), text)
             for (first, last), text in zip(bounds, texts, strict=True)
         ]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        reason = one_line(repr(error))[:LONGEST_REASON]
         raise UserError(
-            f"{path}: needs language.ann and info.indx, with one entry per instruction ({error!r}): use the "
+            f"{path}: needs language.ann and info.indx, with one entry per instruction ({reason}): use the "
             "published file"
         ) from None
     found: list[AnnotatedRange] = []
@@ -136,6 +174,8 @@ def read_ranges(folder: Path) -> tuple[list[AnnotatedRange], dict[str, LeftOut]]
         where = f"{path}: annotation {number} (steps {first} to {last})"
         if last < first:
             raise UserError(f"{where}: the range ends before it begins: use the published file")
+        if last - first >= MOST_STEPS:
+            raise UserError(f"{where}: the range has more than {MOST_STEPS} steps: use the published file")
         try:
             text = instruction_text(value)
         except ValueError as error:

@@ -4,7 +4,8 @@ CALVIN's language annotations are a .npy file with one Python dict, which NumPy 
 unpickling may run any code. This module instead interprets the opcodes, as `pickletools` names them, on a
 stack of values. It supports dicts, lists, tuples, strings, numbers, bytes and NumPy arrays of numbers. The
 few functions that the pickle of a NumPy array calls are recognised by name and never called. Everything else
-is refused.
+is refused. So are streams that would take much memory or time: CALVIN's largest file has about 40 MB, half a
+million opcodes, and values that are nested five deep.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 
 RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
 SCALAR = {"numpy.core.multiarray scalar", "numpy._core.multiarray scalar"}
@@ -36,6 +37,12 @@ PUSHED = {
     *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
 }
 MARK = object()
+LARGEST_FILE = 1_000_000_000  # bytes
+MOST_OPCODES = 5_000_000
+MOST_KEYS = 10_000  # of one dict: with chosen integers as keys, a large dict takes time without end
+LONGEST_REASON = 200  # characters
+MOST_DEPTH = 50  # of values in values
+MOST_COPIED = 1_000_000_000  # bytes of texts and numbers that are made again at each reference
 
 
 class NotPlain(ValueError):
@@ -67,6 +74,8 @@ class _Array:
 def read_object_npy(path: Path) -> Any:
     """Return the value in a .npy file of one object. Raises UserError for other files and other values."""
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise NotPlain(f"more than {LARGEST_FILE} bytes")
         with path.open("rb") as file:
             first = np.lib.format.read_magic(file) == (1, 0)
             read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
@@ -76,8 +85,9 @@ def read_object_npy(path: Path) -> Any:
             value = read_plain_pickle(file.read())
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write the folder that contains it") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path}: does not contain plain values ({error}): use the published file") from None
+    except Exception as error:  # NumPy and pickletools raise errors of many types for damaged files
+        reason = one_line(str(error))[:LONGEST_REASON] or type(error).__name__
+        raise UserError(f"{path}: does not contain plain values ({reason}): use the published file") from None
     while isinstance(value, list) and len(value) == 1:  # an array of zero dimensions, or of one
         value = value[0]
     return value
@@ -86,7 +96,9 @@ def read_object_npy(path: Path) -> Any:
 def read_plain_pickle(data: bytes) -> Any:
     """Return the value that a pickle stream describes. Raises ValueError (`NotPlain`) if it is not plain."""
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(data):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if number == MOST_OPCODES:
+            raise NotPlain(f"more than {MOST_OPCODES} opcodes")
         machine.step(opcode.name, argument)
     return _Resolver().resolve(machine.result)
 
@@ -98,6 +110,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.result: Any = None
+        self.copied = 0  # bytes
         self._steps: dict[str, Callable[[], None]] = {
             "EMPTY_DICT": lambda: self.stack.append({}),
             "EMPTY_LIST": lambda: self.stack.append([]),
@@ -185,6 +198,8 @@ class _Machine:
             or not all(isinstance(k, (str, int)) for k in keys)
         ):
             raise NotPlain("keys that are neither strings nor integers")
+        if len(target) + len(keys) > MOST_KEYS:
+            raise NotPlain(f"a dict with more than {MOST_KEYS} keys")
         target.update(zip(keys, values[1::2], strict=True))
 
     def _push_name(self, module: Any, name: Any) -> None:
@@ -201,14 +216,22 @@ class _Machine:
             case "numpy dtype", (str(text), *_):
                 value = _Dtype(text)
             case _, (_Dtype(text=text), bytes(data)) if name in SCALAR:
+                self._count_copied(data)
                 value = _numbers((), text, data)[()].item()
             case _, () if name in EMPTY_BYTES:
                 value = b""
             case "_codecs encode", (str(text), "latin1"):
+                self._count_copied(text)
                 value = text.encode("latin1")
             case _:
                 raise NotPlain(f"a call of {name or type(called).__name__}")
         self.stack.append(value)
+
+    def _count_copied(self, data: bytes | str) -> None:
+        """A stream can name a long text a million times, and each call makes it again."""
+        self.copied += len(data)
+        if self.copied > MOST_COPIED:
+            raise NotPlain(f"more than {MOST_COPIED} bytes of repeated values")
 
     def _build(self) -> None:
         state, target = self._pop(), self._top()
@@ -232,7 +255,10 @@ def _contents(shape: tuple[Any, ...], text: str, fortran: bool, data: Any) -> An
 def _numbers(shape: tuple[Any, ...], text: str, data: bytes, order: str = "C") -> np.ndarray:
     if not (NUMERIC.fullmatch(text) or TEXT.fullmatch(text)):
         raise NotPlain(f"numbers of the type {text!r}")
-    values = np.frombuffer(data, dtype=np.dtype(text))
+    try:
+        values = np.frombuffer(data, dtype=np.dtype(text))
+    except TypeError:  # such as f9
+        raise NotPlain(f"numbers of the type {text!r}") from None
     if len(values) != _size(shape):
         raise NotPlain(f"{len(values)} numbers for the shape {shape}")
     return values.reshape(shape, order=order)
@@ -254,11 +280,14 @@ class _Resolver:
         self._copies: dict[int, Any] = {}
         self._in_progress: set[int] = set()
 
-    def resolve(self, value: Any) -> Any:
-        """Return a plain copy of `value`.
+    def resolve(self, value: Any, depth: int = 0) -> Any:
+        """Return a plain copy of `value`, which is `depth` values deep.
 
-        Raises NotPlain for a value that contains itself, a name alone, or an array without contents.
+        Raises NotPlain for a value that contains itself, a name alone, an array without contents, and values
+        that are nested too deep.
         """
+        if depth > MOST_DEPTH:
+            raise NotPlain(f"values nested more than {MOST_DEPTH} deep")
         if isinstance(value, (_Name, _Dtype)) or (isinstance(value, _Array) and not value.complete):
             raise NotPlain("a name or an array without contents")
         if not isinstance(value, (_Array, list, tuple, dict)):
@@ -267,12 +296,12 @@ class _Resolver:
             if id(value) in self._in_progress:
                 raise NotPlain("a value that contains itself")
             self._in_progress.add(id(value))
-            self._copies[id(value)] = self._copy(value)
+            self._copies[id(value)] = self._copy(value, depth + 1)
         return self._copies[id(value)]
 
-    def _copy(self, value: Any) -> Any:
+    def _copy(self, value: Any, depth: int) -> Any:
         if isinstance(value, _Array):
-            return self.resolve(value.value)
+            return self.resolve(value.value, depth)
         if isinstance(value, dict):
-            return {key: self.resolve(part) for key, part in value.items()}
-        return type(value)(self.resolve(part) for part in value)
+            return {key: self.resolve(part, depth) for key, part in value.items()}
+        return type(value)(self.resolve(part, depth) for part in value)

@@ -19,6 +19,7 @@ from vlm4vla.core.artefacts import atomic_path
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
+from vlm4vla.data.parquet import PARQUET_FAULTS
 from vlm4vla.data.pictures.decoding import PictureError, check_encoded
 from vlm4vla.data.pictures.png import decode
 
@@ -82,7 +83,10 @@ def _read_pieces(files: list[Path], column: str, skip: int, kept: np.ndarray | N
     if kept is not None and skip:
         skip = int(np.flatnonzero(kept)[skip - 1]) + 1
     for file in files:
-        table = pq.ParquetFile(file)
+        try:
+            table = pq.ParquetFile(file)
+        except PARQUET_FAULTS:
+            raise _damaged(file) from None
         if column not in table.schema_arrow.names:
             raise UserError(f"{file}: column {column!r} is missing: write the images there, or as a video")
         if row + table.metadata.num_rows <= skip:
@@ -95,12 +99,25 @@ def _read_pieces(files: list[Path], column: str, skip: int, kept: np.ndarray | N
                 row += count
             else:
                 groups.append(group)
-        for batch in table.iter_batches(batch_size=BATCH, row_groups=groups, columns=[column]):
+        for batch in _batches_of(file, table, groups, column):
             encoded = _bytes(batch.column(0), row, file, column)
             begin = max(skip - row, 0)
             own = None if kept is None else pa.array(kept[row + begin : row + len(encoded)])
             yield encoded[begin:] if own is None else encoded[begin:].filter(own)
             row += len(encoded)
+
+
+def _batches_of(
+    file: Path, table: pq.ParquetFile, groups: list[int], column: str
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from table.iter_batches(batch_size=BATCH, row_groups=groups, columns=[column])
+    except PARQUET_FAULTS:
+        raise _damaged(file) from None
+
+
+def _damaged(file: Path) -> UserError:
+    return UserError(f"{file}: not a complete Parquet file: download the dataset again, or write it again")
 
 
 def _bytes(pictures: pa.Array, row: int, file: Path, column: str) -> pa.Array:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.lerobot.metadata import Metadata
+from vlm4vla.data.parquet import PARQUET_FAULTS
 
 ROWS_PER_BATCH = 1 << 16
 NEEDED = ("episode_index", "frame_index", "task_index")
@@ -78,7 +79,7 @@ def _batches(file: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
                 raise UserError(f"{file}: column {name!r} is missing: write it (found: {', '.join(present)})")
         wanted = list(dict.fromkeys([*names, *([TIME] if TIME in present else [])]))
         yield from table.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted)
-    except (OSError, pa.ArrowInvalid):
+    except PARQUET_FAULTS:
         raise UserError(f"{file}: not a complete Parquet file: {_AGAIN}") from None
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 
 MOST_NUMBERS = 10_000_000  # of a feature per frame: more than the largest images have
-LONGEST_PATH = 1000  # characters
+LONGEST_PATH, LONGEST_KEY = 1000, 100  # characters; a longer key is cut in messages
 _AGAIN = "download the dataset again, or write it again"
 _SPEC = re.compile(r"0?[0-9]{0,2}d?")  # such as 06d: a width of at most 99
 
@@ -27,7 +27,7 @@ def check_features(path: Path, features: Mapping[str, Any]) -> None:
 
         def fault(key: str, value: Any, expected: str, name: str = name) -> UserError:
             shown = repr(value)[:60]
-            return UserError(f"{path}: features.{name}{key}: {shown} is not {expected}: {_AGAIN}")
+            return UserError(f"{path}: features.{_shown(name)}{key}: {shown} is not {expected}: {_AGAIN}")
 
         if not isinstance(feature, Mapping):
             raise fault("", feature, "a description with dtype and shape")
@@ -53,7 +53,9 @@ def check_statistics(path: Path, stats: Mapping[str, Any]) -> None:
     """Raise UserError, which names `path` and the key, unless the statistics of each feature are numbers."""
     for name, feature in stats.items():
         if not isinstance(feature, Mapping):
-            raise UserError(f"{path}: {name}: {repr(feature)[:60]} is not a mapping of statistics: {_AGAIN}")
+            raise UserError(
+                f"{path}: {_shown(name)}: {repr(feature)[:60]} is not a mapping of statistics: {_AGAIN}"
+            )
         for key, value in feature.items():
             try:
                 found = np.asarray(value)
@@ -62,8 +64,14 @@ def check_statistics(path: Path, stats: Mapping[str, Any]) -> None:
                 numeric = False
             if not numeric:
                 raise UserError(
-                    f"{path}: {name}.{key}: {repr(value)[:60]} is not a list of numbers: {_AGAIN}"
+                    f"{path}: {_shown(f'{name}.{key}')}: {repr(value)[:60]} is not a list of numbers: "
+                    f"{_AGAIN}"
                 )
+
+
+def _shown(name: str) -> str:
+    """A key of a file, short and in one line."""
+    return one_line(name)[:LONGEST_KEY]
 
 
 def filled_in(path: Path, key: str, pattern: Any, fields: Mapping[str, Any]) -> str:

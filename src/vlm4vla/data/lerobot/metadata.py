@@ -21,7 +21,7 @@ from vlm4vla.data.instructions import instruction_text
 from vlm4vla.data.lerobot.info_checks import check_features, check_statistics, filled_in
 from vlm4vla.data.lerobot.reader import read_json, read_tasks, table_files
 from vlm4vla.data.lerobot.totals import check_present, check_rows, check_totals
-from vlm4vla.data.parquet import numbers, read_parquet
+from vlm4vla.data.parquet import PARQUET_FAULTS, numbers, read_parquet
 from vlm4vla.data.statistics import merge_statistics
 
 NEWEST = "v3.0"
@@ -86,7 +86,7 @@ class Metadata:
         """Return the files with the frames, in order. Raises UserError if one is missing."""
         if self.version == NEWEST:
             files, listed = table_files(self.folder), self._listed_tables()
-            check_present(self.folder, sorted(listed or {}))
+            check_present(self.folder, sorted({*files, *(listed or {})}))
         else:
             files = [self.folder / self._path("data_path", **fields) for fields in self._episode_fields()]
             check_present(self.folder, files)
@@ -226,6 +226,7 @@ def read_metadata(folder: Path) -> Metadata:
     if not path.is_file():
         versions = ", ".join(VERSIONS)
         raise UserError(f"{path}: not found: write the folder of a LeRobot dataset ({versions})")
+    check_present(folder, [file for file in sorted((folder / "meta").rglob("*")) if file.is_file()])
     info = read_json(path)
     version = info.get("codebase_version")
     if version not in VERSIONS:
@@ -275,7 +276,7 @@ def _episode_tables(folder: Path, columns: list[str], *, optional: bool = False)
             parts.append(read_parquet(file, list(dict.fromkeys(["episode_index", *columns]))))
             if optional and not {*columns} <= {*parts[-1].column_names}:
                 return pa.table({})
-        except (OSError, pa.ArrowInvalid):
+        except PARQUET_FAULTS:
             raise UserError(f"{file}: not a complete Parquet file: {_AGAIN}") from None
         for name in columns:
             if name not in parts[-1].column_names:

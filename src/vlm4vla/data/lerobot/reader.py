@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ import pyarrow.parquet as pq
 from vlm4vla.conventions.actions import ACTION_SIZE
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.instructions import LeftOut, drop_blank_tasks, instruction_text
-from vlm4vla.data.lerobot.totals import check_totals
-from vlm4vla.data.parquet import numbers, read_parquet, vectors
+from vlm4vla.data.lerobot.totals import check_present, check_totals
+from vlm4vla.data.parquet import PARQUET_FAULTS, numbers, read_parquet, vectors
 from vlm4vla.data.pictures.png import decode
 from vlm4vla.data.statistics import array_statistics
 
@@ -88,11 +89,12 @@ def read_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSe
         )
     stats = read_json(folder / "meta" / "stats.json")
     files = table_files(folder)
+    check_present(folder, files)
     if not files:
         raise UserError(f"{folder}/data: no Parquet file: write a LeRobot {VERSION} dataset there")
     for file in files:
         _check_columns(file)
-    table = pa.concat_tables(read_parquet(file, NEEDED[1:]) for file in files)
+    table = _table(files, NEEDED[1:])
     if not table.num_rows:
         raise UserError(f"{folder}/data: the dataset has no frames: write at least one episode")
     actions = _numbers(table, ACTION, folder).astype(np.float32)
@@ -162,6 +164,21 @@ def table_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("data/*/*.parquet") if not file.name.startswith("."))
 
 
+def _table(files: list[Path], columns: Sequence[str]) -> pa.Table:
+    """Return the columns of several tables. Raises UserError for a damaged table, and for other types."""
+    tables = []
+    for file in files:
+        try:
+            tables.append(read_parquet(file, columns))
+        except PARQUET_FAULTS:
+            raise UserError(f"{file}: not a complete Parquet file: write the dataset again") from None
+        if tables[-1].schema.types != tables[0].schema.types:
+            raise UserError(
+                f"{file}: its columns have other types than those of {files[0].name}: write the dataset again"
+            )
+    return pa.concat_tables(tables)
+
+
 def _numbers(table: pa.Table, name: str, folder: Path, null: float | None = None) -> np.ndarray:
     """Return a column of numbers, or of lists of numbers. With `null`, it is float64 and replaces null."""
     column = table[name]
@@ -177,7 +194,7 @@ def _optional_column(files: list[Path], name: str, folder: Path) -> np.ndarray |
     """Return a column of number lists as (N, D) float32, or None if a file does not have the column."""
     if any(name not in pq.read_schema(file).names for file in files):
         return None
-    column = pa.concat_tables(read_parquet(file, [name]) for file in files)[name]
+    column = _table(files, [name])[name]
     try:
         values = vectors(column).astype(np.float32)
     except ValueError as error:
@@ -206,7 +223,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _check_columns(file: Path) -> None:
     try:
         schema = pq.read_schema(file)
-    except (OSError, pa.ArrowInvalid):
+    except PARQUET_FAULTS:
         raise UserError(f"{file}: not a complete Parquet file: write the dataset again") from None
     for name in NEEDED:
         if name not in schema.names:
@@ -235,7 +252,7 @@ def read_tasks(folder: Path) -> list[str | None]:
         table = read_parquet(path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write the instructions there") from None
-    except (OSError, pa.ArrowInvalid):
+    except PARQUET_FAULTS:
         raise UserError(f"{path}: not a complete Parquet file: write it again") from None
     index = (table.schema.pandas_metadata or {}).get("index_columns", ())
     texts = ("task", "__index_level_0__", *(name for name in index if isinstance(name, str)))
@@ -257,6 +274,15 @@ def read_tasks(folder: Path) -> list[str | None]:
     return found
 
 
+def _image_batches(files: list[Path]) -> Iterator[tuple[Path, pa.Array]]:
+    for file in files:
+        try:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=IMAGES_PER_BATCH, columns=[IMAGE]):
+                yield file, batch.column(0)
+        except PARQUET_FAULTS:
+            raise UserError(f"{file}: not a complete Parquet file: write the dataset again") from None
+
+
 def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:
     """Decode PNG structs {bytes, path} into one (`count`, H, W, 3) uint8 array.
 
@@ -265,12 +291,7 @@ def _decode_images(files: list[Path], count: int, folder: Path) -> np.ndarray:
     pictures: np.ndarray | None = None
     row = first = 0  # of the dataset, and the first of the current file
     current = None
-    batches = (
-        (file, batch.column(0))
-        for file in files
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=IMAGES_PER_BATCH, columns=[IMAGE])
-    )
-    for file, batch in batches:
+    for file, batch in _image_batches(files):
         if file != current:
             current, first = file, row
         if not pa.types.is_struct(batch.type) or batch.type.get_field_index("bytes") < 0:

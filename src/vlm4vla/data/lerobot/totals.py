@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import outside
+from vlm4vla.data.parquet import PARQUET_FAULTS
 
 SHOWN = 3  # files or ranges that a message lists
 _AGAIN = "download the dataset again, or write it again"
@@ -63,7 +64,10 @@ def check_rows(folder: Path, files: Sequence[Path], expected: Sequence[int] | No
 
 
 def check_present(folder: Path, files: Sequence[Path]) -> None:
-    """Raise UserError if some of the `files` of a dataset do not exist."""
+    """Raise UserError if some of the `files` of a dataset do not exist, or are links out of its folder."""
+    for file in files:
+        if (problem := outside(folder, file.relative_to(folder).as_posix())) is not None:
+            raise UserError(f"{file}: {problem}")
     missing = [file for file in files if not file.is_file()]
     if missing:
         more = "" if len(missing) == 1 else f" ({len(missing)} of {len(files)} such files are missing)"
@@ -111,5 +115,5 @@ def _ranges(numbers: np.ndarray) -> str:
 def _row_count(file: Path) -> int:
     try:
         return pq.read_metadata(file).num_rows
-    except (OSError, pa.ArrowInvalid):
+    except PARQUET_FAULTS:
         raise UserError(f"{file}: not a complete Parquet file: {_AGAIN}") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import outside
 from vlm4vla.data.pictures.decoding import PictureError, check_picture, shown_picture
 from vlm4vla.data.pictures.timeline import read_timeline
 from vlm4vla.data.pictures.video import VideoFile
@@ -67,9 +68,11 @@ def decode_picture(picture: PictureFile, folder: Path, size: int) -> np.ndarray:
 def picture_problem(picture: PictureFile, folder: Path) -> str | None:
     """Return what is wrong with an image, or None if nothing is wrong.
 
-    The whole image is checked; see `check_picture`. Of a video, only the times of its frames are checked; see
-    `read_timeline`.
+    The file must be one in `folder`. The whole image is checked; see `check_picture`. Of a video, only the
+    times of its frames are checked; see `read_timeline`.
     """
+    if picture.path is not None and (problem := outside(folder, picture.path)) is not None:
+        return f"its image {picture.path[:200]!r} {problem}"
     if picture.path is not None and not (folder / picture.path).is_file():
         return (
             f"no file {str(folder / picture.path)!r}: extract the dataset's images there, or write their "

@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from vlm4vla.data.pictures.decoding import shown_picture
+from vlm4vla.data.pictures.decoding import MOST_PIXELS, shown_picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, colour type, compression, filter, interlace
@@ -47,15 +47,24 @@ def decode(data: bytes) -> np.ndarray:
         length = int.from_bytes(data[DATA_START : DATA_START + 4], "big")
         end = DATA_START + 8 + length
         single = data[DATA_START + 4 : DATA_START + 8] == b"IDAT" and data[end + 8 : end + 12] == b"IEND"
-        if tuple(kind) == RGB and single:
+        if tuple(kind) == RGB and single and 0 < width * height <= MOST_PIXELS:
             try:
-                pixels = zlib.decompress(data[DATA_START + 8 : end], bufsize=height * (1 + 3 * width))
+                pixels = _inflated(data[DATA_START + 8 : end], height * (1 + 3 * width))
                 rows = np.frombuffer(pixels, dtype=np.uint8).reshape(height, 1 + 3 * width)
             except (zlib.error, ValueError) as error:
                 raise OSError(f"damaged PNG ({error}): replace it with the complete file") from None
             if not rows[:, 0].any():
                 return rows[:, 1:].reshape(height, width, 3)
     return np.asarray(shown_picture(data))
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    """The `size` bytes that were compressed to `data`. Raises ValueError if there are more or fewer."""
+    stream = zlib.decompressobj()
+    found = stream.decompress(data, size + 1)  # one more, so that the checksum at the end is read
+    if len(found) != size or not stream.eof:
+        raise ValueError(f"its pixels are not {size} bytes")
+    return found
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

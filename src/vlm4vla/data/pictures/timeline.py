@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.pictures.decoding import PictureError, check_size
 
 AGAIN = "download the file again, or write it again"
 AS_MP4 = "convert it to mp4, with a time for each frame"
@@ -45,6 +46,11 @@ def open_video(path: Path) -> tuple[Any, Any]:
         container.close()
         raise UserError(f"{path}: not a video, it cannot be read (no stream that FFmpeg decodes): {AGAIN}")
     stream = streams[0]
+    try:
+        check_size(stream.codec_context.width, stream.codec_context.height)
+    except PictureError as error:
+        container.close()
+        raise UserError(f"{path}: {error}") from None
     stream.codec_context.thread_count = 1  # worker processes already decode in parallel
     return container, stream
 

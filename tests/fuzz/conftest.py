@@ -1,0 +1,22 @@
+"""How long the fuzz tests search.
+
+The usual profile has the same examples in every run, so that a run fails only after a change. A long search
+takes random ones:
+
+    pytest tests/fuzz --hypothesis-profile=search
+"""
+
+from hypothesis import HealthCheck, settings
+
+COMMON = {
+    "deadline": None,  # examples on a busy machine take any time
+    "database": None,
+    "suppress_health_check": [
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+    ],
+}
+settings.register_profile("tests", max_examples=2000, derandomize=True, **COMMON)
+settings.register_profile("search", max_examples=20_000, print_blob=True, **COMMON)
+settings.load_profile("tests")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_a_good_study_passes(tmp_path):
         ("/etc/x", "absolute"),
         ("C:/x.txt", "not a path"),
         ("results\\x.txt", "not a path"),
+        ("//server/x.txt", "absolute"),
+        ("..", "leaves its folder"),
+        ("results/..", "leaves its folder"),
+        ("./x.txt", "leaves its folder"),
+        ("c:x.txt", "not a path"),
+        ("a" * 5000, "too long"),
     ],
 )
 def test_names_that_lead_elsewhere(tmp_path, name, problem):
@@ -84,6 +91,62 @@ def test_two_members_of_one_name(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(GOOD, b"another")
     assert "is there twice" in refused(path)
+
+
+def test_a_file_and_a_folder_of_one_name(tmp_path):
+    extra = [("results/a", b"x"), ("results/a/b", b"y")]
+    assert "results/a: is a file and a folder" in refused(packed(tmp_path / "a.zip", extra))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", [SUMS, METADATA])
+def test_a_list_that_is_there_twice(tmp_path, name):
+    path = packed(tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"another")
+    assert f"{name}: is there twice" in refused(path)
+
+
+def test_a_second_name_that_only_other_programs_read(tmp_path):
+    """The Unicode path of Info-ZIP (APPNOTE.TXT, 4.6.9): version, CRC of the first name, second name."""
+    info = zipfile.ZipInfo("results/a.txt")
+    content = b"\1" + zlib.crc32(b"results/a.txt").to_bytes(4, "little") + b"../evil.txt"
+    info.extra = b"\x75\x70" + len(content).to_bytes(2, "little") + content
+    assert "has a second name" in refused(packed(tmp_path / "a.zip", [(info, b"x")]))
+
+
+def test_another_name_in_the_members_own_header(tmp_path):
+    path = packed(tmp_path / "a.zip")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(GOOD.encode(), GOOD.replace("s", "S").encode(), 1))
+    assert "cannot be read" in refused(path)
+
+
+def test_members_that_share_their_bytes(tmp_path):
+    """Two entries of the directory with one offset, as in files that unpack to more than they could hold."""
+    path = packed(tmp_path / "a.zip", [("results/b.txt", b"hello\n")])
+    data = bytearray(path.read_bytes())
+    first = data.find(b"PK\x01\x02")
+    second = data.find(b"PK\x01\x02", first + 4)
+    data[second + 42 : second + 46] = data[first + 42 : first + 46]
+    path.write_bytes(bytes(data))
+    assert "results/b.txt: cannot be read" in refused(path)
+
+
+def test_a_member_that_is_larger_than_stated(tmp_path):
+    path = packed(tmp_path / "a.zip", [("results/b.txt", bytes(5_000_000))])
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        at = data.find(b"results/b.txt", data.find(signature)) - (46 if signature[2] == 1 else 30)
+        data[at + offset : at + offset + 4] = (10).to_bytes(4, "little")
+    path.write_bytes(bytes(data))
+    assert "results/b.txt: " in refused(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"PK\x05\x06", b"PK\x05\x06" + bytes(18), b"x" * 100_000])
+def test_a_file_that_is_no_zip(tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    refused(tmp_path / "a.zip")
 
 
 def test_an_encrypted_member(tmp_path):

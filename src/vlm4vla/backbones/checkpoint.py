@@ -12,21 +12,24 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.complete_folder import PROBES, check_complete
-from vlm4vla.backbones.folder_files import COPY
+from vlm4vla.backbones.finite import check_finite_folder
+from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
 from vlm4vla.backbones.image_size import processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class_of
 from vlm4vla.backbones.vocabulary import has_word_tokens
 from vlm4vla.backbones.weights import Dtype
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 
-# What transformers raises for a folder with wrong content.
-FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError)
+# A folder may name Python files of its own (auto_map). Without this, transformers asks at the terminal.
+OWN_CODE = {"trust_remote_code": False}
 
 
 def load_folder(folder: Path, *, image_size: int | None = None, dtype: Dtype = "float32") -> LoadedBackbone:
     """Load a backbone; see `vlm4vla.backbones.load`. `dtype`: the type of the weights in memory."""
-    return _load(folder, image_size, {"dtype": getattr(torch, dtype)})
+    loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)})
+    check_finite_folder(loaded.model.state_dict(), folder, "download or pre-train the backbone again")
+    return loaded
 
 
 def check_folder(folder: Path) -> None:
@@ -40,7 +43,7 @@ def check_folder(folder: Path) -> None:
 def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> LoadedBackbone:
     check_complete(folder)
     with _in_one_line(folder):
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, **OWN_CODE)
     family = adapter_class_of(config, str(folder))
     with _in_one_line(folder):
         model, report = AutoModelForImageTextToText.from_pretrained(
@@ -48,13 +51,14 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
             attn_implementation=family.attention,
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # they are in the report
+            **OWN_CODE,
             output_loading_info=True,
             **options,
         )
     _check_weights(folder, report)
     with _in_one_line(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **OWN_CODE)
+        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **OWN_CODE)
         size = image_size or _own_image_size(model.config, image_processor)
         adapter = family(model.config, tokenizer, size)
     _check_prompts(folder, adapter, model.get_input_embeddings().weight.shape[0])
@@ -69,8 +73,15 @@ def _in_one_line(folder: Path) -> Iterator[None]:
     """Turn an error of transformers about a folder's content into a UserError."""
     try:
         yield
-    except FAULTS as error:
-        lines = str(error).strip().splitlines() or [""]
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # transformers raises errors of many types for wrong content
+        lines = [one_line(line)[:LONGEST_REASON] for line in str(error).strip().splitlines()] or [""]
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{folder}: needs code that is in the folder itself, which is not run: write a checkpoint "
+                "of a family that transformers knows"
+            ) from None
         raise UserError(
             f"{folder}: transformers cannot load it ({type(error).__name__}: {lines[0]}): download the "
             "checkpoint again, or write another one"

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import outside
 
 # The files of a model that the study needs. Pickled weights (*.bin, *.pt) are not among them.
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 POINTER = b"version https://git-lfs.github.com/spec/"
+LONGEST_REASON = 300  # characters of another library's error in a message
 AGAIN = "download the checkpoint again"
 COPY = "copy the tokenizer's files from the checkpoint that this one was made from"
 
@@ -38,10 +40,13 @@ def check_no_pointer(file: Path) -> None:
 def check_no_pointers(folder: Path) -> None:
     """Do what `check_no_pointer` does for every file that the study needs.
 
-    Empty safetensors are left to the check of the weights, and other texts may be empty.
+    Links out of the folder raise UserError, too. Empty safetensors are left to the check of the weights, and
+    other texts may be empty.
     """
     for pattern in PATTERNS:
         for file in sorted(folder.glob(pattern)):
+            if file.exists() and (problem := outside(folder, file.name)) is not None:
+                raise UserError(f"{file}: {problem}")
             if file.suffix in (".json", ".model") or not file.exists() or file.stat().st_size:
                 check_no_pointer(file)
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from vlm4vla.backbones.folder_files import AGAIN, MissingFileError, check_no_pointer, read_json
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import LONGEST_NAME, outside
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -19,6 +20,7 @@ BUFFER_TYPES = ("I64", "I32", "BOOL")  # of tensors that are no weights, such as
 QUANTISATION = ("quantization_config", "quantization", "compression_config")  # keys of config.json
 QUANTISATION_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 Dtype = Literal["float32", "bfloat16"]
+LAYERS = ("num_hidden_layers", "num_layers", "layers", "depth")  # keys of config.json
 SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.safetensors")
 
 
@@ -80,6 +82,7 @@ def weight_facts(folder: Path) -> dict[Path, dict[str, TensorFacts]]:
     else:
         places, files = None, [folder / WHOLE]
     found = {file: _tensors(file) for file in files}
+    _check_layers(folder, _config(folder), sum(map(len, found.values())))
     if places is not None:
         _check_index(index, places, found)
     for file, tensors in found.items():
@@ -136,15 +139,33 @@ def _check_not_quantised(folder: Path, config: dict[str, Any]) -> None:
             )
 
 
+def _check_layers(folder: Path, config: dict[str, Any], tensors: int) -> None:
+    """Raise UserError if config.json states more layers than the weights have `tensors`.
+
+    transformers would build all of them before it compares, which can take any time.
+    """
+    parts = {"": config} | {f"{name}.": part for name, part in config.items() if isinstance(part, dict)}
+    for where, part in parts.items():
+        for key in LAYERS:
+            count = part.get(key)
+            if isinstance(count, (int, float)) and count > tensors:
+                raise UserError(
+                    f"{folder / 'config.json'}: {where}{key} is {str(count)[:20]}, but the weights have "
+                    f"{tensors} tensors: {AGAIN}"
+                )
+
+
 def _read_index(index: Path) -> dict[str, str]:
     """The file of each tensor."""
     places = read_json(index, "the index of the weights", unique=True).get("weight_map")
     if not isinstance(places, dict) or not places or not all(isinstance(p, str) for p in places.values()):
         raise UserError(f"{index}: no weight_map with the file of each tensor: {AGAIN}")
     for name in sorted(set(places.values())):
-        if Path(name).name != name or not name.endswith(".safetensors"):
+        problem = outside(index.parent, name)
+        if problem is not None or "/" in name or not name.endswith(".safetensors"):
             raise UserError(
-                f"{index}: weight_map names {name!r}, not a safetensors file of the folder: {AGAIN}"
+                f"{index}: weight_map names {name[:LONGEST_NAME]!r}, not a safetensors file of the folder: "
+                f"{AGAIN}"
             )
     return places
 

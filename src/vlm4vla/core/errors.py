@@ -20,6 +20,6 @@ def one_line(text: str) -> str:
 
 def suggestion(word: str, known: Any) -> str:
     """`did you mean 'X'?` for the most similar known word, or the list of all known words."""
-    known = sorted(map(str, known))
+    known = sorted(one_line(str(each)) for each in known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

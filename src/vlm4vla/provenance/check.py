@@ -9,10 +9,11 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import LONGEST_PATH
 from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 
@@ -22,6 +23,7 @@ LONGEST_LINE = 5000  # bytes of a line of SHA256SUMS: more than the longest path
 # Bytes of the metadata: for the study, and for each file. A study of 100 files has 1 kB a file.
 METADATA_BYTES, METADATA_BYTES_PER_FILE = 10_000_000, 4000
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of pack and of every common program
+_UNICODE_NAME = 0x7075  # extra field of Info-ZIP
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -93,7 +95,8 @@ class _Zip:
     def __init__(self, packed: Path, archive: zipfile.ZipFile):
         self.archive = archive
         self.names: set[str] = set()
-        folded: dict[str, str] = {}
+        seen: set[str] = set()
+        folders: set[str] = set()
         for member in archive.infolist():
             name = member.filename
             problem = _problem(name) or _problem(member.orig_filename)
@@ -104,15 +107,20 @@ class _Zip:
                 problem = "encrypted"
             if problem is None and member.compress_type not in METHODS:
                 problem = f"compressed by method {member.compress_type}, which `vlm4vla pack` does not use"
-            if problem is None and name in folded:
+            if problem is None and name in seen:
                 problem = "is there twice"
+            if problem is None and _UNICODE_NAME in _extra_fields(member.extra):
+                problem = "has a second name, which other programs unpack"
             if problem is not None:
                 raise UserError(
                     f"{packed}: {_shown(name)}: {problem}: do not unpack it, ask for another copy"
                 )
-            folded[name] = name
+            seen.add(name)
+            folders.update(parent.as_posix() for parent in PurePosixPath(name).parents)
             if not name.endswith("/"):
                 self.names.add(name)
+        for name in sorted(self.names & folders):
+            raise UserError(f"{packed}: {_shown(name)}: is a file and a folder: ask for another copy")
 
     def parts(self, name: str) -> Iterator[bytes]:
         try:
@@ -123,19 +131,31 @@ class _Zip:
             raise _Unreadable from None
 
 
+def _extra_fields(extra: bytes) -> set[int]:
+    """The numbers of the extra fields of a member (APPNOTE.TXT of PKWARE, 4.5)."""
+    found, at = set(), 0
+    while at + 4 <= len(extra):
+        found.add(int.from_bytes(extra[at : at + 2], "little"))
+        at += 4 + int.from_bytes(extra[at + 2 : at + 4], "little")
+    return found
+
+
 def _problem(name: str) -> str | None:
     """What is wrong with the name of a member; None for a relative path below the folder."""
     if not name or "\0" in name or "\\" in name or re.match("[A-Za-z]:", name):
         return "not a path as zip files write it"
     if name.startswith("/"):
         return "an absolute path"
+    if len(name.encode(errors="replace")) > LONGEST_PATH:
+        return "a name that is too long"
     if any(part in ("..", ".", "") for part in name.removesuffix("/").split("/")):
         return "a path that leaves its folder or goes through it twice"
     return None
 
 
 def _shown(name: str) -> str:
-    """A member's name in one line."""
+    """A member's name in one line, with its beginning only if it is long."""
+    name = name if len(name) <= 200 else f"{name[:200]}..."
     return name if name.isprintable() and name else repr(name)
 
 

@@ -211,7 +211,7 @@ def test_a_folder_without_any_instruction_is_one_line(tmp_path, capsys):
         ("data", "contains no data/demo_N"),
         ("data/demo_1", "data/demo_1: has no actions, obs/agentview_rgb"),
         ("data/demo_1/obs", "data/demo_1: has no actions, obs/agentview_rgb"),
-        ("data/demo_1/actions", "data/demo_1: images must be"),
+        ("data/demo_1/actions", "data/demo_1: has no actions, obs/agentview_rgb"),
     ],
 )
 def test_an_array_in_place_of_a_group(tmp_path, capsys, place, line):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.core.errors import UserError, one_line
+from vlm4vla.core.inside import bad_name
 
 MOST_NUMBERS = 10_000_000  # of a feature per frame: more than the largest images have
 LONGEST_PATH, LONGEST_KEY = 1000, 100  # characters; a longer key is cut in messages
@@ -100,4 +101,6 @@ def filled_in(path: Path, key: str, pattern: Any, fields: Mapping[str, Any]) -> 
         )
     if not 0 < len(name) <= LONGEST_PATH:
         raise UserError(f"{path}: {key} gives a path of {len(name)} characters: {_AGAIN}")
+    if (problem := bad_name(name)) is not None:
+        raise UserError(f"{path}: {key} gives the path {name!r}, which {problem}: {_AGAIN}")
     return name

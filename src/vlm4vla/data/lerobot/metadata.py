@@ -28,6 +28,8 @@ NEWEST = "v3.0"
 VERSIONS = ("v2.0", "v2.1", NEWEST)
 IMAGE_DTYPES = ("video", "image")  # dtypes of features that are images
 LONGEST_LINE = 100  # characters of a record that a message shows
+LARGEST = 2**53  # of a count, a file or an episode: floats have all whole numbers up to this one
+TIMES = ("from_timestamp", "to_timestamp")  # ends of the names of columns that need not be whole
 
 
 @dataclass(frozen=True)
@@ -284,17 +286,29 @@ def _episode_tables(folder: Path, columns: list[str], *, optional: bool = False)
         for name in parts[-1].column_names:
             if name != "tasks":
                 try:
-                    numbers(parts[-1][name])
+                    _check_column(name, numbers(parts[-1][name]))
                 except ValueError as error:
                     raise UserError(f"{file}: column {name!r} has {error}: {_AGAIN}") from None
-    table = pa.concat_tables(parts, promote_options="permissive")
+    try:
+        table = pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException:
+        raise UserError(f"{folder}/meta/episodes: a column has several types: {_AGAIN}") from None
     return table.take(np.argsort(numbers(table["episode_index"]), kind="stable")).select(columns)
+
+
+def _check_column(name: str, values: np.ndarray) -> None:
+    """Raise ValueError for a number that is not finite, and outside of times for one that is not whole."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("NaN or infinity")
+    if not name.endswith(TIMES) and ((values % 1).any() or (values > LARGEST).any()):
+        raise ValueError(f"a number that is not whole, or above {LARGEST}")
 
 
 def _whole(path: Path, row: Mapping[str, Any], key: str) -> int:
     """Return the whole number `key` of a record of a .jsonl file."""
     value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer():
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not known or not -LARGEST <= value <= LARGEST or value % 1:
         text = json.dumps(row)
         line = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
         raise UserError(f"{path}: {key} of the line {line} is no whole number: {_AGAIN}")

@@ -15,6 +15,9 @@ from pathlib import Path
 NEXT = ".next"  # in a finished folder: its unfinished successor
 WHOLE = ".whole"  # the finished successor, when the old files are gone
 FINISHED = "provenance.json"
+# Environment variable of the workflow's jobs: the output that a job declares was set aside before the job
+# started. If it is there, a job that a killed run has left behind has finished it in the meantime.
+OF_WORKFLOW = "VLM4VLA_JOB_OF_WORKFLOW"
 
 
 def aside(path: Path) -> Path:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vlm4vla.config.config import Config
-from vlm4vla.config.layer_files import read_layer
 from vlm4vla.config.layers import read_layers
 from vlm4vla.conventions.scales import LAYERS
 from vlm4vla.core.artefacts import atomic_path, file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.provenance import crate
+from vlm4vla.provenance.made_with import check_made_with
+from vlm4vla.provenance.recorded_hashes import check_recorded_hashes
 from vlm4vla.study.layout import ARTEFACTS, PROVENANCE
 from vlm4vla.study.results_folder import Results, read_json
 
@@ -65,8 +65,8 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
 
     `weights`: include the weights of models. `configs`: config.yaml of the study and the files that override
     it, in order. The default is config.yaml in the working folder, with the file of the study's scale. Raises
-    UserError (one line) for a folder without tables, for a missing configuration or one of another study, and
-    for an output that is not a .zip file.
+    UserError (one line) for a folder without tables, for a missing configuration or one of another study, for
+    a file that has changed since its stage wrote it, and for an output that is not a .zip file.
     """
     if output.suffix != ".zip" or output.is_dir():
         raise UserError(f"--output {str(output)!r}: write the name of a file that ends in .zip")
@@ -83,7 +83,7 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
                 "override it"
             )
     config = read_layers(layers)
-    _check_config(config, layers, results)
+    check_made_with(config, layers[-1], results)
     contents: dict[str, tuple[Path, str]] = {}
     for path in layers:
         contents[f"config/{path.name}"] = (path, "configuration")
@@ -105,7 +105,9 @@ def run(root: Path, output: Path, weights: bool, configs: Sequence[Path], licenc
         )
     sources = list(contents)
     study = f"results/{settings['study']}"
-    for name, description in kept_files(results.root, weights).items():
+    kept = kept_files(results.root, weights)
+    check_recorded_hashes(results, _records(results.root, kept), weights)
+    for name, description in kept.items():
         contents[f"{study}/{name}"] = (results.root / name, description)
     write(output, contents, sources, results, study, licence)
     size = output.stat().st_size / 1e6
@@ -197,47 +199,11 @@ def _layers(settings: Mapping[str, Any]) -> list[Path]:
     return [base, *layers] if found else [base]
 
 
-def _check_config(config: Config, layers: Sequence[Path], results: Results) -> None:
-    """Raise UserError if the tables were made with a configuration of another study or scale."""
-    for table in results.tables():
-        settings = results.analysis(table)["settings"]
-        for key, value in {"study": config.study, "scale": config.scale}.items():
-            if settings.get(key) != value:
-                raise UserError(
-                    f"{layers[-1]}: {key} is {value!r}, but {results.root} was made with "
-                    f"{settings.get(key)!r}: pass its config.yaml, and the files that override it, with "
-                    "--config"
-                )
-    made = results.root / ARTEFACTS["study_config"].path(format="yaml")
-    if made.is_file():
-        difference = _difference(read_layer(made), config.model_dump(mode="json"))
-        if difference is not None:
-            key, then, now = difference
-            raise UserError(
-                f"{layers[-1]}: {key} is {now!r}, but {results.root} was made with {then!r}: pass its "
-                "config.yaml, and the files that override it, with --config"
-            )
-
-
-# Keys that say where and when a study runs, and not what it is.
-_OF_THE_MACHINE = ("results", "minimum_free_gb", "extensions", "published_scores")
-
-
-def _difference(
-    made: Mapping[str, Any], config: Mapping[str, Any], key: str = ""
-) -> tuple[str, Any, Any] | None:
-    """The first key that both have with different values, and these values; None if all are equal."""
-    for name, then in made.items():
-        if name not in config or (not key and name in _OF_THE_MACHINE):
-            continue
-        now = config[name]
-        if isinstance(then, Mapping) and isinstance(now, Mapping):
-            found = _difference(then, now, f"{key}{name}.")
-            if found is not None:
-                return found
-        elif then != now:
-            return f"{key}{name}", then, now
-    return None
+def _records(root: Path, kept: Iterable[str]) -> Iterator[Path]:
+    """The packed files that have provenance records."""
+    for name in kept:
+        if name.rpartition("/")[2] == PROVENANCE or name.startswith(f"{SCORES}/"):
+            yield root / name
 
 
 def kept_files(root: Path, weights: bool) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +116,8 @@ def run_stage(arguments: argparse.Namespace) -> None:
         remove_unfinished_file(output) if is_file(output) else remove_unfinished(output)
         confirmed = _confirm(output, settings, folders)
         replaced = not keeps_itself and _replace_if_whole(output, settings, folders)
-        if (waited or confirmed or replaced) and is_finished(output, settings, folders):
+        meanwhile = waited or confirmed or replaced or successor.OF_WORKFLOW in os.environ
+        if meanwhile and is_finished(output, settings, folders):
             print(f"{output}: another process has finished it")
             for name in () if is_file(output) else RESUMED:
                 left = output / name

@@ -19,14 +19,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.artefacts import remove_unfinished_file, write_json
 from vlm4vla.core.successor import aside, unconfirmed
 
 LISTS = Path(".snakemake") / "set_aside"
 
 
 def set_aside(outputs: list[Path], lists: Path = LISTS) -> list[Path]:
-    """Rename the files among `outputs`, and list them. Returns those that were renamed."""
+    """Rename the files among `outputs`, and list them. Returns those that were renamed.
+
+    The temporary files that a killed job has left next to its outputs are removed. A stage does that itself.
+    """
+    for path in outputs:
+        if not _has_lock(path):
+            remove_unfinished_file(path)
     moved = [path for path in outputs if path.is_file() and not path.is_symlink()]
     if moved:
         write_json(_list_of(outputs, lists), [str(path) for path in outputs])
@@ -72,6 +78,11 @@ def put_back_all(lists: Path = LISTS) -> list[Path]:
                 back += put_back(paths, lists)
         path.unlink(missing_ok=True)
     return back
+
+
+def _has_lock(path: Path) -> bool:
+    """Whether the output is of a stage, so that a job of a killed run may still be writing it."""
+    return path.with_name(".lock").exists() or path.with_name(f".{path.stem}.lock").exists()
 
 
 def _list_of(outputs: list[Path], lists: Path) -> Path:

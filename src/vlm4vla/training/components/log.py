@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vlm4vla.core.artefacts import write_text
 from vlm4vla.core.errors import UserError
 
 
@@ -31,7 +32,7 @@ class TrainLog:
                         kept.append(line + "\n")
                 except (ValueError, KeyError):
                     break  # the run was killed while it wrote this line
-        path.write_text("".join(kept))
+        write_text(path, "".join(kept))  # atomic: a kill must not lose the lines of earlier steps
         self._file = path.open("a")
         self._last_time = time.monotonic()
         self._last_step = resumed_at

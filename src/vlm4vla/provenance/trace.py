@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from vlm4vla.core.artefacts import canonical_json, checkpoint_hash, file_hash, files_of
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.markup import csv_text
 from vlm4vla.provenance.addresses import COLUMN_KEYS, ROW_KEYS, find_number
 from vlm4vla.provenance.sources import Cell, find_source
-from vlm4vla.report.rows.table import csv_text
 from vlm4vla.study.artefact_chain import FINE, Chain
 from vlm4vla.study.layout import PROVENANCE
 from vlm4vla.study.results_folder import Results

@@ -56,6 +56,9 @@ def test_reading_resumes_from_every_position(tmp_path):
         ("[{}] ", None),
         ("[]", None),
         ('{"a": 1}\n{"a": ', "incomplete JSON"),
+        ("[" * 100_000, "not JSON that can be read"),
+        ('[{"a": ' + "[" * 100_000, "not JSON that can be read"),
+        ('[{"a": 1' + "0" * 5000 + "}]", "not JSON that can be read"),
     ],
 )
 def test_a_file_without_a_list_of_objects_raises(tmp_path, text, line):

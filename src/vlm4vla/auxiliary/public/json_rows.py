@@ -57,7 +57,7 @@ def _values(handle: TextIO, path: Path) -> Iterator[Any]:
             at = _after(text, at, " \t\r\n,")
             if at < len(text) and text[at] == "]":
                 return
-        value, end = _value(decoder, text, at)
+        value, end = _value(decoder, text, at, path)
         # A number at the end of a piece may continue in the next piece.
         if end is not None and (end < len(text) or ended):
             at = end
@@ -81,7 +81,7 @@ def _after(text: str, at: int, skipped: str) -> int:
     return at
 
 
-def _value(decoder: json.JSONDecoder, text: str, at: int) -> tuple[Any, int | None]:
+def _value(decoder: json.JSONDecoder, text: str, at: int, path: Path) -> tuple[Any, int | None]:
     """Return the value that starts at `at`, and its end. The end is None if the value is incomplete."""
     if at == len(text):
         return None, None
@@ -89,6 +89,11 @@ def _value(decoder: json.JSONDecoder, text: str, at: int) -> tuple[Any, int | No
         return decoder.raw_decode(text, at)
     except json.JSONDecodeError:
         return None, None
+    except (ValueError, RecursionError) as error:  # a number of many digits, or values nested too deep
+        raise UserError(
+            f"{path}: not JSON that can be read ({str(error)[:100]}): write a list of objects, or one object "
+            "per line"
+        ) from None
 
 
 def _read(handle: TextIO, path: Path) -> str:

@@ -12,6 +12,7 @@ from vlm4vla.auxiliary.public.table_rows import HubRows, ParquetRows
 from vlm4vla.auxiliary.public.tables import Tables
 from vlm4vla.config.public_sets import SetSettings
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import outside
 
 DEMONSTRATION_FILES = ["meta/*", "meta/**", "data/**", "videos/**"]
 
@@ -44,7 +45,7 @@ def open_set(settings: SetSettings, name: str) -> tuple[PublicSamples, Path]:
 
 
 def find_files(folder: Path, patterns: list[str], name: str, first: bool) -> list[Path]:
-    """Return the files in `folder` that match the patterns, in order.
+    """Return the files in `folder` that match the patterns, in order. Links out of the folder are refused.
 
     With `first`, only the first pattern that matches any file is used.
     """
@@ -57,6 +58,9 @@ def find_files(folder: Path, patterns: list[str], name: str, first: bool) -> lis
         found += [path for path in sorted(folder.glob(pattern)) if path.is_file() and path not in found]
         if found and first:
             break
+    for path in found:
+        if (problem := outside(folder, path.relative_to(folder).as_posix())) is not None:
+            raise UserError(f"{path}: {problem}")
     if not found:
         raise UserError(
             f"{name}.files: {str(folder)!r} has no file that matches {' or '.join(map(repr, patterns))}: "

@@ -36,6 +36,8 @@ def read_published(given: PublishedScores, models: Collection[str], auxiliaries:
             if word not in known:
                 raise UserError(f"{where}: unknown {what} {word!r}: {suggestion(str(word), known)}")
         name = row.get("set") or OVERALL
+        if not name.isprintable():
+            raise UserError(f"{where}: set {name!r}: write its name in one line, without special characters")
         own = found.setdefault((model, auxiliary), {})
         if name in own:
             raise UserError(f"{where}: duplicate score of {model!r} for {name!r}: write it once")

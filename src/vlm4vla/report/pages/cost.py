@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,11 @@ def read_cost(path: Path) -> Cost:
 
 def _add_last(cost: Cost, path: Path) -> bool:
     """Add the last row of a benchmark file to `cost`. Return whether the file has a row."""
-    with path.open(newline="") as handle:
-        rows = list(csv.DictReader(handle, delimiter="\t"))
+    try:
+        with path.open(newline="") as handle:
+            rows = list(csv.DictReader(handle, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = []  # no file of Snakemake's
     if rows:
         cost.add(*(_number(rows[-1].get(name)) for name in ("cpu_time", "s", "max_rss")))
     return bool(rows)
@@ -84,6 +88,7 @@ def total_cost(costs: dict[str, Cost]) -> Cost:
 def _number(text: str | None) -> float:
     """A number in a benchmark file; 0 for `NA` or `-`, which Snakemake writes if a job was too short."""
     try:
-        return float(text or 0)
+        found = float(text or 0)
     except ValueError:
         return 0.0
+    return found if math.isfinite(found) else 0.0

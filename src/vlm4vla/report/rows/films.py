@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vlm4vla.conventions.episodes import SEPARATOR
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
+from vlm4vla.data.parquet import PARQUET_FAULTS
+from vlm4vla.data.pictures.decoding import check_size
 
 _NAME = re.compile(r"episode(\d+)\.gif")
 _COLUMNS = [
@@ -67,8 +68,8 @@ def read_films(episodes: Iterable[Path]) -> list[Film]:
             continue
         try:
             rows = {row["episode"]: row for row in pq.read_table(path, columns=_COLUMNS).to_pylist()}
-        except (OSError, pa.ArrowInvalid) as error:
-            reason = str(error).splitlines()[0]
+        except PARQUET_FAULTS as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{path}: unreadable ({reason}): delete it and roll out again") from None
         for number, film in sorted(saved.items()):
             if number not in rows:
@@ -88,14 +89,17 @@ def frames_of(path: Path, count: int) -> list[tuple[float, np.ndarray]]:
     starts, frames, clock = [], [], 0.0
     try:
         with Image.open(path) as film:
+            check_size(*film.size)
             for index in range(getattr(film, "n_frames", 1)):
                 film.seek(index)
                 starts.append(clock)
                 frames.append(np.asarray(film.convert("RGB")))
                 # A GIF stores equal neighbours as one frame that lasts longer.
                 clock += film.info.get("duration", 0) / 1000
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{path}: not a film ({error}): delete the rollout and run it again") from None
+    except Exception as error:  # Pillow raises errors of many types for damaged files
+        raise UserError(
+            f"{path}: not a film ({one_line(str(error))}): delete the rollout and run it again"
+        ) from None
     wanted = np.linspace(0, starts[-1], count)
     chosen = sorted(set(np.searchsorted(starts, wanted + 1e-9, side="right") - 1))
     return [(starts[index], frames[index]) for index in chosen]

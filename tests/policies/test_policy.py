@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones import build
@@ -13,6 +14,7 @@ from vlm4vla.config.policies import MlpHeadSettings
 from vlm4vla.config.reading import Reading
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.registry import FAMILIES
+from vlm4vla.policies.loading import load_policy
 from vlm4vla.policies.policy import Policy
 
 INSTRUCTIONS = ["pick up the red block and put it in the drawer", "pick up the block", "drawer"]
@@ -312,3 +314,33 @@ def test_weights_of_another_head(folder):
     save_file(tensors, file)
     with pytest.raises(UserError, match=r"head\.query does not match policy\.json"):
         Policy.load(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("part", ["model.", "head."])
+def test_a_policy_that_diverged_is_not_saved(tmp_path, value, part):
+    policy = make()
+    policy.save(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    name, parameter = [each for each in policy.named_parameters() if each[0].startswith(part)][-1]
+    with torch.no_grad():
+        parameter.view(-1)[0] = value
+    with pytest.raises(UserError, match="diverged, so nothing was saved") as error:
+        policy.save(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}: the tensor {name} has NaN or infinity: ")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("file", ["policy.safetensors", "backbone/model.safetensors"])
+def test_a_policy_with_a_weight_that_is_no_number_is_not_loaded(tmp_path, value, file):
+    make().save(tmp_path)
+    tensors = load_file(tmp_path / file)
+    name = sorted(tensors)[-1]
+    tensors[name].view(-1)[0] = value
+    save_file(tensors, tmp_path / file, metadata={"format": "pt"})
+    for read in (Policy.load, load_policy):
+        with pytest.raises(UserError) as error:
+            read(tmp_path)
+        assert str(error.value).startswith(f"{tmp_path / file}: the tensor {name} has NaN or infinity: ")
+        assert "\n" not in str(error.value)

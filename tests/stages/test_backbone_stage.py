@@ -41,7 +41,9 @@ def test_the_folder_loads_and_has_provenance(backbone, questions, backbone_setti
     record = json.loads((backbone / "provenance.json").read_text())
     assert record["settings"] == backbone_settings.model_dump(mode="json")
     assert record["inputs"]["questions"]["sha256"] == file_hash(questions / "provenance.json")
-    assert record["outputs"] == {"model.safetensors": file_hash(backbone / "model.safetensors")}
+    assert record["outputs"]["model.safetensors"] == file_hash(backbone / "model.safetensors")
+    names = {path.name for path in backbone.iterdir() if path.is_file()}
+    assert record["outputs"].keys() == names - {"provenance.json", "train.jsonl"}
     assert [line["step"] for line in log_without_times(backbone)] == [2, 4]
     assert [line["step"] for line in log_without_times(backbone / "alignment")] == [2, 4]
     assert not list(backbone.rglob("checkpoints"))

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
+from vlm4vla.backbones.finite import DIVERGED, check_finite
 from vlm4vla.backbones.kernels.last_position import last_position_only
 from vlm4vla.backbones.kernels.padding_free import is_padding_free
 from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
@@ -179,8 +180,12 @@ class LoadedBackbone:
         return states[:, -1]
 
     def save(self, folder: Path) -> None:
-        """Write an ordinary Hugging Face folder. Each file is written atomically, the weights last."""
+        """Write an ordinary Hugging Face folder. Each file is written atomically, the weights last.
+
+        Raises UserError, before it writes anything, if a weight is NaN or infinite.
+        """
         folder = Path(folder)
+        check_finite(self.model.state_dict(), str(folder), DIVERGED)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as temporary:
             for part in (self.model, self.tokenizer, self.image_processor):

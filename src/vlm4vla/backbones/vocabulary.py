@@ -110,7 +110,7 @@ def restore_original_vocabulary(backbone: LoadedBackbone, folder: Path) -> Loade
     original = folder / ORIGINAL
     if not original.is_dir():
         return backbone
-    tokenizer = AutoTokenizer.from_pretrained(original, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(original, padding_side="left", trust_remote_code=False)
     return remove_added_words(backbone, tokenizer, json.loads((original / "rows.json").read_text())["rows"])
 
 

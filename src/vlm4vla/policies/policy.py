@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import load
+from vlm4vla.backbones.finite import DIVERGED, check_finite
+from vlm4vla.backbones.folder_files import LONGEST_REASON
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.processor_files import write_processor_files
@@ -31,7 +33,8 @@ from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.reading import Reading
 from vlm4vla.conventions.actions import ACTION_SIZE
 from vlm4vla.core.artefacts import atomic_path, write_json
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
+from vlm4vla.core.inside import outside
 from vlm4vla.data.pictures.augmentation import centre_cropped
 from vlm4vla.policies.heads import head_class
 from vlm4vla.policies.heads.base import Targets
@@ -174,11 +177,20 @@ class Policy(nn.Module):
         `state`: (S,) in the robot's units, required if the head reads the state. `generator`: the source of
         the noise of a head that samples; by default a new one, so that two calls give different actions.
 
-        Raises ValueError for an image of another shape or type, and if the state is missing.
+        Raises ValueError (one line) for an image of another shape or type, for an instruction that is no
+        text, and for a state that is missing or has another number of values.
         """
+        if not isinstance(instruction, str) or not instruction.strip():
+            raise ValueError(f"the instruction must be text, such as 'open the drawer', not {instruction!r}")
         inputs: dict[str, np.ndarray] = {}
-        if state is not None:
-            inputs["states"] = np.asarray(state, dtype=np.float32)[None]
+        if self.state_scale is not None:
+            robot = None if state is None else np.asarray(state, dtype=np.float32)
+            if robot is None or robot.shape != (self.state_scale.size,):
+                raise ValueError(
+                    f"this policy needs states: pass the robot's state, {self.state_scale.size} numbers, as "
+                    f"the third argument, not {'nothing' if robot is None else f'the shape {robot.shape}'}"
+                )
+            inputs["states"] = robot[None]
         if self.head.samples:
             noise = (generator or np.random.default_rng()).standard_normal((1, self.chunk, ACTION_SIZE))
             inputs["noise"] = noise
@@ -196,8 +208,12 @@ class Policy(nn.Module):
     # Files --------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write the policy's folder. Each file is written atomically, policy.json last."""
+        """Write the policy's folder. Each file is written atomically, policy.json last.
+
+        Raises UserError, before it writes anything, if a weight is NaN or infinite.
+        """
         folder = Path(folder)
+        check_finite(self.state_dict(), str(folder), DIVERGED)
         self.backbone.save(folder / "backbone")
         write_processor_files(self.backbone.adapter, folder / "backbone", folder)
         head_tensors = {
@@ -232,18 +248,36 @@ class Policy(nn.Module):
         for file in (record_file, weights):
             if not file.is_file():
                 raise UserError(f"{folder}: {file.name} is missing: train the policy again")
+        for name in ("policy.json", "policy.safetensors", "backbone"):
+            if (problem := outside(folder, name)) is not None:
+                raise UserError(f"{folder / name}: {problem}")
         try:
             record = json.loads(record_file.read_text())
+            if not isinstance(record, dict):
+                raise ValueError("policy.json is not a JSON object")
             tensors = load_file(weights)
-        except (ValueError, SafetensorError) as error:
+        except (ValueError, RecursionError, OSError, SafetensorError) as error:
             raise UserError(
-                f"{folder}: a file of the policy is damaged ({error}): train the policy again"
+                f"{folder}: a file of the policy is damaged ({one_line(str(error))}): train the policy again"
             ) from None
+        check_finite(tensors, str(weights), "train the policy again")
         if record.get("format") != FORMAT:
             raise UserError(
                 f"{record_file}: format is {record.get('format')!r}, but this version reads {FORMAT}: "
                 "train the policy again"
             )
+        try:
+            return cls._from_record(folder, record, tensors)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            reason = f"{type(error).__name__}: {one_line(str(error))[:LONGEST_REASON]}"
+            raise UserError(
+                f"{record_file}: not the record of a policy ({reason}): train the policy again"
+            ) from error
+
+    @classmethod
+    def _from_record(cls, folder: Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> Policy:
+        """The policy of the record policy.json. Raises UserError, and other errors for a damaged record."""
+        weights = folder / "policy.safetensors"
         statistics = Statistics.from_json(record["statistics"])
         reading = Reading.model_validate(record.get("reading", {}))
         backbone = load(folder / "backbone", dtype="stored").read_as(reading)
@@ -253,7 +287,13 @@ class Policy(nn.Module):
         policy.centre_crop = record.get("centre_crop")
         if "interface" in record:
             policy.interface = Interface.from_json(record["interface"])
-        differences = policy.load_state_dict(tensors, strict=False)
+        try:
+            differences = policy.load_state_dict(tensors, strict=False)
+        except RuntimeError as error:  # sizes
+            line = one_line(str(error).strip().splitlines()[-1].strip())
+            raise UserError(
+                f"{weights}: does not match policy.json ({line}): train the policy again"
+            ) from None
         missing = [name for name in differences.missing_keys if not name.startswith("model.")]
         if missing or differences.unexpected_keys:
             name = (missing or differences.unexpected_keys)[0]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from vlm4vla.auxiliary.lookup import fine_tuning_for, get_task
 from vlm4vla.auxiliary.tasks.base import AuxiliaryTask
+from vlm4vla.backbones.model_hashes import model_hashes
 from vlm4vla.config.stages import AuxiliarySettings
 from vlm4vla.core import imports
-from vlm4vla.core.artefacts import Provenance, file_hash, files_of, write_json
+from vlm4vla.core.artefacts import Provenance, file_hash, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.dataset import TRAIN
 from vlm4vla.data.questions.reading import read_questions
@@ -60,8 +61,7 @@ def run(settings: AuxiliarySettings, *, backbone: Path, data: Path, output: Path
         _install_checkpoint(settings, task, loaded, data, output)
     if not is_main():
         return
-    weights = {path.name: file_hash(path) for path in files_of(output, "*.safetensors")}
-    provenance.write(output / "provenance.json", outputs=weights)
+    provenance.write(output / "provenance.json", outputs=model_hashes(output))
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished
 
 

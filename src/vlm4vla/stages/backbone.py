@@ -8,10 +8,11 @@ from pathlib import Path
 
 from vlm4vla.backbones import build
 from vlm4vla.backbones.installing import install
+from vlm4vla.backbones.model_hashes import model_hashes
 from vlm4vla.backbones.pixel_bounds import write_pixel_bounds
 from vlm4vla.config.stages import BackboneSettings
 from vlm4vla.core import imports
-from vlm4vla.core.artefacts import Provenance, file_hash, files_of
+from vlm4vla.core.artefacts import Provenance, file_hash
 from vlm4vla.core.errors import UserError
 
 ALIGNMENT = "alignment"  # subfolder with the log of the contrastive training
@@ -45,8 +46,7 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
         if settings.backbone.pixels is not None:
             write_pixel_bounds(output, settings.backbone.pixels, f"backbones.{settings.name}")
         check_folder(output)
-    weights = {path.name: file_hash(path) for path in files_of(output, "*.safetensors")}
-    provenance.write(output / "provenance.json", outputs=weights)
+    provenance.write(output / "provenance.json", outputs=model_hashes(output))
     for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):
         shutil.rmtree(part, ignore_errors=True)  # only after the artefact is finished
 

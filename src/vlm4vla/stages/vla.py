@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm4vla.actions.normalisation import StateScale, Statistics
+from vlm4vla.backbones.model_hashes import model_hashes
 from vlm4vla.config.stages import VlaSettings
 from vlm4vla.conventions.benchmarks import BENCHMARKS, facts
 from vlm4vla.core import imports, registry
-from vlm4vla.core.artefacts import Provenance, file_hash, files_of, write_text
+from vlm4vla.core.artefacts import Provenance, file_hash, write_text
 from vlm4vla.data.demonstrations.frame_index import FrameIndex, open_demonstrations
 from vlm4vla.data.lerobot.reader import IMAGE
 from vlm4vla.policies.model_card import CARD, Sources, policy_card, read_sources
@@ -85,8 +86,8 @@ def run(settings: VlaSettings, *, backbone: Path, demonstrations: Path, output: 
     policy.save(output)
     described = json.loads((output / "policy.json").read_text())
     write_text(output / CARD, policy_card(described, record, sources))
-    files = [*files_of(output / "backbone", "*.safetensors"), output / "policy.safetensors"]
-    hashes = {str(path.relative_to(output)): file_hash(path) for path in files}
+    backbone_files = model_hashes(output / "backbone")
+    hashes = {f"backbone/{name}": digest for name, digest in backbone_files.items()} | model_hashes(output)
     provenance.write(output / "provenance.json", outputs=hashes)
     shutil.rmtree(output / "checkpoints", ignore_errors=True)  # only after the artefact is finished
 

@@ -10,6 +10,10 @@ TORCH ?=
 CORES ?= $(shell nproc)
 SCALE ?= embedded
 CELL ?= kosmos-2/none/full/bridge
+# Of `make test-faults`, which goes on where it was interrupted.
+FAULTS ?= /tmp/vlm4vla-faults
+KILLS ?= 40
+SEED ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
@@ -35,7 +39,7 @@ BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
 
 GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate cluster \
-	cell test test-browser test-crate test-lerobot test-libero test-slurm lint schema report $(TARGETS)
+	cell test test-browser test-crate test-faults test-lerobot test-libero test-slurm lint schema report $(TARGETS)
 FILES := $(READY) $(CLUSTER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
 	$(BARNARD)/ready $(BROWSER)/ready
 
@@ -70,6 +74,7 @@ help:
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
 	@echo "make test           run the tests"
+	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
@@ -164,6 +169,10 @@ test-browser: $(BROWSER)/ready
 
 test-crate: $(CRATE)/ready $(READY)
 	$(BIN)/pytest tests/provenance/test_crate_profiles.py
+
+test-faults: $(READY)
+	$(BIN)/python tests/faults/kill_study.py --folder $(FAULTS)/kills --kills $(KILLS) --seed $(SEED) --cores $(CORES)
+	$(BIN)/python tests/faults/full_disk.py --folder $(FAULTS)/disk
 
 test-slurm: $(CLUSTER)
 	tests/slurm/install.sh

@@ -27,6 +27,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -134,13 +135,24 @@ def _end(process: psutil.Process) -> None:
 
 
 class Trial:
-    """The study that is killed, and what is found out about it."""
+    """The study that is killed, and what is found out about it.
+
+    `again`: the rules that are made again when the study is finished and kills are left.
+    """
 
     def __init__(
-        self, clone: Project, reference: Project, folder: Path, state: State, kills: int, cores: int
+        self,
+        clone: Project,
+        reference: Project,
+        folder: Path,
+        state: State,
+        *,
+        kills: int,
+        cores: int,
+        again: Sequence[str] = AGAIN,
     ):
         self.clone, self.reference, self.folder, self.state = clone, reference, folder, state
-        self.kills, self.cores = kills, cores
+        self.kills, self.cores, self.again = kills, cores, again
 
     def save(self) -> None:
         path = self.folder / "state.json"
@@ -161,7 +173,7 @@ class Trial:
     def step(self, run: Run | None) -> Run | None:
         """Wait for the moment of the next kill, or for the end of the run. Returns the run if it goes on."""
         left = self.kills - len(self.state.kills)
-        choose = random.Random(f"{self.state.seed}/{len(self.state.kills)}")
+        choose = random.Random(f"{self.state.seed}/{len(self.state.kills)}/{self.state.runs}")
         run = run or self.start(choose)
         self.wait(run, self.moment(run, choose) if left > 0 else PATIENCE_S)
         if run.ended:
@@ -174,16 +186,12 @@ class Trial:
         return None
 
     def start(self, choose: random.Random) -> Run:
-        rules = [rule for rule in AGAIN if f"rule {rule}:" in self.rules() or rule == "table_main"]
-        forced = choose.sample(rules, 2) if self.state.finished_once else []
+        forced = choose.sample(self.again, 2) if self.state.finished_once else []
         if forced:
             self.state.standing = {}  # these jobs and those that depend on them run again, as they should
         self.state.runs += 1
         self.save()
         return Run(self.clone, self.folder / "runs" / f"{self.state.runs:03d}.txt", self.cores, *forced)
-
-    def rules(self) -> str:
-        return "".join(path.read_text() for path in sorted(self.clone.folder.glob("rules/*.smk")))
 
     def moment(self, run: Run, choose: random.Random) -> float:
         """Seconds until the next kill, from now or, mostly, from the start of the run's first job."""
@@ -349,7 +357,7 @@ def main() -> int:
     if (reference.folder / "src").exists() and not state.runs:  # the same version of the package
         shutil.rmtree(clone.folder / "src")
         shutil.copytree(reference.folder / "src", clone.folder / "src")
-    trial = Trial(clone, reference, arguments.folder, state, arguments.kills, arguments.cores)
+    trial = Trial(clone, reference, arguments.folder, state, kills=arguments.kills, cores=arguments.cores)
     trial.go()
     return trial.report()
 

@@ -1,5 +1,6 @@
 """A file of the configuration that YAML readers would take in silence, or end on without its name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,27 @@ def write(folder: Path, content: bytes | str) -> Path:
         (BOMB, "more than 1000000 values"),
         ("a: " + "[" * 100 + "]" * 100 + "\n", "levels deep"),
         ("a: " + "[" * 100_000 + "\n", "levels deep|not valid YAML"),
-        ("1: 2\n", "the key 1 is not a word"),
+        ("1: 2\n", "line 1: the key 1 is not text in YAML"),
         ("when: 2020-13-45\n", "mine.yaml"),
+        ("vla:\n  on: 3\n", "line 2: the key on is not text in YAML"),
+        ("vla: {~: 3}\n", "line 1: the key ~ is not text"),
+        ("vla: {2020-01-01: 3}\n", "line 1: the key 2020-01-01 is not text"),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a\n", "'<<' stands in line 3 and again in line 4.*<<: "),
+        ("vla: {? steps : 3, 'steps': 4}\n", "'steps' stands in line 1 and again in line 1"),
+        ("seeds: [010]\n", "line 1: YAML reads 010 as the number 8: write 8 or 10"),
+        ("a: 1\nvla: {steps: -0_100}\n", "line 2: YAML reads -0_100 as the number -64: write -64 or 100"),
+        ("vla: {steps: 1:30}\n", "YAML reads 1:30 as the number 90"),
+        ("minimum_free_gb: 1:30.5\n", "YAML reads 1:30.5 as the number 90.5"),
+        ("study: 2024-01-01\n", "YAML reads 2024-01-01 as a date"),
+        ("study: !!binary c21va2U=\n", "type !!binary: remove !!binary"),
+        ("seeds: !!set {1, 2}\n", "type !!set"),
+        ("seeds: !!omap [a: 1]\n", "type !!omap"),
+        ("seeds: !!pairs [a: 1]\n", "type !!pairs"),
+        ("--- {study: a}\n--- {study: b}\n", "found another document"),
+        ("study: *nowhere\n", "undefined alias"),
+        ("vla: {? [a, b] : 3}\n", "unhashable key"),
+        ("<<: 3\n", "expected a mapping"),
+        ("study: smoke\n".encode("utf-16"), "line 1 is not UTF-8"),
         (" " * (MOST_BYTES + 1), "larger than"),
     ],
 )
@@ -57,6 +77,34 @@ def test_a_missing_file_and_a_folder(tmp_path):
         read_layer(tmp_path / "missing.yaml")
     with pytest.raises(UserError, match="cannot be read"):
         read_layer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: os.mkfifo(path), "a pipe or a device"),
+        (lambda path: path.symlink_to("/dev/null"), "a pipe or a device"),
+        (lambda path: path.symlink_to(path.name), "cannot be read"),
+        (lambda path: path.symlink_to("nowhere"), "no file"),
+    ],
+)
+def test_what_is_not_a_file(tmp_path, make, message):
+    make(tmp_path / "layer.yaml")
+    with pytest.raises(UserError, match=message):
+        read_layer(tmp_path / "layer.yaml")
+
+
+def test_a_path_that_cannot_be(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_layer(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("00", 0), ("0x10", 16), ("1_000", 1000), ("0.5", 0.5), ("'010'", "010"), ("'1:30'", "1:30")],
+)
+def test_numbers_that_are_read_as_they_are_written(tmp_path, text, value):
+    assert read_layer(write(tmp_path, f"a: {text}\n")) == {"a": value}
 
 
 @pytest.mark.parametrize("name", ["config.yaml", *(f"workflow/scales/{n}.yaml" for n in ("smoke", "paper"))])
@@ -84,6 +132,8 @@ def test_the_holder_of_a_key_is_the_last_file_that_sets_it():
     assert holder("seeds", layers) == "config.yaml"
     assert named("config.yaml: vla.steps: -3 is bad", layers) == "one.yaml: vla.steps: -3 is bad"
     assert named("another line", layers) == "another line"
+    assert named("vla.batch: too large", layers) == "two.yaml: vla.batch: too large"
+    assert holder("vla.steps", [*layers, ("three.yaml", {"vla.steps": 3})]) == "three.yaml"
 
 
 def test_a_message_names_the_layer(tmp_path):

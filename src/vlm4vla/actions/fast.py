@@ -21,6 +21,7 @@ import numpy as np
 from scipy.fft import dct, idct
 from tokenizers import Tokenizer, models, trainers
 
+from vlm4vla.conventions.actions import FAST_SYMBOLS, largest_fast_coefficient
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.errors import UserError
 
@@ -28,7 +29,7 @@ FORMAT = 2
 # Files of the Hugging Face repository physical-intelligence/fast.
 UNIVERSAL_FILES = ("tokenizer.json", "processor_config.json")
 # Coefficients are written as characters from this code point on. None of these is a space or punctuation.
-FIRST_SYMBOL = 0x4E00
+FIRST_SYMBOL = 0xD800 - FAST_SYMBOLS
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class FastTokenizer:
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False, special_tokens=[]
         )
-        tokenizer = cls(length, dimensions, scale, FIRST_SYMBOL + _largest_coefficient(length, scale), bpe)
+        tokenizer = cls(
+            length, dimensions, scale, FIRST_SYMBOL + largest_fast_coefficient(length, scale), bpe
+        )
         texts = (tokenizer._symbols(each) for each in tokenizer._coefficients(chunks))
         bpe.train_from_iterator(texts, trainer)
         return tokenizer
@@ -104,7 +107,7 @@ class FastTokenizer:
         """
         known = [int(i) for i in ids if 0 <= int(i) < self.size]
         text = self._symbols_of_ids(known)
-        count, largest = self.chunk * self.dimensions, _largest_coefficient(self.chunk, self.scale)
+        count, largest = self.chunk * self.dimensions, largest_fast_coefficient(self.chunk, self.scale)
         found = np.array([ord(symbol) for symbol in text[:count]], dtype=np.int64) - self.zero
         outside = np.abs(found) > largest  # invalid bytes, or a coefficient that no chunk can have
         valid = len(known) == len(ids) and len(text) == count and not outside.any()
@@ -185,7 +188,7 @@ def load_universal(folder: Path, *, chunk: int, dimensions: int) -> FastTokenize
     except Exception as error:  # tokenizers raises a plain Exception for text that it cannot parse
         raise UserError(f"{path}: not a tokenizer ({error}): download the file again") from None
     tokenizer = FastTokenizer(chunk, dimensions, found["scale"], -int(found["min_token"]), bpe)
-    largest = _largest_coefficient(chunk, tokenizer.scale)
+    largest = largest_fast_coefficient(chunk, tokenizer.scale)
     for value in range(-largest, largest + 1):
         code = value + tokenizer.zero
         if code < 0 or tokenizer._symbols_of_ids(bpe.encode(chr(code)).ids) != chr(code):
@@ -196,11 +199,6 @@ def load_universal(folder: Path, *, chunk: int, dimensions: int) -> FastTokenize
     return tokenizer
 
 
-def _largest_coefficient(length: int, scale: float) -> int:
-    """The largest rounded coefficient. In the orthonormal transform, a constant chunk of ones has it: √T."""
-    return round(scale * math.sqrt(length))
-
-
 def _alphabet(length: int, scale: float) -> list[str]:
-    largest = _largest_coefficient(length, scale)
+    largest = largest_fast_coefficient(length, scale)
     return [chr(FIRST_SYMBOL + value) for value in range(2 * largest + 1)]

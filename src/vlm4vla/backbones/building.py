@@ -18,7 +18,7 @@ def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int,
     size = settings.tiny
     if size is None:
         raise UserError(f"backbones.{name}: has a checkpoint and no `tiny` widths: load it, do not build it")
-    check_tiny(size, name, image_size)
+    check_tiny(size, name, image_size, settings.family)
     family = adapter_class(settings.family)
     tokenizer = tiny_tokenizer(words, family.phrases)
     config = family.tiny_config(size, tokenizer, image_size)

@@ -6,8 +6,8 @@ on, so a changed key reruns only the stages that use the key.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -23,6 +23,7 @@ from vlm4vla.config.policies import Expert, MlpHeadSettings, Variant
 from vlm4vla.config.simulators import check_simulators
 from vlm4vla.config.tables import Cells, ConfiguredTable
 from vlm4vla.config.training import Training
+from vlm4vla.conventions.actions import FAST_SYMBOLS, largest_fast_coefficient
 from vlm4vla.conventions.scales import Scale
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.core import registry
@@ -88,7 +89,7 @@ class Config(OmitsDefaults):
         description="The margins behind the words of tables and summary (docs/statistics.md). Choose them "
         "before the first rollout.",
     )
-    minimum_free_gb: Annotated[float, Field(ge=0)] = Field(
+    minimum_free_gb: Annotated[float, Field(ge=0, le=1e9)] = Field(
         3.0, description="Free disk space, in GB, that must be available when a run starts."
     )
     published_scores: str | None = Field(
@@ -109,11 +110,19 @@ class Config(OmitsDefaults):
 
     @field_validator("results")
     @classmethod
-    def _home_is_expanded(cls, folder: str) -> str:
-        try:
-            return str(Path(folder).expanduser()) if folder.startswith("~") else folder
-        except RuntimeError:
-            raise ValueError(f"{folder!r} names the home folder of an unknown user: write a path") from None
+    def _is_a_folder(cls, folder: str) -> str:
+        """The path with the home folder in place of `~`."""
+        for text, meaning in (
+            ("{", "has a brace, which Snakemake reads as a wildcard"),
+            ("}", "has a brace, which Snakemake reads as a wildcard"),
+            ("$", "has a $, and variables of the shell are not replaced"),
+            ("://", "is the address of a storage, and results need a folder"),
+        ):
+            if text in folder:
+                raise ValueError(f"{folder!r} {meaning}: write another path")
+        if not folder.strip() or not folder.isprintable():
+            raise ValueError(f"{folder!r} is empty, or has a character that is not printable: write a path")
+        return os.path.expanduser(folder)
 
     @field_validator("extensions")
     @classmethod
@@ -151,6 +160,7 @@ class Config(OmitsDefaults):
                         f"experts.{name}: on {benchmark} it would execute {horizon} steps of a chunk of "
                         f"{chunk}: write an execution_horizon of at most {chunk}"
                     )
+        self._fast_fits()
         check_simulators(self.benchmarks, self.experts)
         check_stops(self.benchmarks, self.backbones, self.variants)
         for table, cells in self.tables.items():
@@ -190,6 +200,31 @@ class Config(OmitsDefaults):
         for name in self.backbones if cells.backbones == ["all"] else cells.backbones:
             if name not in value:
                 raise ValueError(f"{key}: backbone {name!r} has no list: write `{name}: [none, TASK, ...]`")
+
+    def _fast_fits(self) -> None:
+        """Raise ValueError if FAST has fewer tokens than coefficients, or more than there are characters."""
+        fast = self.auxiliary.fast if self.auxiliary is not None else None
+        if fast is None:
+            return
+        if fast.benchmark not in self.benchmarks:
+            raise ValueError(
+                f"auxiliary.fast.benchmark: the study has no benchmark {fast.benchmark!r}: "
+                + suggestion(fast.benchmark, self.benchmarks)
+            )
+        if fast.tokenizer is not None or fast.scale is None or fast.vocabulary is None:
+            return
+        chunk = self.benchmarks[fast.benchmark].chunk
+        coefficients = 2 * largest_fast_coefficient(chunk, fast.scale) + 1
+        if coefficients > FAST_SYMBOLS:
+            raise ValueError(
+                f"auxiliary.fast.scale: {fast.scale:g} gives {coefficients} coefficients, and each needs a "
+                f"character of {FAST_SYMBOLS}: write at most {int((FAST_SYMBOLS - 3) / 2 / chunk**0.5)}"
+            )
+        if fast.vocabulary < coefficients:
+            raise ValueError(
+                f"auxiliary.fast.vocabulary: {fast.vocabulary} is below the {coefficients} coefficients that "
+                f"chunks of {chunk} steps have at scale {fast.scale:g}: write at least {coefficients}"
+            )
 
     def auxiliaries(self) -> list[str]:
         """Names of what a backbone can be fine-tuned on: `none`, the tasks, and FAST if it is configured."""

@@ -11,6 +11,32 @@ from pydantic import BaseModel, ValidationError
 from vlm4vla.config.policies import KINDS
 from vlm4vla.core.errors import one_line, suggestion
 
+NAME_ADVICE = (
+    "write lowercase letters, digits, dots, dashes and underscores, with no dot, dash or underscore at the "
+    "beginning and no dot at the end"
+)
+_WHOLE = "a whole number: write digits only, such as 1000"
+_NUMBER = "a number: write a number, such as 0.5, with a point and without a unit"
+_WANTED = {  # types of pydantic's errors, and what the value should be
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "string_type": "text: write a word, or put the value in quotation marks",
+    "bool_type": "true or false: write one of them",
+    "bool_parsing": "true or false: write one of them",
+    "list_type": "a list: write [a, b], also for a single value",
+    "tuple_type": "a list: write [a, b]",
+    "dict_type": "a mapping: write `name: value` lines below the key",
+}
+
+
+def _shown(value: Any) -> str:
+    """A value for a message. YAML reads a key with nothing after it as None."""
+    return "an empty value" if value is None else repr(value)
+
 
 def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     """The keys of the model at `path` inside `model`."""
@@ -41,7 +67,8 @@ def _error_line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One error of pydantic as a line."""
     tagged_path = tuple(part for part in error["loc"] if part != "[key]")
     path = _without_tags(tagged_path)
-    key, value, context = ".".join(map(str, path)), error.get("input"), error.get("ctx", {})
+    key = ".".join(str(part) or "''" for part in path)
+    value, context = error.get("input"), error.get("ctx", {})
     message = error["msg"].removeprefix("Value error, ")
     match error["type"]:
         case "extra_forbidden":
@@ -71,6 +98,24 @@ def _error_line(error: Mapping[str, Any], model: type[BaseModel]) -> str:
             return f"{key}: the name has {len(str(value))} characters: write at most {context['max_length']}"
         case "boolean" | "large_integer" | "no_text":
             return f"{key}: {message}"
+        case "no_home":
+            return f"{key}: {value!r} {message}"
+        case "multiple_of":
+            step = f"{context['multiple_of']:g}"
+            return f"{key}: {value!r} is not a multiple of {step}: write a multiple of {step}"
+        case "string_pattern_mismatch":
+            return f"{key}: {value!r} is not a name: {NAME_ADVICE}"
+        case "invalid_key":
+            return f"{key}: the key {value!r} is not text: write a key of config.yaml"
+        case "too_short":
+            return f"{key}: has no value: write at least {context['min_length']}"
+        case "too_long":
+            return f"{key}: has {context['actual_length']} values: write {context['max_length']}"
+    if error["type"] in _WANTED:
+        return f"{key}: {_shown(value)} is not {_WANTED[error['type']]}"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        keys = ", ".join(_known_keys(model, tagged_path)) or "its keys"
+        return f"{key}: {_shown(value)} is not a mapping: write keys below it ({keys})"
     if not key or error["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: {message} (value: {value!r})"

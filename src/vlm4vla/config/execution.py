@@ -83,6 +83,8 @@ class Execution(Strict):
             raise ValueError(
                 f"hosts lists {len(self.hosts)} machines, but nodes is {self.nodes}: write equal numbers"
             )
+        if len(set(self.hosts)) != len(self.hosts):
+            raise ValueError(f"hosts {self.hosts} repeats a machine: write each once")
         if len(set(self.trackers)) != len(self.trackers):
             raise ValueError(f"trackers {self.trackers} repeats a name: write each once")
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,39 +18,93 @@ DEEPEST = 50  # nested levels; the configuration has at most ten
 Layer = Mapping[str, Any]
 
 
+_OCTAL = re.compile(r"[-+]?0[0-7_]*[1-7][0-7_]*")
+_OTHER_TYPES = ("binary", "omap", "pairs", "set", "timestamp")  # of YAML; no key of a configuration has them
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a mapping that has the same key twice."""
+    """PyYAML's safe loader, which refuses what it would read otherwise than it is written.
+
+    That is a mapping with the same key twice, a key that is not text, and in the rules of YAML 1.1 numbers
+    such as 010 (8) and 1:30 (90), dates, and `!!binary`.
+    """
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
         if isinstance(node, yaml.MappingNode):
             first: dict[str, int] = {}
             for key, _ in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                if not isinstance(key, yaml.ScalarNode):
                     continue
                 line = key.start_mark.line + 1
+                merge = key.tag == "tag:yaml.org,2002:merge"
+                if not merge and key.tag != "tag:yaml.org,2002:str":
+                    raise UserError(
+                        f"line {line}: the key {key.value or 'null'} is not text in YAML: write a key of "
+                        f'config.yaml, or a name in quotation marks ("{key.value}")'
+                    )
                 if key.value in first:
+                    remedy = "write `<<: [*a, *b]`" if merge else "remove one, or write both mappings as one"
                     raise UserError(
                         f"the key {key.value!r} stands in line {first[key.value]} and again in line {line}, "
-                        "and only one of them would count: remove one, or write both mappings as one"
+                        f"and only one of them would count: {remedy}"
                     )
                 first[key.value] = line
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = super().construct_yaml_int(node)
+        if ":" in node.value:
+            raise _misread(node, f"the number {value}", f"{value}, or text in quotation marks")
+        if _OCTAL.fullmatch(node.value):
+            decimal = node.value.replace("_", "").lstrip("+-0")
+            raise _misread(node, f"the number {value}", f"{value} or {decimal}")
+        return value
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        value = super().construct_yaml_float(node)
+        if ":" in node.value:
+            raise _misread(node, f"the number {value:g}", f"{value:g}, or text in quotation marks")
+        return value
+
+    def refuse_type(self, node: yaml.Node) -> None:
+        kind, line = node.tag.removeprefix("tag:yaml.org,2002:"), node.start_mark.line + 1
+        if kind == "timestamp" and isinstance(node, yaml.ScalarNode):
+            raise _misread(node, "a date", "a number, or text in quotation marks")
+        raise UserError(f"line {line}: no key takes a value of YAML's type !!{kind}: remove !!{kind}")
+
+
+def _misread(node: yaml.ScalarNode, reading: str, wanted: str) -> UserError:
+    """The error for a value that YAML reads otherwise than it is written."""
+    line = node.start_mark.line + 1
+    return UserError(f"line {line}: YAML reads {node.value} as {reading}: write {wanted}")
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+for _type in _OTHER_TYPES:
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_type}", _Loader.refuse_type)
 
 
 def read_layer(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file.
 
     Raises UserError (one line that names the file) for a file that is missing, is not UTF-8 or not YAML,
-    holds no mapping, has a key twice, or contains itself through an alias.
+    holds no mapping, has a key twice, contains itself through an alias, or has a value that YAML reads as
+    something else than it seems to be.
     """
+    advice = "write the path of config.yaml, then those of the files that override it"
     try:
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(
+            kind
+        ):  # to read a pipe is to wait for it, or to empty it
+            raise UserError(f"{path}: a pipe or a device, not a file: {advice}")
         with path.open("rb") as handle:
             data = handle.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"no file {str(path)!r}: {advice}") from None
     except OSError as error:
-        advice = "write the path of config.yaml, then those of the files that override it"
-        if not path.exists():
-            raise UserError(f"no file {str(path)!r}: {advice}") from None
-        raise UserError(f"{path}: cannot be read ({error.strerror}): {advice}") from None
+        raise UserError(f"{str(path)[:200]}: cannot be read ({error.strerror}): {advice}") from None
     if len(data) > MOST_BYTES:
         raise UserError(f"{path}: larger than {MOST_BYTES} bytes, so not a configuration: write another path")
     try:
@@ -56,6 +112,24 @@ def read_layer(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}: line {line} is not UTF-8 text: save the file as UTF-8") from None
+    value = _read(text, str(path))
+    if value is None:
+        raise UserError(f"{path}: has no keys: write `key: value` lines, or leave the file out")
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a mapping of keys to values: write `key: value` lines")
+    for key in value:
+        if not isinstance(key, str):
+            raise UserError(f"{path}: the key {key!r} is not a word: write a key of config.yaml")
+    return value
+
+
+def check_text(text: str, name: str) -> None:
+    """Raise UserError (one line that begins with `name`) for YAML that a file could not have, either."""
+    _read(text, name)
+
+
+def _read(text: str, name: str) -> Any:
+    """The value of a YAML document. Raises UserError (one line that begins with `name`)."""
     try:
         loader = _Loader(text)
         try:
@@ -66,18 +140,11 @@ def read_layer(path: Path) -> dict[str, Any]:
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: {_described(error)}: correct the file") from None
+        raise UserError(f"{name}: {_described(error)}: correct it") from None
     except (UserError, ValueError) as error:  # ValueError: a date or a number that cannot be
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     except RecursionError:
-        raise UserError(f"{path}: nested more than {DEEPEST} levels deep: write fewer levels") from None
-    if value is None:
-        raise UserError(f"{path}: has no keys: write `key: value` lines, or leave the file out")
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a mapping of keys to values: write `key: value` lines")
-    for key in value:
-        if not isinstance(key, str):
-            raise UserError(f"{path}: the key {key!r} is not a word: write a key of config.yaml")
+        raise UserError(f"{name}: nested more than {DEEPEST} levels deep: write fewer levels") from None
     return value
 
 
@@ -132,20 +199,25 @@ def holder(key: str, layers: Sequence[tuple[str, Layer]]) -> str:
 
 
 def _depth(key: str, value: Any) -> int:
-    """How many levels of `key` are in `value`. Names may contain dots themselves."""
+    """How many words of `key`, with dots between them, are in `value`. Names may contain dots themselves."""
     depths = [0]
     for name, inside in value.items() if isinstance(value, Mapping) else ():
+        words = str(name).count(".") + 1
         if key == name:
-            depths.append(1)
+            depths.append(words)
         elif key.startswith(f"{name}."):
-            depths.append(1 + _depth(key.removeprefix(f"{name}."), inside))
+            depths.append(words + _depth(key.removeprefix(f"{name}."), inside))
     return max(depths)
 
 
 def named(line: str, layers: Sequence[tuple[str, Layer]], base: str = "config.yaml") -> str:
-    """A message about a key of `base`, with the name of the layer that sets the key in its place."""
-    prefix = f"{base}: "
-    if not layers or not line.startswith(prefix):
+    """A message about a key, with the name of the layer that sets the key in place of `base`.
+
+    A message that begins with a key, without `base`, gets the name of the layer, too.
+    """
+    rest = line.removeprefix(f"{base}: ")
+    key = rest.partition(": ")[0]
+    known = any(key.partition(".")[0] in content for _, content in layers)
+    if not layers or (rest == line and not known):
         return line
-    rest = line.removeprefix(prefix)
-    return f"{holder(rest.partition(': ')[0], layers)}: {rest}"
+    return f"{holder(key, layers)}: {rest}"

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from vlm4vla.config.base import Name, Positive, Rate, Strict
 from vlm4vla.config.training import Training
 
+# Half of the features of a time are sines and half are cosines (policies/heads/flow_matching.py).
+EvenWidth = Annotated[int, Field(gt=0, le=10**6, multiple_of=2)]
+
 
 class MlpHeadSettings(Strict):
     """The study's action head: a multilayer perceptron (MLP) that reads one query token after the prompt.
@@ -58,7 +61,7 @@ class FlowHeadSettings(Strict):
     kind: Literal["flow"] = Field(
         description="The kind of head. `flow`: an action expert with flow matching, as in pi0."
     )
-    width: Positive = Field(description="Width of the action expert.")
+    width: EvenWidth = Field(description="Width of the action expert: an even number.")
     intermediate: Positive = Field(description="Width of the action expert's feed-forward layers.")
     integration_steps: Positive = Field(10, description="Euler steps from noise to actions.")
 
@@ -79,10 +82,16 @@ class PlannedFlowHeadSettings(Strict):
     plan_loss_weight: Rate = Field(
         1.0, description="Weight of the plan's loss; the flow's loss has weight 1."
     )
-    width: Positive = Field(description="Width of the flow's transformer.")
+    width: EvenWidth = Field(description="Width of the flow's transformer: an even multiple of `heads`.")
     layers: Positive = Field(2, description="Layers of the flow's transformer.")
     heads: Positive = Field(4, description="Attention heads of the flow's transformer.")
     integration_steps: Positive = Field(10, description="Euler steps from noise to actions.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> PlannedFlowHeadSettings:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: write a multiple")
+        return self
 
 
 KINDS = ("mlp", "tokens", "flow", "planned-flow")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from vlm4vla.config.base import Fraction, Positive, Rate, Strict
+from vlm4vla.config.base import MOST, Fraction, Positive, Rate, Strict
 from vlm4vla.config.execution import WHOLE_MATRICES, Execution, micro_batches
 
 
@@ -19,7 +19,8 @@ def _fraction_or_updates(value: float) -> float:
     return value
 
 
-WarmUp = Annotated[float, Field(ge=0), AfterValidator(_fraction_or_updates)]
+Decay = Annotated[float, Field(ge=0, lt=1)]  # as torch's AdamW takes it
+WarmUp = Annotated[float, Field(ge=0, le=MOST), AfterValidator(_fraction_or_updates)]
 
 
 class Optimiser(Strict):
@@ -31,10 +32,10 @@ class Optimiser(Strict):
     )
     learning_rate: Rate = Field(description="Largest learning rate of AdamW.")
     muon_learning_rate: Rate = Field(4e-3, description="Largest learning rate of Muon.")
-    betas: tuple[Fraction, Fraction] = Field(
+    betas: tuple[Decay, Decay] = Field(
         (0.9, 0.95), description="Decay rates of AdamW's two moment estimates."
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
+    weight_decay: Annotated[float, Field(ge=0, le=1e9)] = Field(
         0.0, description="Decoupled weight decay of matrices. Biases and norms are not decayed."
     )
     warmup: WarmUp = Field(
@@ -56,7 +57,7 @@ class Optimiser(Strict):
         description="Gradient clipping: gradients with a larger norm are scaled down to this norm. With "
         "`null`, they are not clipped.",
     )
-    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+    average: Decay = Field(
         0.0,
         description="Decay per update of the exponential moving average of the weights. The training saves "
         "this average as its result. With 0, there is no average.",
@@ -67,7 +68,9 @@ class Training(Strict):
     """One training: its length, its batch, its optimiser and how it is executed."""
 
     steps: Positive = Field(description="Number of updates.")
-    batch: Positive = Field(description="Samples per update, over all processes.")
+    batch: Annotated[int, Field(gt=0, le=10**6)] = Field(
+        description="Samples per update, over all processes."
+    )
     optimiser: Optimiser = Field(description="The optimiser and its learning-rate schedule.")
     checkpoint_every: Positive = Field(
         500,

@@ -6,11 +6,21 @@ benchmarks. A wrong polarity is the most common silent error of a policy server,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 ACTION_SIZE = 7
 POSE_SIZE = 6
+FAST_SYMBOLS = 0xD800 - 0x4E00  # characters from the first symbol of FAST to the first surrogate
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+
+
+def largest_fast_coefficient(chunk: int, scale: float) -> int:
+    """The largest rounded coefficient of FAST for chunks of `chunk` steps in [-1, 1] (actions/fast.py).
+
+    In the orthonormal transform, a constant chunk of ones has it: the square root of `chunk`.
+    """
+    return round(scale * math.sqrt(chunk))
 
 
 @dataclass(frozen=True)

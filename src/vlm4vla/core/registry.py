@@ -19,7 +19,8 @@ from vlm4vla.core.errors import UserError
 
 # Absolute paths of extension files, separated as in PATH. A path's own colons and percent signs are quoted.
 VARIABLE = "VLM4VLA_EXTENSIONS"
-NAME = r"[a-z0-9][a-z0-9._-]*"
+NAME = r"[a-z0-9]([a-z0-9._-]*[a-z0-9_-])?"
+LONGEST_NAME = 100  # characters; a name is a folder of the results
 
 Kind = Literal["family", "benchmark", "auxiliary task"]
 C = TypeVar("C", bound=type)
@@ -86,10 +87,11 @@ def register(kind: Kind, name: str, given: C, taken: Collection[str]) -> C:
     Raises UserError for a name that is malformed or taken. Outside a running file, for instance in a test
     that imports the file, only the checks are made.
     """
-    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
         raise UserError(
-            f"{given.__name__}: {name!r} is not a valid name: write lowercase letters, digits, dots, dashes "
-            "and underscores"
+            f"{given.__name__}: {name!r} is not a valid name: write at most {LONGEST_NAME} lowercase "
+            "letters, digits, dots, dashes and underscores, with no dot, dash or underscore at the beginning "
+            "and no dot at the end"
         )
     if name in taken or (_running is not None and (kind, name) in _running.classes):
         raise UserError(f"{given.__name__}: the {kind} {name!r} already exists: write another name")
@@ -173,14 +175,20 @@ def check(sha256: str | None) -> None:
 
 
 def _load(name: str) -> Extension:
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if not path.is_file() and "%" in name:
         path = Path(unquote(name))  # from VARIABLE
     if path.suffix != ".py" or not path.is_file():
         raise UserError(
             f"extensions: no Python file {name!r}: write the path of a .py file, relative to {Path.cwd()}"
         )
-    source = path.read_bytes()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"extensions: {name!r} cannot be read ({error.strerror}): change its permissions, or "
+            "remove it from `extensions`"
+        ) from None
     digest = hashlib.sha256(source).hexdigest()
     key = (path.resolve(), digest)
     if key not in _ran:

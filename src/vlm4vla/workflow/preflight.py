@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
     data and tools cause only a note on standard error. Raises UserError with one line per error.
     """
     study = Study(load_config(raw))
+    check_is_folder(study.config)
     targets = [str(target) for target in targets]
     for target in targets:
         check_target(study, target)
@@ -64,7 +66,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
                 + suggestion(backbone.family, known_families())
             )
         if backbone.tiny is not None:
-            check_tiny(backbone.tiny, name, study.config.image_size)
+            check_tiny(backbone.tiny, name, study.config.image_size, backbone.family)
         if backbone.checkpoint is not None and backbone.revision is None:
             folder = Path(backbone.checkpoint).expanduser()
             check_checkpoint(folder, f"backbones.{name}.checkpoint")
@@ -151,6 +153,21 @@ def check_published_scores_file(config: Config) -> None:
             "file with the columns model,score, or remove the key"
         )
     read_scores(Path(config.published_scores), published_backbones(PUBLISHED_FOLDER))
+
+
+def check_is_folder(config: Config) -> None:
+    """Refuse results below something that is no folder, where Snakemake itself could not look for files."""
+    try:
+        for path in (Path(config.results), *Path(config.results).parents):
+            if path.is_dir():
+                return
+            if os.path.lexists(path):
+                what = "is a link to nothing" if path.is_symlink() else "is not a folder"
+                raise UserError(f"results: {config.results!r}: {str(path)!r} {what}: write another folder")
+    except OSError as error:
+        raise UserError(
+            f"results: {config.results[:200]!r}: cannot be a folder ({error.strerror}): write another folder"
+        ) from None
 
 
 def check_writable(config: Config) -> None:

@@ -17,6 +17,7 @@ from vlm4vla.config.config import load_config
 from vlm4vla.config.layer_files import Layer, named
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.successor import OF_WORKFLOW
 from vlm4vla.study.study import Study
 from vlm4vla.workflow import kept_outputs, run_lock
 from vlm4vla.workflow.config_layers import read_all, with_overrides
@@ -25,33 +26,30 @@ from vlm4vla.workflow.requirements import requirements_of
 from vlm4vla.workflow.snakemake_workarounds import record_lock_owner, remove_stale_lock, restore_slurm_nodes
 from vlm4vla.workflow.targets import is_published
 
+# Options of Snakemake that run no job, as its parser calls them.
 INFORMING = (
-    "--unlock",
-    "--summary",
-    "-S",
-    "--detailed-summary",
-    "-D",
-    "--dag",
-    "--rulegraph",
-    "--filegraph",
-    "--d3dag",
-    "--list-rules",
-    "--list",
-    "-l",
-    "--list-target-rules",
-    "--lt",
-    "--list-changes",
-    "--lc",
-    "--list-input-changes",
-    "--li",
-    "--list-params-changes",
-    "--lp",
-    "--list-untracked",
-    "--lu",
-    "--containerize",
-    "--print-compilation",
-    "--archive",
-)  # options of Snakemake that run no job
+    "dryrun",
+    "lint",
+    "report",
+    "reporter",
+    "summary",
+    "detailed_summary",
+    "dag",
+    "rulegraph",
+    "filegraph",
+    "d3dag",
+    "list_rules",
+    "list_target_rules",
+    "list_changes",
+    "list_input_changes",
+    "list_params_changes",
+    "list_untracked",
+    "list_conda_envs",
+    "containerize",
+    "print_compilation",
+    "archive",
+    "generate_unit_tests",
+)
 
 
 def command_line() -> argparse.Namespace | None:
@@ -74,16 +72,9 @@ def is_job(arguments: argparse.Namespace | None) -> bool:
     return arguments is not None and arguments.mode != ExecMode.DEFAULT
 
 
-def is_dry_run() -> bool:
-    """Whether Snakemake runs no job: a dry run, a lint or a report."""
-    words = {word.partition("=")[0] for word in sys.argv}
-    reports = words & {"--report", "--reporter"} and "--report-after-run" not in words
-    return bool(reports or words & {"-n", "--dry-run", "--dryrun", "--lint"})
-
-
-def runs_nothing() -> bool:
-    """Whether Snakemake only shows or unlocks something, so that it needs no lock on the results."""
-    return is_dry_run() or any(word in INFORMING for word in sys.argv)
+def runs_no_job(arguments: argparse.Namespace | None) -> bool:
+    """Whether Snakemake only shows something, as in a dry run, so that it needs no lock on the results."""
+    return arguments is not None and any(getattr(arguments, name, None) for name in INFORMING)
 
 
 def is_local(arguments: argparse.Namespace | None) -> bool:
@@ -130,14 +121,15 @@ def begin(config: Mapping[str, Any]) -> Study:
             study = Study(load_config(config))
         else:
             targets = list(map(str, arguments.targets)) if arguments is not None else []
-            study = open_study(config, targets, planned=is_dry_run())
+            planned = runs_no_job(arguments) or (arguments is not None and arguments.unlock)
+            study = open_study(config, targets, planned=planned)
             requirements = requirements_of(study, targets)
-            with errors_as_notes(is_dry_run()):
+            with errors_as_notes(planned):
                 check_simulators(study.config, requirements.rollouts)
             if is_local(arguments):
-                with errors_as_notes(is_dry_run()):
+                with errors_as_notes(planned):
                     check_gpus(requirements.gpus, offered_gpus(arguments))
-            if arguments is not None and not runs_nothing():
+            if arguments is not None and not runs_no_job(arguments):
                 own = targets and all(is_published(study, target) for target in targets)
                 run_lock.hold(Path(study.published_layout.root if own else study.root), sys.argv[1:])
                 if remove_stale_lock(Path.cwd()):
@@ -159,6 +151,7 @@ def begin(config: Mapping[str, Any]) -> Study:
         from snakemake.jobs import Job
 
         kept_outputs.install(Job)
+        os.environ[OF_WORKFLOW] = "1"
     registry.share()  # a job runs the user's extension files if it needs them
     # Jobs find the package's command even if the environment is not activated.
     if shutil.which("vlm4vla") is None:

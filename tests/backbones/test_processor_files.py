@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_backbones import make
-from transformers import AutoProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.utils import is_torchvision_available
 
 from vlm4vla.backbones.processor_files import write_processor_files
@@ -69,6 +69,29 @@ def test_autoprocessor_gives_the_ids_and_pixels_of_a_policy(family, tmp_path):
     assert found["input_ids"][0].tolist() == backbone.prompt_ids(TEXT)
     expected = backbone.encode_images(image[None])["pixel_values"]
     torch.testing.assert_close(found["pixel_values"].reshape(expected.shape), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_two_parts_load_without_torchvision(family, tmp_path):
+    backbone = saved(family, tmp_path)
+    image_processor, tokenizer = (
+        AutoImageProcessor.from_pretrained(tmp_path),
+        AutoTokenizer.from_pretrained(tmp_path),
+    )
+    assert tokenizer(TEXT)["input_ids"] == backbone.tokenizer(TEXT)["input_ids"]
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    found = image_processor(images=[image], return_tensors="pt")["pixel_values"]
+    expected = backbone.encode_images(image[None])["pixel_values"]
+    torch.testing.assert_close(found.reshape(expected.shape), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(is_torchvision_available(), reason="torchvision is installed")
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in WITHOUT_VIDEO])
+def test_without_torchvision_the_message_is_the_one_of_the_page(family, tmp_path):
+    """docs/use-a-policy.md says so. If this fails, transformers has changed: change the page."""
+    saved(family, tmp_path)
+    with pytest.raises(ImportError, match="VideoProcessor requires the Torchvision library"):
+        AutoProcessor.from_pretrained(tmp_path)
 
 
 def test_keys_that_are_there_stay(tmp_path):

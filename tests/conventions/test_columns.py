@@ -77,7 +77,11 @@ def test_written_parquet_columns_carry_their_descriptions(tmp_path):
     records.write(tmp_path / "rollouts" / "x" / "episodes.parquet", rows)
     folder = tmp_path / "demonstrations" / "bridge"
     with LeRobotWriter(
-        folder, fps=5, robot_type="test", image_size=16, extra_columns={"observation.gripper_point": ("x", "y")}
+        folder,
+        fps=5,
+        robot_type="test",
+        image_size=16,
+        extra_columns={"observation.gripper_point": ("x", "y")},
     ) as writer:
         writer.add_episode(
             np.full((4, 16, 16, 3), 7, np.uint8),

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_backbones import make
 
@@ -89,20 +90,63 @@ def test_images_of_any_size_are_resized_as_pillow_does(height, width):
     np.testing.assert_array_equal(own.act(Image.fromarray(image), TEXT), expected)
 
 
+GREY, COLOUR = np.full((40, 30), 90, np.uint8), picture(40, 30)
+REFUSED = {  # the image, what the message says to write, and the result of that
+    "grey": (GREY, "np.stack([image] * 3, axis=-1)", lambda image: np.stack([image] * 3, axis=-1)),
+    "grey (H, W, 1)": (
+        GREY[..., None], "np.repeat(image, 3, axis=-1)", lambda image: np.repeat(image, 3, axis=-1),
+    ),
+    "alpha": (np.dstack([COLOUR, GREY]), "image[..., :3]", lambda image: image[..., :3]),
+    "channels first": (
+        np.moveaxis(COLOUR, -1, 0), "np.moveaxis(image, 0, -1)", lambda image: np.moveaxis(image, 0, -1),
+    ),
+    "tensor": (
+        torch.from_numpy(COLOUR).permute(2, 0, 1),
+        "image.permute(1, 2, 0)",
+        lambda image: image.permute(1, 2, 0),
+    ),
+    "floats": (
+        COLOUR / 255,
+        "(255 * image).round().astype(np.uint8) if 1 is white",
+        lambda image: (255 * image).round().astype(np.uint8),
+    ),
+    "a batch": (COLOUR[None], "images[0]", lambda images: images[0]),
+    "Pillow grey": (Image.fromarray(GREY), "image.convert('RGB')", lambda image: image.convert("RGB")),
+    "Pillow alpha": (
+        Image.fromarray(COLOUR).convert("RGBA"), "image.convert('RGB')", lambda image: image.convert("RGB"),
+    ),
+    "Pillow palette": (
+        Image.fromarray(GREY).convert("P"), "image.convert('RGB')", lambda image: image.convert("RGB"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_other_images_are_refused_with_what_to_write(case):
+    image, wanted, write = REFUSED[case]
+    own, sized = policy(), np.asarray(Image.fromarray(COLOUR).resize((64, 64), Image.Resampling.BICUBIC))
+    with pytest.raises(ValueError, match="an image must be") as caught:
+        own.act(image, TEXT)
+    assert wanted in str(caught.value) and "\n" not in str(caught.value)
+    found = own.interface.fit(write(image))
+    assert found.shape == (64, 64, 3) and found.dtype == np.uint8
+    if "grey" not in case and "palette" not in case:
+        np.testing.assert_array_equal(found, sized)
+
+
 @pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((64, 64), np.uint8),
-        np.zeros((64, 64, 4), np.uint8),
-        np.zeros((3, 64, 64), np.uint8),
-        np.zeros((64, 64, 3), np.float32),
-        np.zeros((0, 64, 3), np.uint8),
-        Image.new("L", (64, 64)),
-    ],
+    "image", [None, "picture.png", np.zeros((0, 64, 3), np.uint8), np.zeros(3), [[1], [2, 3]]]
 )
-def test_other_images_are_refused(image):
-    with pytest.raises(ValueError, match=r"an image must be \(H, W, 3\) uint8 in RGB, this one is"):
-        policy().act(image, TEXT)
+def test_what_is_no_image_is_refused_in_one_line(image):
+    with pytest.raises(ValueError, match="an image must be") as caught:
+        Interface(64).fit(image)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("instruction", [None, "", "  ", 3, ["open the drawer"]])
+def test_an_instruction_is_text(instruction):
+    with pytest.raises(ValueError, match="the instruction must be text"):
+        policy().act(COLOUR, instruction)
 
 
 def test_a_head_that_samples_and_reads_the_state():
@@ -113,5 +157,7 @@ def test_a_head_that_samples_and_reads_the_state():
     np.testing.assert_array_equal(same[0], same[1])
     assert np.abs(same[0] - same[2]).max() > 1e-4
     assert np.abs(own.act(image, TEXT, robot) - own.act(image, TEXT, robot)).max() > 1e-6
-    with pytest.raises(ValueError, match="needs states"):
+    with pytest.raises(ValueError, match="needs states: pass the robot's state, 8 numbers"):
         own.act(image, TEXT)
+    with pytest.raises(ValueError, match=r"8 numbers, as the third argument, not the shape \(7,\)"):
+        own.act(image, TEXT, robot[:7])

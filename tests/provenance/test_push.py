@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
+from scipy.stats import binomtest
 from small_inputs import write_demonstrations
 from tiny_backbones import make
 from upload_hub import TOKEN, Repository, UploadHub
@@ -18,8 +20,10 @@ from vla_settings import settings
 from vlm4vla import cli
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.config.policies import MlpHeadSettings
-from vlm4vla.core.artefacts import file_hash, files_of, write_json
+from vlm4vla.conventions.episodes import SCHEMA
+from vlm4vla.core.artefacts import checkpoint_hash, file_hash, files_of, write_json
 from vlm4vla.data.lerobot.reader import read_demonstrations
+from vlm4vla.evaluation import records
 from vlm4vla.policies.policy import Policy
 
 LOAD = """
@@ -239,6 +243,30 @@ def test_a_dry_run_shows_each_file_and_needs_no_hub(hub, push, policy):
     assert lines[-1] == "dry run: nothing was sent"
 
 
+def test_nothing_unlisted_or_hidden_goes_up(hub, push, policy, tmp_path):
+    (policy / "checkpoints").mkdir(exist_ok=True)
+    extra = (".env", "notes.txt", "passwords.json", "checkpoints/a.json", "backbone/mine.md", "backbone/.key")
+    for name in extra:
+        (policy / name).write_text("secret")
+    status, out, err = push(policy, "me/my-policy")
+    assert status == 0, err
+    assert set(hub.repositories["models", "me/my-policy"].files) == SENT
+    assert "left out, because a policy has no such files: backbone/mine.md, notes.txt, passwords.json" in out
+    folder = write_demonstrations(tmp_path / "demonstrations")
+    for name in ("notes.txt", "data/own.csv", "meta/.hidden.json", "other/a.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("secret")
+    status, out, err = push(folder, "me/demos")
+    assert status == 0, err
+    sent = hub.repositories["datasets", "me/demos"].files
+    assert all(b"secret" not in data for data in sent.values())
+    assert set(sent) - {"README.md"} == {
+        "meta/info.json", "meta/stats.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet",
+        "data/chunk-000/file-000.parquet",
+    }  # fmt: skip
+    assert "left out, because a demonstration set has no such files: data/own.csv, notes.txt" in out
+
+
 def test_demonstrations_arrive_as_a_dataset_that_lerobot_finds(hub, push, tmp_path):
     folder = write_demonstrations(tmp_path / "demonstrations")
     write_json(
@@ -390,6 +418,33 @@ def test_the_scores_of_another_seed_are_not_shown(policy, tmp_path, capsys):
     assert "the mean over 2 policies" in parcel(policy, "me/x", None).texts["README.md"]
     shutil.move(policy, tmp_path / "moved")
     assert "its scores are not known" in parcel(tmp_path / "moved", "me/x", None).texts["README.md"]
+
+
+def test_the_scores_are_those_of_the_policys_own_rollout(policy, tmp_path):
+    """A table can be older than the policy, and its numbers can be means over seeds."""
+    from vlm4vla.provenance.push_parcels import parcel
+
+    root = tmp_path / "results" / "study"
+    write_table(root, seeds=(0, 1), seed_count=2)
+    values = {
+        "study": "study", "scale": "embedded", "benchmark": "bridge", "model": "tiny", "auxiliary": "none",
+        "variant": "full", "seed": 0, "task": "carrot", "instruction": "put the carrot on the plate",
+        "rollout_seed": 0, "checkpoint": checkpoint_hash(policy), "execution_horizon": 2, "max_steps": 40,
+        "steps": 40, "protocol": "p",
+    }  # fmt: skip
+    rows = [
+        values
+        | {"episode": number, "initial_state": number, "success": number < 3, "solved": int(number < 3)}
+        for number in range(8)
+    ]
+    folder = root / "rollouts" / "tiny" / "none" / "full" / "bridge" / "seed0"
+    records.write(folder / "episodes.parquet", pa.Table.from_pylist(rows, SCHEMA))
+    text = parcel(policy, "me/x", None).texts["README.md"]
+    low, high = binomtest(3, 8).proportion_ci(method="wilson")
+    assert f"| success_rate | 37.5 % | {100 * low:.1f} % to {100 * high:.1f} % | 8 |" in text
+    assert "the mean over" not in text
+    write_policy(root, seed=1)  # trained again, and not rolled out since
+    assert "the mean over 2 policies" in parcel(policy, "me/x", None).texts["README.md"]
 
 
 def test_a_policy_of_an_earlier_version_can_be_sent(policy):

@@ -29,9 +29,11 @@ NAMES = (
     "docs/use-a-policy.md",
     "docs/run-the-study.md",
     "docs/set-up.md",
+    "docs/judge.md",
 )
 PAGES = [REPOSITORY / name for name in NAMES]
 LANGUAGES = {"bash", "yaml", "python", "csv", "json", "text"}
+PROGRAMS = ("python", "snakemake", "vlm4vla", "pytest")  # of the environment
 OWN = "my-study.yaml"
 CELL = "results/smoke/cells/kosmos-2/none/full/bridge.md"
 
@@ -89,6 +91,8 @@ def parsed(words: list[str]) -> argparse.Namespace:
 def check(checkout: Checkout, words: list[str], texts: str) -> None:
     """Check one command of a page whose YAML blocks are `texts`."""
     program, rest = Path(words[0]).name, words[1:]
+    # A reader has not activated the environment.
+    assert words[0] != program or program not in PROGRAMS, f"write .venv/bin/{words[0]}"
     if program == "snakemake":
         if "my-vlm" in texts and OWN in rest:  # the README's own file has only its block
             (checkout.folder / OWN).write_text(texts)
@@ -102,6 +106,8 @@ def check(checkout: Checkout, words: list[str], texts: str) -> None:
             checkout.run(*line.split(), "--dry-run", "--forceall")
     elif program == "vlm4vla" and rest[0] == "estimate":
         assert "wall time" in checkout.run(*words)
+    elif program == "vlm4vla" and rest[0] == "judge":
+        assert "survive" in checkout.run(*words)
     elif program == "vlm4vla":
         parsed(rest)
     elif words[:2] == ["git", "clone"]:
@@ -144,6 +150,7 @@ def test_the_readme_is_short_and_names_no_commit():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_a_page_is_accepted(checkout, page):
     texts = pasted(page, "yaml")
+    (checkout.folder / "my-table.csv").write_text(pasted(page, "csv"))
     (checkout.folder / OWN).write_text(pasted(REPOSITORY / "docs" / "your-own-study.md", "yaml"))
     found = commands(page)
     assert found
@@ -172,11 +179,38 @@ def test_a_key_that_stands_twice_would_be_noticed(checkout):
         checkout.run(".venv/bin/snakemake", "--dry-run", "--cores", "1", "--configfile", OWN)
 
 
-def test_a_command_of_another_kind_would_be_noticed(checkout):
-    with pytest.raises(AssertionError, match="not decided"):
-        check(checkout, ["curl", "https://example.org"], "")
-    with pytest.raises(SystemExit):
-        parsed(["trace", "main"])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("curl https://example.org", "not decided"),
+        ("vlm4vla judge my-table.csv", "write .venv/bin/vlm4vla"),
+        ("make tabel_main", "unknown target"),
+        ("make all_tables SCALE=smoek", "unknown scale"),
+        (".venv/bin/snakemake --cores 2 results/embedded/cells/kosmos-2/none/full/brige.md", "brige"),
+        (".venv/bin/snakemake --cores 2 table_main --configfile my-studi.yaml", "my-studi.yaml"),
+        (".venv/bin/vlm4vla estimate tabel_main", "tabel_main"),
+        (".venv/bin/vlm4vla judge no-table.csv", "no-table.csv"),
+        (".venv/bin/vlm4vla trace main", ""),
+        (".venv/bin/vlm4vla push FOLDER NAME --dryrun-please", ""),
+        ('eval "$(vlm4vla completion fish-and-chips)"', "fish-and-chips"),
+    ],
+)
+def test_a_wrong_line_of_a_page_would_be_noticed(checkout, tmp_path, line, message):
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n```bash\n{line}\n```\n")
+    (words,) = commands(page)
+    with pytest.raises((AssertionError, SystemExit), match=message or None):
+        check(checkout, words, "")
+
+
+def test_a_wrong_key_and_wrong_python_would_be_noticed(checkout):
+    own = pasted(REPOSITORY / "docs" / "your-own-study.md", "yaml")
+    assert own.count("    family: qwen3_vl") == 1
+    (checkout.folder / OWN).write_text(own.replace("    family: qwen3_vl", "    famly: qwen3_vl"))
+    with pytest.raises(AssertionError, match="famly"):
+        checkout.run(".venv/bin/snakemake", "--dry-run", "--cores", "1", "--configfile", OWN)
+    with pytest.raises(AssertionError, match="load_policies"):
+        checkout.run(".venv/bin/python", "-c", "from vlm4vla.policies.loading import load_policies")
 
 
 def test_the_first_command_prints_a_result(tried):
@@ -194,7 +228,8 @@ def test_the_policy_of_the_first_command_can_be_used_as_the_page_says(tried):
     assert "load_policy" in code and "results/smoke/vla/kosmos-2/none/full/bridge/seed0" in code
     printed = checkout.run(".venv/bin/python", "-c", code)
     assert re.findall(r"\[[^\]]*\]", printed), "the example prints actions"
-    (push,) = commands(page)
+    first, push = commands(page)
+    assert first == ["make", "cell", "SCALE=smoke"]  # which has made the policy
     assert "--dry-run" in push and "policy.safetensors" in checkout.run(*push)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vlm4vla.conventions.actions import ACTION_NAMES, POSE_SIZE
 from vlm4vla.conventions.benchmarks import facts
@@ -36,13 +37,27 @@ class Interface:
     def fit(self, image: Any) -> np.ndarray:
         """Resize an image (H, W, 3) uint8 to the policy's size, as in training.
 
-        Raises ValueError for another shape or type.
+        Raises ValueError (one line) for another shape or type, with what to write instead.
         """
-        pixels = np.asarray(image)
+        if isinstance(image, Image.Image):
+            if image.mode != "RGB":
+                raise ValueError(
+                    f"an image must be RGB, this Pillow image is {image.mode}: write image.convert('RGB')"
+                )
+            pixels = np.asarray(image)
+        else:
+            if hasattr(image, "detach"):  # a tensor, possibly on a GPU
+                image = image.detach().cpu()
+            try:
+                pixels = np.asarray(image)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"an image must be an array (H, W, 3) uint8 or a Pillow image, not {type(image).__name__}"
+                ) from None
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3 or 0 in pixels.shape:
             raise ValueError(
                 f"an image must be (H, W, 3) uint8 in RGB, this one is {pixels.shape} {pixels.dtype}: "
-                "convert it, for example with PIL's convert('RGB')"
+                + _remedy(pixels)
             )
         return resize(pixels, self.image_size)
 
@@ -79,3 +94,23 @@ class Interface:
         image, scale = record["image"], record["action"]["scale"]
         units = (scale[0], scale[TRANSLATION]) if scale else None
         return cls(image["height"], image["camera"], record["rate_hz"], units)
+
+
+def _remedy(pixels: np.ndarray) -> str:
+    """What to write instead of an image of another shape or type."""
+    shape = pixels.shape
+    if 0 in shape:
+        return "it has no pixels"
+    if len(shape) == 4:
+        return "pass one image, such as images[0], or use policy.predict for several"
+    if len(shape) == 2:
+        return "a grey image: write np.stack([image] * 3, axis=-1)"
+    if len(shape) == 3 and shape[-1] == 4:
+        return "it has a fourth channel (alpha): write image[..., :3]"
+    if len(shape) == 3 and shape[-1] == 1:
+        return "a grey image: write np.repeat(image, 3, axis=-1)"
+    if len(shape) == 3 and shape[0] == 3 != shape[-1]:
+        return "its channels come first: write np.moveaxis(image, 0, -1), for a tensor image.permute(1, 2, 0)"
+    if len(shape) == 3 and shape[-1] == 3 and pixels.dtype.kind == "f":
+        return "write (255 * image).round().astype(np.uint8) if 1 is white, and image.astype(np.uint8) if not"
+    return "convert it, for example with Pillow's image.convert('RGB')"

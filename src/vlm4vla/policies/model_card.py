@@ -1,7 +1,8 @@
 """The model card (README.md) of a policy: data, training, scores, use and licence.
 
 The metadata block is written by huggingface_hub, so it is what the hub reads. The stage vla writes the card
-without scores, because rollouts come later. `vlm4vla push` writes it again with the scores of the study.
+without scores, because rollouts come later. The stage rollout writes it again with the scores, and
+`vlm4vla push` with the name on the hub.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, facts
+from vlm4vla.core.markup import markdown_line, markdown_text
 
 CARD = "README.md"
 OWN_LICENCE = "apache-2.0"  # of weights that the study has trained from random ones
@@ -30,7 +32,8 @@ class CardScore:
     """A score of a table, with its 95 % interval.
 
     `value`, `low`, `high`: in the units of the table (success rates from 0 to 1); the bounds are None if the
-    table has no interval. `seeds`: the number of policies that the value is a mean of.
+    table has no interval. `seeds`: the number of policies that the value is a mean of. `planned`: the number
+    of all initial states, if the rollout ended before them.
     """
 
     metric: str
@@ -40,6 +43,7 @@ class CardScore:
     episodes: int
     seeds: int
     scale: str
+    planned: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def policy_card(
         eval_results=results or None,
     )
     parts = [
-        f"# {title}",
+        f"# {markdown_line(title)}",
         "A vision-language-action policy: a vision-language model with an action head. It reads one image "
         "and an instruction, and predicts the next actions of a robot arm.",
         "## Data\n\n" + _data_text(policy, settings, sources),
@@ -162,7 +166,7 @@ def _data_text(policy: Mapping[str, Any], settings: Mapping[str, Any], sources: 
     if sources.dataset is not None:
         hub = _hub_name(sources.dataset)
         link = f"[{hub}](https://huggingface.co/datasets/{hub})"
-        shown = link if hub else f"`{Path(sources.dataset).name}`"
+        shown = link if hub else markdown_text(Path(sources.dataset).name)
         revision = f" at revision `{wanted['revision']}`" if wanted.get("revision") else ""
         frames = sources.demonstrations.get("frames")
         size = f", {frames} frames" if frames else ""
@@ -203,10 +207,11 @@ def _training_text(policy: Mapping[str, Any], settings: Mapping[str, Any], sourc
         ("normalisation of actions", settings["normalisation"]),
         ("seed", settings["seed"]),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    how = _VARIANTS.get(settings["variant"], f"Variant {settings['variant']}")
+    table = "\n".join(f"| {name} | {markdown_text(str(value))} |" for name, value in rows)
+    how = _VARIANTS.get(settings["variant"], markdown_text(f"Variant {settings['variant']}"))
     return (
-        f"The backbone is {origin}.{tuned} {how}, by imitation of the demonstrations.\n\n"
+        f"The backbone is {markdown_text(origin)}.{markdown_text(tuned)} {how}, by imitation of the "
+        "demonstrations.\n\n"
         f"| setting | value |\n| --- | --- |\n{table}\n\n"
         "`provenance.json` holds all settings, the versions of the packages and the hashes of the inputs."
     )
@@ -214,7 +219,7 @@ def _training_text(policy: Mapping[str, Any], settings: Mapping[str, Any], sourc
 
 def _scores_text(scores: Sequence[CardScore]) -> str:
     if not scores:
-        return "No table of the study contains this policy yet, so its scores are not known."
+        return "No rollout of this policy is finished yet, so its scores are not known."
     lines = ["| metric | value | 95 % interval | episodes |", "| --- | ---: | ---: | ---: |"]
     for each in scores:
         low, high = (_number(each.metric, bound) for bound in (each.low, each.high))
@@ -223,6 +228,11 @@ def _scores_text(scores: Sequence[CardScore]) -> str:
     text = "\n".join(lines) + f"\n\nScale of the study: {scores[0].scale}."
     if scores[0].scale == "smoke":
         text += " This scale tests the program. Its scores say nothing about the policy."
+    if scores[0].planned is not None:
+        text += (
+            f" The rollout ended early, after {scores[0].episodes} of {scores[0].planned} initial states, "
+            "because its comparison was decided."
+        )
     if scores[0].seeds > 1:
         text += (
             f" Each value is the mean over {scores[0].seeds} policies, which differ in their training seed. "

@@ -56,6 +56,9 @@ def _print(found: Parcel, name: str, public: bool) -> None:
     for file, size in sizes.items():
         made = " (made for the hub)" if file in found.texts else ""
         print(f"{size:>{width},}  {one_line(file)}{made}")
+    if found.left_out:
+        shown = ", ".join(map(one_line, found.left_out[:10])) + (", ..." if found.left_out[10:] else "")
+        print(f"left out, because a {found.kind} has no such files: {shown}")
     seen = "public" if public else "private"
     print(
         f"{found.kind}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB, to the {seen} "

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.conventions.benchmarks import facts
+from vlm4vla.core.artefacts import checkpoint_hash
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.markup import markdown_line, markdown_text
+from vlm4vla.policies.card_scores import rollout_scores
 from vlm4vla.policies.model_card import OWN_LICENCE, CardScore, policy_card, read_sources
 from vlm4vla.study.layout import ARTEFACTS, PROVENANCE
-from vlm4vla.study.results_folder import Results, read_json
+from vlm4vla.study.results_folder import Results, read_json, study_of
 
 FIRST_TABLE = "main"  # its numbers come before those of other tables with the same cell
 
@@ -20,27 +23,23 @@ def policy_card_of(folder: Path, provenance: Mapping[str, Any], name: str, licen
     policy = read_json(folder / "policy.json", "train the policy again")
     if not isinstance(policy, dict) or "benchmark" not in policy:
         raise UserError(f"{folder / 'policy.json'}: not the record of a policy: train the policy again")
-    results = _study_of(folder)
+    results = study_of(folder)
     sources = read_sources(provenance, results.locate if results else Path)
-    scores = _scores(results, provenance["settings"]) if results else []
+    scores = []
+    if results:
+        scores = _own_scores(results, folder) or _scores(results, provenance["settings"])
     return policy_card(policy, provenance, sources, name=name, scores=scores, licence=licence)
 
 
-def _study_of(folder: Path) -> Results | None:
-    """The study in whose results folder a policy is, or None if the policy was moved out of it."""
-    path = folder.resolve() / PROVENANCE
-    for root in path.parents:
-        if ARTEFACTS["vla"].parse(path.relative_to(root).as_posix()) is None:
-            continue
-        try:
-            return Results(root)
-        except UserError:
-            return None
-    return None
+def _own_scores(results: Results, folder: Path) -> list[CardScore]:
+    """The scores of the policy's own rollout; none if the study has no finished rollout of these weights."""
+    inside = (folder.resolve() / PROVENANCE).relative_to(results.root.resolve()).as_posix()
+    values = ARTEFACTS["vla"].parse(inside) or {}
+    return rollout_scores(results.path("rollout", **values, executed=""), checkpoint_hash(folder))
 
 
 def _scores(results: Results, settings: Mapping[str, Any]) -> list[CardScore]:
-    """The scores of the policy's cell in the first table that has them."""
+    """The scores of the policy's cell in the first table that has them, which can be means over seeds."""
     benchmark = settings["benchmark"]
     cell = {
         "model": settings["backbone"],
@@ -108,7 +107,7 @@ def dataset_card(
         ("instructions", info.get("total_tasks")),
         ("frames per second", info.get("fps")),
     ]
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows if value is not None)
+    table = "\n".join(f"| {key} | {markdown_text(str(value))} |" for key, value in rows if value is not None)
     parts = [
         f"# {name.rpartition('/')[2]}",
         origin,
@@ -124,15 +123,17 @@ def study_card(metadata: Mapping[str, Any], file: str, count: int, name: str, li
     """The card of a packed study. `metadata`: the RO-Crate's. `file`: the zip file with `count` files."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    graph = metadata.get("@graph") or []
+    graph = metadata["@graph"]
     root = next((each for each in graph if isinstance(each, dict) and each.get("@id") == "./"), {})
-    stated = str((root.get("license") or {}).get("@id", "")).rpartition("/")[2].lower()
+    terms = root.get("license")
+    stated = str(terms.get("@id", "") if isinstance(terms, dict) else terms or "").rpartition("/")[2].lower()
     licence = licence or stated or "other"
     data = DatasetCardData(license=licence, tags=["robotics", "ro-crate", "vlm4vla"])
     parts = [
         f"# {name.rpartition('/')[2]}",
-        f"{root.get('name', 'A study')}: `{file}`, a Workflow Run RO-Crate of {count} files. "
-        f"{root.get('description', '')}".strip(),
+        f"{markdown_line(str(root.get('name', 'A study')))}: {markdown_text(file)}, a Workflow Run RO-Crate "
+        f"of {count} files. "
+        f"{markdown_text(str(root.get('description', '')))}".strip(),
         "## Use\n\n```sh\n"
         f"hf download {name} {file} --repo-type dataset --local-dir .\nvlm4vla check {file}\n```",
         "## Licence\n\n" + _licence_text(licence),

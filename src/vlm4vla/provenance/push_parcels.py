@@ -6,9 +6,11 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from vlm4vla.backbones.processor_files import COPIED
 from vlm4vla.core.artefacts import file_hash, files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import INDEX
@@ -23,6 +25,13 @@ from vlm4vla.study.layout import ARTEFACTS, PROVENANCE
 from vlm4vla.study.results_folder import read_json
 
 POLICY, WEIGHTS, BACKBONE = "policy.json", "policy.safetensors", "backbone"
+# The files that each kind of folder has, as patterns of paths. Nothing else is published.
+OF_POLICY = (POLICY, WEIGHTS, PROVENANCE, "train.jsonl", *COPIED)
+OF_BACKBONE = (
+    "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json",
+    "vocab.txt", "*.model", *COPIED,
+)  # fmt: skip
+OF_DATASET = ("meta/*.json", "meta/*.jsonl", "meta/*.parquet", "data/*.parquet", "videos/*.mp4", PROVENANCE)
 INFO = "meta/info.json"
 KINDS = "a policy (policy.json), a demonstration set (meta/info.json) or a packed study (SHA256SUMS)"
 
@@ -32,7 +41,7 @@ class Parcel:
     """The files to send. `files`: path in the repository -> file. `texts`: path -> text, made for the hub.
 
     `replaced`: patterns of files in the repository that are removed unless they are sent again. `tag`: a tag
-    for the new commit.
+    for the new commit. `left_out`: files of the folder that are none of its kind, and so are not sent.
     """
 
     kind: Literal["policy", "demonstration set", "packed study"]
@@ -40,6 +49,7 @@ class Parcel:
     texts: Mapping[str, str] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
     tag: str | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def repository(self) -> Literal["model", "dataset"]:
@@ -102,9 +112,12 @@ def _policy(folder: Path, name: str, licence: str | None) -> Parcel:
         raise UserError(f"{folder / PROVENANCE}: not the record of a policy: train the policy again")
     found = [*files_of(folder, "*"), *files_of(folder / BACKBONE, "**/*")]
     _check_hashes(folder, hashes, "train the policy again")
-    kept = {path.relative_to(folder).as_posix(): path for path in found if path.name != CARD}
+    kept = {path.relative_to(folder).as_posix(): path for path in found if path != folder / CARD}
+    patterns = [*OF_POLICY, *(f"{BACKBONE}/{each}" for each in OF_BACKBONE)]
+    listed, left_out = _listed(_without_links(kept), patterns)
     text = policy_card_of(folder, provenance, name, licence)
-    return Parcel("policy", _without_links(kept), {CARD: text}, (f"{BACKBONE}/*", "*.safetensors"))
+    replaced = (f"{BACKBONE}/*", "*.safetensors")
+    return Parcel("policy", listed, {CARD: text}, replaced, left_out=left_out)
 
 
 def _demonstrations(folder: Path, name: str, licence: str | None) -> Parcel:
@@ -117,16 +130,17 @@ def _demonstrations(folder: Path, name: str, licence: str | None) -> Parcel:
     if (folder / PROVENANCE).is_file():
         provenance = _finished(folder)
         _check_hashes(folder, provenance.get("files") or {}, "record the demonstrations again")
-    patterns = ("meta/**/*", "data/**/*", "videos/**/*", PROVENANCE)
-    found = [path for pattern in patterns for path in files_of(folder, pattern)]
-    kept = {path.relative_to(folder).as_posix(): path for path in found}
+    found = files_of(folder, "**/*")
+    kept = {path.relative_to(folder).as_posix(): path for path in found if path != folder / CARD}
+    listed, left_out = _listed(_without_links(kept), OF_DATASET)
     text = dataset_card(metadata.info, provenance, name, licence)
     return Parcel(
         "demonstration set",
-        _without_links(kept),
+        listed,
         {CARD: text},
         ("meta/*", "data/*", "videos/*"),
         metadata.version,  # LeRobot looks for a tag with the version of the format
+        left_out,
     )
 
 
@@ -166,6 +180,14 @@ def _check_hashes(folder: Path, hashes: Mapping[str, Any], remedy: str) -> None:
             raise UserError(f"{path}: missing: {remedy}")
         if file_hash(path) != expected:
             raise UserError(f"{path}: changed since it was written: {remedy}")
+
+
+def _listed(files: Mapping[str, Path], patterns: Iterable[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The files whose paths fit one of `patterns`, and the paths of the others. `*` also stands for `/`."""
+    patterns = list(patterns)
+    fits = {name: any(fnmatchcase(name, each) for each in patterns) for name in files}
+    listed = {name: path for name, path in files.items() if fits[name]}
+    return listed, tuple(sorted(set(files) - set(listed)))
 
 
 def _without_links(files: Mapping[str, Path]) -> Mapping[str, Path]:

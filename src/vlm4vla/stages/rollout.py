@@ -31,6 +31,7 @@ from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop, solved_in_order
 from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
+from vlm4vla.stages.scored_card import write_scores
 
 SHARD = 50  # episodes that step together; an interrupted rollout loses at most so many
 ZOOM = 3  # a film has so many times the pixels of an image in each direction
@@ -72,6 +73,8 @@ def run(
     output: Path,
 ) -> None:
     """Write `episodes.parquet`, `shards/` and `videos/*.gif` to `output`. Finished shards are not run again.
+
+    The scores are also written on the model card of the policy (stages/scored_card.py).
 
     `vla`: folder of the policy; None for reference policies. `demonstrations`: for reference policies on real
     simulators (stages/rollout_simulator.py), which write no films. `against`: folder of the rollout that
@@ -153,6 +156,7 @@ def run(
     if work != output:
         paths = _replace(output, work, paths)
     rows = records.merge(paths, output / "episodes.parquet", len(episodes), stop)
+    write_scores(vla, output / "episodes.parquet", checkpoint)
     files = {"episodes.parquet": file_hash(output / "episodes.parquet")}
     ended = {"stop": stop.summary()} if stop else {}
     provenance.write(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.errors import UserError, suggestion
-from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, ResultsLayout
+from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, PROVENANCE, ResultsLayout
 from vlm4vla.study.outputs import PUBLISHED
 
 DEFAULT = Path("results")
@@ -94,6 +94,19 @@ def open_results(results: Path | None, study: str | None) -> Results:
         found = f"several studies ({', '.join(known)})" if known else "no study with tables"
         raise UserError(f"{DEFAULT}/: {found}: write --results FOLDER, such as results/embedded")
     return Results(DEFAULT / known[0])
+
+
+def study_of(folder: Path) -> Results | None:
+    """The study in whose results folder the policy in `folder` is; None for a policy that was moved."""
+    path = folder.resolve() / PROVENANCE
+    for root in path.parents:
+        if ARTEFACTS["vla"].parse(path.relative_to(root).as_posix()) is None:
+            continue
+        try:
+            return Results(root)
+        except UserError:
+            return None
+    return None
 
 
 def read_json(path: Path, remedy: str) -> Any:

@@ -20,9 +20,9 @@ results folder, `results/STUDY/`. The paths are relative to this folder; `*` sta
 a JSON key, `[]` stands for the elements of a list. The keys of config.yaml are described in
 workflow/schemas/config.schema.json.
 
-The columns of Parquet files that the study writes also carry their descriptions:
-`pyarrow.parquet.read_schema(FILE).field(NAME).metadata` has `description` and, for numbers with a unit, `unit`.
-Files of earlier versions lack them. Their rows are the same.
+The columns of Parquet files that the study writes also carry their descriptions. In Python,
+`pyarrow.parquet.read_schema(FILE).field(NAME).metadata` has `description` and, for numbers with a unit,
+`unit`. Files of earlier versions lack them. Their rows are the same.
 """
 
 

@@ -1,7 +1,7 @@
 """The descriptions of docs/results.md as metadata of the columns of Parquet files.
 
-`pyarrow.parquet.read_schema(file).field(name).metadata` gives them back: `description`, and `unit` for a column
-that has one.
+`pyarrow.parquet.read_schema(file).field(name).metadata` gives them back: `description`, and `unit` for a
+column that has one.
 """
 
 from __future__ import annotations

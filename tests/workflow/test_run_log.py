@@ -9,6 +9,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_study import LogHandler
 from vlm4vla.core.progress import duration
+from vlm4vla.workflow import run_log
 from vlm4vla.workflow.run_log import RunLog
 
 
@@ -88,6 +89,17 @@ def test_user_error_is_shown_without_the_lines_before(clock, tmp_path):
     path.write_text("step 1\nerror: disk: full: free some room\n")
     log = RunLog(clock)
     assert "step 1" not in log.failed(1, str(path))
+
+
+@pytest.mark.parametrize("content", [None, "", "step 1\nstep"])
+def test_a_log_on_a_full_disk_lacks_the_last_line(clock, tmp_path, monkeypatch, content):
+    path = tmp_path / "a.log"
+    if content is not None:
+        path.write_text(content)
+    assert "No space" not in RunLog(clock).failed(1, str(path))
+    monkeypatch.setattr(run_log, "is_full", lambda folder: folder == tmp_path)
+    text = RunLog(clock).failed(1, str(path))
+    assert f"error: {path}: No space left on device" in text
 
 
 def record(level=logging.INFO, text="", **fields) -> logging.LogRecord:

@@ -10,6 +10,7 @@ from vlm4vla.backbones import hub
 from vlm4vla.backbones.complete_folder import check_complete
 from vlm4vla.backbones.folder_files import PATTERNS
 from vlm4vla.backbones.weights import family_of
+from vlm4vla.core.artefacts import atomic_path
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
 
@@ -53,7 +54,8 @@ def install(
             try:
                 os.link(file.resolve(), target)
             except OSError:  # another file system
-                shutil.copy2(file, target)
+                with atomic_path(target) as temporary:
+                    shutil.copyfile(file, temporary)
 
 
 def _check_room_for_copies(source: Path, output: Path, key: str) -> None:

@@ -14,7 +14,15 @@ import numpy as np
 
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.conventions.actions import POSE_SIZE
-from vlm4vla.core.artefacts import Provenance, canonical_json, file_hash, files_of, write_json, write_text
+from vlm4vla.core.artefacts import (
+    Provenance,
+    atomic_path,
+    canonical_json,
+    file_hash,
+    files_of,
+    write_json,
+    write_text,
+)
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.encoded_pictures import copy_pictures
 from vlm4vla.data.demonstrations.frame_index import (
@@ -87,7 +95,8 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
         arrays |= {"video_file": videos.file[kept.episodes], "video_start": videos.start[kept.episodes]}
     for name in ("first", "length", "video_file", "video_start"):
         if name in arrays:
-            np.save(output / ROWS / f"{name}.npy", arrays[name], allow_pickle=False)
+            with atomic_path(output / ROWS / f"{name}.npy") as temporary:
+                np.save(temporary, arrays[name], allow_pickle=False)
     for array in arrays.values():
         if isinstance(array, np.memmap):
             array.flush()

@@ -84,8 +84,9 @@ class RunLog:
         """The line for a failed job, followed by the end of the job's log file `log`."""
         _, message, _ = self._running.pop(job, ("", f"job {job}", 0.0))
         text = f"{self._progress()} FAILED {message}"
-        if log and Path(log).is_file():
-            lines = Path(log).read_text(errors="replace").rstrip().splitlines()[-LAST_LINES:]
+        if log:
+            content = Path(log).read_text(errors="replace") if Path(log).is_file() else ""
+            lines = content.rstrip().splitlines()[-LAST_LINES:]
             if lines and lines[-1].startswith("error: "):  # the line of a UserError is enough
                 lines = lines[-1:]
             elif is_full(Path(log).parent):  # the job could not write its last line

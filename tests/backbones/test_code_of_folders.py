@@ -1,0 +1,84 @@
+"""Code in a checkpoint's folder is refused at a terminal, too, where transformers would ask."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_backbones import make
+
+READ = """
+import sys
+from pathlib import Path
+from vlm4vla.backbones.checkpoint import check_folder
+from vlm4vla.core.errors import UserError
+try:
+    check_folder(Path(sys.argv[1]))
+    print("taken")
+except UserError as error:
+    print("refused:", error)
+"""
+OWN_CODE = {
+    "config.json": {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoProcessor": "own.Own"}},
+    "tokenizer_config.json": {
+        "tokenizer_class": "Own",
+        "auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]},
+    },
+    "preprocessor_config.json": {
+        "image_processor_type": "Own",
+        "auto_map": {"AutoImageProcessor": "own.Own", "AutoProcessor": "own.Own"},
+    },
+}
+
+
+def at_a_terminal(*words, seconds=400):
+    """What a program writes to the terminal at which it runs. Nobody types anything there."""
+    parent, child = pty.openpty()
+    with subprocess.Popen(words, stdin=child, stdout=child, stderr=child, start_new_session=True) as process:
+        os.close(child)
+        text, deadline = b"", time.monotonic() + seconds
+        try:
+            while time.monotonic() < deadline and b"[y/N]" not in text:
+                if select.select([parent], [], [], 1)[0]:
+                    try:
+                        text += os.read(parent, 10_000)
+                    except OSError:  # the program has ended
+                        break
+        finally:
+            process.kill()
+            os.close(parent)
+    return text.decode()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A checkpoint with a program that leaves a mark when it is run."""
+    folder = tmp_path / "checkpoint"
+    make("kosmos-2").save(folder)
+    (folder / "own.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'run')!r}).touch()")
+    return folder
+
+
+@pytest.mark.parametrize("name", OWN_CODE)
+def test_nothing_is_asked_at_a_terminal(folder, tmp_path, name):
+    file = folder / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | OWN_CODE[name]))
+    text = at_a_terminal(sys.executable, "-c", READ, str(folder))
+    assert "[y/N]" not in text and "Traceback" not in text and not (tmp_path / "run").exists()
+    lines = text.splitlines()
+    if name == "tokenizer_config.json":  # the tokenizer's own file says all that is needed of its class
+        assert any(line == "taken" or line.startswith("refused: ") for line in lines), text
+    else:
+        assert any(line.startswith(f"refused: {folder}: ") for line in lines), text
+
+
+def test_transformers_itself_asks(folder):
+    """So the test above would see a question."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | OWN_CODE["config.json"]))
+    program = "import sys, transformers; transformers.AutoConfig.from_pretrained(sys.argv[1])"
+    assert "[y/N]" in at_a_terminal(sys.executable, "-c", program, str(folder))

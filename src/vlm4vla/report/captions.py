@@ -9,7 +9,7 @@ from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
 from vlm4vla.config.stages import ExpertSummary
 from vlm4vla.conventions.benchmarks import SUCCESS_RATE, facts, metrics
 from vlm4vla.conventions.scales import REAL
-from vlm4vla.report import names
+from vlm4vla.report import marks, names
 from vlm4vla.report.rows.early_stops import stop_sentence
 
 _SCALES = {
@@ -107,6 +107,17 @@ def experts_sentence(experts: Mapping[str, ExpertSummary]) -> str:
 def published_sentence(source: str) -> str:
     """Where in the paper the published numbers are."""
     return f"Published: arXiv 2601.03309, {source}."
+
+
+def elsewhere_sentence(models: Sequence[str]) -> str:
+    """Which of the marked models have numbers that the paper does not print; empty without any."""
+    if not models:
+        return ""
+    listed = names.joined([names.model(model) for model in models])
+    return (
+        f"{marks.ELSEWHERE} Not in the paper: {listed}, published only as a hidden row of the authors' "
+        "project page."
+    )
 
 
 def agreement_sentence(scale: str) -> str:

@@ -65,6 +65,11 @@ def benchmark(name: str, scale: str = "paper") -> str:
     return shown if scale in REAL else f"{shown} ({scale})"
 
 
+def words(key: str) -> str:
+    """A key in words: the name of a question set, a task or a metric without underscores."""
+    return key.replace("_", " ")
+
+
 def in_order(benchmarks: Iterable[str]) -> list[str]:
     """Each benchmark once: first the built-in ones in the order of BENCHMARKS, then the others as given."""
     unique = dict.fromkeys(benchmarks)

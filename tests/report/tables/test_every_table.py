@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS, NEGATIVE, POSITIVE, UNDECIDED
 from vlm4vla.config.stages import TableSettings, read_settings
 from vlm4vla.core.errors import UserError
+from vlm4vla.report import marks
 from vlm4vla.report.rows.table import GAP, TIDY
 from vlm4vla.stages.table import run
 from vlm4vla.study.outputs import outputs
@@ -418,3 +419,29 @@ def test_published_may_be_a_file_and_must_be_there(study, tmp_path):
     (tmp_path / "published" / "freeze.csv").unlink()
     with pytest.raises(UserError, match=r"freeze\.csv: no such file"):
         make("freeze", study, tmp_path, published=tmp_path / "published" / "freeze.csv")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_mark_in_a_cell_is_explained_under_the_table(tables, table):
+    """Each mark has one meaning in all tables (vlm4vla.report.marks)."""
+    text = (tables / "tables" / f"{table}.md").read_text().replace(r"\*", "*")
+    cells = "".join(re.findall(r"^\|.*$", text, flags=re.MULTILINE))
+    words = " ".join(line for line in text.splitlines() if not line.startswith(("|", "#")))
+    meaning = {
+        marks.SIGNIFICANT: "* the difference is significant",
+        marks.EQUIVALENT: "= equivalent",
+        marks.ELSEWHERE: "\N{DOUBLE DAGGER} Not in the paper",
+    }
+    for mark, sentence in meaning.items():
+        shown = mark in cells.replace("p = ", "").replace("r = ", "")
+        assert not shown or sentence in words.replace(f"{mark}:", mark), mark
+    for mark in (marks.DOUBT, marks.FLAGGED, marks.STOPPED):
+        assert mark not in cells
+
+
+def test_published_scores_stand_beside_the_measured_points(tables):
+    text = (tables / "tables" / "correlation.md").read_text()
+    points = text.split("## The points")[1].split("##")[0]
+    cells = [cell.strip() for cell in re.search(r"^\| Qwen2.5-VL-3B .*$", points, re.MULTILINE)[0].split("|")]
+    assert cells[4::2] == ["3.856", "48.0", "43.0"]  # table 1 of the paper
+    assert re.search(r"\| InternVL3.5-4B\N{DOUBLE DAGGER} ", points)

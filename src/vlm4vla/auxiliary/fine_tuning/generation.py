@@ -234,10 +234,9 @@ class GenerationFineTuning(FineTuning):
         return 1 - error / max(float(reference.mean()), 1e-9)
 
     def drawings(self) -> Any:
-        """Return held-out scenes (true and generated maps), the colour of each class and the depth range."""
+        """Return held-out scenes (true and generated maps), the names of the classes and the depth range."""
         ids = np.arange(min(SHOWN, len(self.held_out.pictures)))
         drawn = {modality: self.generate(modality, ids) for modality in MODALITIES}
-        palette = np.array(list(self.held_out.dense.palette.values()), np.uint8)
         pictures = (
             ((drawn[IMAGE].permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
         )
@@ -249,10 +248,10 @@ class GenerationFineTuning(FineTuning):
                 pictures[row],
                 self.held_out.dense.depth([number])[0],
                 metres[row],
-                palette[self.held_out.dense.classes([number])[0]],
-                palette[classes[row]],
+                self.held_out.dense.classes([number])[0],
+                classes[row],
             )
             for row, number in enumerate(ids)
         ]
         dense = self.held_out.dense
-        return scenes, dense.palette, dense.limits
+        return scenes, list(dense.palette), dense.limits

@@ -34,10 +34,13 @@ def draw_auxiliaries(
     """
     benchmarks = list(dict.fromkeys(cell.benchmark for cell in spread))
     heights = _heights(spread)
+    labels = style.wrapped(_labels(heights))
     with style.panels(
         len(benchmarks) + 2,
-        3.5,
-        1.6 + 0.34 * len(heights),
+        2.5,
+        1.6 + style.row_height(labels, 0.34) * (max(heights.values(), default=0) + 1),
+        across=len(benchmarks) + 2,
+        labels=labels,
         sharey=True,
         gridspec_kw={"width_ratios": [1.5] * len(benchmarks) + [1, 1]},
     ) as (figure, axes):
@@ -54,8 +57,8 @@ def draw_auxiliaries(
         capability.set_title("capability, all questions")
         for axis in (own, capability):
             axis.set_xlabel("held-out questions, %")
-            axis.set_xlim(-3, 103)
-        axes[0].set_yticks(list(heights.values()), _labels(heights))
+            axis.set_xlim(-9, 104)
+        axes[0].set_yticks(list(heights.values()), labels)
         axes[0].set_ylim(max(heights.values()) + 0.6, -0.6)
         for axis in axes:
             axis.grid(axis="y", visible=False)
@@ -119,19 +122,14 @@ def _boxes(
                 zorder=3,
                 label="a training seed, no task" if auxiliary == NONE else "a training seed, after a task",
             )
+            if 0 in values:
+                style.zero(axis, 0, height)
         else:
-            axis.text(0.02, height, "not measured", transform=axis.get_yaxis_transform(), color=style.GREY)
+            place = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7}
+            axis.text(0.1, height, "not measured", color=style.GREY, **place)
         published = pick(rows, *cell[:3], metric, auxiliary)["published"]
         if published is not None:
-            axis.plot(
-                factor * published,
-                height,
-                "D",
-                markersize=5,
-                markerfacecolor="none",
-                markeredgecolor=style.VERMILION,
-                label="published (real models, real benchmark)",
-            )
+            axis.plot(factor * published, height, **style.PUBLISHED)
         if auxiliary == NONE and values:
             own = [other for line, other in heights.items() if line[:2] == (model, variant)]
             axis.vlines(
@@ -143,6 +141,8 @@ def _boxes(
                 linewidth=1,
                 label="median without a task",
             )
+    right = axis.get_xlim()[1]
+    axis.set_xlim(-0.09 * right, right)
     axis.set_xlabel(names.unit(benchmark))
 
 
@@ -166,6 +166,8 @@ def _before_and_after(axis: Any, height: float, before: Score | None, after: Sco
             elinewidth=1.1,
             label=label,
         )
+        if score.value == 0:
+            style.zero(axis, 0, height + shift)
     if before is not None and after is not None:
         ends = [100 * before.value, 100 * after.value]
         axis.plot(ends, [height - 0.12, height + 0.12], color=style.GREEN, linewidth=0.7, alpha=0.6, zorder=1)

@@ -12,7 +12,8 @@ from vlm4vla.analysis.sensitivity import SIGNIFICANT
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
-from vlm4vla.report.figures.label_placement import place_labels
+from vlm4vla.report.figures.fitting import fit
+from vlm4vla.report.figures.label_placement import all_free, place_labels
 from vlm4vla.report.rows.capability_scores import OVERALL, Score
 from vlm4vla.report.rows.cells import Row, pick
 from vlm4vla.report.rows.correlations import pearson_row
@@ -30,11 +31,12 @@ def draw_scatter(
 ) -> None:
     """Write `stem`.{pdf,png}: one panel per benchmark, with the least-squares line.
 
-    Each backbone is a labelled point with 95 % intervals. `groups`: for each benchmark, the group of each
-    backbone if r is a difference of groups (`correlations.carrying_groups`). Then the groups have colours and
-    their means crosses, and there is no line.
+    Each backbone is a labelled point with 95 % intervals. Numbers stand for the names if these have no room.
+    `groups`: for each benchmark, the group of each backbone if r is a difference of groups
+    (`correlations.carrying_groups`). Then the groups have colours and their means crosses, and there is no
+    line.
     """
-    with style.panels(len(benchmarks), 4.6, 4.4) as (figure, axes):
+    with style.panels(len(benchmarks), 3.6, 3.7) as (figure, axes):
         named = []
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             metric = score_metric(benchmark)
@@ -47,7 +49,9 @@ def draw_scatter(
             r = pearson_row(correlations, benchmark, OVERALL)
             title = names.benchmark(benchmark, scale)
             if r["value"] is not None:
-                title += f": r = {r['value']:.2f}, Holm {names.p_value(r['p_adjusted'])}"
+                title += f"\nr = {r['value']:.2f}, Holm {names.p_value(r['p_adjusted'])}"
+            if r["published"] is not None:
+                title += f"\npublished r = {r['published']:.3f}"
             axis.set_title(title)
             axis.set_xlabel("questions answered correctly, %")
             axis.set_ylabel(names.unit(benchmark))
@@ -56,10 +60,19 @@ def draw_scatter(
                 named.append((axis, [name for name, _, _ in points], x, y))
             else:
                 style.empty(axis)
-        style.shared_legend(figure, axes)
-        figure.canvas.draw()
-        for each in named:
-            _label(*each)
+        fit(figure)
+        shown = list(dict.fromkeys(name for _, own, _, _ in named for name in own))
+        numbers, key = style.numbered(shown)
+        if all([_label(*each) for each in named]):
+            key = []
+        else:  # the names have no room
+            for axis, *_ in named:
+                for text in list(axis.texts):
+                    text.remove()
+        style.shared_legend(figure, axes, columns=4, key=key)
+        fit(figure)
+        for axis, own, x, y in named if key else []:
+            _label(axis, [numbers[shown.index(name)] for name in own], x, y)
         style.save(figure, stem)
 
 
@@ -99,10 +112,11 @@ def _scatter(
     return x, y
 
 
-def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
+def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> bool:
     """Label every point. `x` and `y`, each (n, 3): value and both ends of the interval.
 
-    The figure must have been drawn before, so that the panel has its final size.
+    The figure must have been drawn before, so that the panel has its final size. Returns whether all labels
+    have room in the panel, where none covers another.
     """
     texts = [axis.text(0, 0, label, fontsize=7) for label in labels]
     boxes = [text.get_window_extent() for text in texts]
@@ -113,12 +127,10 @@ def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> No
         np.vstack([np.column_stack([x[:, i], y[:, 0]]), np.column_stack([x[:, 0], y[:, i]])]) for i in (1, 2)
     )
     ends = np.hstack([axis.transData.transform(low), axis.transData.transform(high)])
-    centres = place_labels(
-        axis.transData.transform(np.column_stack([x[:, 0], y[:, 0]])),
-        np.array([(box.width + 4, box.height + 3) for box in boxes]),
-        (frame.x0 + 2, frame.y0 + 2, frame.x1 - 2, frame.y1 - 2),
-        [tuple(each) for each in ends],
-    )
+    sizes = np.array([(box.width + 4, box.height + 3) for box in boxes])
+    limits = (frame.x0 + 2, frame.y0 + 2, frame.x1 - 2, frame.y1 - 2)
+    points = axis.transData.transform(np.column_stack([x[:, 0], y[:, 0]]))
+    centres = place_labels(points, sizes, limits, [tuple(each) for each in ends])
     for label, point, centre in zip(
         labels, zip(x[:, 0], y[:, 0], strict=True), axis.transData.inverted().transform(centres), strict=True
     ):
@@ -134,18 +146,21 @@ def _label(axis: Any, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> No
             bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0},
         )
         note.set_in_layout(False)
+    return all_free(centres, sizes, limits)
 
 
 def draw_sets(
     correlations: Sequence[Row], benchmarks: Sequence[str], sets: Sequence[str], scale: str, stem: Path
 ) -> None:
     """Write `stem`.{pdf,png}: Pearson's r of each question set with its interval, one panel per benchmark."""
-    with style.panels(len(benchmarks), 3.3, 1.2 + 0.3 * len(sets), sharey=True) as (figure, axes):
+    labels = style.wrapped([names.words(name) for name in sets])
+    inches = 1.2 + style.row_height(labels, 0.3) * len(sets)
+    with style.panels(len(benchmarks), 2.6, inches, labels=labels, sharey=True) as (figure, axes):
         for axis, benchmark in zip(axes, benchmarks, strict=True):
             for y, name in enumerate(sets):
                 row = pearson_row(correlations, benchmark, name)
                 if row["value"] is None:
-                    axis.text(0, y, "not defined", ha="center", va="center", color=style.GREY, fontsize=7)
+                    axis.text(0.05, y, "not defined", ha="left", va="center", color=style.GREY, fontsize=7)
                     continue
                 clear = row["p_adjusted"] < SIGNIFICANT
                 if row["ci_low"] is not None:
@@ -163,7 +178,7 @@ def draw_sets(
             axis.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
             axis.set_xlabel("Pearson r, 95 % interval")
             axis.set_title(names.benchmark(benchmark, scale))
-        axes[0].set_yticks(range(len(sets)), list(sets))
+        axes[0].set_yticks(range(len(sets)), labels)
         axes[0].set_ylim(len(sets) - 0.4, -0.6)
         style.shared_legend(figure, axes, columns=2)
         style.save(figure, stem)

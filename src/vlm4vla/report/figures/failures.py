@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from vlm4vla.report.rows.films import Film, frames_of
 
 FRAMES = 8
 STRIPS = 4  # per benchmark
+TITLE = 140  # characters in a line of a title
 
 
 def first_failures(films: Sequence[Film], benchmarks: Sequence[str], strips: int = STRIPS) -> list[Film]:
@@ -30,19 +32,21 @@ def draw_failures(films: Sequence[Film], labels: Mapping[str, str], scale: str, 
 
     `labels`: the names of the models.
     """
-    with style.canvas(9.6, 0.2 + 1.42 * max(len(films), 1)) as figure:
-        figure.get_layout_engine().set(hspace=0.14)  # room for the titles
+    titles = [textwrap.fill(_title(film, labels, scale), TITLE) for film in films]
+    heights = [1.3 + style.LINE * (title.count("\n") + 1) for title in titles]
+    with style.canvas(9.6, sum(heights) or 1.4) as figure:
         if not films:
             axis = figure.subplots()
             axis.set_axis_off()
             style.empty(axis, "no filmed episode failed")
-        grid = figure.subplots(max(len(films), 1), FRAMES, squeeze=False) if films else []
-        for axes, film in zip(grid, films, strict=True):
+        strips = figure.subfigures(len(films), 1, squeeze=False, height_ratios=heights)[:, 0] if films else []
+        for strip, film, title in zip(strips, films, titles, strict=True):
+            axes = strip.subplots(1, FRAMES)
             for axis in axes:
                 axis.set_axis_off()
             for axis, (second, frame) in zip(axes, frames_of(film.path, FRAMES), strict=False):
                 axis.imshow(frame, interpolation="nearest")
-                axis.text(
+                time = axis.text(
                     0.03,
                     0.04,
                     f"{second:.1f} s",
@@ -51,10 +55,8 @@ def draw_failures(films: Sequence[Film], labels: Mapping[str, str], scale: str, 
                     color="white",
                     bbox={"facecolor": "black", "alpha": 0.55, "pad": 1, "linewidth": 0},
                 )
-            # A text, not a title: it is wider than its frame, and the frame must not grow.
-            text = _title(film, labels, scale)
-            title = axes[0].text(0, 1.07, text, transform=axes[0].transAxes, fontsize=8)
-            title.set_in_layout(False)
+                time.set_in_layout(False)
+            strip.suptitle(title, x=0.005, ha="left", fontsize=8)
         style.save(figure, stem)
 
 

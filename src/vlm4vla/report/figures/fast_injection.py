@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
-from vlm4vla.report.rows import contrasts as contrast
+from vlm4vla.report.figures.bars import Bar, draw_bars, height
 from vlm4vla.report.rows.cells import Cell, Row, pick
 
 _COLOURS = {"none": style.GREY, "fast-freeze-vision": style.SKY, "fast-unfreeze-vision": style.BLUE}
+_OTHERS = (style.GREEN, style.ORANGE, style.PURPLE, style.VERMILION)
 
 
 def draw_fast_injection(
@@ -30,65 +30,36 @@ def draw_fast_injection(
     (`floors`, by benchmark).
     """
     benchmarks = list(dict.fromkeys(cell.benchmark for cell in cells))
-    with style.panels(len(benchmarks), 6.4, 3.9) as (figure, axes):
-        for axis, benchmark in zip(axes, benchmarks, strict=True):
-            shown = [cell for cell in cells if cell.benchmark == benchmark]
-            _panel(axis, rows, shown, groups, floors.get(benchmark))
-            axis.set_title(f"{names.benchmark(benchmark, scale)}   (* paired p < 0.05)", fontsize=9)
+    keys = list(dict.fromkeys((cell.model, cell.variant) for cell in cells))
+    several = len({model for model, _ in keys}) > 1
+    labels = style.wrapped(
+        [
+            (f"{names.model(model)}: " if several else "") + groups.get(variant, names.variant(variant))
+            for model, variant in keys
+        ]
+    )
+    others = [task for task in dict.fromkeys(cell.auxiliary for cell in cells) if task not in _COLOURS]
+    colours = _COLOURS | {task: _OTHERS[i % len(_OTHERS)] for i, task in enumerate(others)}
+
+    def bars(benchmark: str, model: str, variant: str) -> list[Bar]:
+        own = [cell for cell in cells if cell[:3] == (model, variant, benchmark)]
+        metric = score_metric(benchmark)
+        return [
+            Bar(
+                pick(rows, *cell[:3], metric, cell.auxiliary),
+                names.auxiliary(cell.auxiliary),
+                colours[cell.auxiliary],
+            )
+            for cell in own
+        ]
+
+    panels = {benchmark: [bars(benchmark, *key) for key in keys] for benchmark in benchmarks}
+    tall = height(next(iter(panels.values()), []), labels)
+    width = 4.6 if len(benchmarks) == 1 else 2.6
+    with style.panels(len(benchmarks), width, tall, labels=labels, sharey=True) as (figure, axes):
+        for axis, (benchmark, shown) in zip(axes, panels.items(), strict=True):
+            star = f"differs from the bar without a task {style.TESTED}"
+            draw_bars(axis, shown, labels, benchmark, floors.get(benchmark), star)
+            axis.set_title(names.benchmark(benchmark, scale))
         style.shared_legend(figure, axes, columns=2)
         style.save(figure, stem)
-
-
-def _panel(
-    axis: Any, rows: Sequence[Row], cells: Sequence[Cell], groups: Mapping[str, str], floor: float | None
-) -> None:
-    metric = score_metric(cells[0].benchmark)
-    factor = names.factor(metric)
-    keys = list(dict.fromkeys((cell.model, cell.variant) for cell in cells))
-    several_models = len({model for model, _ in keys}) > 1
-    top = 0.0
-    for group, key in enumerate(keys):
-        tasks = [cell.auxiliary for cell in cells if cell[:2] == key]
-        width = 0.8 / len(tasks)
-        for index, task in enumerate(tasks):
-            x = group + (index - (len(tasks) - 1) / 2) * width
-            row = pick(rows, *key, cells[0].benchmark, metric, task)
-            if row["published"] is not None:
-                top = max(top, factor * row["published"])
-                axis.plot(
-                    x + 0.3 * width,  # next to the interval, not on it
-                    factor * row["published"],
-                    "D",
-                    markersize=5.5,
-                    markerfacecolor="white",
-                    markeredgecolor=style.VERMILION,
-                    zorder=3,
-                    label="published (real models, real benchmark)",
-                )
-            if row["value"] is None:
-                axis.text(x, 0, "not measured ", rotation=90, va="bottom", ha="center", color=style.GREY)
-                continue
-            value, low, high = (factor * row[name] for name in ("value", "ci_low", "ci_high"))
-            top = max(top, high)
-            axis.bar(
-                x,
-                value,
-                0.92 * width,
-                yerr=[[value - low], [high - value]],
-                color=_COLOURS.get(task, style.GREEN),
-                error_kw={"elinewidth": 1.1, "capsize": 2.5},
-                label=names.auxiliary(task),
-            )
-            if contrast.significant(row, 1) or contrast.significant(row, -1):
-                axis.annotate("*", (x, high), ha="center", va="bottom", fontsize=11)
-    if floor is not None:
-        axis.axhline(factor * floor, color=style.BLACK, linestyle=":", linewidth=1, label="random actions")
-    labels = [
-        (f"{names.model(model)}\n" if several_models else "") + groups.get(variant, names.variant(variant))
-        for model, variant in keys
-    ]
-    axis.set_xticks(range(len(keys)), labels)
-    axis.set_xlim(-0.6, len(keys) - 0.4)
-    axis.set_ylim(0, 1.12 * top if top else 1)
-    axis.grid(axis="x", visible=False)
-    axis.set_ylabel(names.unit(cells[0].benchmark))

@@ -26,15 +26,16 @@ def draw_judged(
     """
     lines = max(1, math.ceil(len(columns) / ACROSS))
     across = max(1, math.ceil(len(columns) / lines))
-    height = min(1.3 + 0.24 * len(rows), TALLEST / lines)
-    with style.canvas(3.0 * across, height * lines) as figure:
+    shown = style.wrapped(rows)
+    height = min(1.3 + style.row_height(shown, 0.24) * len(rows), TALLEST / lines)
+    with style.canvas(2.3 * across + style.label_width(shown), height * lines) as figure:
         axes = figure.subplots(lines, across, squeeze=False, sharey=True).flatten()
         for axis, (title, numbers) in zip(axes, columns.items(), strict=False):
             _panel(axis, rows, numbers, colours)
-            axis.set_title(_plain(title))
+            axis.set_title(title)
         for axis in axes[len(columns) :]:
             axis.set_visible(False)
-        axes[0].set_yticks(range(len(rows)), [_plain(row) for row in rows])
+        axes[0].set_yticks(range(len(rows)), shown)
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         style.shared_legend(figure, axes, columns=min(2, len(colours)))
         style.save(figure, stem)
@@ -55,9 +56,7 @@ def _panel(axis: Any, rows: Sequence[str], numbers: Sequence[Any], colours: Mapp
             linestyle="none",
             label=label,
         )
+        if value == 0:
+            style.zero(axis, 0, y)
+    axis.margins(x=0.1)
     axis.grid(axis="y", visible=False)
-
-
-def _plain(text: str) -> str:
-    """`text` without the mathematical mode of Matplotlib."""
-    return text.replace("$", r"\$")

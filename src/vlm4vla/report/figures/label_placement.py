@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -44,6 +45,14 @@ def place_labels(points: np.ndarray, sizes: np.ndarray, frame: Box, bars: Sequen
         centres[index] = best[0]
         taken.append(best[1])
     return centres
+
+
+def all_free(centres: np.ndarray, sizes: np.ndarray, frame: Box) -> bool:
+    """Whether all labels lie within `frame` and none covers another."""
+    boxes = [_box(*each) for each in zip(np.asarray(centres), np.asarray(sizes), strict=True)]
+    return all(_inside(box, frame) for box in boxes) and not any(
+        overlap(one, other) for one, other in combinations(boxes, 2)
+    )
 
 
 def _box(centre: np.ndarray, size: np.ndarray) -> Box:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
 
 _COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE)
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,27 @@ def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> Non
         model: {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)]}
         for i, model in enumerate(labels)
     }
-    with style.panels(max(1, len(benchmarks)), 3.8, 3.6) as (figure, axes):
+    with style.panels(max(1, len(benchmarks)), 3.1, 3.2) as (figure, axes):
         if not benchmarks:
             style.empty(axes[0], "no training record")
         for axis, benchmark in zip(axes, benchmarks, strict=False):
             for curve in curves:
                 if curve.benchmark == benchmark:
                     label = names.model(curve.model)
-                    axis.plot(curve.steps, curve.losses, linewidth=1.2, label=label, **styles[curve.model])
+                    # A line of one point would not be seen.
+                    alone = {"marker": "o"} if len(curve.steps) == 1 else {}
+                    line = {"linewidth": 1.2, "markersize": 4} | styles[curve.model] | alone
+                    axis.plot(curve.steps, curve.losses, label=label, **line)
             losses = [loss for curve in curves if curve.benchmark == benchmark for loss in curve.losses]
             if losses and min(losses) > 0:
                 axis.set_yscale("log")
-                axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+                few = max(losses) < 100 * min(losses)
+                axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5) if few else ()))
                 for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
                     which(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_xlabel("training step")
             axis.set_ylabel("training loss")
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.set_title(names.benchmark(benchmark, scale))
         style.shared_legend(figure, axes, columns=5)
         style.save(figure, stem)

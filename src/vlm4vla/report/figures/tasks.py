@@ -28,8 +28,10 @@ def draw_tasks(
     `attempts`: the result of `attempts_by_task` by benchmark. `labels`: the names of the policies to show.
     """
     most = max([len(set(table["task"])) for table in attempts.values()] or [1])
-    grid, text = 0.25 * len(labels), 1.75  # heights in inches
-    width = max(7.0, 2.2 + 0.42 * most)
+    shown_labels = dict(zip(labels, style.wrapped(list(labels.values())), strict=True))
+    # Heights in inches
+    grid, text = style.row_height(list(shown_labels.values()), 0.25) * len(labels), 1.75
+    width = max(5.2, 0.42 * most) + 0.6 + style.label_width(list(shown_labels.values()), 7.5)
     with style.canvas(width, len(benchmarks) * (grid + text)) as figure:
         axes = figure.subplots(len(benchmarks), 1, squeeze=False)[:, 0]
         shown = None
@@ -41,7 +43,7 @@ def draw_tasks(
                 axis.set_axis_off()
                 style.empty(axis)
                 continue
-            shown = _panel(axis, table, labels)
+            shown = _panel(axis, table, shown_labels)
         if shown is not None:
             figure.colorbar(shown, ax=list(axes), label="solved when tried, %", shrink=0.4, pad=0.01)
         style.save(figure, stem)
@@ -53,30 +55,32 @@ def _panel(axis: Any, table: pd.DataFrame, labels: Mapping[tuple[str, str], str]
     share = (total["solved"] / total["tried"]).sort_values(ascending=False, kind="stable")
     tasks = list(share.index)
     by_cell = table.set_index(["model", "variant", "task"])
+    middle = {"ha": "center", "va": "center"}
     values = np.full((len(labels), len(tasks)), np.nan)
     for row, policy in enumerate(labels):
         for column, task in enumerate(tasks):
             if (*policy, task) not in by_cell.index:
-                axis.text(column, row, "\N{EN DASH}", ha="center", va="center", fontsize=6, color=style.GREY)
+                note = axis.text(column, row, "\N{EN DASH}", fontsize=6, color=style.GREY, **middle)
+                note.set_in_layout(False)
                 continue
             tried, solved = by_cell.loc[(*policy, task), ["tried", "solved"]]
             values[row, column] = 100 * solved / tried
-            axis.text(
+            note = axis.text(
                 column,
                 row,
                 f"{values[row, column]:.0f}",
-                ha="center",
-                va="center",
+                **middle,
                 fontsize=6.5,
                 fontstyle="italic" if tried < FEW else "normal",
                 color="white" if values[row, column] > 55 else "black",
             )
+            note.set_in_layout(False)  # the layout of some thousand texts takes long
     shown = axis.imshow(values, cmap=COLOUR_MAP, vmin=0, vmax=100, aspect="auto")
     axis.set_yticks(range(len(labels)), list(labels.values()), fontsize=7.5)
     rotated = len(tasks) > 5
     axis.set_xticks(
         range(len(tasks)),
-        [task.replace("_", " ") for task in tasks],
+        style.wrapped([names.words(task) for task in tasks], 60 if rotated else 18),
         fontsize=7,
         rotation=35 if rotated else 0,
         ha="right" if rotated else "center",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlm4vla.analysis.printed_rates import SEARCHED
+from vlm4vla.report import marks
 from vlm4vla.report.judged.table_file import MEAN_LENGTH, SCORE, PrintedNumber, PrintedTable
 from vlm4vla.report.judged.verdicts import (
     NO_DISTRIBUTION,
@@ -46,7 +47,6 @@ COLUMNS = (
 NUMBER, COMPARISON = "number", "comparison"
 LISTED = 120  # up to this number, every comparison is printed; above, those that survive or are not decided
 STEPS = (100, 500, 1000, 5000)  # trials of each policy for which the verdicts count the survivors
-_MARK = "*"
 
 
 def judged_table(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> Table:
@@ -169,7 +169,7 @@ def _caption(
         else "",
         "Nothing here covers the variance between training runs, so no sentence is about methods.",
         "The CSV file has every comparison." if len(comparisons) > LISTED else "",
-        f"{_MARK} No whole number of the stated trials, each with the same weight, rounds to it."
+        f"{marks.FLAGGED} No whole number of the stated trials, each with the same weight, rounds to it."
         if flags
         else "",
     ]
@@ -228,7 +228,7 @@ def _scores(table: PrintedTable, flags: dict[PrintedNumber, Misfit]) -> Block:
         line = [row]
         for column in table.columns:
             number = cells.get((row, column))
-            line.append(GAP if number is None else _printed(number) + _MARK * (number in flags))
+            line.append(GAP if number is None else _printed(number) + marks.FLAGGED * (number in flags))
         grid.append(line)
     return Block("Numbers", ["row", *(f"{column}, {units[column]}" for column in table.columns)], grid)
 

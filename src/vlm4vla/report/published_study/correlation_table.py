@@ -13,14 +13,14 @@ import numpy as np
 from vlm4vla.analysis.published_numbers import fisher_interval, pearson_t_test, smallest_significant_r
 from vlm4vla.conventions.benchmarks import facts, score_metric
 from vlm4vla.conventions.lineages import PUBLISHED_FAMILIES
-from vlm4vla.report import names
+from vlm4vla.report import marks, names
 from vlm4vla.report.published_study.numbers import EXPERT, PublishedNumber
 from vlm4vla.report.published_study.scores import SCORES_KEY
 from vlm4vla.report.rows import correlations
 from vlm4vla.report.rows.capability_scores import OVERALL, Score
 from vlm4vla.report.rows.cells import Row, pick
 from vlm4vla.report.rows.correlations import finding, printed_groups, printed_range
-from vlm4vla.report.rows.paper_numbers import MARK, PublishedCorrelation, notes_sentence
+from vlm4vla.report.rows.paper_numbers import PublishedCorrelation, notes_sentence
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 EXTRA = (
@@ -166,10 +166,10 @@ def _add_ranges(rows: Sequence[Row], checks: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _stated_block(rows: Sequence[Row], doubted: Collection[str]) -> Block:
-    """The correlations in the paper. `doubted`: the benchmarks with numbers that have MARK elsewhere."""
+    """The correlations in the paper. `doubted`: the benchmarks with numbers that have a mark elsewhere."""
     grid = [
         [
-            facts(row["benchmark"]).paper_title + MARK * (row["benchmark"] in doubted),
+            facts(row["benchmark"]).paper_title + marks.DOUBT * (row["benchmark"] in doubted),
             str(row["backbones"]),
             GAP
             if row["value"] is None

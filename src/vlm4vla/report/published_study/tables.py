@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BRIDGE, CALVIN, LIBERO_10, facts
-from vlm4vla.report import names
+from vlm4vla.report import marks, names
 from vlm4vla.report.published_study.comparisons import SURVIVES, UNDECIDED, PublishedComparison
 from vlm4vla.report.published_study.flags import Flag
 from vlm4vla.report.published_study.numbers import PublishedNumber
 from vlm4vla.report.rows.cells import Row
-from vlm4vla.report.rows.paper_numbers import MARK, notes_sentence
+from vlm4vla.report.rows.paper_numbers import notes_sentence
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 TITLES = {
@@ -39,8 +39,6 @@ COMPARED = (
 )
 FLAGGED = ("auxiliary", "table", "printed", "reason", "would_fit")
 LISTED = 40  # a table of scores shows its comparisons if there are at most this many
-_MARK = "*"
-_ELSEWHERE = "\N{DOUBLE DAGGER}"  # of a model whose numbers are not in the paper
 _EPISODES = (
     f"{CALVIN.paper_title} {CALVIN.paper_trials} chains, {BRIDGE.paper_title} {BRIDGE.paper_trials} trials "
     f"({BRIDGE.tasks} tasks of {BRIDGE.paper_trials // BRIDGE.tasks}), {LIBERO_10.paper_title} "
@@ -80,9 +78,13 @@ def score_table(
         _MEANS if any(number.interval() is None for number in own) else "",
         _TESTS,
         "" if len(comparisons) <= LISTED else "The table of comparisons has every comparison.",
-        f"{_MARK} not possible as printed: see the table of flagged numbers." if flagged else "",
+        f"{marks.FLAGGED} Not possible as printed: see the table of flagged numbers." if flagged else "",
         notes_sentence(number.doubt for number in own),
-        *(f"{_ELSEWHERE} Not in the paper: {note}." for note in dict.fromkeys(n.note for n in own) if note),
+        *(
+            f"{marks.ELSEWHERE} Not in the paper: {note}."
+            for note in dict.fromkeys(n.note for n in own)
+            if note
+        ),
     ]
     return Table(
         name=f"published_{table}",
@@ -130,14 +132,17 @@ def _score_block(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> B
     grid = []
     for model, auxiliary, variant in policies:
         label = names.model(model)
-        label += _ELSEWHERE * any(n.note for n in numbers if n.model == model)
+        label += marks.ELSEWHERE * any(n.note for n in numbers if n.model == model)
         label += f", {names.auxiliary(auxiliary)}" if tasks else ""
         line = [label + (f", {names.variant(variant)}" if variants else "")]
         for benchmark, metric in columns:
             cell = (model, variant, auxiliary, benchmark, metric)
             found = next((n for n in numbers if n.cell == cell), None)
-            marks = "" if found is None else _MARK * (id(found) in flagged) + MARK * bool(found.doubt)
-            line.append(GAP if found is None else _printed(found) + marks)
+            if found is None:
+                line.append(GAP)
+                continue
+            flag = marks.FLAGGED * (id(found) in flagged)
+            line.append(_printed(found) + flag + marks.DOUBT * bool(found.doubt))
         grid.append(line)
     several = len({benchmark for benchmark, _ in columns}) < len(columns)
     header = ["model"] + [
@@ -161,7 +166,7 @@ def _printed(number: PublishedNumber) -> str:
 
 
 def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> Block:
-    """A grid with one row per comparison. Policies whose number is in doubt have MARK."""
+    """A grid with one row per comparison. Policies whose number is in doubt have a mark."""
     grid = []
     for each in comparisons:
         metric = each.first.metric
@@ -169,7 +174,7 @@ def comparison_block(title: str, comparisons: Sequence[PublishedComparison]) -> 
         value, low, high = (names.number(metric, number, signed=True) for number in numbers)
         grid.append(
             [
-                " minus ".join(_policy(n) + MARK * bool(n.doubt) for n in (each.first, each.second)),
+                " minus ".join(_policy(n) + marks.DOUBT * bool(n.doubt) for n in (each.first, each.second)),
                 facts(each.first.benchmark).paper_title,
                 f"{value} [{low}, {high}]",
                 printed_p(each.p_value, each.p_least),
@@ -314,7 +319,7 @@ def flagged_table(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> 
     ]
     grid = [
         [
-            f"{flag.number.table}: {flag.number.label}",
+            f"{TITLES[flag.number.table][1].partition(',')[0].capitalize()}: {flag.number.label}",
             flag.number.text,
             flag.reason,
             "; ".join(flag.fits) or GAP,

@@ -15,9 +15,9 @@ from vlm4vla.analysis.seed_spread import SeedSpread
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.conventions.scales import REAL
-from vlm4vla.report import names
+from vlm4vla.report import marks, names
 from vlm4vla.report.rows.early_stops import stop_columns, stop_mark
-from vlm4vla.report.rows.paper_numbers import MARK, Published, notes_sentence
+from vlm4vla.report.rows.paper_numbers import Published, notes_sentence
 from vlm4vla.report.rows.table import GAP
 
 FLOOR, CEILING = "random", "expert"
@@ -154,10 +154,10 @@ def printed(row: Row) -> str:
 
 
 def printed_published(row: Row) -> str:
-    """The published value of the row's cell, with MARK if it has a note; a dash if there is none."""
+    """The published value of the row's cell, with a mark if it has a note; a dash if there is none."""
     if row["published"] is None:
         return GAP
-    return names.published(row["metric"], row["published"]) + MARK * bool(row.get("published_note"))
+    return names.published(row["metric"], row["published"]) + marks.DOUBT * bool(row.get("published_note"))
 
 
 def note_column(scale: str) -> tuple[str, ...]:

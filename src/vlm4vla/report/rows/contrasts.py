@@ -12,7 +12,7 @@ from vlm4vla.analysis.paired import Comparison, compare
 from vlm4vla.analysis.records import cell_records
 from vlm4vla.analysis.seed_spread import SeedSpread
 from vlm4vla.conventions.benchmarks import score_metric
-from vlm4vla.report import names
+from vlm4vla.report import marks, names
 from vlm4vla.report.rows.cells import FLOOR, Cell, Row, seed_spreads
 from vlm4vla.report.rows.decisions import (
     AT_FLOOR,
@@ -48,7 +48,6 @@ EXTRA = (  # columns that a table with contrasts adds to the tidy ones
     "agreement",
     "outcome",
 )
-MARK, SAME = "*", "="
 NONE = "none"  # no auxiliary task
 _PRINTED = {AT_FLOOR: "at the floor", NOT_LEARNT: "task not learnt", NOT_MEASURED: "own score unknown"}
 Test = tuple[Row, Comparison]
@@ -288,9 +287,9 @@ def printed_adjusted(row: Row) -> str:
         return GAP
     p = names.p_number(row["p_adjusted"])
     if outcome(row) in (HIGHER, LOWER):
-        return f"{p} {MARK}"
+        return f"{p} {marks.SIGNIFICANT}"
     if outcome(row) == EQUIVALENT:
-        return f"{p} {SAME}"
+        return f"{p} {marks.EQUIVALENT}"
     if hinges_on_seeds(row):
         return f"{p} (seeds)"
     return f"{p} (n {printed_needed(row['needed'])})"
@@ -311,12 +310,12 @@ def adjustment_sentence(rows: Sequence[Row], margin: float) -> str:
     if not tests:
         return left_out
     sentence = (
-        f"{MARK}: the difference is significant at the 5 % level after Holm's correction for the table's "
-        f"{len(tests)} {'test' if len(tests) == 1 else 'tests'}"
+        f"{marks.SIGNIFICANT}: the difference is significant at the 5 % level after Holm's correction for "
+        f"the table's {len(tests)} {'test' if len(tests) == 1 else 'tests'}"
     )
     if any(row["shared_seeds"] > 1 for row in tests):
         sentence += ". The p value of two or more shared training seeds covers seeds and initial states"
-    sentence += f". {SAME}: equivalent, the 95 % interval lies within {equivalence_words(margin)}"
+    sentence += f". {marks.EQUIVALENT}: equivalent, the 95 % interval lies within {equivalence_words(margin)}"
     sentence += (
         ". Otherwise, (n) is the number of paired initial states that the same test, at the level of Holm's "
         "first step and with at least one state more, would need for 80 % power if the measured difference "

@@ -10,9 +10,9 @@ import pandas as pd
 
 from vlm4vla.analysis.stopped import AGAINST, BLOCK, PLANNED, can_stop
 from vlm4vla.conventions.benchmarks import facts
-from vlm4vla.report import names
+from vlm4vla.report import marks, names
 
-MARK = "\N{DOUBLE DAGGER}"
+MARK = marks.STOPPED
 STOPPED = "stopped"  # the column of the CSV
 Record = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ def stop_columns(records: pd.DataFrame) -> dict[str, Any]:
 
 
 def stop_mark(row: Record) -> str:
-    """` ‡40` for a cell that stopped after 40 states, ` ‡40-60` for several seeds; empty for other cells."""
+    """` ¶40` for a cell that stopped after 40 states, ` ¶40-60` for several seeds; empty for other cells."""
     return f" {MARK}{_span(row['stop_states'])}" if row.get(STOPPED) else ""
 
 
@@ -64,9 +64,9 @@ def stop_sentence(rows: Sequence[Record]) -> str:
         planned = {row["benchmark"]: row["stop_planned"] for row in could if row.get(STOPPED)}
         full = names.joined([f"{count} on {facts(name).title}" for name, count in planned.items()])
         parts.append(
-            f"{MARK}: stopped early, after so many of the initial states (in full: {full}). Such a score is "
-            "biased: its distance from the policy that it was compared with is too large on average. With "
-            "several training seeds, only the states that all seeds have count. Statistics of several "
+            f"{MARK}: stopped early, after so many of the initial states (in full: {full}). Such a "
+            "score is biased: its distance from the policy it was compared with is too large on average. "
+            "With several training seeds, only the states that all seeds have count. Statistics of several "
             "policies together, such as ranks, use the states that all of them have."
         )
     return " ".join(parts)

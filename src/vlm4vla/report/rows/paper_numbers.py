@@ -9,15 +9,13 @@ from pathlib import Path
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, BRIDGE, CALVIN, SUCCESS_RATE, maximum
 from vlm4vla.core.csv_files import number, read_csv
 from vlm4vla.core.errors import UserError
+from vlm4vla.report import marks
 from vlm4vla.study.outputs import NOTES
 
 # By column of the CSV: benchmark, metric, and the factor that converts the number into the table's unit.
 COLUMNS = {
     each.paper_column: (each.name, each.score_metric, each.paper_factor) for each in BENCHMARKS.values()
 }
-
-
-MARK = "\N{DAGGER}"  # of a published number with a note
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def read_notes(folder: Path) -> dict[tuple[str, str], str]:
 
 def notes_sentence(notes: Iterable[str | None]) -> str:
     """The sentences of the marked numbers in a table, each once; empty if no number is marked."""
-    return " ".join(f"{MARK} {note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes) if note)
+    return " ".join(f"{marks.DOUBT} {note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes) if note)
 
 
 def read_published_auxiliary(folder: Path) -> Published:

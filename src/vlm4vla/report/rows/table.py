@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.artefacts import atomic_path, write_text
+from vlm4vla.core.markup import csv_text, markdown_line, markdown_text
+from vlm4vla.report import marks
 from vlm4vla.report.rows.early_stops import STOPPED
 
 TIDY = (
@@ -24,6 +26,7 @@ TIDY = (
     "published",
 )
 GAP = "\N{EN DASH}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _TEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -38,8 +41,11 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     GAP: "--",
-    "\N{DAGGER}": r"\textdagger{}",
-    "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
+    NO_BREAK: "~",
+    marks.DOUBT: r"\textdagger{}",
+    marks.ELSEWHERE: r"\textdaggerdbl{}",
+    marks.FLAGGED: r"\S{}",
+    marks.STOPPED: r"\P{}",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     # Names of policies that users write, such as pi with a subscript
@@ -49,43 +55,22 @@ _TEX = {
     "\N{GREEK SMALL LETTER LAMDA}": r"$\lambda$",
     **{chr(ord("\N{SUBSCRIPT ZERO}") + digit): rf"\textsubscript{{{digit}}}" for digit in range(10)},
 }
+# A number with its interval, an interval alone, and a number with +-
+_WHOLE = re.compile(
+    r"[+-]?\d[\d.]*\S? \[[^\[\]]+\]"
+    r"|\[[+-]?[\d.]+, [+-]?[\d.]+\]|[\d.]+ \(\+-[\d.]+\)"
+)
+_BREAKS = re.compile(r"\s*[\r\n]\s*")  # an empty line would end a caption
 
 
 def tex(text: str) -> str:
     """`text` with LaTeX's special characters escaped. The text of our own tables becomes pure ASCII."""
-    return "".join(_TEX.get(character, character) for character in text)
+    return "".join(_TEX.get(character, character) for character in _BREAKS.sub(" ", text))
 
 
-# What Markdown would read as markup: HTML tags, entities, table columns, code, emphasis and links.
-_MARKUP = (
-    (re.compile(r"\\"), r"\\\\"),
-    (re.compile(r"&(?=#?\w+;)"), "&amp;"),
-    (re.compile(r"<(?=[A-Za-z/!?])"), "&lt;"),
-    (re.compile(r"([|`])"), r"\\\1"),
-    (re.compile(r"(?<=\S)\*|\*(?=[^\s:])"), r"\\*"),  # a mark that stands alone is no emphasis
-    (re.compile(r"\]\("), r"]\\("),
-    (re.compile(r"\s*[\r\n]\s*"), " "),
-)
-
-
-def markdown_text(text: str) -> str:
-    """`text` as Markdown that shows it as it is, in one line."""
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def csv_text(text: str) -> str:
-    """`text` for a CSV cell: a spreadsheet would run a text that begins as a formula, so it gets a quote."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def kept_together(text: str) -> str:
+    """`text` in which no line ends between a number and its interval, or within an interval."""
+    return _WHOLE.sub(lambda found: found[0].replace(" ", NO_BREAK), text)
 
 
 @dataclass(frozen=True)
@@ -124,7 +109,7 @@ class Table:
             writer = csv.writer(handle, lineterminator="\n")
             early = [STOPPED] if any(record.get(STOPPED) for record in self.records) else []
             columns = (*self.tidy, *self.extra, *early)
-            writer.writerow(columns)
+            writer.writerow(map(csv_text, columns))
             writer.writerows([_plain(record.get(column)) for column in columns] for record in self.records)
         write_text(folder / f"{name}.md", self.markdown())
         if latex:
@@ -144,20 +129,21 @@ class Table:
 
     def markdown(self) -> str:
         """Title, verdicts, grids, gaps and caption."""
-        parts = [f"# {markdown_text(self.title)}"]
-        points = [f"- {markdown_text(sentence)}" for sentence in self.verdicts]
+        parts = [f"# {markdown_line(self.title)}"]
+        points = [f"- {markdown_line(kept_together(sentence))}" for sentence in self.verdicts]
         parts += ["\n".join(points)] if points else []
         for block in self.blocks:
-            grid = [[markdown_text(cell) for cell in row] for row in (block.header, *block.rows)]
+            lines = (block.header, *block.rows)
+            grid = [[markdown_text(kept_together(cell)) for cell in row] for row in lines]
             # Markdown needs a rule of at least two characters to recognise a table.
             widths = [max(2, *(len(row[column]) for row in grid)) for column in range(len(block.header))]
             # Names are aligned to the left, numbers to the right.
             rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
             lines = [_line(grid[0], widths), "| " + " | ".join(rule) + " |"]
             lines += [_line(row, widths) for row in grid[1:]]
-            parts += [f"## {markdown_text(block.title)}", "\n".join(lines)]
+            parts += [f"## {markdown_line(block.title)}", "\n".join(lines)]
         parts += [markdown_text(f"Not measured: {'; '.join(self.gaps)}.")] if self.gaps else []
-        parts.append(markdown_text(self.caption))
+        parts.append(markdown_line(self.caption))
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
@@ -184,7 +170,7 @@ class Table:
             for index, row in enumerate(block.rows):
                 if index in block.rules:
                     lines.append(r"    \midrule")
-                lines.append(f"    {' & '.join(map(tex, row))} \\\\")
+                lines.append(f"    {' & '.join(tex(kept_together(cell)) for cell in row)} \\\\")
             lines += [r"    \bottomrule", r"  \end{tabular}}"]
             if not number:
                 lines += [

@@ -125,8 +125,13 @@ def _scores(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Bl
                 contrast.printed_adjusted(row),
             ]
         )
-    header = ["policy", names.unit(benchmark), "seed deviation", "published", "minus no task", "published"]
-    return Block(names.benchmark(benchmark, scale), [*header, "paired test", "Holm p"], grid, _rules(shown))
+    header = ["policy", names.unit(benchmark), "seed deviation", "published", "minus no task"]
+    return Block(
+        names.benchmark(benchmark, scale),
+        [*header, "published difference", "paired test", "Holm p"],
+        grid,
+        _rules(shown),
+    )
 
 
 def _chains(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Block:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS, NEGATIVE, POSITIVE, WEAK
 from vlm4vla.config.stages import TableSettings
 from vlm4vla.conventions.benchmarks import facts, score_metric
-from vlm4vla.report import captions, names
+from vlm4vla.report import captions, marks, names
 from vlm4vla.report.figures.correlation import draw_scatter, draw_sets
 from vlm4vla.report.rows.capability_scores import OVERALL, Score, read_capability
-from vlm4vla.report.rows.cells import Row, measure, pick, printed, score_metrics
+from vlm4vla.report.rows.cells import (
+    Row,
+    measure,
+    notes_of,
+    pick,
+    printed,
+    printed_published,
+    score_metrics,
+)
 from vlm4vla.report.rows.correlations import (
     adjust,
     carrying_groups,
@@ -72,10 +80,10 @@ def build(inputs: TableInputs) -> Table:
     return Table(
         name="correlation",
         title=f"Question scores and policy scores, {scale} scale",
-        caption=_caption(policies, rows, scores, settings),
+        caption=_caption(policies, rows, scores, settings, published.notes),
         records=[*rows, *question_rows(scores, models)],
         blocks=[
-            _points(policies, scores, models, benchmarks, scale),
+            _points(policies, scores, models, benchmarks, scale, published.notes),
             _overall(rows, benchmarks, scale),
             _sensitivity(checks, scale),
             _per_set(rows, benchmarks, sets, scale),
@@ -124,15 +132,19 @@ def _points(
     models: Sequence[str],
     benchmarks: Sequence[str],
     scale: str,
+    elsewhere: Collection[str],
 ) -> Block:
+    """The scores of each model. `elsewhere`: the models whose published scores are not in the paper."""
     header = ["model", "questions: overall, %"]
-    header += [f"{names.benchmark(name, scale)}: {names.unit(name)}" for name in benchmarks]
+    for name in benchmarks:
+        header += [f"{names.benchmark(name, scale)}: {names.unit(name)}", "published"]
     grid = []
     for model in models:
         score = scores.get(model, {}).get(OVERALL)
         shown = GAP if score is None else score.percent
-        found = (pick(policies, model, "full", name, score_metric(name)) for name in benchmarks)
-        grid.append([names.model(model), shown, *map(printed, found)])
+        found = [pick(policies, model, "full", name, score_metric(name)) for name in benchmarks]
+        values = [text for row in found for text in (printed(row), printed_published(row))]
+        grid.append([names.model(model) + marks.ELSEWHERE * (model in elsewhere), shown, *values])
     return Block("The points", header, grid)
 
 
@@ -175,7 +187,7 @@ def _per_set(rows: Sequence[Row], benchmarks: Sequence[str], sets: Sequence[str]
     for benchmark in benchmarks:
         header += [names.benchmark(benchmark, scale), "p", "Holm p"]
     for name in sets:
-        line = [name]
+        line = [names.words(name)]
         for benchmark in benchmarks:
             row = pearson_row(rows, benchmark, name)
             line += _tested(row)
@@ -251,8 +263,10 @@ def _caption(
     rows: Sequence[Row],
     scores: Mapping[str, Mapping[str, Score]],
     settings: TableSettings,
+    elsewhere: Collection[str],
 ) -> str:
     scale, margin = settings.scale, settings.analysis.correlation_margin
+    models = settings.cells.backbones
     shown = names.joined([names.benchmark(name, scale) for name in settings.cells.benchmarks])
     tests = sum(1 for row in rows if row["metric"] == "pearson_r" and row["p_value"] is not None)
     methods = sorted({row["p_method"] for row in rows if row["p_method"]})
@@ -276,7 +290,9 @@ def _caption(
         "family's backbones. All versions of Qwen-VL are one family, and so are those of PaliGemma."
         if methods
         else "",
-        captions.published_sentence("figure 3"),
+        captions.published_sentence("figure 3, and tables 1 and 2 (scores of the policies)"),
+        notes_of(policies),
+        captions.elsewhere_sentence([m for m in models if m in elsewhere]),
         "The published r does not include InternVL3.5-4B." if any(row["published"] for row in rows) else "",
     ]
     return " ".join(part for part in parts if part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +14,7 @@ from vlm4vla.config.stages import TableSettings
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.report import captions, names
-from vlm4vla.report.figures import style
+from vlm4vla.report.figures.steps import draw_executed_steps
 from vlm4vla.report.rows import contrasts as contrast
 from vlm4vla.report.rows.cells import (
     FLOOR,
@@ -37,7 +36,6 @@ from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
 
 NO_RECORDS = read_episodes([])
-COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, style.PURPLE, style.SKY)
 
 
 def build(inputs: TableInputs) -> Table:
@@ -66,7 +64,8 @@ def build(inputs: TableInputs) -> Table:
             gaps += [f"{each}, {steps} steps executed" for each in missing]
         floor |= floors(by_steps.get((benchmark, first), NO_RECORDS), [benchmark])
     hinges = _add_contrasts(rows, by_steps, settings)
-    _draw(rows, cells, scale, floor, inputs.figures / "executed_steps")
+    labels = {(row["model"], row["variant"]): _label(row, cells) for row in rows}
+    draw_executed_steps(rows, cells.benchmarks, labels, scale, floor, inputs.figures / "executed_steps")
     return Table(
         name="executed_steps",
         title=f"Executed steps of a chunk, {scale} scale",
@@ -178,54 +177,6 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], settings
                 f"{equivalence_words(margin)})."
             )
     return " ".join(parts)
-
-
-def _draw(rows: Sequence[Row], cells: Cells, scale: str, floor: Mapping[str, float], stem: Path) -> None:
-    """One panel per benchmark, with one line per policy over the numbers of executed steps."""
-    benchmarks = cells.benchmarks
-    with style.panels(len(benchmarks), 4.4, 3.6) as (figure, axes):
-        for axis, benchmark in zip(axes, benchmarks, strict=True):
-            metric = score_metric(benchmark)
-            factor = names.factor(metric)
-            own = [row for row in rows if row["benchmark"] == benchmark and row["value"] is not None]
-            counts = sorted({row["executed"] for row in own})
-            policies = list(dict.fromkeys((row["model"], row["variant"]) for row in own))
-            for number, policy in enumerate(policies):
-                line = sorted(
-                    (row for row in own if (row["model"], row["variant"]) == policy),
-                    key=lambda row: row["executed"],
-                )
-                shift = (number - (len(policies) - 1) / 2) * _spacing(counts) / (len(policies) + 2)
-                axis.errorbar(
-                    [row["executed"] + shift for row in line],
-                    [factor * row["value"] for row in line],
-                    yerr=[
-                        [factor * (row["value"] - row["ci_low"]) for row in line],
-                        [factor * (row["ci_high"] - row["value"]) for row in line],
-                    ],
-                    color=COLOURS[number % len(COLOURS)],
-                    marker="osD^vP"[number // len(COLOURS) % 6],
-                    markersize=4,
-                    linewidth=1.1,
-                    elinewidth=0.8,
-                    label=_label(line[0], cells),
-                )
-            if benchmark in floor:
-                axis.axhline(
-                    factor * floor[benchmark], color=style.BLACK, linestyle=":", label=names.model(FLOOR)
-                )
-            axis.set_xticks(counts)
-            axis.set_xlabel("executed steps of a chunk")
-            axis.set_ylabel(names.unit(benchmark))
-            axis.set_ylim(bottom=0)
-            axis.set_title(names.benchmark(benchmark, scale))
-        style.shared_legend(figure, axes, columns=4)
-        style.save(figure, stem)
-
-
-def _spacing(counts: Sequence[int]) -> float:
-    """The width over which the points at one number of steps are spread, so that they do not overlap."""
-    return min((after - before for before, after in pairwise(counts)), default=1) * 0.6
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings) -> str:

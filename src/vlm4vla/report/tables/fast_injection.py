@@ -55,7 +55,7 @@ from vlm4vla.report.rows.fine_tuned import (
 from vlm4vla.report.rows.hinges import examine
 from vlm4vla.report.rows.interactions import Pair, interaction_records, printed_interaction
 from vlm4vla.report.rows.paper_numbers import read_published_fast
-from vlm4vla.report.rows.table import Block, Table
+from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
 
 VLA_VISION = {"freeze-vision": "VLA's vision encoder frozen", "full": "VLA's vision encoder trained"}
@@ -144,10 +144,16 @@ def _grid(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Bloc
             line = [f"{names.model(model)}, {names.auxiliary(task)}"]
             for variant in cells.variants:
                 row = pick(rows, model, variant, benchmark, metric, task)
+                paper, base = GAP, None
+                if task != NONE and NONE in cells.auxiliaries[model]:
+                    base = pick(rows, model, variant, benchmark, metric)["published"]
+                if None not in (row["published"], base):
+                    paper = names.number(metric, row["published"] - base, signed=True)
                 line += [
                     printed(row),
                     printed_published(row),
                     contrast.printed_difference(row),
+                    paper,
                     contrast.printed_test(row),
                     contrast.printed_adjusted(row),
                 ]
@@ -158,6 +164,7 @@ def _grid(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Bloc
             f"{_variant_label(variant)}: {names.unit(benchmark)}",
             "published",
             "minus no task",
+            "published difference",
             "paired test",
             "Holm p",
         ]

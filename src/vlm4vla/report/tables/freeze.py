@@ -141,7 +141,7 @@ def _block(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Blo
         names.unit(benchmark),
         "published",
         "minus all trained",
-        "published",
+        "published difference",
         "paired test",
         "Holm p",
     ]

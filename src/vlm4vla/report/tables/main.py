@@ -16,12 +16,12 @@ from vlm4vla.config.stages import TableSettings
 from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, facts, maximum, metrics, score_metric
 from vlm4vla.conventions.scales import REAL
-from vlm4vla.report import captions, names
+from vlm4vla.report import captions, marks, names
 from vlm4vla.report.figures.learning_curves import draw_learning_curves, read_curves
 from vlm4vla.report.figures.overview import draw_overview
 from vlm4vla.report.figures.radar import draw_radar
 from vlm4vla.report.figures.ranks import draw_ranks
-from vlm4vla.report.figures.tasks import draw_tasks
+from vlm4vla.report.figures.tasks import FEW, draw_tasks
 from vlm4vla.report.rows import pairs
 from vlm4vla.report.rows.cells import (
     CEILING,
@@ -48,6 +48,11 @@ from vlm4vla.report.rows.pairs import Policy
 from vlm4vla.report.rows.paper_numbers import Published, read_published
 from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
+
+FIGURES = (
+    "Circle (figure): the small circle in the middle is 0. Success by task (figure): the share of the "
+    f"attempts at a task that solved it; in italics, of fewer than {FEW} attempts; {GAP}: never tried."
+)
 
 
 def build(inputs: TableInputs) -> Table:
@@ -130,7 +135,7 @@ def _attempts(
 
 def _label(policy: Policy, cells: Cells, paper: Published | None = None) -> str:
     model, variant = policy
-    mark = "*" if paper and model in paper.notes else ""
+    mark = marks.ELSEWHERE if paper and model in paper.notes else ""
     with_variant = len(cells.variants) > 1 and model not in (FLOOR, CEILING, *cells.experts)
     return names.model(model) + mark + (f", {names.variant(variant)}" if with_variant else "")
 
@@ -252,7 +257,7 @@ def _caption(
 ) -> str:
     cells, scale = settings.cells, settings.scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
-    hidden = [names.model(name) for name in cells.backbones if name in paper.notes]
+    hidden = [name for name in cells.backbones if name in paper.notes]
     parts = [
         f"Each backbone becomes a policy by the same recipe and is evaluated on {shown}.",
         captions.scale_sentence(scale, settings.departures),
@@ -266,8 +271,7 @@ def _caption(
         pairs.PAIRS if has_pairs else "",
         pairs.RANKS if has_pairs else "",
         pairs.RANKING if has_ranking else "",
-        f"* {names.joined(hidden)}: published only as a hidden row of the authors' project page."
-        if hidden
-        else "",
+        FIGURES,
+        captions.elsewhere_sentence(hidden),
     ]
     return " ".join(part for part in parts if part)

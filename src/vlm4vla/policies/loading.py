@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import outside
 
 if TYPE_CHECKING:
     from vlm4vla.policies.policy import Policy
 
-FILES = ("policy.json", "policy.safetensors", "backbone/*")
+PROVENANCE = "provenance.json"
+FILES = ("policy.json", "policy.safetensors", "backbone/*", PROVENANCE)
 
 
 def load_policy(source: str | Path, *, revision: str | None = None, device: str | None = None) -> Policy:
@@ -18,7 +22,8 @@ def load_policy(source: str | Path, *, revision: str | None = None, device: str 
 
     `revision`: commit, tag or branch on the hub. `device`: a device of torch; by default a GPU if there is
     one. Files in the hub's cache are not downloaded again. No code of the repository is run and nothing is
-    unpickled. Raises UserError if the policy does not exist, cannot be downloaded, or is damaged.
+    unpickled. Raises UserError if the policy does not exist, cannot be downloaded, or is damaged: also if one
+    byte of a file has changed since its training recorded the hash in provenance.json.
     """
     import torch
 
@@ -30,9 +35,29 @@ def load_policy(source: str | Path, *, revision: str | None = None, device: str 
             raise UserError(f"{folder}: a folder, which has no revision: leave `revision` out")
     else:
         folder = _download(str(source), revision)
+    _check_hashes(folder)
     policy = Policy.load(folder)
     policy.eval()
     return policy.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _check_hashes(folder: Path) -> None:
+    """Compare the policy's files with the hashes in its provenance.json, if the folder has one."""
+    file = folder / PROVENANCE
+    if not file.is_file():
+        return
+    try:
+        outputs = json.loads(file.read_text()).get("outputs") or {}
+        recorded = {name: digest for name, digest in outputs.items() if isinstance(digest, str)}
+    except (ValueError, RecursionError, AttributeError):
+        raise UserError(f"{file}: not a provenance record: download or train the policy again") from None
+    for name, digest in recorded.items():
+        path = folder / name
+        if outside(folder, name) is None and path.is_file() and file_hash(path) != digest:
+            raise UserError(
+                f"{path}: changed since it was saved (another hash than in {PROVENANCE}): download or train "
+                "the policy again"
+            )
 
 
 def _download(name: str, revision: str | None) -> Path:

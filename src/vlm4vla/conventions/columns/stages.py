@@ -187,7 +187,7 @@ STAGE_KINDS = (
     FileKind(
         "Policies",
         ("vla/*/policy.json",),
-        "How to run a policy. docs/your-own-study.md and the model card next to it show its use.",
+        "How to run a policy. docs/use-a-policy.md and the model card next to it show its use.",
         (
             key("format", "Version of this file's format."),
             key("benchmark", "The benchmark whose actions the policy predicts."),

@@ -317,6 +317,12 @@ STAGE_KINDS = (
 _HUB = "transformers defines its keys (documentation of the model's classes)."
 FOREIGN_KINDS = (
     FileKind(
+        "Packed study (`vlm4vla pack`)",
+        ("ro-crate-metadata.json",),
+        "In the zip file, next to the files of the study. The RO-Crate specification defines its keys.",
+        foreign=True,
+    ),
+    FileKind(
         "Model configuration",
         (
             "*/config.json",

@@ -9,6 +9,7 @@ from typing import Any
 from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.artefact_chain import check_record, recorded_files
+from vlm4vla.study.layout import EPISODES
 from vlm4vla.study.results_folder import Results, read_json
 
 AGAIN = "run the stage that writes it again"
@@ -39,6 +40,8 @@ def _problems(results: Results, path: Path, weights: bool) -> Iterator[str]:
                 yield f"{file}: changed since its stage wrote it (another hash than in {path.name})"
         elif weights and file.suffix == ".safetensors":
             yield f"{file}: missing, but --weights packs it"
+        elif file.name == EPISODES:
+            yield f"{file}: missing"
     for entry in record["inputs"].values():
         made_from = results.locate(entry["path"])
         packed = made_from.is_relative_to(results.root) and made_from.is_file()

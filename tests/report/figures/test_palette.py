@@ -2,6 +2,7 @@
 
 import itertools
 
+import drawn_figures
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -76,3 +77,18 @@ def test_the_simulation_finds_red_and_green():
     assert np.allclose(lab((1, 1, 1), "none"), (100, 0, 0), atol=0.01)
     # CIELAB of pure red is L 53.2, a 80.1, b 67.2.
     assert np.allclose(lab((1, 0, 0), "none"), (53.24, 80.09, 67.20), atol=0.05)
+
+
+def test_masks_are_drawn_in_these_colours(tmp_path):
+    figures = []
+    with drawn_figures.saved(figures.append):
+        drawn_figures.figures(2, 0.5, tmp_path)["generated"](tmp_path / "generated")
+    (figure,) = figures
+    scene = drawn_figures.scenes()[0]
+    for axis, numbers in zip(figure.axes[4:6], (scene.classes, scene.generated_classes), strict=True):
+        (image,) = axis.images
+        np.testing.assert_array_equal(image.get_array(), class_colours(10)[numbers])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    patches = [patch.get_facecolor()[:3] for patch in figure.legends[0].get_patches()]
+    assert labels == drawn_figures.classes()
+    np.testing.assert_allclose(patches, class_colours(10) / 255)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
 from vlm4vla.report.rows.capability_scores import Score
@@ -124,10 +124,20 @@ def _boxes(
             )
             if 0 in values:
                 style.zero(axis, 0, height)
-        else:
-            place = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7}
-            axis.text(0.1, height, "not measured", color=style.GREY, **place)
         published = pick(rows, *cell[:3], metric, auxiliary)["published"]
+        if not values:  # beside a published value, not behind it
+            at = factor * (published or 0)
+            left = at > 0.5 * factor * maximum(benchmark, metric)
+            axis.annotate(
+                "not measured",
+                (at, height),
+                xytext=(-6 if left else 6, 0),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                va="center",
+                color=style.GREY,
+                fontsize=7,
+            )
         if published is not None:
             axis.plot(factor * published, height, **style.PUBLISHED)
         if auxiliary == NONE and values:

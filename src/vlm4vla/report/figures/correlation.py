@@ -50,8 +50,8 @@ def draw_scatter(
             title = names.benchmark(benchmark, scale)
             if r["value"] is not None:
                 title += f"\nr = {r['value']:.2f}, Holm {names.p_value(r['p_adjusted'])}"
-            if r["published"] is not None:
-                title += f"\npublished r = {r['published']:.3f}"
+            published = _published(correlations, benchmark)
+            title += "" if published is None else f"\npublished r = {published:.3f}"
             axis.set_title(title)
             axis.set_xlabel("questions answered correctly, %")
             axis.set_ylabel(names.unit(benchmark))
@@ -74,6 +74,16 @@ def draw_scatter(
         for axis, own, x, y in named if key else []:
             _label(axis, [numbers[shown.index(name)] for name in own], x, y)
         style.save(figure, stem)
+
+
+def _published(correlations: Sequence[Row], benchmark: str) -> float | None:
+    """The paper's r of the overall score on a benchmark, for the group of backbones that it is about."""
+    found = [
+        row["published"]
+        for row in correlations
+        if row["metric"] == "pearson_r" and (row["benchmark"], row["question_set"]) == (benchmark, OVERALL)
+    ]
+    return next((value for value in found if value is not None), None)
 
 
 def _scatter(

@@ -15,7 +15,7 @@ from vlm4vla.report.figures.fitting import overlapping
 from vlm4vla.report.rows.cells import Row, pick
 
 RADIUS_OF_ZERO = 12  # percent
-OFFSET = 0.07  # radians between the benchmarks' markers at the same policy
+OFFSET = 0.25  # radians between the benchmarks' markers at the same policy
 # By benchmark: first the built-in ones in their order. Dashes and markers also work in print without colour.
 _STYLES = (
     {"color": style.BLUE, "linestyle": "-", "marker": "o"},

@@ -18,5 +18,5 @@ COMMON = {
     ],
 }
 settings.register_profile("tests", max_examples=2000, derandomize=True, **COMMON)
-settings.register_profile("search", max_examples=20_000, print_blob=True, **COMMON)
+settings.register_profile("search", max_examples=10_000, print_blob=True, **COMMON)
 settings.load_profile("tests")

@@ -42,8 +42,12 @@ def _check_numbers(kind: pa.DataType, values: pa.ChunkedArray | pa.Array) -> Non
 def vectors(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column of N lists of D numbers as (N, D).
 
-    Raises ValueError if the lists differ in length, if one is null, and if they have null or no numbers.
+    Raises ValueError for other columns, if the lists differ in length, if one is null, and if they have null
+    or no numbers.
     """
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise ValueError(f"the type {kind}, not lists of numbers")
     lists = column.combine_chunks()
     fixed = pa.types.is_fixed_size_list(lists.type)
     lengths = {lists.type.list_size} if fixed else set(lists.value_lengths().unique().to_pylist())

@@ -40,6 +40,7 @@ from vlm4vla.policies.heads import head_class
 from vlm4vla.policies.heads.base import Targets
 from vlm4vla.policies.interface import Interface
 
+MOST_ACTIONS = 10_000  # of a chunk
 FORMAT = 2  # version of policy.json and policy.safetensors
 
 
@@ -278,6 +279,10 @@ class Policy(nn.Module):
     def _from_record(cls, folder: Path, record: dict[str, Any], tensors: dict[str, Tensor]) -> Policy:
         """The policy of the record policy.json. Raises UserError, and other errors for a damaged record."""
         weights = folder / "policy.safetensors"
+        if not isinstance(record["chunk"], int) or not 0 < record["chunk"] <= MOST_ACTIONS:
+            raise ValueError(f"chunk is {str(record['chunk'])[:20]}, not a number of actions")
+        if not isinstance(record["benchmark"], str):
+            raise TypeError("benchmark is not a name")
         statistics = Statistics.from_json(record["statistics"])
         reading = Reading.model_validate(record.get("reading", {}))
         backbone = load(folder / "backbone", dtype="stored").read_as(reading)
@@ -297,7 +302,7 @@ class Policy(nn.Module):
         missing = [name for name in differences.missing_keys if not name.startswith("model.")]
         if missing or differences.unexpected_keys:
             name = (missing or differences.unexpected_keys)[0]
-            raise UserError(f"{weights}: {name} does not match policy.json: train the policy again")
+            raise UserError(f"{weights}: {one_line(name)} does not match policy.json: train the policy again")
         return policy
 
 

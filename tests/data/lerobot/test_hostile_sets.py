@@ -209,6 +209,8 @@ CELLS = {
     "the file of an episode 10^15": (EPISODES, "data/file_index", [10**15]),
     "the chunk of an episode a word": (EPISODES, "data/chunk_index", ["0"]),
     "action null": (TABLES, "action", [None]),
+    "states null": (TABLES, "observation.state", [None]),
+    "states words": (TABLES, "observation.state", ["a"]),
     "action one number": (TABLES, "action", [0.5]),
     "action of two lengths": (TABLES, "action", [[0.5] * 7, [0.5] * 6]),
     "action with null": (TABLES, "action", [[0.5] * 6 + [None]]),
@@ -270,11 +272,26 @@ def test_instructions_that_are_none(folder, name):
 
 
 @pytest.mark.parametrize(
-    "numbers", [[0, 1, 1], [1, 2, 3], [0, 1, None], [0, 1, -2], ["0", "1", "2"], [0.5, 1, 2]]
+    "numbers", [[0, 1, 1], [[0], [1], [2]], [1, 2, 3], [0, 1, None], [0, 1, -2], ["0", "1", "2"], [0.5, 1, 2]]
 )
 def test_numbers_of_instructions_that_are_none(folder, numbers):
     table = pa.table({"task_index": numbers, "task": ["a", "b", "c"]})
     pq.write_table(table, folder / "meta/tasks.parquet")
+    refused(folder, "tasks.parquet")
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"[" * 100_000, b"\xff", b"[]", b'{"index_columns": 5}', b"null"]
+)
+def test_metadata_of_pandas_that_is_none(folder, content):
+    table = pa.table({"task_index": [0, 1, 2], "words": ["a", "b", "c"]})
+    pq.write_table(table.replace_schema_metadata({"pandas": content}), folder / "meta/tasks.parquet")
+    refused(folder, "tasks.parquet")
+
+
+def test_a_text_that_is_not_utf8(folder):
+    texts = pa.array([b"a", b"\xff", b"c"]).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"task_index": [0, 1, 2], "task": texts}), folder / "meta/tasks.parquet")
     refused(folder, "tasks.parquet")
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.conventions.actions import ACTION_SIZE
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 from vlm4vla.data.instructions import LeftOut, drop_blank_tasks, instruction_text
 from vlm4vla.data.lerobot.totals import check_present, check_totals
 from vlm4vla.data.parquet import PARQUET_FAULTS, numbers, read_parquet, vectors
@@ -254,15 +254,17 @@ def read_tasks(folder: Path) -> list[str | None]:
         raise UserError(f"{path}: not found: write the instructions there") from None
     except PARQUET_FAULTS:
         raise UserError(f"{path}: not a complete Parquet file: write it again") from None
-    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
-    texts = ("task", "__index_level_0__", *(name for name in index if isinstance(name, str)))
+    texts = ("task", "__index_level_0__", *_index_columns(path, table))
     names = [name for name in texts if name in table.column_names and name != "task_index"]
     if not names or "task_index" not in table.column_names:
         raise UserError(
             f"{path}: needs the columns 'task' and 'task_index': write them (found: "
             f"{', '.join(table.column_names)})"
         )
-    by_number = dict(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
+    try:
+        by_number = dict(zip(numbers(table["task_index"]).tolist(), table[names[0]].to_pylist(), strict=True))
+    except (ValueError, OverflowError) as error:  # a text that is not UTF-8, or a date that Python has not
+        raise UserError(f"{path}: has {one_line(str(error))}: write it again") from None
     if set(by_number) != set(range(table.num_rows)):
         raise UserError(f"{path}: task_index must be 0, 1, 2, ...: write the file again")
     try:
@@ -272,6 +274,16 @@ def read_tasks(folder: Path) -> list[str | None]:
     if found and not any(found):
         raise UserError(f"{folder}: no episode has an instruction: write the texts into meta/{path.name}")
     return found
+
+
+def _index_columns(path: Path, table: pa.Table) -> list[str]:
+    """Return the columns that are the index of a table of pandas, by its metadata."""
+    try:
+        found = table.schema.pandas_metadata or {}
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: its metadata of pandas is not JSON: write it again") from None
+    listed = found.get("index_columns") if isinstance(found, dict) else None
+    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
 
 
 def _image_batches(files: list[Path]) -> Iterator[tuple[Path, pa.Array]]:

@@ -13,6 +13,7 @@ from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES, heading
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.markup import markdown_line, markdown_text
 from vlm4vla.core.progress import duration
 from vlm4vla.report import captions, names
 from vlm4vla.report.pages.cost import read_costs, total_cost
@@ -20,7 +21,6 @@ from vlm4vla.report.pages.findings import Analysis, findings
 from vlm4vla.report.pages.page import escape_rst
 from vlm4vla.report.rows.cells import pick, printed
 from vlm4vla.report.rows.decisions import HIGHER
-from vlm4vla.report.rows.table import markdown_text
 
 BEST = "The highest score on each benchmark"
 QUESTION_METRICS = ("question_score", "auxiliary_score_before", "auxiliary_score_after", "capability_overall")
@@ -292,9 +292,12 @@ def _bold(lead: str) -> str:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """The sections as Markdown."""
-    parts = [f"# {markdown_text(title)}"]
+    parts = [f"# {markdown_line(title)}"]
     for section in sections:
-        points = [f"- {_bold(markdown_text(lead))}{markdown_text(text)}" for lead, text in section.points]
+        points = [
+            f"- {_bold(markdown_text(lead))}{markdown_text(text) if lead else markdown_line(text)}"
+            for lead, text in section.points
+        ]
         parts += [f"## {section.title}", "\n".join(points)]
         if section.rows:
             rule = "| --- |" + " ---: |" * (len(section.header) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -166,11 +167,15 @@ def _check_complete(records: pd.DataFrame) -> None:
         for run, found in own.groupby(RUN)["episode"]:
             if can_stop(own.loc[found.index]):  # its episodes were checked when its file was read
                 continue
-            if len(found) < wanted or found.min() < 0:
-                missing = sorted(set(range(wanted)) - set(found))
+            name = "/".join(map(str, run))
+            if found.min() < 0:
+                raise UserError(f"{name}: episode {found.min()}: write the numbers of episodes from 0")
+            if len(found) < wanted:
+                numbers = set(found)
+                missing = next(number for number in itertools.count() if number not in numbers)
                 raise UserError(
-                    f"{'/'.join(map(str, run))}: has {len(found)} of {wanted} episodes of {benchmark}: run "
-                    f"the missing episodes (the first one is {missing[0]})"
+                    f"{name}: has {len(found)} of {wanted} episodes of {benchmark}: run the missing episodes "
+                    f"(the first one is {missing})"
                 )
         for column in ("task", "initial_state"):
             mixed = own.groupby("episode")[column].nunique()

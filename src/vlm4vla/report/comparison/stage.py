@@ -94,17 +94,22 @@ def _verdicts(differences: Sequence[Difference]) -> list[str]:
     verdict = (
         f"{_cells(len(differences))} in both folders. B is significantly higher in {higher} and lower in "
         f"{len(significant) - higher} of them (5 % level after Holm's correction"
-        f"{_about(differences)})."
+        f"{about(differences)})."
     )
+    return [verdict, *remarks(differences)]
+
+
+def remarks(differences: Sequence[Difference]) -> list[str]:
+    """Sentences about the cells that are not paired, and about those of the same checkpoint."""
     reasons = Counter(each.why_unpaired for each in differences if each.why_unpaired)
     sentences = [f"{_cells(count)} not paired: {reason}." for reason, count in reasons.items()]
     same = sum(each.same_checkpoint for each in differences)
     if same:
         sentences.append(f"{_cells(same)} from rollouts of the same checkpoint in both folders.")
-    return [verdict, *sentences]
+    return sentences
 
 
-def _about(differences: Sequence[Difference]) -> str:
+def about(differences: Sequence[Difference]) -> str:
     """Whether the tests are about other training seeds or about these trained policies."""
     covered = sum(each.covers_seeds for each in differences)
     if covered == len(differences):

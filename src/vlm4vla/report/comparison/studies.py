@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from vlm4vla.analysis.unpaired import UnpairedMeans, UnpairedRates, compare_rate
 from vlm4vla.conventions.benchmarks import maximum, score_metric
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.cells import Cell
+from vlm4vla.study.layout import EXECUTED
 from vlm4vla.study.results_folder import Results
 
 # Two episodes start from the same initial state if all of these columns agree,
@@ -66,23 +69,99 @@ class StudyComparison:
     only_second: list[Cell]
 
 
+class CellRecords:
+    """The episode records of one cell of a study, with what every comparison of the cell needs."""
+
+    def __init__(self, frame: pd.DataFrame, metric: str):
+        self.frame, self.metric = frame, metric
+
+    @cached_property
+    def score(self) -> Estimate:
+        """The score of the cell, with its interval."""
+        found = estimate(self.frame, self.metric)
+        if found is None:
+            raise AssertionError("a file of episodes is never empty")
+        return found
+
+    @cached_property
+    def early(self) -> bool:
+        """Whether a rollout could stop early."""
+        return can_stop(self.frame)
+
+    @cached_property
+    def protocol(self) -> Mapping[str, set]:
+        """The values of each column of PROTOCOL."""
+        return {key: set(self.frame[key]) for key in PROTOCOL}
+
+    @cached_property
+    def numbered(self) -> pd.DataFrame:
+        """The records with the rank of their initial state as the number of the episode."""
+        states = _states(self.frame)
+        ranks = {state: rank for rank, state in enumerate(sorted(set(states)))}
+        return self.frame.assign(episode=[ranks[state] for state in states])
+
+    @cached_property
+    def distinct(self) -> tuple[int, str]:
+        """The number of initial states, and a digest of all of them: equal for the same states."""
+        states = sorted(set(_states(self.frame)))
+        return len(states), hashlib.sha256(repr(states).encode()).hexdigest()
+
+    @cached_property
+    def ambiguous(self) -> bool:
+        """Whether two episodes of a training seed cannot be told apart by their initial state."""
+        return bool(self.frame.duplicated(["seed", *STATE]).any())
+
+
+class StudyRecords:
+    """The episode records of one study. Each file is read once, for any number of comparisons.
+
+    Rollouts with another number of executed steps than the benchmark's are left out. Raises UserError for a
+    folder without episodes.
+    """
+
+    def __init__(self, results: Results):
+        self.root = results.root
+        self._files = _files_by_cell(results)
+        self._found: dict[Cell, CellRecords] = {}
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells by benchmark and name."""
+        return list(self._files)
+
+    def of(self, cell: Cell) -> CellRecords:
+        """The records of `cell`. Raises UserError for records that cannot be read."""
+        if cell not in self._found:
+            self._found[cell] = CellRecords(read_episodes(self._files[cell]), score_metric(cell.benchmark))
+        return self._found[cell]
+
+    def leave_out(self, cell: Cell) -> None:
+        """Take `cell` for a cell without records."""
+        del self._files[cell]
+
+
 def compare_studies(first: Results, second: Results) -> StudyComparison:
     """Compare all cells for which both folders have episodes.
 
     Raises UserError if a folder has no episodes, if the folders share no cell, and for records that cannot
     be read.
     """
-    files, other_files = _files_by_cell(first), _files_by_cell(second)
-    shared = [cell for cell in files if cell in other_files]
+    return compare_records(StudyRecords(first), StudyRecords(second))
+
+
+def compare_records(first: StudyRecords, second: StudyRecords) -> StudyComparison:
+    """`compare_studies` of folders whose records may have been read before."""
+    others = set(second.cells)
+    shared = [cell for cell in first.cells if cell in others]
     if not shared:
         raise UserError(
             f"{first.root} and {second.root}: no cell is in both: write two folders that have policies with "
             "the same names"
         )
-    sides = {cell: (read_episodes(files[cell]), read_episodes(other_files[cell])) for cell in shared}
+    sides = {cell: (first.of(cell), second.of(cell)) for cell in shared}
     spreads = {
         benchmark: table_spread(
-            [side for cell, both in sides.items() if cell.benchmark == benchmark for side in both],
+            [side.frame for cell, both in sides.items() if cell.benchmark == benchmark for side in both],
             score_metric(benchmark),
         )
         for benchmark in {cell.benchmark for cell in shared}
@@ -91,15 +170,17 @@ def compare_studies(first: Results, second: Results) -> StudyComparison:
     adjusted = holm([each.p_value for each in found])
     return StudyComparison(
         [replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True)],
-        [cell for cell in files if cell not in other_files],
-        [cell for cell in other_files if cell not in files],
+        [cell for cell in first.cells if cell not in sides],
+        [cell for cell in second.cells if cell not in sides],
     )
 
 
-def _files_by_cell(results: Results) -> Mapping[Cell, list[Path]]:
+def _files_by_cell(results: Results) -> dict[Cell, list[Path]]:
     """The episode files of each cell, one per training seed, sorted by cell. Raises UserError for none."""
     found: dict[Cell, list[Path]] = {}
     for path in results.episode_files():
+        if EXECUTED in path.parent.name or not path.is_file():
+            continue
         model, auxiliary, variant, benchmark = path.parts[-6:-2]
         found.setdefault(Cell(model, variant, benchmark, auxiliary), []).append(path)
     if not found:
@@ -107,40 +188,32 @@ def _files_by_cell(results: Results) -> Mapping[Cell, list[Path]]:
     return dict(sorted(found.items(), key=lambda item: (item[0].benchmark, *item[0])))
 
 
-def _difference(
-    cell: Cell, first: pd.DataFrame, second: pd.DataFrame, spread: SeedSpread | None
-) -> Difference:
+def _difference(cell: Cell, first: CellRecords, second: CellRecords, spread: SeedSpread | None) -> Difference:
     """`spread`: of the training seeds on the benchmark, pooled over all cells of both folders."""
-    metric = score_metric(cell.benchmark)
-    early = can_stop(first) or can_stop(second)
+    metric = first.metric
+    early = first.early or second.early
     if early:
-        shared = set(_states(first)) & set(_states(second))
-        both = [side[[state in shared for state in _states(side)]] for side in (first, second)]
-        first, second = both if shared else (first, second)
+        shared = set(_states(first.frame)) & set(_states(second.frame))
+        both = [side.frame[[state in shared for state in _states(side.frame)]] for side in (first, second)]
+        first, second = [CellRecords(side, metric) for side in both] if shared else (first, second)
     why_unpaired = _why_unpaired(first, second)
-    same_checkpoint = set(first["checkpoint"]) == set(second["checkpoint"])
+    same_checkpoint = set(first.frame["checkpoint"]) == set(second.frame["checkpoint"])
     # With one seed on a side, its distance from other seeds is unknown. The same trained policies have none.
-    several = min(first["seed"].nunique(), second["seed"].nunique()) > 1 and not same_checkpoint
+    several = min(side.frame["seed"].nunique() for side in (first, second)) > 1 and not same_checkpoint
     if why_unpaired:
-        test = _unpaired_test(first, second, metric)
+        test = _unpaired_test(first.frame, second.frame, metric)
     else:
         # Number the states equally on both sides, and shift the seeds: two studies share no training run.
-        states = {state: i for i, state in enumerate(sorted(set(_states(first))))}
-        sides = [
-            side.assign(episode=[states[state] for state in _states(side)], seed=side["seed"] + shift)
-            for side, shift in ((first, 0), (second, first["seed"].max() + 1))
-        ]
-        test = compare(sides[1], sides[0], metric, spread if several else None)
+        own, other = first.numbered, second.numbered
+        other = other.assign(seed=other["seed"] + own["seed"].max() + 1)
+        test = compare(other, own, metric, spread if several else None)
         if test is None:
             raise AssertionError("both sides have episodes on the same states")
-    score, other_score = estimate(first, metric), estimate(second, metric)
-    if score is None or other_score is None:
-        raise AssertionError("a file of episodes is never empty")
     return Difference(
         cell,
         metric,
-        score,
-        other_score,
+        first.score,
+        second.score,
         test.difference,
         test.ci_low,
         test.ci_high,
@@ -151,21 +224,19 @@ def _difference(
     )
 
 
-def _why_unpaired(first: pd.DataFrame, second: pd.DataFrame) -> str:
+def _why_unpaired(first: CellRecords, second: CellRecords) -> str:
     """Why a paired test is not possible; empty for the same initial states under the same protocol."""
     for key in PROTOCOL:
-        values, other_values = set(first[key]), set(second[key])
+        values, other_values = first.protocol[key], second.protocol[key]
         if values != other_values:
             if key == "protocol":
                 return "the protocol differs"
             return f"{key} differs ({_listed(values)} in A, {_listed(other_values)} in B)"
-    states, other_states = set(_states(first)), set(_states(second))
-    if states != other_states:
-        same_number = len(states) == len(other_states)
+    if first.distinct != second.distinct:
+        same_number = first.distinct[0] == second.distinct[0]
         return "the initial states differ" if same_number else "the number of initial states differs"
-    for side in (first, second):
-        if side.duplicated(["seed", *STATE]).any():
-            return "the records do not distinguish all initial states"
+    if first.ambiguous or second.ambiguous:
+        return "the records do not distinguish all initial states"
     return ""
 
 

@@ -34,11 +34,11 @@ details pre { white-space: pre-wrap; overflow-wrap: anywhere; } summary { cursor
 """
 FILTER = '<p><input placeholder="show only rows with …" aria-label="filter rows"></p>'
 RECORDS = "Where the numbers come from"  # the heading of the records of a table
-# `0.0 [0.0, 32.4]`, `+1.2 [-3.0, +5.4]`, `95 %`, `p = 0.03` and `Qwen2.5-VL-3B` stay in one line.
+# `0.0 [0.0, 32.4]`, `+1.2 [-3.0, +5.4]`, `95 %`, `p = 0.03`, `6 of 9` and `Qwen2.5-VL-3B` stay in one line.
 _P, _NUMBER = r"\bp (?:=|<|&lt;) ", r"[-+\u2212]?\d[\d.,]*"
 UNBROKEN = re.compile(
     rf"(?:{_P})?{_NUMBER}(?: %)? \[[^\[\]<>]{{1,40}}\]|{_P}\d[\d.]*|{_NUMBER} %"
-    r"|\b[A-Za-z][\w.]{1,20}(?:-[\w.]{1,10}){0,2}-\d[\w.]{0,10}\b"
+    r"|\b\d+ of \d+\b|\b(?=[\w.-]{0,40}\d)[A-Za-z][\w.]{1,20}(?:-\w[\w.]{0,10}){1,4}\b"
 )
 LONGEST_VALUE = 40  # characters of a cell that stays in one line
 # A click on a header sorts the table by the first number in each cell, or by the text if a column has none.
@@ -170,12 +170,15 @@ def table_page(table: Table, records: str = "") -> str:
     return html_page(table.title, "\n".join([*parts, records]), SCRIPT)
 
 
-_RST_BLOCK = re.compile(r"\.\.(\s|$)|:|>>>|[-+]\s")  # the start of a directive, a field or a list
+# The start of a directive, a field, a list or a line.
+_RST_BLOCK = re.compile(r"\.\.(\s|$)|:|>>>|[-+]\s|\(?(\w{1,8}|#)[.)]\s|[^\w\s]{2,}$")
+_SCHEME = re.compile(r"(?<=\w)(?<!\bhttp)(?<!\bhttps):(?=\S)")  # docutils makes links of javascript: too
 
 
 def escape_rst(text: str) -> str:
     """`text` with the markup of reStructuredText, and of Jinja, which Snakemake applies first, escaped."""
     escaped = re.sub(r"([\\*`|_])", r"\\\1", " ".join(text.split()))  # a new line may begin a directive
+    escaped = _SCHEME.sub(r"\\:", escaped)
     first = "\\" if _RST_BLOCK.match(escaped) else ""
     return first + re.sub(r"\{(?=[{%#])", "{ ", escaped)
 

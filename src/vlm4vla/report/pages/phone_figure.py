@@ -14,7 +14,7 @@ from vlm4vla.report.rows.cells import CEILING, FLOOR
 WIDTH = 360  # CSS pixels, as all lengths here
 MOST_BENCHMARKS = 4  # with more, a panel would be too narrow for its numbers
 _LABELS, _GAP, _LINE, _ROW, _FONT = 118, 14, 12, 15, 11
-_CHARACTERS = 18  # of a label, in one line
+_CHARACTERS = 16  # of a label, in one line
 _BLUE, _VERMILION, _GREY, _GRID = "#0072B2", "#D55E00", "#6B6B6B", "#DDDDDD"
 _SHORT = {FLOOR: "random actions", CEILING: "scripted expert"}
 
@@ -24,8 +24,9 @@ Row = Mapping[str, Any]
 def phone_figure(rows: Sequence[Row], scale: str, several_variants: bool = False) -> str | None:
     """An SVG of the scores in `rows`, the tidy rows of the main table (values and intervals as fractions).
 
-    It has a line for each policy, in the order of the rows, and a panel for each benchmark. None if there are
-    no scores, or more than `MOST_BENCHMARKS` benchmarks.
+    It has a line for each policy, in the order of the rows, and a panel for each benchmark. The marks are
+    those of the main figure: circles are measured, open diamonds published, squares floor and ceiling. None
+    if there are no scores, or more than `MOST_BENCHMARKS` benchmarks.
     """
     scores = [row for row in rows if row["metric"] == score_metric(row["benchmark"])]
     benchmarks = list(dict.fromkeys(row["benchmark"] for row in scores))
@@ -111,17 +112,14 @@ def _points(row: Row, left: float, right: float, y: float) -> list[str]:
             )
         x = at(row["value"])
         if reference:
-            diamond = (
-                f"{x:.1f},{y - 4.5:.1f} {x + 4.5:.1f},{y:.1f} {x:.1f},{y + 4.5:.1f} {x - 4.5:.1f},{y:.1f}"
-            )
-            parts.append(f'<polygon points="{diamond}" fill="{colour}"/>')
+            corner = f'x="{x - 3.2:.1f}" y="{y - 3.2:.1f}"'
+            parts.append(f'<rect {corner} width="6.4" height="6.4" fill="{colour}"/>')
         else:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>')
     if row.get("published") is not None:
-        parts.append(
-            f'<circle cx="{at(row["published"]):.1f}" cy="{y:.1f}" r="3.5" fill="none" stroke="{_VERMILION}" '
-            'stroke-width="1.4"/>'
-        )
+        x = at(row["published"])
+        points = f"{x:.1f},{y - 4.5:.1f} {x + 4.5:.1f},{y:.1f} {x:.1f},{y + 4.5:.1f} {x - 4.5:.1f},{y:.1f}"
+        parts.append(f'<polygon points="{points}" fill="none" stroke="{_VERMILION}" stroke-width="1.4"/>')
     return parts
 
 

@@ -262,7 +262,7 @@ def test_nothing_unlisted_or_hidden_goes_up(hub, push, policy, tmp_path):
     assert all(b"secret" not in data for data in sent.values())
     assert set(sent) - {"README.md"} == {
         "meta/info.json", "meta/stats.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet",
-        "data/chunk-000/file-000.parquet",
+        "data/chunk-000/file-000.parquet", "provenance.json",
     }  # fmt: skip
     assert "left out, because a demonstration set has no such files: data/own.csv, notes.txt" in out
 

@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from small_inputs import log_without_times
 
 from vlm4vla.backbones import load
@@ -87,6 +88,23 @@ def test_an_incomplete_checkpoint_is_an_error(tmp_path, backbone, questions, fau
         weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"model\.safetensors"):
         run(checkpoint_settings(tmp_path / "source"), questions=questions, output=tmp_path / "out")
+    assert not (tmp_path / "out" / "provenance.json").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_checkpoint_with_a_weight_that_is_no_number_is_an_error(tmp_path, backbone, questions, value):
+    """It is found when the checkpoint is installed, not in each of the trainings that read it."""
+    shutil.copytree(backbone, tmp_path / "source")
+    tensors = load_file(backbone / "model.safetensors")
+    name = sorted(tensors)[3]
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, tmp_path / "source" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError) as error:
+        run(checkpoint_settings(tmp_path / "source"), questions=questions, output=tmp_path / "out")
+    file = tmp_path / "out" / "model.safetensors"
+    assert str(error.value) == (
+        f"{file}: the tensor {name} has NaN or infinity: write another checkpoint in backbones.real"
+    )
     assert not (tmp_path / "out" / "provenance.json").exists()
 
 

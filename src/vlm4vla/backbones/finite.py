@@ -30,11 +30,16 @@ def check_finite_folder(tensors: Mapping[str, torch.Tensor], folder: Path, remed
     """
     if _first_without_numbers(tensors) is None:
         return
+    check_finite_files(folder, remedy)
+    check_finite(tensors, str(folder), remedy)  # finite in the file, but not in the type of the memory
+
+
+def check_finite_files(folder: Path, remedy: str) -> None:
+    """Do what `check_finite` does for the weights in a Hugging Face folder, one tensor at a time."""
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as stored:
             for name in stored.keys():  # noqa: SIM118, it is no mapping
                 check_finite({name: stored.get_tensor(name)}, str(file), remedy)
-    check_finite(tensors, str(folder), remedy)  # finite in the file, but not in the type of the memory
 
 
 def _first_without_numbers(tensors: Mapping[str, torch.Tensor]) -> str | None:

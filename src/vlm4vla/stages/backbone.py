@@ -35,6 +35,7 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
         _pretrain(settings, questions, output)
     else:
         from vlm4vla.backbones.checkpoint import check_folder
+        from vlm4vla.backbones.finite import check_finite_files
 
         install(
             settings.backbone.checkpoint,
@@ -46,6 +47,7 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
         if settings.backbone.pixels is not None:
             write_pixel_bounds(output, settings.backbone.pixels, f"backbones.{settings.name}")
         check_folder(output)
+        check_finite_files(output, f"write another checkpoint in backbones.{settings.name}")
     provenance.write(output / "provenance.json", outputs=model_hashes(output))
     for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):
         shutil.rmtree(part, ignore_errors=True)  # only after the artefact is finished

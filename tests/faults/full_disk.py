@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -77,6 +78,8 @@ class Disk:
 def mounted(folder: Path) -> Iterator[Disk]:
     """A large, empty tmpfs. Raises NoMount."""
     folder.mkdir(parents=True, exist_ok=True)
+    if os.path.ismount(folder):  # of a program that was killed
+        subprocess.run(["umount", "--lazy", str(folder)], check=False)
     words = ",".join(f"{key}={value}" for key, value in LARGE.items())
     Disk._mount("-t", "tmpfs", "-o", words, "vlm4vla-faults", str(folder))
     try:
@@ -316,6 +319,7 @@ def main() -> int:
     parser.add_argument("--stages", nargs="+", help="only these stages")
     parser.add_argument("--points", type=float, nargs="+", default=POINTS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the disk is unmounted
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -5,6 +5,7 @@ SHELL := /bin/bash
 # The environment takes PYTHON, or else the first of python3.11, python3.12 and python3.13 that works.
 PYTHON ?=
 PYTHON311 = $(or $(PYTHON),python3.11)
+PYTHON312 = $(or $(PYTHON),python3.12)
 # The build of torch: cpu, the address of an index, or a folder with wheels (docs/set-up.md).
 TORCH ?=
 CORES ?= $(shell nproc)

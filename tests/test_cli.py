@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -172,3 +173,44 @@ def test_a_worker_of_a_training_leaves_the_line_to_the_process_that_started_it(m
     monkeypatch.setattr(cli.launch, "is_worker", lambda: True)
     assert cli.main(command(tmp_path / "q")) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["completion", "bash"], ["--help"], ["estimate", "--help"]])
+def test_a_reader_that_leaves_ends_the_command_without_a_word(words, unbuffered):
+    """As in `vlm4vla estimate | head`. Python alone would end with a traceback of BrokenPipeError."""
+    program = "import sys, time; from vlm4vla import cli; time.sleep(0.5); sys.exit(cli.main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == cli.READER_LEFT_STATUS
+
+
+def test_a_broken_pipe_of_another_program_is_no_reader_that_left(monkeypatch, tmp_path):
+    def broken(settings, *, output):
+        raise BrokenPipeError("a worker")
+
+    monkeypatch.setitem(sys.modules, "vlm4vla.stages.questions", types.SimpleNamespace(run=broken))
+    with pytest.raises(BrokenPipeError, match="a worker"):
+        cli.main(command(tmp_path / "q"))
+
+
+def test_ctrl_c_before_the_command_has_started_is_one_line():
+    """Its modules take a moment to import."""
+    program = "import sys; sys.argv[0] = 'bin/vlm4vla'; import vlm4vla; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr.splitlines() == [
+        "interrupted: nothing has started: run the same command again"
+    ]
+
+
+def test_a_program_that_imports_the_package_keeps_its_tracebacks():
+    done = subprocess.run(
+        [sys.executable, "-c", "import vlm4vla; raise KeyboardInterrupt"], capture_output=True, text=True
+    )
+    assert "Traceback" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import sys
 import textwrap
 import time
@@ -22,6 +23,7 @@ from vlm4vla.training.distributed.processes import USER_ERROR_STATUS
 
 COMPLETION = "completion"
 INTERRUPTED_STATUS = 130  # of a program that Ctrl-C ended, by the convention of shells
+READER_LEFT_STATUS = 141  # of a program that SIGPIPE ended, by the same convention
 _USAGE_STATUS = 2  # of argparse
 
 
@@ -108,12 +110,43 @@ def _interrupted(command: str) -> str:
     return f"interrupted: run {command} again: it starts from the beginning"
 
 
+def _reader_has_left() -> bool:
+    """Whether nobody reads this program's output any more, as in `vlm4vla estimate | head`.
+
+    If so, what was not read is discarded: Python would end with a traceback when it writes it.
+    """
+    try:
+        sys.stdout.flush()
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if not any(event & select.POLLERR for _, event in poll.poll(0)):
+            return False
+    except BrokenPipeError:
+        pass
+    except (OSError, ValueError):  # a closed or replaced standard output
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return True
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
     A UserError is printed as one line on standard error and gives status 1. So do a full disk, and Ctrl-C,
-    with status 130.
+    with status 130. A reader that has left, such as `head`, ends the command without a word.
     """
+    try:
+        status = _main(arguments)
+    except (BrokenPipeError, SystemExit):  # the pipe of another program, and the end of argparse
+        if not _reader_has_left():
+            raise
+        return READER_LEFT_STATUS
+    return READER_LEFT_STATUS if _reader_has_left() else status
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     # Set before torch and numpy are loaded. One thread per job: the workflow runs one job per core.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -138,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR_STATUS if launch.is_worker() else 1
     except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            raise
         line = no_space(error, getattr(parsed, "output", None) or Path())
         if line is None:
             raise

@@ -14,6 +14,7 @@ from tiny_backbones import make
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.workflow.preflight import check_gpus, check_results, open_study
+from vlm4vla.workflow.requirements import requirements_of
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 
@@ -111,9 +112,52 @@ def test_hub_checkpoint_is_not_checked_on_disk(raw):
         "family": "kosmos-2",
         "parameters_b": 1.7,
         "checkpoint": "owner/name",
-        "revision": "0123abc",
+        "revision": "0123abc" + "0" * 33,
     }
-    assert open_study(raw).config.backbones["real"].revision == "0123abc"
+    assert open_study(raw).config.backbones["real"].revision.startswith("0123abc")
+
+
+@pytest.mark.parametrize("revision", ["", "main", "0123abc", "../../x", "0" * 41])
+def test_a_checkpoint_of_the_hub_needs_a_commit(raw, revision):
+    """The stage would refuse it too, but only after the jobs before it."""
+    raw["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": "lab/model"}
+    raw["backbones"]["real"]["revision"] = revision
+    with pytest.raises(UserError, match=r"backbones.real.revision: .* is not a commit") as error:
+        open_study(raw)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["lab model", "a/b/c", "../x", "lab/", "-x/y", "x" * 200])
+def test_a_name_that_the_hub_cannot_have(raw, name):
+    raw["backbones"]["real"] = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": name}
+    raw["backbones"]["real"]["revision"] = "0" * 40
+    with pytest.raises(UserError, match=r"backbones.real.checkpoint: .* is not a name on the hub"):
+        open_study(raw)
+
+
+@pytest.mark.parametrize("make", ["file", "file/x", "link", "x" * 300])
+def test_results_that_cannot_be_a_folder_stop_a_dry_run_too(raw, tmp_path, make):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    raw["results"] = str(tmp_path / make)
+    with pytest.raises(UserError, match=r"^results: .*: write another folder"):
+        open_study(raw, planned=True)
+
+
+def test_results_may_be_a_link_or_not_be_there_yet(raw, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for folder in (tmp_path / "link", tmp_path / "new" / "folder", f"{tmp_path}/real/"):
+        raw["results"] = str(folder)
+        open_study(raw, ["published"], planned=True)
+
+
+def test_trackers_of_the_planned_trainings(raw):
+    execution = {"trackers": ["wandb"]}
+    raw["variants"]["full"]["training"] = raw["vla"] | {"execution": execution}
+    study = open_study(raw, ["table_main"])
+    assert requirements_of(study, ["table_main"]).trackers == {"wandb"}
+    assert requirements_of(study, [study.backbone_path("kosmos-2")]).trackers == frozenset()
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "nothing"])

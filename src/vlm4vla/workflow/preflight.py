@@ -163,10 +163,14 @@ def check_is_folder(config: Config) -> None:
                 return
             if os.path.lexists(path):
                 what = "is a link to nothing" if path.is_symlink() else "is not a folder"
-                raise UserError(f"results: {config.results!r}: {str(path)!r} {what}: write another folder")
+                raise UserError(
+                    f"results: folder {config.results!r} is not writable ({str(path)!r} {what}): write "
+                    "another folder"
+                )
     except OSError as error:
         raise UserError(
-            f"results: {config.results[:200]!r}: cannot be a folder ({error.strerror}): write another folder"
+            f"results: folder {config.results[:200]!r} is not writable ({error.strerror}): write "
+            "another folder"
         ) from None
 
 
@@ -217,16 +221,27 @@ def check_files(folder: Path, key: str) -> None:
 
 
 def check_cached(name: str, revision: str, key: str) -> None:
-    """Refuse a checkpoint of the hub that is in the cache with a damaged file.
+    """Refuse a checkpoint of the hub without a valid name and commit, or in the cache with a damaged file.
 
     A file that is missing there is downloaded by the stage, if the hub can be reached.
     """
     from huggingface_hub import is_offline_mode
+    from huggingface_hub.errors import HFValidationError
 
-    from vlm4vla.backbones.hub import cached_snapshot
+    from vlm4vla.backbones.hub import COMMIT, cached_snapshot
 
+    if not COMMIT.fullmatch(revision):
+        raise UserError(
+            f"{key.removesuffix('checkpoint')}revision: {revision!r} is not a commit, and what a branch or a "
+            f"tag means may change: write the 40 hexadecimal digits of a commit of {name!r}"
+        )
     try:
         cached_snapshot(name, revision)
+    except HFValidationError:
+        raise UserError(
+            f"{key}: {name!r} is not a name on the hub: write OWNER/NAME, or the path of a local folder "
+            "without `revision`"
+        ) from None
     except UserError as error:
         if not isinstance(error, MissingFileError) or is_offline_mode():
             raise UserError(f"{key}: {error}") from None

@@ -22,7 +22,7 @@ class Requirements:
     are read, and whose simulators run. `sets`: the auxiliary tasks whose datasets are read. `capability`: the
     (backbone, auxiliary task) pairs whose question scores are read. `correlation`: whether the run makes the
     table of this name, which needs a score of every backbone. `gpus`: the number of GPUs of the largest
-    training.
+    training. `trackers`: the trackers that receive the curves of trainings.
     """
 
     backbones: frozenset[str]
@@ -32,6 +32,7 @@ class Requirements:
     capability: tuple[tuple[str, str], ...]
     correlation: bool
     gpus: int
+    trackers: frozenset[str]
 
 
 def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
@@ -54,7 +55,14 @@ def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
         ),
         correlation=any(job.stage == "table" and job.key == ("correlation",) for job in jobs),
         gpus=_most_gpus(study, jobs),
+        trackers=frozenset(name for job in jobs for name in _trackers(job)),
     )
+
+
+def _trackers(job: Job) -> list[str]:
+    """The trackers of a training; none for other jobs."""
+    execution = (job.settings.get("training") or {}).get("execution") or {}
+    return list(execution.get("trackers", ()))
 
 
 def _most_gpus(study: Study, jobs: Iterable[Job]) -> int:

@@ -19,6 +19,7 @@ from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.successor import OF_WORKFLOW
 from vlm4vla.study.study import Study
+from vlm4vla.training.components.trackers import check_trackers
 from vlm4vla.workflow import kept_outputs, run_lock
 from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
@@ -128,6 +129,7 @@ def begin(config: Mapping[str, Any]) -> Study:
                 check_simulators(study.config, requirements.rollouts)
             if is_local(arguments):
                 with errors_as_notes(planned):
+                    check_trackers(sorted(requirements.trackers))
                     check_gpus(requirements.gpus, offered_gpus(arguments))
             if arguments is not None and not runs_no_job(arguments):
                 own = targets and all(is_published(study, target) for target in targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 
 from vlm4vla.conventions.tables import TABLES
@@ -11,6 +12,7 @@ from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.runs import EXPERT_VARIANT, FAST, REFERENCES
 from vlm4vla.study.study import Study, table_targets
 
+SEEDS = 2**32  # a seed is below this number (config/base.py)
 _OF_POLICIES = ("vla", "rollout", "shard", "cell")  # `vlm` may be an expert VLA in the paths of these
 # A rule makes all artefacts of these kinds together, and only those that the configuration needs.
 _MADE_TOGETHER = ("table", "figure", "analysis", "caption", "films", "summary", "study_config")
@@ -38,6 +40,15 @@ def check_target(study: Study, target: str) -> None:
         return
     root = f"{study.root}/"
     if not target.startswith(root):
+        plain = os.path.relpath(os.path.abspath(target.replace("\0", "")))
+        if "/" in target and plain != target and plain.startswith((root, f"{study.published_layout.root}/")):
+            raise UserError(
+                f"target {target!r}: Snakemake takes a path only as the rules write it: write {plain!r}"
+            )
+        if target.startswith(f"{study.published_layout.root}/"):
+            raise UserError(
+                f"target {target!r}: no rule makes this file: {suggestion(target, study.published_study())}"
+            )
         if "/" in target:
             raise UserError(
                 f"target {target!r}: the study {study.config.study!r} makes files below {root}: write a path "
@@ -58,6 +69,11 @@ def _check_path(study: Study, target: str) -> None:
         if value is not None and value not in known:
             label = "backbone" if wildcard == "vlm" else wildcard
             raise UserError(f"target {target!r}: unknown {label} {value!r}: {suggestion(value, known)}")
+    seed = values.get("seed")
+    if seed is not None and (str(int(seed)) != seed or int(seed) >= SEEDS):
+        raise UserError(
+            f"target {target!r}: {seed!r} is not a seed: write a whole number from 0 to {SEEDS - 1}"
+        )
     if not found:
         completed = artefact.completed(path)
         advice = f"did you mean '{study.root}/{completed}'?"

@@ -211,6 +211,12 @@ def _statistics(
                 "`statistics: data`, which computes them"
             )
         check_statistics(stated, counted, where)
+        for name in stated.keys() & action.keys() - {"count"}:
+            if len(stated[name]) != len(action[name]):
+                raise UserError(
+                    f"{where}: {name} of {choice.action!r} has {len(stated[name])} numbers, not "
+                    f"{len(action[name])}: write `statistics: data`, which computes them"
+                )
         for name in action:
             if name in stated and name != "count":
                 action[name][:POSE_SIZE] = [float(value) for value in stated[name][:POSE_SIZE]]

@@ -251,6 +251,31 @@ def test_a_table_that_is_none(folder, pattern, content):
     refused(folder, path.name)
 
 
+EPISODE_STATISTICS = [
+    {"min": [0], "max": [1], "mean": [0.5], "std": [0.1], "count": [3]},
+    {"min": [0, 0, 0], "max": [1] * 3, "mean": [0.5] * 3, "std": [0.1] * 3, "count": [3]},
+    {"min": [[0] * 7] * 2, "max": [[1] * 7] * 2, "mean": [[0] * 7] * 3, "std": [[0] * 7] * 2, "count": [3]},
+    {"min": [0] * 7, "max": [1] * 7, "mean": [0] * 7, "std": [0] * 7, "count": []},
+    {"min": [0] * 7, "max": [1] * 7, "mean": [0] * 7, "std": [0] * 7, "count": [float("inf")]},
+    {"min": [0] * 7, "max": [1] * 7, "mean": [0] * 7, "std": [0] * 7, "count": [float("nan")]},
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("statistics", EPISODE_STATISTICS)
+def test_statistics_of_episodes_that_do_not_fit_together(v21, statistics):
+    path = v21 / "meta" / "episodes_stats.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["stats"]["action"] = statistics
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    try:
+        read_metadata(v21).stats()
+    except UserError as error:
+        assert "episodes_stats.jsonl" in str(error) and len(str(error).splitlines()) == 1
+    else:
+        assert len(statistics["min"]) == 1  # NumPy takes one number for each of the seven
+
+
 # Instructions -----------------------------------------------------------------------------------------------
 
 TASKS = {

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 from vlm4vla.data.instructions import instruction_text
 from vlm4vla.data.lerobot.info_checks import check_features, check_statistics, filled_in
 from vlm4vla.data.lerobot.reader import read_json, read_tasks, table_files
@@ -204,7 +204,13 @@ class Metadata:
         if self.version == "v2.1" and parts.is_file():
             chosen = None if episodes is None else set(self.episodes.index[episodes].tolist())
             lines = (row for row in _lines(parts) if chosen is None or row.get("episode_index") in chosen)
-            return merge_statistics(_checked(parts, row.get("stats", {})) for row in lines)
+            try:
+                return merge_statistics(_checked(parts, row.get("stats", {})) for row in lines)
+            except (ValueError, IndexError, ArithmeticError) as error:
+                raise UserError(
+                    f"{parts}: the statistics of the episodes do not fit together ({one_line(str(error))}): "
+                    f"{_AGAIN}"
+                ) from None
         if episodes is not None:
             return None
         return _checked(whole, read_json(whole)) if whole.is_file() else None

@@ -13,9 +13,10 @@ from vlm4vla.report.rows.cells import CEILING, FLOOR
 
 WIDTH = 360  # CSS pixels, as all lengths here
 MOST_BENCHMARKS = 4  # with more, a panel would be too narrow for its numbers
-_LABELS, _GAP, _LINE, _ROW, _FONT = 118, 14, 12, 15, 11
-_CHARACTERS = 16  # of a label, in one line
+_LABELS, _GAP, _LINE, _ROW, _FONT = 124, 14, 12, 15, 11
+_CHARACTERS = 17  # of a label, in one line
 _BLUE, _VERMILION, _GREY, _GRID = "#0072B2", "#D55E00", "#6B6B6B", "#DDDDDD"
+_BOLD, _SCALE = ' font-weight="bold"', ' font-size="10"'  # of the lines of a title
 _SHORT = {FLOOR: "random actions", CEILING: "scripted expert"}
 
 Row = Mapping[str, Any]
@@ -49,7 +50,7 @@ def phone_figure(rows: Sequence[Row], scale: str, several_variants: bool = False
     for number, (benchmark, title) in enumerate(zip(benchmarks, titles, strict=True)):
         left, right = _LABELS + span * number + _GAP / 2, _LABELS + span * (number + 1) - _GAP / 2
         parts += [
-            _text((left + right) / 2, _LINE * (i + 1), text, "middle", ' font-weight="bold"')
+            _text((left + right) / 2, _LINE * (i + 1), text, "middle", _SCALE if text[0] == "(" else _BOLD)
             for i, text in enumerate(title)
         ]
         parts += _axis(left, right, top, y, _end(benchmark))

@@ -57,7 +57,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShownFigure:
     """A figure. `width` and `height`: CSS pixels of its intended size. `narrow`: a drawing for phones."""
 
     name: str
@@ -67,7 +67,7 @@ class Picture:
     height: int
     caption: str = ""
     download: Download | None = None
-    narrow: Picture | None = None
+    narrow: ShownFigure | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TableSection:
     name: str
     title: str
     body: PageBody
-    figures: list[Picture] = field(default_factory=list)
+    figures: list[ShownFigure] = field(default_factory=list)
     downloads: list[Download] = field(default_factory=list)
 
 
@@ -191,7 +191,7 @@ class _Report:
         kind = mimetypes.guess_type(name)[0] or "text/plain"
         return f"data:{kind};base64,{base64.b64encode(self.files[name].path.read_bytes()).decode()}"
 
-    def pictures(self, *stems: str, titles: Mapping[str, str] | None = None) -> list[Picture]:
+    def pictures(self, *stems: str, titles: Mapping[str, str] | None = None) -> list[ShownFigure]:
         """The figures of these names that the report has."""
         return [
             self.picture(stem, (titles or {}).get(stem, stem))
@@ -199,7 +199,7 @@ class _Report:
             if f"figures/{stem}.png" in self.files
         ]
 
-    def picture(self, stem: str, title: str, narrow: Picture | None = None) -> Picture:
+    def picture(self, stem: str, title: str, narrow: ShownFigure | None = None) -> ShownFigure:
         """The figure figures/STEM.png, with its PDF. Raises UserError if it is no image."""
         from PIL import Image, UnidentifiedImageError
 
@@ -211,7 +211,7 @@ class _Report:
         except (OSError, UnidentifiedImageError):
             raise UserError(f"{file.path}: not an image: make the figure again") from None
         words = re.match(r"\s*<p>(.*?)</p>", file.caption, re.DOTALL)
-        return Picture(
+        return ShownFigure(
             stem,
             _capital(title),
             self._address(name),
@@ -221,7 +221,7 @@ class _Report:
             narrow=narrow,
         )
 
-    def lead(self, analyses: Mapping[str, Analysis]) -> Picture | None:
+    def lead(self, analyses: Mapping[str, Analysis]) -> ShownFigure | None:
         """The main figure: that of the main table, or else the first figure of the first other table."""
         for table, entry in TABLES.items():
             for figure in entry.figures:
@@ -266,7 +266,7 @@ class _Report:
             for stem in names.in_order(pages)
         ]
 
-    def training(self) -> list[Picture]:
+    def training(self) -> list[ShownFigure]:
         """The learning curves, and the images that backbones generate."""
         curves = [
             (figure.name, figure.label or entry.title)
@@ -284,7 +284,7 @@ class _Report:
         return self.pictures(*titles, titles=titles)
 
 
-def _narrow(analysis: Analysis) -> Picture | None:
+def _narrow(analysis: Analysis) -> ShownFigure | None:
     """The main figure for a phone."""
     rows: list[dict[str, Any]] = analysis["records"]
     drawing = phone_figure(
@@ -294,7 +294,7 @@ def _narrow(analysis: Analysis) -> Picture | None:
         return None
     width, height = map(int, re.search(r'width="(\d+)" height="(\d+)"', drawing).groups())
     address = f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}"
-    return Picture("main", "", address, width, height)
+    return ShownFigure("main", "", address, width, height)
 
 
 def _size(count: int) -> str:

@@ -93,6 +93,10 @@ def flipped(study):
     path.write_text(json.dumps(record | {"files": {"episodes.parquet": "0" * 64}}))
 
 
+def other_cell(study):
+    shutil.copy(rollout(study, "paligemma-1"), rollout(study, "kosmos-2"))
+
+
 def edit(name, old, new):
     def change(study):
         text = (study / name).read_text()
@@ -116,6 +120,7 @@ def write(name, content):
         (other_type, "column 'solved' is"),
         (far_episode, "has 96 of 4611686018427387905 episodes of bridge"),
         (negative_episode, "episode -1: write the numbers of episodes from 0"),
+        (other_cell, "kosmos-2/none/full/bridge: has episodes of paligemma-1/none/full/bridge: move them"),
         (flipped, "changed since the rollout wrote it"),
         (write("tables/main.csv", b"model,variant\nx,y\n"), "tables/main.csv: line 1: column 'benchmark'"),
         (write("tables/main.csv", b"\xff\xfe\x00"), "tables/main.csv: line 1: not UTF-8"),

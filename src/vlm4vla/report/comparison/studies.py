@@ -130,9 +130,16 @@ class StudyRecords:
         return list(self._files)
 
     def of(self, cell: Cell) -> CellRecords:
-        """The records of `cell`. Raises UserError for records that cannot be read."""
+        """The records of `cell`. Raises UserError for records that cannot be read or are of another cell."""
         if cell not in self._found:
-            self._found[cell] = CellRecords(read_episodes(self._files[cell]), score_metric(cell.benchmark))
+            frame = read_episodes(self._files[cell])
+            for row in frame[list(Cell._fields)].drop_duplicates().itertuples(index=False, name=None):
+                if row != cell:
+                    raise UserError(
+                        f"{self._files[cell][0].parent.parent}: has episodes of {_path_like(row)}: move them "
+                        "to the folder of their own cell"
+                    )
+            self._found[cell] = CellRecords(frame, score_metric(cell.benchmark))
         return self._found[cell]
 
     def leave_out(self, cell: Cell) -> None:
@@ -238,6 +245,12 @@ def _why_unpaired(first: CellRecords, second: CellRecords) -> str:
     if first.ambiguous or second.ambiguous:
         return "the records do not distinguish all initial states"
     return ""
+
+
+def _path_like(row: tuple[str, ...]) -> str:
+    """A cell as the folders of rollouts name it."""
+    cell = Cell(*row)
+    return f"{cell.model}/{cell.auxiliary}/{cell.variant}/{cell.benchmark}"
 
 
 def _states(records: pd.DataFrame) -> list[tuple]:

@@ -30,8 +30,9 @@ def test_the_files_of_a_command(words, files):
     [
         (["--configfile", "a", "--configfile", "b"], "there 2 times.*: write --configfile a b"),
         (["--configfile=a", "-n", "--configfiles", "b", "c"], "write --configfile a b c"),
-        (["--configfile", "a", "b", "a"], "a is there 2 times: write each file once"),
+        (["--configfile", "a.yml", "b.yml", "a.yml"], "a.yml is there 2 times: write each file once"),
         (["--configfile", ""], "an empty path"),
+        (["--configfile", "a.yaml", "all_tables"], "no file 'all_tables'.*: .* before --configfile"),
     ],
 )
 def test_files_that_would_be_dropped(words, message):

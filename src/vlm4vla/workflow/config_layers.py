@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,11 @@ def layer_files(words: Sequence[str]) -> list[Path]:
     for name in found:
         if not name:
             raise UserError("--configfile: an empty path: write the path of a file")
+        if not Path(name).suffix and not os.path.lexists(name):
+            raise UserError(
+                f"--configfile: no file {name!r}: write the path of a file; if the word is a "
+                "target, write it before --configfile"
+            )
         if found.count(name) > 1:
             raise UserError(f"--configfile: {name} is there {found.count(name)} times: write each file once")
     return [Path(name) for name in found]

@@ -113,6 +113,8 @@ def check(checkout: Checkout, words: list[str], texts: str) -> None:
     elif words[:2] == ["git", "clone"]:
         assert words[-1] == checkout.folder.name
     elif words[0] == "eval":
+        inner = re.fullmatch(r"\$\((.*)\)", words[1])
+        assert inner and checkout.run("bash", "-ec", inner[1])  # eval hides that this command fails
         checkout.run("bash", "-ec", f'eval "{words[1]}"')
     elif words[0] == "cd":
         assert words[1:] == [checkout.folder.name]

@@ -303,8 +303,11 @@ def test_not_a_python_file(raw, name):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("docs/examples/leftmost.py", "config.yaml: extensions: Input should be a valid list"),
-        ([3], "config.yaml: extensions.0: Input should be a valid string"),
+        (
+            "docs/examples/leftmost.py",
+            "config.yaml: extensions: 'docs/examples/leftmost.py' is not a list: write [a, b]",
+        ),
+        ([3], "config.yaml: extensions.0: 3 is not text: write"),
     ],
 )
 def test_not_a_list_of_paths(raw, given, message):
@@ -330,6 +333,14 @@ def test_a_name_in_two_files(tmp_path):
     ("text", "expected"),
     [
         ("x = 1\n\nclass\n", "line 3: invalid syntax"),
+        ("x = '\0'\n", "source code string cannot contain null bytes"),
+        ("raise SystemExit\n", "line 1: SystemExit: fix the file"),
+        ("x = 1\nraise GeneratorExit\n", "line 2: GeneratorExit"),
+        ("def f():\n    f()\n\nf()\n", "RecursionError"),
+        ("raise ValueError('a\\nb')\n", "line 1: ValueError: a: fix"),
+        ("from . import x\n", "line 1: ImportError"),
+        (TASK.replace('"mine"', '"mine."'), "'mine.' is not a valid name"),
+        (TASK.replace('"mine"', repr("m" * 200)), "is not a valid name: write at most 100"),
         (
             "\nimport nothing_of_the_kind\n",
             "line 2: ModuleNotFoundError: No module named 'nothing_of_the_kind'",
@@ -344,7 +355,7 @@ def test_a_name_in_two_files(tmp_path):
         (TASK.replace('"mine"', '"robopoint"'), "Mine: the auxiliary task 'robopoint' already exists"),
         (TASK.replace('"mine"', '"fast-freeze-vision"'), "'fast-freeze-vision' already exists"),
         (TASK.replace('"mine"', '"none"'), "the auxiliary task 'none' already exists"),
-        (TASK.replace('"mine"', '"Mine of 2"'), "Mine: 'Mine of 2' is not a valid name: write lowercase"),
+        (TASK.replace('"mine"', '"Mine of 2"'), "Mine: 'Mine of 2' is not a valid name: write at most"),
         (
             TASK.replace("(AuxiliaryTask)", ""),
             "Mine: not a subclass of AuxiliaryTask: write `class Mine(AuxiliaryTask)`",

@@ -231,7 +231,7 @@ def _describe(error: BaseException, path: Path) -> str:
     except Exception:  # the user's own exception, whose __str__ fails
         words = ""
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: {error.msg}"
+        return f"line {error.lineno}: {error.msg}" if error.lineno else error.msg
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]

@@ -21,6 +21,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,8 @@ from fault_study import Project
 POINTS = (0.02, 0.6)
 LARGE = {"size": "800m", "nr_inodes": "100000"}
 PAGE = 4096  # bytes of a block of a tmpfs
-CAUSE = "No space left on device"
+# Of a write that failed, or of a check before the work.
+CAUSE = re.compile("No space left on device|has .* free: free some space")
 UNFINISHED = ("checkpoints", "shards", "videos", "rows", "pictures")  # a stage goes on from these
 UNFINISHED_FILES = ("train.jsonl", "begun.json", "progress.json")
 
@@ -239,7 +241,7 @@ class Trial:
             yield f"ended by signal {-done.returncode}"
         elif "Traceback" in done.stderr + done.stdout:
             yield f"a traceback: {last}"
-        elif len(lines) != 1 or CAUSE not in lines[0] or str(self.disk.folder) not in lines[0]:
+        elif len(lines) != 1 or str(self.disk.folder) not in lines[0] or not CAUSE.search(lines[0]):
             yield f"no line with path and cause: {last}"
 
     def file_faults(self, stood: dict[str, str], after: dict[str, str]) -> Iterator[str]:

@@ -79,7 +79,7 @@ def one_line(error: BaseException) -> str:
     return " ".join((str(error) or type(error).__name__).split())[:500]
 
 
-class Episode(SessionContext):
+class ConnectedEpisode(SessionContext):
     """One episode of one connection. Its session is the connection's, whatever a message says."""
 
     def __init__(self, connection: ServerConnection, session: str, proof: str):
@@ -116,7 +116,7 @@ class Connections:
         """Answer the messages of one connection until it closes or sends what is no message of vla-eval."""
         proof = self._key.proof_for(connection.request.path)
         assert proof is not None  # `admit` lets nobody else in
-        session = _Session(self._server, connection, proof)
+        session = _Conversation(self._server, connection, proof)
         try:
             async for data in connection:
                 try:
@@ -133,13 +133,13 @@ class Connections:
             await session.end({})
 
 
-class _Session:
+class _Conversation:
     """The messages of one connection. They change only the episode of this connection."""
 
     def __init__(self, server: ModelServer, connection: ServerConnection, proof: str):
         self._server, self._connection, self._proof = server, connection, proof
         self._name = str(uuid.uuid4())
-        self._episode: Episode | None = None
+        self._episode: ConnectedEpisode | None = None
 
     async def take(self, message: Message) -> None:
         """Answer one message. A message that the server cannot use is answered with an error of one line."""
@@ -187,7 +187,7 @@ class _Session:
         await self.end({})
         if not isinstance(payload.get("task", {}), dict):
             raise ValueError("the task of an episode is not a mapping")
-        episode = Episode(self._connection, self._name, self._proof)
+        episode = ConnectedEpisode(self._connection, self._name, self._proof)
         await self._server.on_episode_start(payload, episode)
         self._episode = episode
 

@@ -134,3 +134,23 @@ def test_the_output_of_the_stage_is_read_as_scores(tmp_path, read):
     scores = read_capability([output])["kosmos-2", "none"]
     assert scores["pope"].value == 0.8 and scores["pope"].ci_low is None and scores["pope"].percent == "80.0"
     assert json.loads(output.read_text())["provenance"]["stage"] == "capability-scores"
+
+
+@pytest.mark.parametrize(
+    ("questions", "error", "says"),
+    [
+        ("1000000001", "", "questions '1000000001' is not a whole number from 1 to 1,000,000"),
+        ("1e300", "", "is not a whole number from 1 to"),
+        ("0", "", "is not a whole number from 1 to"),
+        ("-5", "", "is not a whole number from 1 to"),
+        ("5.5", "", "is not a whole number from 1 to"),
+        ("", "1e300", "standard_error '1e300' is above 100"),
+        ("", "-1", "standard_error '-1' is negative"),
+    ],
+)
+def test_counts_and_errors_beyond_all_scores(tmp_path, questions, error, says):
+    path = tmp_path / "scores.csv"
+    path.write_text(f"model,score,questions,standard_error\na,50,{questions},{error}\n")
+    with pytest.raises(UserError) as raised:
+        read_published(PublishedScores(file=str(path), out_of=100), ["a"], ["none"])
+    assert says in str(raised.value) and "\n" not in str(raised.value)

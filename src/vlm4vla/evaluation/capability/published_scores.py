@@ -15,6 +15,7 @@ from vlm4vla.core.errors import UserError, suggestion
 KEY = "capability.scores.file"
 COLUMNS = ("model", "score", "set", "auxiliary", "questions", "standard_error")
 NEEDED = COLUMNS[:2]
+MOST_QUESTIONS = 1_000_000  # of one set
 OVERALL, NONE = "overall", "none"
 Scores = Mapping[tuple[str, str], Mapping[str, QuestionScore]]
 
@@ -139,12 +140,17 @@ def _score(row: Mapping[str, str], out_of: float, where: str) -> QuestionScore:
             f"{where}: score {row['score']!r} is not between 0 and {out_of:g}: correct it, or set "
             "capability.scores.out_of to the largest possible score"
         )
-    if error is not None and error < 0:
+    if error is not None and not 0 <= error <= out_of:
+        sign = "negative" if error < 0 else f"above {out_of:g}"
         raise UserError(
-            f"{where}: standard_error {row['standard_error']!r} is negative: write a number from 0 up"
+            f"{where}: standard_error {row['standard_error']!r} is {sign}: write a number from 0 up, in the "
+            "unit of the score"
         )
-    if questions is not None and (questions < 1 or questions != int(questions)):
-        raise UserError(f"{where}: questions {row['questions']!r} is not a whole number above 0: write one")
+    if questions is not None and (not 1 <= questions <= MOST_QUESTIONS or questions != int(questions)):
+        raise UserError(
+            f"{where}: questions {row['questions']!r} is not a whole number from 1 to {MOST_QUESTIONS:,}: "
+            "write one"
+        )
     return QuestionScore(
         score=score / out_of,
         standard_error=None if error is None else error / out_of,

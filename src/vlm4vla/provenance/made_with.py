@@ -37,7 +37,7 @@ _ABSENT = "nothing"  # in a message, for the value of a key that is not there
 _REMEDY = "pass its config.yaml, and the files that override it, with --config"
 
 
-class Difference(NamedTuple):
+class ChangedKey(NamedTuple):
     """A key with the value with which something was made, and the value that a configuration has."""
 
     key: str
@@ -59,13 +59,13 @@ def check_made_with(config: Config, name: Path, results: Results) -> None:
         raise UserError(f"{name}: {difference.sentence(made)}: {_REMEDY}")
 
 
-def _differences(config: Config, results: Results) -> Iterator[tuple[Difference, Path]]:
+def _differences(config: Config, results: Results) -> Iterator[tuple[ChangedKey, Path]]:
     """The differences, each with what was made with the other value, what is cheap to find first."""
     for table in results.tables():
         settings = results.analysis(table)["settings"]
         for key, value in {"study": config.study, "scale": config.scale}.items():
             if settings.get(key) != value:
-                yield Difference(key, settings.get(key), value), results.root
+                yield ChangedKey(key, settings.get(key), value), results.root
     made = results.root / ARTEFACTS["study_config"].path(format="yaml")
     if made.is_file():
         difference = compare_configurations(read_layer(made), config)
@@ -80,7 +80,7 @@ def _differences(config: Config, results: Results) -> Iterator[tuple[Difference,
         yield from _recorded(study, results.root, path)
 
 
-def compare_configurations(made: Mapping[str, Any], config: Config) -> Difference | None:
+def compare_configurations(made: Mapping[str, Any], config: Config) -> ChangedKey | None:
     """The first key whose values differ between `made`, a parsed config.yaml, and `config`.
 
     A key of only one of them counts if it has another value than its default. If this version cannot read
@@ -98,17 +98,17 @@ def compare_configurations(made: Mapping[str, Any], config: Config) -> Differenc
 
 def _compare(
     then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", only_common: bool = False
-) -> Iterator[Difference]:
+) -> Iterator[ChangedKey]:
     """The keys with different values."""
     for name in dict.fromkeys((*then, *now)):
         if name not in then or name not in now:
             if not only_common:
                 values = (each.get(name, _ABSENT) for each in (then, now))
-                yield Difference(f"{prefix}{name}", *values)
+                yield ChangedKey(f"{prefix}{name}", *values)
         elif isinstance(then[name], Mapping) and isinstance(now[name], Mapping):
             yield from _compare(then[name], now[name], f"{prefix}{name}.", only_common)
         elif then[name] != now[name]:
-            yield Difference(f"{prefix}{name}", then[name], now[name])
+            yield ChangedKey(f"{prefix}{name}", then[name], now[name])
 
 
 def _shown(value: Any) -> str:
@@ -153,7 +153,7 @@ def _readable(settings: Any, classes: tuple[type[BaseModel], ...]) -> dict[str, 
     return None
 
 
-def _recorded(study: Study, root: Path, path: Path) -> Iterator[tuple[Difference, Path]]:
+def _recorded(study: Study, root: Path, path: Path) -> Iterator[tuple[ChangedKey, Path]]:
     """The differences of the artefact whose provenance is in `path`; none for another file."""
     inside = path.relative_to(root)
     if any(part.startswith(".") for part in inside.parts):
@@ -185,13 +185,13 @@ def _kind_of(inside: Path) -> tuple[str | None, dict[str, str]]:
 
 def _artefact(
     study: Study, path: Path, name: str, recorded: Mapping[str, Any], **values: str
-) -> Iterator[tuple[Difference, Path]]:
+) -> Iterator[tuple[ChangedKey, Path]]:
     """Compare recorded settings with those that the configuration gives for the same artefact."""
     try:
         expected = json.loads(_KINDS[name].method(study)(SimpleNamespace(**values)))
     except (KeyError, AttributeError):  # a name that the configuration does not have
         described = ", ".join(f"{key} {value}" for key, value in values.items() if value)
-        yield Difference(f"the {name} of {described}", "it", _ABSENT), path
+        yield ChangedKey(f"the {name} of {described}", "it", _ABSENT), path
         return
     for difference in _compare(recorded, expected):
         yield difference, path

@@ -8,22 +8,15 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
-from scipy.stats import binomtest
+from pushed_policy import write_policy, write_table
 from small_inputs import write_demonstrations
-from tiny_backbones import make
 from upload_hub import TOKEN, Repository, UploadHub
-from vla_settings import settings
 
 from vlm4vla import cli
-from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.config.policies import MlpHeadSettings
-from vlm4vla.conventions.episodes import SCHEMA
-from vlm4vla.core.artefacts import checkpoint_hash, file_hash, files_of, write_json
+from vlm4vla.core.artefacts import file_hash, files_of, write_json
 from vlm4vla.data.lerobot.reader import read_demonstrations
-from vlm4vla.evaluation import records
 from vlm4vla.policies.policy import Policy
 
 LOAD = """
@@ -96,46 +89,6 @@ def refusal(answer) -> str:
     lines = err.strip().splitlines()
     assert status == 1 and lines[-1].startswith("error: ") and "Traceback" not in err, err
     return lines[-1]
-
-
-def write_policy(root, seed=0):
-    """A policy at its place in a results folder, as the stage vla leaves it."""
-    folder = root / "vla" / "tiny" / "none" / "full" / "bridge" / "seed0"
-    bounds = np.full(6, -1, dtype=np.float32), np.full(6, 1, dtype=np.float32)
-    head = MlpHeadSettings(features=16, hidden=[16], gripper_loss_weight=0.1)
-    backbone = make("paligemma", seed)
-    policy = Policy.create(backbone, head, 3, "bridge", Statistics("range", "bridge", *bounds), 0)
-    policy.save(folder)
-    (folder / "README.md").write_text("an older card\n")
-    (folder / "train.jsonl").write_text('{"step": 1}\n')
-    (folder / ".lock").touch()
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    (folder / "checkpoints" / "old.safetensors").write_bytes(b"x")
-    write_json(root / "backbones" / "tiny" / "provenance.json", {"stage": "backbone", "settings": {}})
-    record = {
-        "stage": "vla",
-        "settings": settings(benchmark="bridge", seed=0).model_dump(mode="json"),
-        "inputs": {"backbone": {"path": "results/other/backbones/tiny/provenance.json"}},
-        "outputs": {
-            str(path.relative_to(folder)): file_hash(path)
-            for path in [*files_of(folder / "backbone", "*.safetensors"), folder / "policy.safetensors"]
-        },
-    }
-    write_json(folder / "provenance.json", record)
-    return folder
-
-
-def write_table(root, seeds=(0,), seed_count=1):
-    record = {
-        "model": "tiny", "variant": "full", "benchmark": "bridge", "auxiliary": "none",
-        "metric": "success_rate", "value": 0.52, "ci_low": 0.42, "ci_high": 0.61, "episodes": 96,
-        "seeds": seed_count,
-    }  # fmt: skip
-    others = [record | {"variant": "scratch", "value": 0.9}, record | {"benchmark": "calvin", "value": 0.8}]
-    write_json(
-        root / "analysis" / "main.json",
-        {"settings": {"scale": "embedded", "seeds": list(seeds)}, "records": [*others, record]},
-    )
 
 
 @pytest.fixture
@@ -406,52 +359,3 @@ def test_damaged_demonstrations_are_refused(tmp_path, capsys):
 def test_a_changed_study_is_refused(packed, capsys):
     packed.write_bytes(packed.read_bytes()[:-100])
     assert "study.zip" in refused(capsys, packed, "me/x")
-
-
-def test_the_scores_of_another_seed_are_not_shown(policy, tmp_path, capsys):
-    from vlm4vla.provenance.push_parcels import parcel
-
-    root = tmp_path / "results" / "study"
-    write_table(root, seeds=(1, 2))
-    assert "its scores are not known" in parcel(policy, "me/x", None).texts["README.md"]
-    write_table(root, seeds=(0, 1), seed_count=2)
-    assert "the mean over 2 policies" in parcel(policy, "me/x", None).texts["README.md"]
-    shutil.move(policy, tmp_path / "moved")
-    assert "its scores are not known" in parcel(tmp_path / "moved", "me/x", None).texts["README.md"]
-
-
-def test_the_scores_are_those_of_the_policys_own_rollout(policy, tmp_path):
-    """A table can be older than the policy, and its numbers can be means over seeds."""
-    from vlm4vla.provenance.push_parcels import parcel
-
-    root = tmp_path / "results" / "study"
-    write_table(root, seeds=(0, 1), seed_count=2)
-    values = {
-        "study": "study", "scale": "embedded", "benchmark": "bridge", "model": "tiny", "auxiliary": "none",
-        "variant": "full", "seed": 0, "task": "carrot", "instruction": "put the carrot on the plate",
-        "rollout_seed": 0, "checkpoint": checkpoint_hash(policy), "execution_horizon": 2, "max_steps": 40,
-        "steps": 40, "protocol": "p",
-    }  # fmt: skip
-    rows = [
-        values
-        | {"episode": number, "initial_state": number, "success": number < 3, "solved": int(number < 3)}
-        for number in range(8)
-    ]
-    folder = root / "rollouts" / "tiny" / "none" / "full" / "bridge" / "seed0"
-    records.write(folder / "episodes.parquet", pa.Table.from_pylist(rows, SCHEMA))
-    text = parcel(policy, "me/x", None).texts["README.md"]
-    low, high = binomtest(3, 8).proportion_ci(method="wilson")
-    assert f"| success_rate | 37.5 % | {100 * low:.1f} % to {100 * high:.1f} % | 8 |" in text
-    assert "the mean over" not in text
-    write_policy(root, seed=1)  # trained again, and not rolled out since
-    assert "the mean over 2 policies" in parcel(policy, "me/x", None).texts["README.md"]
-
-
-def test_a_policy_of_an_earlier_version_can_be_sent(policy):
-    from vlm4vla.provenance.push_parcels import parcel
-
-    record = json.loads((policy / "policy.json").read_text())
-    del record["interface"]
-    write_json(policy / "policy.json", record)
-    card = ModelCard(parcel(policy, "me/x", None).texts["README.md"])
-    assert "policy.act(image" in card.text and card.data.library_name == "vlm4vla"

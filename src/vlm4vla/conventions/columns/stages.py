@@ -19,7 +19,9 @@ PROVENANCE = (
     key("wall_seconds", "Time from start to end.", "s"),
     key("cpu_seconds", "CPU time of the process.", "s"),
     key("start_up_seconds", "CPU time for importing packages, part of `cpu_seconds`.", "s"),
-    key("outputs", "SHA-256 of each file of a model: weights, settings, tokenizer.", "hexadecimal", whole=True),
+    key(
+        "outputs", "SHA-256 of each file of a model: weights, settings, tokenizer.", "hexadecimal", whole=True
+    ),
     key("files", "SHA-256 of each file of data.", "hexadecimal", whole=True),
     key("checkpoint", "Hash that identifies the policy: its weights and settings.", "hexadecimal"),
     key("episodes", "Number of episodes of the rollout or the demonstrations.", "count"),

@@ -181,4 +181,5 @@ def zero(axis: Any, x: float, y: float) -> None:
 
 def empty(axis: object, text: str = "not measured") -> None:
     """Write in the panel that it has no data."""
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color=GREY)
+    lines = textwrap.fill(text, LABEL)
+    axis.text(0.5, 0.5, lines, transform=axis.transAxes, ha="center", va="center", color=GREY)

@@ -220,7 +220,7 @@ def test_the_first_command_prints_a_result(tried):
     text = (checkout.folder / CELL).read_text()
     assert text.strip() and text.strip() in printed
     assert "Kosmos-2" in text or "kosmos-2" in text
-    assert re.search(r"\[\d+(\.\d+)?,? .*\]", text), "the success rate has an interval"
+    assert re.search(r"\[\d+(\.\d+)?,\s\d+(\.\d+)?\]", text), "the success rate has an interval"
 
 
 def test_the_policy_of_the_first_command_can_be_used_as_the_page_says(tried):

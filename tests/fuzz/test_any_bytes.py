@@ -134,7 +134,7 @@ def _read_all(folder):
     metadata.check_tables()
     list(metadata.episode_tasks())
     metadata.stats()
-    for _ in frame_batches(metadata, metadata.table_files(), ["action"]):
+    for _ in frame_batches(metadata, metadata.tables(), ["action"]):
         pass
     read_demonstrations(folder)
 

@@ -67,7 +67,7 @@ def test_the_description_of_a_dataset(dataset, data):
 
         def read():
             found = read_metadata(dataset)
-            found.table_files()
+            found.tables()
             found.cameras()
             found.stats()
 

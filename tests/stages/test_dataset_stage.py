@@ -31,7 +31,7 @@ from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import FramePictures, open_index
-from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
+from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.stages.demonstrations_dataset import run
 
@@ -156,7 +156,7 @@ def test_a_configured_gripper_that_contradicts_the_data_is_refused(v30, tmp_path
 def test_the_gripper_is_checked_with_the_statistics_in_meta_before_the_download(v30):
     metadata = read_metadata(v30)
     wanted = Demonstrations(dataset=str(v30), camera=FRONT, gripper={"open": 1, "close": 0})
-    choice = choose_features(metadata, wanted, "key")
+    choice = choose(metadata, wanted, "key")
     with pytest.raises(UserError, match=r"key\.gripper: .*set \(by its meta/\) ranges from -1 to 1"):
         check_stated_gripper(metadata, choice, wanted, "libero-10", "key")
     right = wanted.model_copy(update={"gripper": None})
@@ -220,7 +220,7 @@ def test_statistics_of_meta_that_are_no_numbers(v30, tmp_path, value):
         path.write_text(json.dumps(broken))
         metadata = read_metadata(v30)
         wanted = settings(v30).demonstrations
-        choice = choose_features(metadata, wanted, "key")
+        choice = choose(metadata, wanted, "key")
         with pytest.raises(UserError, match=r"stats\.json: action"):  # before the run
             check_stated_gripper(metadata, choice, wanted, "calvin", "key")
 

@@ -3,8 +3,10 @@
 import errno
 import fcntl
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,8 +63,9 @@ def test_jobs_do_not_inherit_the_lock(holder, tmp_path):
     handle.close()
 
 
-def test_an_unreadable_note_of_the_holder(holder, tmp_path):
-    (tmp_path / run_lock.FILE).write_text("[]")
+@pytest.mark.parametrize("content", [b"[]", b"", b"\xff\xfe", b'{"pid": 1}', b"[" * 100_000])
+def test_an_unreadable_note_of_the_holder(holder, tmp_path, content):
+    (tmp_path / run_lock.FILE).write_bytes(content)
     with pytest.raises(UserError, match="its process is not known"):
         run_lock.hold(tmp_path, [])
 
@@ -86,3 +89,61 @@ def test_other_errors_of_locks_are_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(OSError, match="input/output"), alone(tmp_path / "stage"):
         pass
+
+
+@pytest.fixture
+def lock(tmp_path) -> Path:
+    path = tmp_path / ".snakemake" / "locks" / "0.input.lock"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    return path
+
+
+def test_stale_lock_is_removed_and_the_lock_of_a_running_snakemake_stays(tmp_path, lock):
+    script = tmp_path / "snakemake"
+    script.write_text("import time; print('up', flush=True); time.sleep(60)")
+    named = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        named.stdout.readline()  # when Popen returns, the kernel may not show the command line yet
+        assert not run_lock.release_stale_lock(tmp_path) and lock.exists()
+    finally:
+        named.kill()
+        named.communicate()
+    assert run_lock.release_stale_lock(tmp_path)
+    assert not lock.exists() and lock.parent.is_dir()
+
+
+def test_lock_of_another_machine_stays(tmp_path, lock):
+    (tmp_path / run_lock.LOCK_OWNER).write_text("login-2\n")
+    assert not run_lock.release_stale_lock(tmp_path)
+    run_lock.record_lock_owner(tmp_path)  # login-2 still has the lock
+    assert (tmp_path / run_lock.LOCK_OWNER).read_text() == "login-2\n"
+    lock.unlink()
+    run_lock.record_lock_owner(tmp_path)
+    assert (tmp_path / run_lock.LOCK_OWNER).read_text() == f"{platform.node()}\n"
+    lock.write_text("")
+    assert run_lock.release_stale_lock(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda owner: owner.write_bytes(b"\xff\xfe"),
+        lambda owner: owner.write_bytes(b""),
+        lambda owner: owner.mkdir(),
+        lambda owner: owner.write_text("login-2\nlogin-3\n"),
+        lambda owner: owner.symlink_to(owner),
+    ],
+    ids=["no text", "empty", "a folder", "two lines", "a link to itself"],
+)
+def test_an_unreadable_owner_of_the_lock_is_another_machine(tmp_path, lock, damage):
+    """Whose the lock is cannot be known, so it stays, and nothing fails."""
+    damage(tmp_path / run_lock.LOCK_OWNER)
+    assert not run_lock.release_stale_lock(tmp_path)
+    assert lock.exists()
+
+
+def test_a_lock_that_cannot_be_opened(tmp_path):
+    (tmp_path / run_lock.FILE).mkdir()
+    with pytest.raises(UserError, match=r"\.run\.lock: cannot be opened \(Is a directory\)"):
+        run_lock.hold(tmp_path, [])

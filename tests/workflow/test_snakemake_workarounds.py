@@ -1,56 +1,12 @@
-"""Workarounds for Snakemake: stale locks, and the nodes of a Slurm job."""
+"""Workarounds for Snakemake: the nodes of a Slurm job."""
 
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from vlm4vla.workflow.snakemake_workarounds import (
-    LOCK_OWNER,
-    NODES,
-    record_lock_owner,
-    remove_stale_lock,
-    restore_slurm_nodes,
-)
-
-
-@pytest.fixture
-def lock(tmp_path) -> Path:
-    path = tmp_path / ".snakemake" / "locks" / "0.input.lock"
-    path.parent.mkdir(parents=True)
-    path.write_text("")
-    return path
-
-
-def test_stale_lock_is_removed_and_the_lock_of_a_running_snakemake_stays(tmp_path, lock):
-    script = tmp_path / "snakemake"
-    script.write_text("import time; print('up', flush=True); time.sleep(60)")
-    named = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
-    try:
-        named.stdout.readline()  # when Popen returns, the kernel may not show the command line yet
-        assert not remove_stale_lock(tmp_path) and lock.exists()
-    finally:
-        named.kill()
-        named.communicate()
-    assert remove_stale_lock(tmp_path)
-    assert not lock.exists() and lock.parent.is_dir()
-
-
-def test_lock_of_another_machine_stays(tmp_path, lock):
-    (tmp_path / LOCK_OWNER).write_text("login-2\n")
-    assert not remove_stale_lock(tmp_path)
-    record_lock_owner(tmp_path)  # login-2 still has the lock
-    assert (tmp_path / LOCK_OWNER).read_text() == "login-2\n"
-    lock.unlink()
-    record_lock_owner(tmp_path)
-    assert (tmp_path / LOCK_OWNER).read_text() == f"{platform.node()}\n"
-    lock.write_text("")
-    assert remove_stale_lock(tmp_path)
+from vlm4vla.workflow.snakemake_workarounds import NODES, restore_slurm_nodes
 
 
 @pytest.fixture

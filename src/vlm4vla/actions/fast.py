@@ -22,7 +22,7 @@ from scipy.fft import dct, idct
 from tokenizers import Tokenizer, models, trainers
 
 from vlm4vla.conventions.actions import FAST_SYMBOLS, largest_fast_coefficient
-from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.artefacts import parse_json, write_json
 from vlm4vla.core.errors import UserError
 
 FORMAT = 2
@@ -125,7 +125,7 @@ class FastTokenizer:
     def load(cls, path: Path) -> FastTokenizer:
         """The inverse of `save`. Raises UserError if the file is missing or has another format."""
         try:
-            record = json.loads(Path(path).read_text())
+            record = parse_json(Path(path).read_text())
             if record["format"] != FORMAT:
                 raise ValueError(f"format is {record['format']!r}, but this version reads {FORMAT}")
             bpe = Tokenizer.from_str(json.dumps(record["bpe"]))
@@ -162,7 +162,7 @@ def check_universal(folder: Path, key: str = "auxiliary.fast.tokenizer") -> dict
             )
     path = folder / UNIVERSAL_FILES[1]
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         found = {"scale": float(record["scale"]), "min_token": int(record["min_token"])}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import pyarrow.parquet as pq
 
 from vlm4vla.analysis.stopped import PLANNED, can_stop, fill_stops, with_stop
 from vlm4vla.conventions.benchmarks import facts
-from vlm4vla.conventions.episodes import SCHEMA, stop_of
-from vlm4vla.core.artefacts import file_hash
+from vlm4vla.conventions.episodes import COLUMNS, SCHEMA, stop_of
+from vlm4vla.core.artefacts import file_hash, parse_json
 from vlm4vla.core.errors import UserError
 
 RUN = ["model", "auxiliary", "variant", "benchmark", "seed"]
@@ -44,7 +43,7 @@ def read_episodes(
     """
     frames = [_read(Path(path), study, scale, recorded) for path in sorted(map(Path, set(paths)))]
     if not frames:
-        return pd.DataFrame({name: [] for name in SCHEMA.names})
+        return pd.DataFrame({name: [] for name in COLUMNS})
     records = fill_stops(pd.concat(frames, ignore_index=True))
     check(records, experts)
     return records.sort_values([*RUN, "episode"], ignore_index=True)
@@ -60,7 +59,7 @@ def _read(path: Path, study: str | None, scale: str | None, recorded: bool) -> p
         raise UserError(
             f"{path}: not a readable parquet file ({reason}): delete it and run the rollout again"
         ) from None
-    for name, written in zip(SCHEMA.names, SCHEMA.types, strict=True):
+    for name, written in zip(COLUMNS, SCHEMA.types, strict=True):
         kind, accepts = _KINDS[written]
         if name not in table.column_names:
             raise UserError(f"{path}: column {name!r} is missing: write it as {kind}, one value per episode")
@@ -69,7 +68,7 @@ def _read(path: Path, study: str | None, scale: str | None, recorded: bool) -> p
             raise UserError(f"{path}: column {name!r} is {column.type}: write it as {kind}")
         if column.null_count:
             raise UserError(f"{path}: column {name!r} has {column.null_count} empty values: fill them all")
-    frame = table.select(SCHEMA.names).to_pandas()
+    frame = table.select(COLUMNS).to_pandas()
     if frame.empty:
         raise UserError(f"{path}: no episodes: delete the file and run the rollout again")
     for name, wanted in (("study", study), ("scale", scale)):
@@ -106,7 +105,7 @@ def _check_recorded(path: Path, episodes: int) -> None:
     if not beside.exists():
         return
     try:
-        record = json.loads(beside.read_text())
+        record = parse_json(beside.read_text())
         stated, count = (record.get("files") or {}).get(path.name), record.get("episodes")
     except (OSError, ValueError, AttributeError):
         raise UserError(f"{beside}: not a provenance record: run the rollout again") from None

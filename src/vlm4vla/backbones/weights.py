@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from vlm4vla.backbones.folder_files import AGAIN, MissingFileError, check_no_pointer, read_json
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.inside import LONGEST_NAME, outside
 
@@ -179,7 +179,7 @@ def _tensors(file: Path) -> dict[str, TensorFacts]:
         with safe_open(file, framework="numpy") as tensors:
             tensors.keys()
         with file.open("rb") as opened:
-            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+            header = parse_json(opened.read(int.from_bytes(opened.read(8), "little")))
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{file}: not a complete safetensors file ({error}): download or pre-train the backbone again"

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
+from vlm4vla.core.artefacts import parse_json
+
 # Key in the metadata of episodes.parquet: how a rollout stopped, as JSON with the fields of `Stop`. Records
 # of a rollout that always runs all episodes do not have it.
 STOP = b"vlm4vla.stop"
@@ -32,6 +34,7 @@ SCHEMA = pa.schema(
         ("protocol", pa.string()),
     ]
 )
+COLUMNS = tuple(SCHEMA.names)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def stop_of(schema: pa.Schema) -> Stop | None:
     if text is None:
         return None
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
         return Stop(**fields | {"order": tuple(fields["order"])})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the metadata {STOP.decode()} is not the end of a rollout ({error!r})") from None

@@ -177,6 +177,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of JSON text. Raises ValueError for other text, and for values that are nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+
+
 def _commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
     try:

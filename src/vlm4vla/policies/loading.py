@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm4vla.core.artefacts import file_hash
+from vlm4vla.core.artefacts import file_hash, parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.inside import outside
 
@@ -47,9 +46,9 @@ def _check_hashes(folder: Path) -> None:
     if not file.is_file():
         return
     try:
-        outputs = json.loads(file.read_text()).get("outputs") or {}
+        outputs = parse_json(file.read_text()).get("outputs") or {}
         recorded = {name: digest for name, digest in outputs.items() if isinstance(digest, str)}
-    except (ValueError, RecursionError, AttributeError):
+    except (ValueError, AttributeError):
         raise UserError(f"{file}: not a provenance record: download or train the policy again") from None
     for name, digest in recorded.items():
         path = folder / name

@@ -7,13 +7,13 @@ without scores, because rollouts come later. The stage rollout writes it again w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, facts
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.markup import markdown_line, markdown_text
 
 CARD = "README.md"
@@ -97,7 +97,7 @@ def _record(entry: Any, locate: Callable[[str], Path]) -> dict[str, Any]:
     if not isinstance(entry, Mapping):
         return {}
     try:
-        found = json.loads(locate(entry["path"]).read_text())
+        found = parse_json(locate(entry["path"]).read_text())
     except (OSError, ValueError, KeyError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -46,7 +46,7 @@ from vlm4vla.data.demonstrations.matching import (
     FeatureChoice,
     check_bounds,
     check_statistics,
-    choose_features,
+    choose,
     feature_statistics,
     narrow_percentiles,
 )
@@ -70,10 +70,10 @@ def run(settings: DemonstrationsSettings, *, output: Path) -> None:
     for name in ("provenance.json", INDEX):
         (output / name).unlink(missing_ok=True)  # an old one is not of these settings
     metadata = read_metadata(dataset_folder(wanted.dataset, wanted.revision, META, key))
-    choice = choose_features(metadata, wanted, key)
+    choice = choose(metadata, wanted, key)
     patterns = camera_patterns(choice.camera, metadata.is_video(choice.camera))
     metadata = read_metadata(dataset_folder(wanted.dataset, wanted.revision, patterns, key))
-    files = metadata.table_files()
+    files = metadata.tables()
     metadata.check_tables()
     videos = None
     if metadata.is_video(choice.camera):

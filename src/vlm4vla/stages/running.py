@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from vlm4vla.core import registry, successor
 from vlm4vla.core.artefacts import (
     canonical_json,
     file_hash,
+    parse_json,
     remove_unfinished,
     remove_unfinished_file,
 )
@@ -209,7 +209,7 @@ def is_finished(
     if not path.exists() or not name(declared).exists():
         return False
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         record = record.get("provenance", record)
         made_with = canonical_json(record["settings"])
         hashes = {entry["sha256"] for entry in record["inputs"].values()}

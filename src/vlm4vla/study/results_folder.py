@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, PROVENANCE, ResultsLayout
 from vlm4vla.study.outputs import PUBLISHED
@@ -112,8 +112,10 @@ def study_of(folder: Path) -> Results | None:
 def read_json(path: Path, remedy: str) -> Any:
     """The content of a JSON file. Raises UserError, which ends with `remedy`, if it cannot be read."""
     try:
-        return json.loads(path.read_text())
+        return parse_json(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: {remedy}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): {remedy}") from None
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}): {remedy}") from None

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.core.artefacts import remove_unfinished_file, write_json
+from vlm4vla.core.artefacts import parse_json, remove_unfinished_file, write_json
 from vlm4vla.core.successor import aside, unconfirmed
 
 LISTS = Path(".snakemake") / "set_aside"
@@ -69,7 +68,7 @@ def put_back_all(lists: Path = LISTS) -> list[Path]:
     for path in sorted(lists.glob("[!.]*.json")):
         outputs = None
         with contextlib.suppress(OSError, ValueError):
-            outputs = json.loads(path.read_text())
+            outputs = parse_json(path.read_text())
         if isinstance(outputs, list) and all(isinstance(each, str) for each in outputs):
             paths = [Path(each) for each in outputs]
             if paths and all(path.is_file() for path in paths):

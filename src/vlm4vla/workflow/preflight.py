@@ -123,7 +123,7 @@ def check_datasets(config: Config, needed: Collection[str]) -> None:
         settings = config.benchmarks[name].demonstrations
         if name not in needed or settings.dataset is None:
             continue
-        from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
+        from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose
         from vlm4vla.data.lerobot.hub import META, cached_folder, check_no_revision, dataset_folder
         from vlm4vla.data.lerobot.metadata import read_metadata
 
@@ -135,9 +135,9 @@ def check_datasets(config: Config, needed: Collection[str]) -> None:
             folder = cached_folder(settings.dataset, settings.revision)
         if folder is not None:
             metadata = read_metadata(folder)
-            choice = choose_features(metadata, settings, key)
+            choice = choose(metadata, settings, key)
             check_stated_gripper(metadata, choice, settings, name, key)
-            if len(metadata.table_files()) <= MOST_TABLES:
+            if len(metadata.tables()) <= MOST_TABLES:
                 metadata.check_tables()
             if metadata.is_video(choice.camera):
                 metadata.videos(choice.camera)

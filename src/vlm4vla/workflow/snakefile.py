@@ -24,7 +24,7 @@ from vlm4vla.workflow import kept_outputs, run_lock
 from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
 from vlm4vla.workflow.requirements import requirements_of
-from vlm4vla.workflow.snakemake_workarounds import record_lock_owner, remove_stale_lock, restore_slurm_nodes
+from vlm4vla.workflow.snakemake_workarounds import restore_slurm_nodes
 from vlm4vla.workflow.targets import is_published
 
 # Options of Snakemake that run no job, as its parser calls them.
@@ -134,12 +134,12 @@ def begin(config: Mapping[str, Any]) -> Study:
             if arguments is not None and not runs_no_job(arguments):
                 own = targets and all(is_published(study, target) for target in targets)
                 run_lock.hold(Path(study.published_layout.root if own else study.root), sys.argv[1:])
-                if remove_stale_lock(Path.cwd()):
+                if run_lock.release_stale_lock(Path.cwd()):
                     print(
                         "The last run was killed: its lock is removed, and unfinished jobs resume.",
                         file=sys.stderr,
                     )
-                record_lock_owner(Path.cwd())
+                run_lock.record_lock_owner(Path.cwd())
                 kept_outputs.put_back_all()
     except UserError as error:
         layers = _layers(arguments)

@@ -23,7 +23,7 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations import gripper_commands
 from vlm4vla.data.demonstrations.frame_index import open_index
 from vlm4vla.data.demonstrations.gripper_commands import absolute_commands
-from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
+from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.stages.demonstrations_dataset import run
 from vlm4vla.stages.fast_data import normalised_chunks
@@ -70,7 +70,7 @@ def index(folder, output, benchmark="calvin", gripper=None):
 
 def plan(folder, benchmark="calvin", gripper=None):
     metadata, how = read_metadata(folder), wanted(folder, gripper)
-    check_stated_gripper(metadata, choose_features(metadata, how, "key"), how, benchmark, "key")
+    check_stated_gripper(metadata, choose(metadata, how, "key"), how, benchmark, "key")
 
 
 def holding():

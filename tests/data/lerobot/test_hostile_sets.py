@@ -14,7 +14,7 @@ from handmade_sets import write_v21
 
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose_features
+from vlm4vla.data.demonstrations.matching import check_stated_gripper, choose
 from vlm4vla.data.lerobot.metadata import read_metadata
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.stages import demonstrations_dataset as stage
@@ -56,7 +56,7 @@ def run(folder, output):
     metadata = read_metadata(folder)
     metadata.check_tables()
     list(metadata.episode_tasks())
-    choice = choose_features(metadata, settings.demonstrations, "key")
+    choice = choose(metadata, settings.demonstrations, "key")
     check_stated_gripper(metadata, choice, settings.demonstrations, "bridge", "key")
     stage.run(settings, output=output)
 
@@ -361,7 +361,7 @@ NO_TEMPLATE = [
 def test_a_template_that_leaves_the_folder(v21, template):
     key(data_path=template)(v21)
     with pytest.raises(UserError, match=r"info\.json: data_path is .* leaves the dataset's folder") as error:
-        read_metadata(v21).table_files()
+        read_metadata(v21).tables()
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -369,7 +369,7 @@ def test_a_template_that_leaves_the_folder(v21, template):
 def test_a_template_that_is_none(v21, template):
     key(data_path=template)(v21)
     with pytest.raises(UserError, match=r"info\.json: data_path is .*, which gives no path from") as error:
-        read_metadata(v21).table_files()
+        read_metadata(v21).tables()
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -377,7 +377,7 @@ def test_a_template_that_is_none(v21, template):
 def test_a_template_of_a_name_that_no_disk_takes(v21, template):
     key(data_path=template)(v21)
     with pytest.raises(UserError) as error:
-        read_metadata(v21).table_files()
+        read_metadata(v21).tables()
     assert len(str(error.value).splitlines()) == 1
 
 

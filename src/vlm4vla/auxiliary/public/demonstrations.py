@@ -60,7 +60,7 @@ class LeRobotLayout:
         self.features = metadata.features
         self.in_video = metadata.is_video(self.camera)
         self.fps = metadata.fps
-        self.tables = metadata.table_files()
+        self.tables = metadata.tables()
         self.tasks = dict(enumerate(metadata.tasks))
         self.metadata = metadata
         self._videos = metadata.videos(self.camera) if self.in_video else None

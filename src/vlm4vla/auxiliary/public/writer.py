@@ -9,7 +9,6 @@ where they are. Images in tables are copied as encoded bytes.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
@@ -27,7 +26,15 @@ from vlm4vla.auxiliary.public.opening import open_set
 from vlm4vla.auxiliary.public.sample import InvalidRow, Sample, is_held_out
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.stages import AuxiliaryDataSettings
-from vlm4vla.core.artefacts import Provenance, atomic_path, file_hash, files_of, settings_hash, write_json
+from vlm4vla.core.artefacts import (
+    Provenance,
+    atomic_path,
+    file_hash,
+    files_of,
+    parse_json,
+    settings_hash,
+    write_json,
+)
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import SECONDS_BETWEEN_LINES
 from vlm4vla.data.instructions import LeftOut
@@ -129,7 +136,7 @@ class _Writer:
         """Return the position after the last complete block, or None to start from the beginning."""
         (self.output / "provenance.json").unlink(missing_ok=True)  # it may belong to other settings
         try:
-            progress = json.loads((self.output / PROGRESS).read_text())
+            progress = parse_json((self.output / PROGRESS).read_text())
         except (OSError, ValueError):
             progress = {}
         if progress.get("identity") == self.identity:

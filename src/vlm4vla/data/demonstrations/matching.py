@@ -30,7 +30,7 @@ class FeatureChoice:
     gripper_point: str | None
 
 
-def choose_features(metadata: Metadata, wanted: Demonstrations, key: str) -> FeatureChoice:
+def choose(metadata: Metadata, wanted: Demonstrations, key: str) -> FeatureChoice:
     """Return the features that `wanted` names, or the default ones where it names none.
 
     `key`: the key of config.yaml that contains `wanted`, for messages. Raises UserError for a feature that

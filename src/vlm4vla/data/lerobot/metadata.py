@@ -33,7 +33,7 @@ TIMES = ("from_timestamp", "to_timestamp")  # ends of the names of columns that 
 
 
 @dataclass(frozen=True)
-class EpisodeTable:
+class Episodes:
     """One row per episode, in order: its number `index` and its `length` in frames, both (E,) int64."""
 
     index: np.ndarray
@@ -70,7 +70,7 @@ class Metadata:
     fps: float
     features: dict[str, dict[str, Any]]
     tasks: list[str | None]
-    episodes: EpisodeTable
+    episodes: Episodes
     info: dict[str, Any]
 
     def cameras(self) -> list[str]:
@@ -84,7 +84,7 @@ class Metadata:
     def is_video(self, camera: str) -> bool:
         return self.features[camera]["dtype"] == "video"
 
-    def table_files(self) -> list[Path]:
+    def tables(self) -> list[Path]:
         """Return the files with the frames, in order. Raises UserError if one is missing."""
         if self.version == NEWEST:
             files, listed = table_files(self.folder), self._listed_tables()
@@ -101,7 +101,7 @@ class Metadata:
 
         Raises UserError if a table is missing or incomplete, or has more or fewer rows.
         """
-        files, length = self.table_files(), self.episodes.length
+        files, length = self.tables(), self.episodes.length
         expected: list[int] | None = length.tolist()
         if self.version == NEWEST:
             listed = self._listed_tables()
@@ -261,7 +261,7 @@ def read_metadata(folder: Path) -> Metadata:
     if not len(index) or (length < 1).any() or (np.diff(index) <= 0).any():
         raise UserError(f"{folder}/meta: episodes must have frames and be sorted by episode_index: {_AGAIN}")
     check_totals(folder, info, index, int(length.sum()), len(tasks))
-    return Metadata(folder, version, float(fps), features, tasks, EpisodeTable(index, length), info)
+    return Metadata(folder, version, float(fps), features, tasks, Episodes(index, length), info)
 
 
 def _video_info(feature: Mapping[str, Any]) -> Mapping[str, Any]:

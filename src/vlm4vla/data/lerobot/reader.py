@@ -9,7 +9,6 @@ are indexed instead (data/demonstrations/frame_index.py).
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlm4vla.conventions.actions import ACTION_SIZE
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError, one_line
 from vlm4vla.data.instructions import LeftOut, drop_blank_tasks, instruction_text
 from vlm4vla.data.lerobot.totals import check_present, check_totals
@@ -210,13 +210,13 @@ def _optional_column(files: list[Path], name: str, folder: Path) -> np.ndarray |
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises UserError if the file is missing or holds anything else."""
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         if not isinstance(record, dict):
             raise ValueError("not a JSON object")
         return record
     except FileNotFoundError:
         raise UserError(f"{path}: not found: write a LeRobot {VERSION} dataset there") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}): write the dataset again") from None
 
 

@@ -6,7 +6,6 @@ not imported here, which saves one second in every job.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.statements import Statement
 
@@ -79,7 +79,7 @@ def read_table(folder: Path) -> pa.Table:
     """Memory-map an Arrow dataset that `datasets` has saved. Raises UserError if it is incomplete."""
     try:
         files = [
-            entry["filename"] for entry in json.loads((folder / "state.json").read_text())["_data_files"]
+            entry["filename"] for entry in parse_json((folder / "state.json").read_text())["_data_files"]
         ]
         tables = [pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all() for name in files]
     except (OSError, KeyError, ValueError) as error:

@@ -9,14 +9,13 @@ table than the objects reach above it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.artefacts import parse_json, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.dataset import TRAIN, gather_rows, pixels, read_table
 
@@ -71,7 +70,7 @@ def read_dense(folder: Path, split: str, image_size: int, task: str) -> DenseMap
             )
         columns.append(chunks)
     try:
-        record = json.loads((folder / FILE).read_text())
+        record = parse_json((folder / FILE).read_text())
         near, far = map(float, record["depth_limits_m"])
         palette = {str(name): tuple(map(int, colour)) for name, colour in record["palette"].items()}
     except (OSError, KeyError, TypeError, ValueError, AttributeError):

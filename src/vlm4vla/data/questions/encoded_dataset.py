@@ -7,7 +7,6 @@ is created when it is needed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.pictures.files import PictureFile, decode_pictures
 from vlm4vla.data.questions.dataset import QuestionSet, read_table
@@ -119,7 +119,7 @@ def read_encoded_questions(folder: Path, split: str) -> EncodedQuestionSet:
     Raises UserError if a file or a column is missing or damaged.
     """
     try:
-        info = json.loads((folder / INFO).read_text())
+        info = parse_json((folder / INFO).read_text())
         size = int(info["image_size"])
         folders = {name: Path(path) for name, path in info["folders"].items()}
     except (OSError, ValueError, KeyError) as error:

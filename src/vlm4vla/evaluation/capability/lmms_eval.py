@@ -14,7 +14,6 @@ The result file is `*_results.json` as version 0.7 writes it:
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 from vlm4vla.config.capability import LmmsTask, QuestionScore
 from vlm4vla.config.stages import LmmsEvalSettings
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.core.processes import Child, exit_on_sigterm
 
@@ -121,7 +121,7 @@ def _check_complete(path: Path, content: Mapping[str, Any], name: str, limit: in
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
+        content = parse_json(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}): write the path of lmms-eval's result file"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.simulators import ExternalPolicy
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.episodes import SCHEMA
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.evaluation.records import crop_text, episode_row
 from vlm4vla.evaluation.simulators.episodes import SimulatorEpisode, benchmark_entries
 
@@ -74,7 +74,7 @@ def _read(path: Path) -> list[PlayedEpisode]:
 def _parse(
     status: str, metrics: str, steps: int, context: str, reason: str | None, detail: str | None
 ) -> PlayedEpisode:
-    result, task = json.loads(metrics or "{}"), json.loads(context or "{}")
+    result, task = parse_json(metrics or "{}"), parse_json(context or "{}")
     failure = None
     if status == "error" or reason:
         lines = [line.strip() for line in (detail or "").splitlines() if line.strip()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from vlm4vla.analysis.estimates import Estimate
 from vlm4vla.config.config import Config
 from vlm4vla.conventions.tables import TABLES, heading
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError, one_line
 from vlm4vla.report import names
 from vlm4vla.report.comparison.studies import StudyRecords
@@ -156,7 +156,7 @@ def _analysis(path: Path) -> dict[str, Any]:
     """The JSON of a table. Raises UserError, or any error of a file that is not JSON."""
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path}: larger than {MOST_BYTES} bytes, so not a table: make the table again")
-    content = json.loads(path.read_text())
+    content = parse_json(path.read_text())
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
         raise UserError(f"{path}: the key settings is missing: make the table again")
     return content
@@ -174,9 +174,9 @@ def _jobs(root: Path) -> tuple[set[str], Counter[str]]:
     beside = [path.with_name(PROVENANCE) for path in root.glob(ARTEFACTS["rollout"].glob)]
     for path in [*beside, *(path for name in _STAGES for path in root.glob(ARTEFACTS[name].glob))]:
         try:
-            record = json.loads(path.read_text()) if path.stat().st_size < MOST_BYTES else {}
+            record = parse_json(path.read_text()) if path.stat().st_size < MOST_BYTES else {}
             started, commit = record.get("started"), record.get("commit")
-        except (OSError, ValueError, AttributeError, RecursionError):
+        except (OSError, ValueError, AttributeError):
             continue  # reading the records states what is wrong with it, if it matters
         if isinstance(started, str) and (day := _DATE.match(started)):
             dates.add(day[0])

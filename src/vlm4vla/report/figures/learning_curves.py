@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
 from vlm4vla.report.figures import style
@@ -35,11 +35,11 @@ def read_curves(paths: Sequence[Path]) -> list[Curve]:
     for path in map(Path, paths):
         folder = path if path.is_dir() else path.parent
         try:
-            settings = json.loads((folder / "provenance.json").read_text())["settings"]
-            rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+            settings = parse_json((folder / "provenance.json").read_text())["settings"]
+            rows = [parse_json(line) for line in (folder / "train.jsonl").read_text().splitlines()]
             by_step = {int(row["step"]): float(row["loss"]) for row in rows if "loss" in row}
             key = (settings["backbone"], settings["variant"], settings["benchmark"], int(settings["seed"]))
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{folder}: not a trained VLA ({error!r}): delete the folder and train again"
             ) from None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.study.layout import BENCHMARKS, PROVENANCE
 
 
@@ -46,7 +46,7 @@ def read_costs(root: Path) -> dict[str, Cost]:
         if key in timed:
             continue
         try:
-            record = json.loads(path.read_text())
+            record = parse_json(path.read_text())
             times = float(record["cpu_seconds"]), float(record["wall_seconds"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # the record has no times, so the cost is unknown

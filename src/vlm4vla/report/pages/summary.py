@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from vlm4vla.analysis.estimates import TWO_LEVEL
 from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES, heading
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.markup import markdown_line, markdown_text
 from vlm4vla.core.progress import duration
@@ -46,10 +46,10 @@ def read_analyses(paths: Sequence[Path]) -> dict[str, Analysis]:
     found = {}
     for path in map(Path, paths):
         try:
-            value = json.loads(path.read_text())
+            value = parse_json(path.read_text())
             found[value["table"]] = value
             value["settings"]["study"], value["records"], value["verdicts"], value["gaps"]
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not the numbers of a table ({error!r}): make the table again") from None
     if not found:
         raise UserError("summary: no table: pass the analysis/*.json of at least one table")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.analysis.intervals import equal_values, wilson
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.capability_scores import Score
 
@@ -73,10 +73,12 @@ def _folder(path: Path) -> Path:
 
 def _read_json(path: Path, remedy: str) -> Any:
     try:
-        return json.loads(path.read_text())
+        return parse_json(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: {remedy}") from None
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): {remedy}") from None
+    except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}): delete its folder and {remedy}") from None
 
 

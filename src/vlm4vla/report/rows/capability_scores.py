@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlm4vla.analysis.intervals import equal_values, wilson
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 
 OVERALL = "overall"
@@ -70,12 +70,12 @@ def read_capability(paths: Sequence[Path]) -> dict[tuple[str, str], dict[str, Sc
     asked: dict[str, tuple[int | None, Path]] = {}  # by set: the number of questions, and the first file
     for path in map(Path, paths):
         try:
-            content = json.loads(path.read_text())
+            content = parse_json(path.read_text())
             sets = {**content["sets"], OVERALL: content["overall"]}
             scores = {name: _score(entry) for name, entry in sets.items()}
         except FileNotFoundError:
             raise UserError(f"{path}: no such file: run the capability stage that writes it") from None
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}: not a capability score ({error!r}): delete the file and score the backbone again"
             ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vlm4vla.core.artefacts import write_text
+from vlm4vla.core.artefacts import parse_json, write_text
 from vlm4vla.core.errors import UserError
 
 
@@ -28,7 +28,7 @@ class TrainLog:
         if resumed_at and path.exists():
             for line in path.read_text().splitlines():
                 try:
-                    if json.loads(line)["step"] <= resumed_at:
+                    if parse_json(line)["step"] <= resumed_at:
                         kept.append(line + "\n")
                 except (ValueError, KeyError):
                     break  # the run was killed while it wrote this line

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.artefacts import parse_json, write_json
 from vlm4vla.core.errors import UserError
 
 # Tracker: the packages of which one must be installed.
@@ -104,7 +104,7 @@ class Trackers:
 def _read_record(file: Path, identity: str) -> dict[str, Any]:
     """The content of trackers.json, or a new record if it is missing, damaged or of another training."""
     try:
-        record = json.loads(file.read_text())
+        record = parse_json(file.read_text())
         if record["identity"] == identity:
             logged = {str(name): int(step) for name, step in record["logged"].items()}
             return {"identity": identity, "run": str(record["run"]), "logged": logged}

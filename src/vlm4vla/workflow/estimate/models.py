@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlm4vla.config.backbones import Backbone
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.workflow.estimate.published_configs import published_configs
 from vlm4vla.workflow.estimate.shapes import shape_of
 from vlm4vla.workflow.estimate.sizes import Shape, Stack
@@ -43,8 +43,8 @@ def model_of(backbone: Backbone, image_size: int) -> Model:
         return Model(shape_of(published.config, processor), 1.0, published.hub)
     folder = Path(backbone.checkpoint or "").expanduser()
     try:
-        config = json.loads((folder / "config.json").read_text())
-        processor = json.loads((folder / "preprocessor_config.json").read_text())
+        config = parse_json((folder / "config.json").read_text())
+        processor = parse_json((folder / "preprocessor_config.json").read_text())
         return Model(shape_of(config, _bounded(processor["size"], backbone)), 1.0, str(folder))
     except (OSError, ValueError, KeyError, TypeError):  # a file is missing, or fields have default values
         return _similar_model(backbone)

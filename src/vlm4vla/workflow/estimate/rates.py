@@ -7,12 +7,12 @@ that was not measured, an estimate uses the mean of the kinds that share the mos
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
 
 FILE = Path("speed/rates.json")
@@ -99,7 +99,7 @@ def read_rates(path: Path) -> Rates:
     if not path.is_file():
         return Rates([])
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         rates = [Rate(**rate) for rate in record["rates"]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -112,6 +112,18 @@ def test_help_lists_stages_apart_from_the_commands_for_users():
     assert not run_by_rules & set(listed[0])
 
 
+def test_every_command_and_every_option_is_described():
+    (commands,) = (each for each in cli.parser()._actions if each.dest == "command")
+    assert set(commands.choices) == {*STAGES, *COMMANDS, "completion"}
+    for name, own in commands.choices.items():
+        assert own.description and own.description != name, name
+        for action in own._actions:
+            assert action.help, f"{name} {action.option_strings or action.dest}"
+            # `--gpus GPUS` would say nothing about the value.
+            if action.type in (Path, int, float) and action.option_strings:
+                assert action.metavar.lower() != action.dest, f"{name} {action.dest}"
+
+
 @pytest.mark.parametrize(
     ("word", "answer"), [("estimat", "did you mean 'estimate'?"), ("rolout", "did you mean 'rollout'?")]
 )

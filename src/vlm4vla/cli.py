@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from vlm4vla.commands import COMMANDS
+from vlm4vla.commands.command import OUTPUT_HELP
 from vlm4vla.core import completion
 from vlm4vla.core.disk import no_space
 from vlm4vla.core.errors import UserError, suggestion
@@ -25,6 +26,15 @@ COMPLETION = "completion"
 INTERRUPTED_STATUS = 130  # of a program that Ctrl-C ended, by the convention of shells
 READER_LEFT_STATUS = 141  # of a program that SIGPIPE ended, by the same convention
 _USAGE_STATUS = 2  # of argparse
+# The folders that stages read, by the names of the options
+_INPUTS = {
+    "questions": "folder of the stage questions",
+    "backbone": "folder of the stage backbone or auxiliary",
+    "data": "folder of the stage auxiliary-data or fast-data",
+    "demonstrations": "folder of the stage demonstrations",
+    "vla": "folder of the stage vla",
+    "against": "folder of the rollout with which the policy is compared, for early stopping",
+}
 
 
 def version() -> str:
@@ -48,7 +58,7 @@ def _overview() -> str:
     """The commands for users, and apart from them the commands that the workflow runs."""
     own = {name: tool.help for name, tool in COMMANDS.items() if not tool.of_workflow}
     own[COMPLETION] = "print a script that completes commands and options in the shell"
-    others = {name: f"run the stage {name}" for name in STAGES}
+    others = {name: stage.help for name, stage in STAGES.items()}
     others |= {name: tool.help for name, tool in COMMANDS.items() if tool.of_workflow}
     return (
         f"commands:\n{_listed(dict(sorted(own.items())))}\n\n"
@@ -72,12 +82,14 @@ def parser() -> argparse.ArgumentParser:
         dest="command", required=True, prog=top.prog, metavar="COMMAND", help=argparse.SUPPRESS
     )
     for name, stage in STAGES.items():
-        command = commands.add_parser(name, description=f"run the stage {name}")
-        command.add_argument("--settings", required=True, help="settings of the stage, as JSON")
+        command = commands.add_parser(name, description=stage.help)
+        command.add_argument("--settings", required=True, metavar="JSON", help="settings of the stage")
         for folder in stage.inputs:
             required = stage.inputs_required
-            command.add_argument(f"--{folder}", type=Path, required=required, help="a finished folder")
-        command.add_argument("--output", type=Path, required=True)
+            command.add_argument(
+                f"--{folder}", type=Path, required=required, metavar="FOLDER", help=_INPUTS[folder]
+            )
+        command.add_argument("--output", type=Path, required=True, metavar="PATH", help=OUTPUT_HELP)
     for name, tool in COMMANDS.items():
         command = commands.add_parser(name, description=tool.help)
         for names, keywords in tool.arguments:
@@ -87,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         description="print a script that completes commands and options in the shell",
         epilog='In bash or zsh: eval "$(vlm4vla completion bash)" (or zsh), also in ~/.bashrc or ~/.zshrc.',
     )
-    command.add_argument("shell", choices=completion.SHELLS)
+    command.add_argument("shell", choices=completion.SHELLS, help="the shell that reads the script")
     return top
 
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_METAVARS = {Path: "PATH", int: "N", float: "NUMBER"}
+
 
 def option(*names: str, **keywords: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The arguments of one `ArgumentParser.add_argument` call."""
+    """The arguments of one `ArgumentParser.add_argument` call. Values of options are named by their type."""
+    if names[0].startswith("-") and keywords.get("type") in _METAVARS:
+        keywords = {"metavar": _METAVARS[keywords["type"]]} | keywords
     return names, keywords
 
 
@@ -32,4 +36,5 @@ class Command:
 
 
 FILES = {"type": Path, "nargs": "*", "default": []}
-OUTPUT = option("--output", type=Path, required=True)
+OUTPUT_HELP = "the file or folder that is written"
+OUTPUT = option("--output", type=Path, required=True, help=OUTPUT_HELP)

@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from vlm4vla.commands.command import OUTPUT, Command, option
+from vlm4vla.commands.command import Command, option
 from vlm4vla.conventions.benchmarks import BENCHMARKS
 from vlm4vla.core.output_lock import alone
 
@@ -40,7 +40,11 @@ DATASETS = {
         "convert raw CALVIN or LIBERO demonstrations to a LeRobot v3.0 dataset; resumes if interrupted",
         run_convert,
         (
-            option("kind", choices=[each.raw_format for each in BENCHMARKS.values() if each.raw_format]),
+            option(
+                "kind",
+                choices=[each.raw_format for each in BENCHMARKS.values() if each.raw_format],
+                help="format of the raw demonstrations",
+            ),
             option(
                 "source",
                 type=Path,
@@ -57,7 +61,7 @@ DATASETS = {
                 action="store_true",
                 help="leave out episodes without an instruction, instead of refusing the dataset",
             ),
-            OUTPUT,
+            option("--output", type=Path, required=True, help="the folder of the LeRobot dataset"),
         ),
         resumes=True,
     ),
@@ -70,18 +74,28 @@ DATASETS = {
                 type=int,
                 nargs="+",
                 default=[0, 1, 7],
-                help="numbers of LIBERO-10 tasks: 0, 1 or 7",
+                help="numbers of LIBERO-10 tasks: 0, 1 or 7 (default: all three)",
             ),
             option(
                 "--states",
                 type=int,
                 nargs="+",
                 default=[*range(50)],
-                help="numbers of initial states, 0 to 49",
+                help="numbers of initial states, 0 to 49 (default: all)",
             ),
-            option("--size", type=int, default=224, help="height and width of the images, in pixels"),
-            option("--render", choices=("cpu", "gpu"), default="cpu"),
-            OUTPUT,
+            option(
+                "--size",
+                type=int,
+                default=224,
+                help="height and width of the images, in pixels (default: %(default)s)",
+            ),
+            option(
+                "--render",
+                choices=("cpu", "gpu"),
+                default="cpu",
+                help="where images are rendered (default: %(default)s)",
+            ),
+            option("--output", type=Path, required=True, help="the folder of the LeRobot dataset"),
         ),
     ),
 }

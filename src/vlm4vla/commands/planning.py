@@ -58,7 +58,7 @@ PLANNING = {
                 help="CPU cores (default: 16 per GPU; without GPUs, those of this machine)",
             ),
             option("--gpus", type=int, default=0, help="number of GPUs (default: %(default)s)"),
-            option("--gpu-model", help="model of the GPUs, such as h100"),
+            option("--gpu-model", metavar="MODEL", help="model of the GPUs, such as h100"),
             option(
                 "--gpus-a-job",
                 type=int,
@@ -69,7 +69,8 @@ PLANNING = {
                 "--mfu",
                 type=float,
                 default=MFU,
-                help="model FLOPs utilisation: fraction of the GPUs' peak that a training reaches",
+                help="model FLOPs utilisation: fraction of the GPUs' peak that a training reaches (default: "
+                "%(default)s)",
             ),
             option(
                 "--rates",
@@ -81,6 +82,10 @@ PLANNING = {
         ),
         timed=False,
     ),
-    "schema": Command("write the JSON schema of config.yaml", run_schema, (OUTPUT,)),
-    "columns": Command("write the descriptions of all columns and keys of results", run_columns, (OUTPUT,)),
+    "schema": Command(
+        "write the JSON schema of config.yaml, for editors and for `make schema`", run_schema, (OUTPUT,)
+    ),
+    "columns": Command(
+        "write docs/results.md: the descriptions of all columns and keys of results", run_columns, (OUTPUT,)
+    ),
 }

@@ -6,7 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
-from vlm4vla.commands.command import FILES, OUTPUT, Command, option
+from vlm4vla.commands.command import FILES, Command, option
 from vlm4vla.config import config
 from vlm4vla.config.stages import CellSettings, FilmsSettings, TableSettings, read_settings
 from vlm4vla.core.artefacts import together
@@ -72,16 +72,26 @@ def run_published(arguments: argparse.Namespace) -> None:
     stage.run(arguments.published, arguments.scores[0] if arguments.scores else None, arguments.output)
 
 
+EPISODES = option(
+    "--episodes", type=Path, nargs="+", required=True, help="the episodes.parquet files of the rollouts"
+)
+RESULTS = option("--output", type=Path, required=True, help="the study's results folder")
+_SOURCES = {
+    "capability": "files with question scores",
+    "curves": "provenance.json files of the policies, for the learning curves",
+    "auxiliary": "provenance.json files of fine-tuned backbones",
+    "fast": "provenance.json file of the FAST tokens",
+}
 WORKFLOW = {
     "table": Command(
         "write a table, its figures and their numbers",
         run_table,
         (
-            option("--settings", required=True, help="settings of the table, as JSON"),
-            option("--episodes", type=Path, nargs="+", required=True),
-            *(option(f"--{name}", **FILES) for name in ("capability", "curves", "auxiliary", "fast")),
-            option("--published", type=Path, required=True),
-            OUTPUT,
+            option("--settings", required=True, metavar="JSON", help="settings of the table"),
+            EPISODES,
+            *(option(f"--{name}", help=text, **FILES) for name, text in _SOURCES.items()),
+            option("--published", type=Path, required=True, help="folder with the paper's numbers"),
+            RESULTS,
         ),
         of_workflow=True,
     ),
@@ -89,9 +99,9 @@ WORKFLOW = {
         "write the results of one cell",
         run_cell,
         (
-            option("--settings", required=True, help="settings of the cell, as JSON"),
-            option("--episodes", type=Path, nargs="+", required=True),
-            *(option(f"--{name}", **FILES) for name in ("capability", "auxiliary")),
+            option("--settings", required=True, metavar="JSON", help="settings of the cell"),
+            EPISODES,
+            *(option(f"--{name}", help=_SOURCES[name], **FILES) for name in ("capability", "auxiliary")),
             option(
                 "--output",
                 type=Path,
@@ -105,9 +115,9 @@ WORKFLOW = {
         "write the pages with films and the figure of failures",
         run_films,
         (
-            option("--settings", required=True, help="settings of the films, as JSON"),
-            option("--episodes", type=Path, nargs="+", required=True),
-            option("--output", type=Path, required=True, help="the study's results folder"),
+            option("--settings", required=True, metavar="JSON", help="settings of the films"),
+            EPISODES,
+            RESULTS,
         ),
         of_workflow=True,
     ),
@@ -118,7 +128,7 @@ WORKFLOW = {
             option(
                 "--analysis", type=Path, nargs="+", required=True, help="the tables' analysis/*.json files"
             ),
-            option("--output", type=Path, required=True, help="the study's results folder"),
+            RESULTS,
         ),
         of_workflow=True,
     ),
@@ -126,8 +136,8 @@ WORKFLOW = {
         "write the configuration with all default values",
         run_study_config,
         (
-            option("--settings", required=True, help="the configuration, as JSON"),
-            option("--output", type=Path, required=True, help="the study's results folder"),
+            option("--settings", required=True, metavar="JSON", help="the configuration"),
+            RESULTS,
         ),
         of_workflow=True,
     ),
@@ -143,7 +153,7 @@ WORKFLOW = {
                 default=[],
                 help="CSV file with question scores: model, score",
             ),
-            OUTPUT,
+            option("--output", type=Path, required=True, help="the folder that is written"),
         ),
         of_workflow=True,
     ),

@@ -48,11 +48,12 @@ RESUMED = ("checkpoints", "alignment/checkpoints", "begun.json", "progress.json"
 class Stage(NamedTuple):
     """A stage of the study, as the command line runs it.
 
-    `module`: has the stage's function `run`. `settings`: the class of its settings. `inputs`: names of the
-    folders that it reads, which are also the names of the options. `inputs_required`: False for a stage that
-    can run without some of them.
+    `help`: its line in `--help`. `module`: has the stage's function `run`. `settings`: the class of its
+    settings. `inputs`: names of the folders that it reads, which are also the names of the options.
+    `inputs_required`: False for a stage that can run without some of them.
     """
 
+    help: str
     module: str
     settings: type[BaseModel]
     inputs: tuple[str, ...] = ()
@@ -60,19 +61,67 @@ class Stage(NamedTuple):
 
 
 STAGES = {
-    "questions": Stage("vlm4vla.stages.questions", QuestionsSettings),
+    "questions": Stage(
+        "generate images with questions and answers, and the vocabulary of the study",
+        "vlm4vla.stages.questions",
+        QuestionsSettings,
+    ),
     # A checkpoint needs no questions.
-    "backbone": Stage("vlm4vla.stages.backbone", BackboneSettings, ("questions",), inputs_required=False),
-    "auxiliary-data": Stage("vlm4vla.stages.auxiliary_data", AuxiliaryDataSettings),
-    "fast-data": Stage("vlm4vla.stages.fast_data", FastDataSettings, ("demonstrations",)),
-    "auxiliary": Stage("vlm4vla.stages.auxiliary", AuxiliarySettings, ("backbone", "data")),
-    "capability": Stage("vlm4vla.stages.capability", CapabilitySettings, ("backbone", "questions")),
-    "capability-lmms-eval": Stage("vlm4vla.stages.capability_lmms_eval", LmmsEvalSettings, ("backbone",)),
-    "capability-scores": Stage("vlm4vla.stages.capability_scores", ScoresSettings),
-    "demonstrations": Stage("vlm4vla.stages.demonstrations", DemonstrationsSettings),
-    "vla": Stage("vlm4vla.stages.vla", VlaSettings, ("backbone", "demonstrations")),
+    "backbone": Stage(
+        "pre-train a tiny backbone on the questions, or install a released checkpoint",
+        "vlm4vla.stages.backbone",
+        BackboneSettings,
+        ("questions",),
+        inputs_required=False,
+    ),
+    "auxiliary-data": Stage(
+        "generate or read the questions of an auxiliary task",
+        "vlm4vla.stages.auxiliary_data",
+        AuxiliaryDataSettings,
+    ),
+    "fast-data": Stage(
+        "turn demonstrations into questions that FAST tokens answer",
+        "vlm4vla.stages.fast_data",
+        FastDataSettings,
+        ("demonstrations",),
+    ),
+    "auxiliary": Stage(
+        "fine-tune a backbone on an auxiliary task, and score it before and after",
+        "vlm4vla.stages.auxiliary",
+        AuxiliarySettings,
+        ("backbone", "data"),
+    ),
+    "capability": Stage(
+        "count the held-out questions that a backbone answers correctly",
+        "vlm4vla.stages.capability",
+        CapabilitySettings,
+        ("backbone", "questions"),
+    ),
+    "capability-lmms-eval": Stage(
+        "measure question scores with lmms-eval, in its own environment",
+        "vlm4vla.stages.capability_lmms_eval",
+        LmmsEvalSettings,
+        ("backbone",),
+    ),
+    "capability-scores": Stage(
+        "take question scores from a file instead of measuring them",
+        "vlm4vla.stages.capability_scores",
+        ScoresSettings,
+    ),
+    "demonstrations": Stage(
+        "record the scripted expert as a LeRobot dataset, or index an existing dataset",
+        "vlm4vla.stages.demonstrations",
+        DemonstrationsSettings,
+    ),
+    "vla": Stage(
+        "train a policy from a backbone on the demonstrations of a benchmark",
+        "vlm4vla.stages.vla",
+        VlaSettings,
+        ("backbone", "demonstrations"),
+    ),
     # The reference policies (floor and ceiling) have no VLA, and few rollouts can stop early.
     "rollout": Stage(
+        "evaluate a policy on the initial states of a benchmark",
         "vlm4vla.stages.rollout",
         RolloutSettings,
         ("vla", "demonstrations", "against"),

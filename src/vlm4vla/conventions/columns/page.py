@@ -35,8 +35,12 @@ def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", r"\|")
 
 
-def _section(kind: FileKind, described: set[tuple[tuple[str, ...], str]]) -> Iterator[str]:
-    """The parts of a kind of file. Keys that an earlier section has `described` are listed by name only."""
+def _section(kind: FileKind, described: dict[str, set[str]]) -> Iterator[str]:
+    """The parts of a kind of file.
+
+    `described`: the meanings that the page has given to each name so far. A key of JSON whose name has had
+    its meaning, and no other one, is listed by name only.
+    """
     yield f"## {kind.title}"
     yield f"{', '.join(f'`{each}`' for each in kind.patterns)}"
     yield kind.about
@@ -45,22 +49,24 @@ def _section(kind: FileKind, described: set[tuple[tuple[str, ...], str]]) -> Ite
     }  # of two descriptions, the first counts
     lines, repeated = [], {}
     for column in sorted(first.values(), key=kind.columns.index):
-        if (column.path[-1:], column.meaning) in described and len(column.path) > 1:
-            *parent, name = column.path
+        *parent, name = column.path
+        meanings = described.setdefault(name, set())
+        if parent and meanings == {column.meaning}:
             repeated.setdefault(ColumnText(tuple(parent), "").name, []).append(f"`{name}`")
             continue
         lines.append(f"| `{column.name}` | {_cell(column.unit)} | {_cell(column.meaning)} |")
+        meanings.add(column.meaning)
     if lines:
         yield "\n".join(["| name | unit | meaning |", "| --- | --- | --- |", *lines])
     if repeated:
-        yield "As in the sections above:"
+        yield "These keys have the meaning and unit that this page gives above under the same name:"
         yield "\n".join(f"- `{parent}`: {', '.join(names)}" for parent, names in repeated.items())
-    described |= {(column.path[-1:], column.meaning) for column in kind.columns}
 
 
 def page() -> str:
     """The text of docs/results.md."""
-    parts, described = [_INTRODUCTION.rstrip()], set()
+    parts: list[str] = [_INTRODUCTION.rstrip()]
+    described: dict[str, set[str]] = {}
     for kind in (*TABLE_KINDS, *STAGE_KINDS):
         parts += _section(kind, described)
     parts.append("# Files in formats of other software")

@@ -148,47 +148,79 @@ JUDGED = (
 )
 
 _ROW = (*CELL, *NUMBERS, *TEST, *CONTRAST, *CORRELATION)
+
+
+def _some(columns: tuple[ColumnText, ...], *names: str) -> tuple[ColumnText, ...]:
+    """The columns with these names. Raises KeyError for a name that is not there."""
+    found = {each.name: each for each in columns}
+    return tuple(found[name] for name in names)
+
+
 # Keys that the JSON of a table has beyond the columns of the CSV
-_JSON_ROW = (
-    *_ROW,
-    *PUBLISHED,
+_SEVERAL_SEEDS = (
+    column(
+        "hinges_on_seeds", "Whether the test decides for these trained policies, but not over training seeds."
+    ),
+    column("shared_seeds", "Number of training seeds that both policies have.", "count"),
+)
+_MEASURED = (
+    column("interval", "The kind of the interval."),
     column(
         "new_tasks_ci",
         "95 % interval that also resamples tasks; null for one seed and for chains.",
         _SCORE_UNIT,
     ),
-    column(
-        "hinges_on_seeds", "Whether the test decides for these trained policies, but not over training seeds."
-    ),
-    column("shared_seeds", "Number of training seeds that both policies have.", "count"),
-    column("states_p_value", "p value over initial states alone, for these trained policies.", "0 to 1"),
-    column("binary", "Whether each initial state has one success or failure of each policy."),
     column("stop_against", "The policy whose comparison could end the rollout early."),
     column("stop_looks", "Number of looks at the outcomes.", "count"),
     column("stop_states", "Number of initial states that were run, for each training seed.", "count"),
     column("stop_planned", "Number of all initial states.", "count"),
 )
-_PAIR = (
-    *TEST,
-    *_JSON_ROW,
-    column("decided", "Whether the corrected p value is below 5 %."),
+# Of the paired test of two policies, whose interval is that of the difference
+_PAIRED = (
+    *_some(NUMBERS, "metric"),
+    *_some(TEST, "difference"),
+    column("ci_low", "Lower end of the 95 % interval of `difference`.", _SCORE_UNIT),
+    column("ci_high", "Upper end of the 95 % interval of `difference`.", _SCORE_UNIT),
+    *_some(TEST, "p_value", "p_adjusted", "test", "states", "wins", "losses", "effect_size"),
+    column("seeds", "Number of training seeds that both policies have.", "count"),
+    column("states_p_value", "p value over initial states alone, for these trained policies.", "0 to 1"),
+    column("binary", "Whether each initial state has one success or failure of each policy."),
+)
+_POLICIES = (
     column("first", "The first policy."),
-    column("second", "The second policy."),
     column("first_variant", "The variant of the first policy."),
+    column("second", "The second policy."),
     column("second_variant", "The variant of the second policy."),
 )
-_OTHER = tuple(
-    column(f"other_{each.name}", f"The same of the second of the two differences: {each.meaning}")
-    for each in CELL
+_INTERACTION = (
+    *CELL,
+    *(
+        column(f"other_{each.name}", f"The same of the second of the two differences: {each.meaning}")
+        for each in CELL
+    ),
+    *_some(NUMBERS, "metric"),
+    column("difference", "The first difference minus the second one.", _SCORE_UNIT),
+    *_some(CONTRAST, "difference_ci_low", "difference_ci_high", "adjustment"),
+    *_some(TEST, "p_value", "p_adjusted", "test", "states"),
+    column("wins", "Number of initial states at which the first difference is larger.", "count"),
+    column("losses", "Number of initial states at which the first difference is smaller.", "count"),
+    *_some(TEST, "outcome"),
+    *_some(_SEVERAL_SEEDS, "shared_seeds"),
 )
 _HINGE = (
-    *_PAIR,
+    *_some(CELL, "auxiliary", "variant", "benchmark"),
+    column("model", "The backbone; `all` for the mean over several. Pairs have `first` and `second`."),
+    *_POLICIES,
+    *_some(NUMBERS, "metric"),
+    *_some(CONTRAST, "executed"),
     column("kind", "Where the difference lies: `task`, `seed` or `backbone`."),
     column("name", "The task, seed or backbone."),
     column("parts", "Number of tasks, seeds or backbones.", "count"),
+    column("difference", "Mean difference in this part.", _SCORE_UNIT),
     column("rest", "Mean difference in all other parts.", _SCORE_UNIT),
     column("rest_low", "Lower end of its 95 % interval.", _SCORE_UNIT),
     column("rest_high", "Upper end of its 95 % interval.", _SCORE_UNIT),
+    column("p_value", "p value that both means are equal, after Holm's correction over the parts.", "0 to 1"),
 )
 _LEFT_OUT = (
     column("low", "Smallest r with one backbone or family left out.", "correlation"),
@@ -200,7 +232,9 @@ _LEFT_OUT = (
     column("undefined", "Names without which r is not defined."),
 )
 _SENSITIVITY = (
-    *_JSON_ROW,
+    *_some(CELL, "benchmark"),
+    *_some(TEST, "outcome"),
+    *_some(CORRELATION, "verdict"),
     key("families", "The correlation of family means; null with too few families."),
     key("families.ci", "95 % interval of r of the family means.", "correlation"),
     key("families.pearson", "r of the family means.", "correlation"),
@@ -233,7 +267,7 @@ _STANDING = (
     *below(
         "policies[]",
         (
-            *CELL,
+            *_some(CELL, "model", "variant"),
             column("rank", "Mean rank over the benchmarks; 1 is best.", "rank"),
             column("rank_ci", "Confidence set of the mean rank.", "rank"),
             column("best", "Share of resamples in which the policy is the best one.", "0 to 1"),
@@ -266,24 +300,39 @@ _ANALYSIS: tuple[ColumnText, ...] = (
     key("verdicts", "Sentences about what the numbers show."),
     key("gaps", "Cells and scores that were not measured."),
     key("records", "The rows of the CSV, with the keys below."),
-    *below("records[]", _JSON_ROW),
+    *below("records[]", (*_ROW, *PUBLISHED, *_SEVERAL_SEEDS, *_MEASURED)),
     key("policies", "The policies' scores that a correlation uses."),
-    *below("policies[]", _JSON_ROW),
+    *below("policies[]", (*CELL, *NUMBERS, *_MEASURED)),
     key("seed_values", "The value of each training seed."),
-    *below("seed_values[]", (*CELL, *NUMBERS, column("seed", "The training seed."))),
+    *below(
+        "seed_values[]", (*CELL, *_some(NUMBERS, "metric", "value"), column("seed", "The training seed."))
+    ),
     key("pairs", "Paired tests of all pairs of policies on each benchmark."),
-    *below("pairs[]", _PAIR),
+    *below(
+        "pairs[]",
+        (
+            *_some(CELL, "benchmark"),
+            *_POLICIES,
+            *_PAIRED,
+            column("decided", "Whether the corrected p value is below 5 %."),
+            *_some(_SEVERAL_SEEDS, "hinges_on_seeds"),
+            *_some(TEST, "needed"),
+        ),
+    ),
     key("against_floor", "Paired tests of each policy against random actions."),
-    *below("against_floor[]", _PAIR),
+    *below(
+        "against_floor[]",
+        (*_some(CELL, "model", "variant", "benchmark"), *_PAIRED, *_some(TEST, "outcome")),
+    ),
     key("interactions", "Tests of whether two differences of the table differ."),
-    *below("interactions[]", (*_PAIR, *_OTHER)),
+    *below("interactions[]", _INTERACTION),
     key("hinges", "Differences that are seen in one task, training seed or backbone alone."),
-    *below("hinges[]", (*_HINGE, *_OTHER)),
+    *below("hinges[]", _HINGE),
     key("ranks", "The rank of each policy on each benchmark."),
     *below(
         "ranks[]",
         (
-            *CELL,
+            *_some(CELL, "model", "variant", "benchmark"),
             column(
                 "place", "Rank by the measured score; 1 is best. Ties share the mean of their places.", "rank"
             ),
@@ -296,12 +345,23 @@ _ANALYSIS: tuple[ColumnText, ...] = (
         "by_task",
         "Success of each policy on each task, and its difference to the mean of the other policies.",
     ),
-    *below("by_task[]", (*_JSON_ROW, column("task", "The task."))),
+    *below(
+        "by_task[]",
+        (
+            *_some(CELL, "benchmark"),
+            column("model", "The policy; with its variant if the table has several."),
+            column("task", "The task."),
+            *_some(NUMBERS, "value", "ci_low", "ci_high", "episodes", "seeds"),
+            column("difference", "Success of the policy minus the mean of the other policies.", "0 to 1"),
+            column("p_value", "p value of `difference`; null if it could not be tested.", "0 to 1"),
+            column("p_adjusted", "`p_value` after Benjamini and Hochberg's correction.", "0 to 1"),
+        ),
+    ),
     key("tasks", "For each policy and task: how often it was tried and solved, over all training seeds."),
     *below(
         "tasks[]",
         (
-            *CELL,
+            *_some(CELL, "model", "variant", "benchmark"),
             column("task", "The task, or one of the tasks of chains."),
             column(
                 "tried", "Number of attempts. A chain tries an instruction if it solved all before.", "count"

@@ -114,6 +114,41 @@ def test_a_fault_of_the_image_processor(folder, content):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image_mean", "x"),
+        ("image_mean", [0.5, 0.5]),
+        ("image_mean", [float("nan")] * 3),
+        ("image_std", [1, 1, 0]),
+        ("image_std", 0.5),
+        ("rescale_factor", 0),
+        ("rescale_factor", float("inf")),
+        ("patch_size", 0),
+        ("patch_size", True),
+        ("merge_size", "2"),
+    ],
+)
+def test_numbers_of_the_image_processor_that_cannot_be(folder, key, value):
+    """They would give pixel values that are no numbers, in each image."""
+    edit(folder / PROCESSOR, **{key: value})
+    with pytest.raises(UserError, match=f"{PROCESSOR}: {key} is .*, not (three numbers|a number)"):
+        check_complete(folder)
+    refused(folder)
+
+
+def test_whole_numbers_normalise_as_well(folder):
+    edit(folder / PROCESSOR, image_mean=[0, 0, 0], image_std=[1, 1, 1])
+    assert list(load(folder).image_processor.image_std) == [1, 1, 1]
+
+
+def test_a_word_embedding_without_rows(folder):
+    stored = load_file(folder / WEIGHTS)
+    name = next(each for each in stored if each.endswith("embed_tokens.weight"))
+    save_file(stored | {name: torch.tensor(1.0)}, folder / WEIGHTS, {"format": "pt"})
+    refused(folder, ways=(check_folder,))
+
+
+@pytest.mark.parametrize(
     "head",
     [
         b"",

@@ -12,6 +12,7 @@ from vlm4vla.data.instructions import LeftOut, drop_blank_tasks, instruction_tex
         *("", "  ", "\t\n", "\u00a0\u3000", "\u200b", "\ufeff \u2060", "\u3164", "\u0301"),
         *(None, float("nan"), np.nan, 3, True, {}, {"text": "lift"}),
         *([], [None], ["", "  "], np.array([]), np.array([""]), np.array(None), b"", b"\xff\xfe"),
+        *("\ud800", "lift it \udfff", ["\ud800"]),
     ],
 )
 def test_values_without_an_instruction(value):

@@ -73,6 +73,9 @@ def test_a_good_study_passes(tmp_path):
         ("./x.txt", "leaves its folder"),
         ("c:x.txt", "not a path"),
         ("a" * 5000, "too long"),
+        ("results/" + "a" * 256, "too long"),
+        ("results/\x1b[31mred", "not a path"),
+        ("results/\u202etxt.exe", "not a path"),
     ],
 )
 def test_names_that_lead_elsewhere(tmp_path, name, problem):

@@ -13,7 +13,7 @@ from traced_study import write_traced
 
 from vlm4vla import cli
 from vlm4vla.core.errors import UserError
-from vlm4vla.provenance.trace import trace
+from vlm4vla.provenance.trace import run, trace
 from vlm4vla.stages import published as stage
 from vlm4vla.study.results_folder import Results
 
@@ -190,3 +190,42 @@ def test_folders_that_do_not_exist(traced, arguments, message, capsys):
     assert cli.main(["trace", *CELL, *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"stage": "vla"}, "is of the stage 'vla', not of a rollout"),
+        ({"stage": None}, "stage: not the name of a stage"),
+        ({"inputs": {"vla": {"path": "a" * 300, "sha256": "0"}}}, r"inputs\.vla\.path: not a path"),
+        ({"inputs": {"vla": {"path": "a\0b", "sha256": "0"}}}, r"inputs\.vla\.path: not a path"),
+        ({"outputs": {"a" * 300: "0"}}, "not a file of this folder with its hash"),
+        ({"outputs": {"/etc/hostname": "0"}}, "not a file of this folder with its hash"),
+        ({"episodes": 1}, "but its provenance has 1"),
+    ],
+)
+def test_a_changed_record_of_a_rollout(traced, changed, message):
+    path = traced / "rollouts/kosmos-2/none/full/bridge/seed0/provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(UserError, match=message) as error:
+        run(Results(traced), *CELL, False)
+    line = str(error.value)
+    assert "\n" not in line and ("provenance.json" in line or "episodes" in changed)
+
+
+@pytest.mark.parametrize("changed", [{"model": "paligemma-1"}, {"variant": "scratch"}, {"auxiliary": "fast"}])
+def test_episodes_of_another_cell(traced, changed):
+    path = traced / "rollouts/kosmos-2/none/full/bridge/seed0/episodes.parquet"
+    pd.read_parquet(path).assign(**changed).to_parquet(path, index=False)
+    problems = trace(Results(traced), *CELL)["problems"]
+    assert any(f"{path}: has episodes of another cell or seed" in line for line in problems)
+
+
+@pytest.mark.parametrize("key", ["study", "scale", "seeds", "cells"])
+def test_settings_of_another_version(traced, key):
+    path = traced / "analysis/freeze.json"
+    content = json.loads(path.read_text())
+    del content["settings"][key]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"freeze\.json: settings\.{key} is missing: make the table again"):
+        trace(Results(traced), *CELL)

@@ -1,6 +1,7 @@
 """One cell as a small table: the row that no table of the study holds."""
 
 import csv
+import json
 
 import pytest
 import synthetic_study as made
@@ -33,7 +34,7 @@ def test_row_of_a_cell(tmp_path):
     assert (row["model"], row["auxiliary"], row["episodes"], row["seeds"]) == ("kosmos-2", "none", "96", "1")
     text = output.with_suffix(".md").read_text()
     assert "Kosmos-2" in text and "Bridge (embedded)" in text and "Scale: embedded" in text
-    assert f"{100 * frame['success'].mean():.1f} [" in text
+    assert f"{100 * frame['success'].mean():.1f}\u00a0[" in text
     assert output.with_suffix(".tex").read_text().count("tabular") == 2
 
 
@@ -68,3 +69,43 @@ def test_records_of_another_study_are_refused(tmp_path):
     records = made.write_episodes(tmp_path, made.episodes("kosmos-2", "full", "bridge", 0.6, study="other"))
     with pytest.raises(UserError, match="study is 'other'"):
         run(settings(), episodes=[records], capability=[], auxiliary=[], output=tmp_path / "bridge.csv")
+
+
+def _rollout(root, changed=None, count=None, **record):
+    """A rollout of kosmos-2 on bridge in its folder, with changed rows, a part of them, or another record."""
+    frame = made.episodes("kosmos-2", "full", "bridge", 0.6).head(count)
+    folder = root / "rollouts/kosmos-2/none/full/bridge/seed0"
+    folder.mkdir(parents=True)
+    frame.assign(**changed or {}).to_parquet(folder / "episodes.parquet", index=False)
+    own = {"episodes": 96, "checkpoint": frame["checkpoint"][0], "mean_solved": frame["solved"].mean()}
+    (folder / "provenance.json").write_text(json.dumps(own | record))
+    return folder / "episodes.parquet"
+
+
+def test_records_in_their_folder(tmp_path):
+    output = tmp_path / "bridge.csv"
+    run(settings(), episodes=[_rollout(tmp_path)], capability=[], auxiliary=[], output=output)
+    assert read(output)["success_rate"]["episodes"] == "96"
+
+
+@pytest.mark.parametrize(
+    ("rollout", "message"),
+    [
+        ({"count": 48}, "has 48 episodes, but .*has 96"),
+        ({"episodes": 48}, "has 96 episodes, but .*has 48"),
+        ({"episodes": "96"}, "has 96 episodes, but .*has '96'"),
+        ({"checkpoint": "another"}, "its checkpoint is .*but .*has another"),
+        ({"mean_solved": 0.25}, "its mean of solved is .*but .*has 0.25"),
+        ({"mean_solved": []}, "not a provenance record"),
+        ({"files": {"episodes.parquet": "0" * 64}}, "changed since the rollout wrote it"),
+        ({"changed": {"model": "kosmos-3"}}, "model is 'kosmos-3', but the folder is that of 'kosmos-2'"),
+        ({"changed": {"variant": "scratch"}}, "variant is 'scratch', but the folder is that of 'full'"),
+        ({"changed": {"benchmark": "calvin"}}, "benchmark is 'calvin', but the folder is that of 'bridge'"),
+        ({"changed": {"seed": 1}}, "seed is 1, but the folder is that of 0"),
+    ],
+)
+def test_records_that_are_not_those_of_their_rollout(tmp_path, rollout, message):
+    episodes = _rollout(tmp_path, **rollout)
+    with pytest.raises(UserError, match=message) as error:
+        run(settings(), episodes=[episodes], capability=[], auxiliary=[], output=tmp_path / "bridge.csv")
+    assert "\n" not in str(error.value) and not (tmp_path / "bridge.csv").exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -32,16 +33,18 @@ def read_episodes(
     scale: str | None = None,
     experts: Collection[str] = (),
     recorded: bool = True,
+    run_of: Callable[[Path], Mapping[str, str | int]] = lambda path: {},
 ) -> pd.DataFrame:
     """Read all episodes of `paths` into one sorted frame. The order of `paths` has no effect.
 
     `study`, `scale`: the expected values, if given. `experts`: models that can have their own execution
-    horizon. `recorded`: compare each file with the provenance next to it.
+    horizon. `recorded`: compare each file with the provenance next to it. `run_of`: gives the values of `RUN`
+    that the path of a file states, or none for a file from elsewhere.
 
-    Raises UserError if a file cannot be read, if a column is missing or has another type, if the study or the
-    scale is not the expected one, or if the records do not fit into one table (see `check`).
+    Raises UserError if a file cannot be read, if a column is missing or has another type, if the study, the
+    scale or the run is not the expected one, or if the records do not fit into one table (see `check`).
     """
-    frames = [_read(Path(path), study, scale, recorded) for path in sorted(map(Path, set(paths)))]
+    frames = [_read(path, study, scale, recorded, run_of(path)) for path in sorted(map(Path, set(paths)))]
     if not frames:
         return pd.DataFrame({name: [] for name in COLUMNS})
     records = fill_stops(pd.concat(frames, ignore_index=True))
@@ -49,7 +52,9 @@ def read_episodes(
     return records.sort_values([*RUN, "episode"], ignore_index=True)
 
 
-def _read(path: Path, study: str | None, scale: str | None, recorded: bool) -> pd.DataFrame:
+def _read(
+    path: Path, study: str | None, scale: str | None, recorded: bool, run: Mapping[str, str | int]
+) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
@@ -77,6 +82,13 @@ def _read(path: Path, study: str | None, scale: str | None, recorded: bool) -> p
             raise UserError(
                 f"{path}: {name} is {others[0]!r}, but the table's is {wanted!r}: use records of one {name}"
             )
+    for name, wanted in run.items():
+        others = sorted(set(frame[name]) - {wanted})
+        if others:
+            raise UserError(
+                f"{path}: {name} is {others[0]!r}, but the folder is that of {wanted!r}: move the records to "
+                "the folder of their own rollout"
+            )
     limit = frame["benchmark"].map(lambda name: facts(name).instructions_per_episode)
     wrong = (
         (frame["solved"] < 0) | (frame["solved"] > limit) | (frame["success"] != (frame["solved"] == limit))
@@ -88,7 +100,7 @@ def _read(path: Path, study: str | None, scale: str | None, recorded: bool) -> p
             f"on {row['benchmark']}: write success true if and only if all instructions are solved"
         )
     if recorded:
-        _check_recorded(path, len(frame))
+        _check_recorded(path, frame)
     try:
         stop = stop_of(table.schema)
         return frame if stop is None else with_stop(frame, stop)
@@ -96,8 +108,10 @@ def _read(path: Path, study: str | None, scale: str | None, recorded: bool) -> p
         raise UserError(f"{path}: {error}: delete the file and run the rollout again") from None
 
 
-def _check_recorded(path: Path, episodes: int) -> None:
-    """Raise UserError if the provenance next to a file of records has another hash or number of episodes.
+def _check_recorded(path: Path, records: pd.DataFrame) -> None:
+    """Raise UserError if the provenance next to a file of records has other facts about it.
+
+    These are its hash, the number of episodes, the checkpoint, and the mean of `solved`.
 
     Records from elsewhere have no provenance, and are taken as they are.
     """
@@ -107,13 +121,26 @@ def _check_recorded(path: Path, episodes: int) -> None:
     try:
         record = parse_json(beside.read_text())
         stated, count = (record.get("files") or {}).get(path.name), record.get("episodes")
-    except (OSError, ValueError, AttributeError):
+        checkpoint, solved = record.get("checkpoint"), record.get("mean_solved")
+        solved = None if solved is None else float(solved)
+    except (OSError, ValueError, AttributeError, TypeError):
         raise UserError(f"{beside}: not a provenance record: run the rollout again") from None
-    if count is not None and count != episodes:
+    if count is not None and count != len(records):
         raise UserError(
-            f"{path}: has {episodes} episodes, but {beside} has {count}: run the rollout again, or use a "
-            "complete copy"
+            f"{path}: has {len(records)} episodes, but {beside} has {count!r}: run the rollout again, or use "
+            "a complete copy"
         )
+    others = sorted(set(records["checkpoint"]) - {checkpoint}) if checkpoint is not None else []
+    mean = float(records["solved"].mean())
+    for name, found, wanted, differs in (
+        ("checkpoint", others[0] if others else checkpoint, checkpoint, bool(others)),
+        ("mean of solved", mean, solved, solved is not None and not math.isclose(mean, solved, abs_tol=1e-9)),
+    ):
+        if differs:
+            raise UserError(
+                f"{path}: its {name} is {found}, but {beside} has {wanted}: run the rollout again, or use "
+                "unchanged copies of both"
+            )
     if stated is not None and stated != file_hash(path):
         raise UserError(
             f"{path}: changed since the rollout wrote it (its hash is not the one in {beside}): run the "

@@ -62,7 +62,8 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
         size = image_size or _own_image_size(model.config, image_processor)
         adapter = family(model.config, tokenizer, size)
     _check_prompts(folder, adapter, model.get_input_embeddings().weight.shape[0])
-    loaded = LoadedBackbone(model, tokenizer, image_processor, adapter)
+    with _in_one_line(folder):
+        loaded = LoadedBackbone(model, tokenizer, image_processor, adapter)
     if not has_word_tokens(loaded) and loaded.prompt_ids(PROBES[0]) == loaded.prompt_ids(PROBES[1]):
         raise UserError(f"{folder}: the tokenizer turns two instructions into one prompt: {COPY}")
     return loaded

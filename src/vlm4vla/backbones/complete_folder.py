@@ -6,6 +6,7 @@ the same prompt, and nothing fails.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from tokenizers.models import WordLevel
 from vlm4vla.backbones.folder_files import (
     AGAIN,
     COPY,
+    LONGEST_REASON,
     MissingFileError,
     check_no_pointer,
     check_no_pointers,
     read_json,
 )
 from vlm4vla.backbones.weights import INDEX, WHOLE, embedding_rows, family_of, read_config, weight_facts
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 
 CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # one of them has the image processor
@@ -88,13 +90,14 @@ def check_names(names: Collection[str], source: str) -> None:
 
 
 def check_image_processor(folder: Path) -> None:
-    """Raise UserError if no file configures an image processor."""
+    """Raise UserError if no file configures an image processor, or if its numbers cannot be."""
     found = [name for name in PROCESSORS if (folder / name).is_file() or (folder / name).is_symlink()]
     for name in found:
         settings = read_json(folder / name, "the image processor")
         own = settings.get("image_processor")
         for each in (settings, own if isinstance(own, dict) else {}):
             if "image_processor_type" in each or "feature_extractor_type" in each or "size" in each:
+                _check_pixel_values(folder / name, each)
                 return
     if not found:
         raise MissingFileError(
@@ -102,6 +105,32 @@ def check_image_processor(folder: Path) -> None:
             "checkpoint that this one was made from"
         )
     raise UserError(f"{folder / found[0]}: no image_processor_type: {AGAIN}")
+
+
+def _check_pixel_values(file: Path, settings: dict[str, Any]) -> None:
+    """Raise UserError for a normalisation that gives no numbers, and for patches of no pixel."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+    for key in ("image_mean", "image_std"):
+        values = settings.get(key)
+        three = isinstance(values, list) and len(values) == 3 and all(map(is_number, values))
+        if values is not None and not (three and (key == "image_mean" or min(values) > 0)):
+            above = " above 0" if key == "image_std" else ""
+            raise UserError(f"{file}: {key} is {_short(values)}, not three numbers{above}: {AGAIN}")
+    for key in ("rescale_factor", "patch_size", "merge_size", "temporal_patch_size"):
+        value = settings.get(key)
+        if isinstance(value, dict):  # some processors write patches as height and width
+            continue
+        if value is not None and not (is_number(value) and value > 0):
+            raise UserError(f"{file}: {key} is {_short(value)}, not a number above 0: {AGAIN}")
+
+
+def _short(value: Any) -> str:
+    """A value as words for a message."""
+    text = one_line(repr(value))
+    return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + "..."
 
 
 def check_tokenizer(folder: Path) -> None:

@@ -115,7 +115,8 @@ def embedding_rows(folder: Path) -> int | None:
     facts = weight_facts(folder).values()
     tensors = {name: fact for file in facts for name, fact in file.items()}
     shapes = {fact.shape for name, fact in tensors.items() if name.endswith("embed_tokens.weight")}
-    return shapes.pop()[0] if len(shapes) == 1 else None
+    shape = shapes.pop() if len(shapes) == 1 else ()
+    return shape[0] if shape else None
 
 
 def _use_floats() -> str:

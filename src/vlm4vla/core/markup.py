@@ -14,7 +14,7 @@ _MARKUP = (
     (re.compile(r"(?<![^\W_])_(?=\S)|(?<=\S)_(?![^\W_])"), r"\\_"),  # nor is a mark inside a word
     (re.compile(r"~(?=~)"), r"\\~"),
     (re.compile(r"\](?=[(\[])"), r"\\]"),
-    (re.compile(r"\s*[\r\n]\s*"), " "),
+    (re.compile(r"\s*[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*"), " "),  # all ends of lines
     (re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"), "\N{REPLACEMENT CHARACTER}"),  # also for terminals
 )
 # What Markdown would read as a heading, a list, a quotation, a line or the target of links.

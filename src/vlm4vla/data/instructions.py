@@ -24,9 +24,9 @@ def instruction_text(value: Any) -> str | None:
 
     Text is an instruction if it has a visible character. Also the words "None" and "nan" are text. Bytes are
     read as UTF-8. A list or an array that contains one instruction, as in CALVIN's embeddings.npy, stands for
-    this instruction; blank and repeated entries do not count. Null, NaN, numbers and mappings are no
-    instruction. Raises ValueError for several different instructions: each would train another policy, and
-    the data does not say which of them was meant.
+    this instruction; blank and repeated entries do not count. Null, NaN, numbers, mappings and text that is
+    not Unicode are no instruction. Raises ValueError for several different instructions: each would train
+    another policy, and the data does not say which of them was meant.
     """
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -40,12 +40,17 @@ def instruction_text(value: Any) -> str | None:
             value = value.decode()
         except UnicodeDecodeError:
             return None
-    if not isinstance(value, str) or not any(map(_is_visible, value)):
+    if not isinstance(value, str) or not any(map(_is_visible, value)) or not _is_unicode(value):
         return None
     stripped = value.strip()
     while stripped != (shorter := stripped.strip(SPACES).strip()):
         stripped = shorter
     return str(stripped)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether files can hold the text: JSON can spell halves of a character, which UTF-8 cannot."""
+    return not any(unicodedata.category(character) == "Cs" for character in text)
 
 
 def _is_visible(character: str) -> bool:

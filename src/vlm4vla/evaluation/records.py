@@ -14,7 +14,7 @@ from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.columns.parquet import EPISODE_RECORDS, described
 from vlm4vla.conventions.episodes import SCHEMA, SEPARATOR, STOP, Stop
-from vlm4vla.core.artefacts import atomic_path, file_hash, write_text
+from vlm4vla.core.artefacts import atomic_path, file_hash, parse_json, write_text
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation.rollouts.runner import Outcome
@@ -107,6 +107,11 @@ def write(path: Path, rows: pa.Table) -> None:
         pq.write_table(described(rows, EPISODE_RECORDS), temporary)
 
 
+# Columns with one value in all episodes of a rollout.
+SAME = (
+    *("study", "scale", "benchmark", "model", "auxiliary", "variant", "seed"),
+    *("rollout_seed", "checkpoint", "execution_horizon", "protocol"),
+)
 HASH = ".sha256"  # suffix of the file with a shard's hash
 
 
@@ -124,8 +129,8 @@ def is_whole(path: Path, episodes: Sequence[int]) -> bool:
     if not path.exists():
         return False
     try:
-        rows, stated = read_shard(path), path.with_suffix(HASH)
-        if stated.exists() and stated.read_text() != file_hash(path):
+        rows, stated = read_shard(path), _stated_hash(path)
+        if stated is not None and stated != file_hash(path):
             raise UserError(f"{path}: changed since it was written")
         if sorted(rows["episode"].to_pylist()) != sorted(episodes):
             raise UserError(f"{path}: does not hold its {len(episodes)} episodes")
@@ -133,6 +138,19 @@ def is_whole(path: Path, episodes: Sequence[int]) -> bool:
         print(f"{str(error).partition(': run ')[0]}: its episodes are run again", flush=True)
         return False
     return True
+
+
+def _stated_hash(path: Path) -> str | None:
+    """The hash of a shard in the file next to it, or in the provenance of its job; None without either."""
+    own, job = path.with_suffix(HASH), path.with_name("provenance.json")
+    if own.exists():
+        return own.read_text(errors="replace") if own.is_file() else ""
+    if not job.is_file():
+        return None
+    try:
+        return (parse_json(job.read_bytes()).get("files") or {}).get(path.name)
+    except (ValueError, AttributeError):
+        return ""
 
 
 def read_shard(path: Path) -> pa.Table:
@@ -153,10 +171,19 @@ def merge(shards: Sequence[Path], path: Path, episodes: int, stop: Stop | None =
     """Merge shards into one table, sorted by episode.
 
     `stop`: how the rollout ended, if it could stop early. It is written into the metadata of the file. Raises
-    UserError for a damaged shard, and unless each of the `episodes`, or of the episodes before the stop,
-    occurs once.
+    UserError for a damaged shard, for shards of different rollouts, and unless each of the `episodes`, or of
+    the episodes before the stop, occurs once.
     """
-    rows = pa.concat_tables([read_shard(shard) for shard in shards]).sort_by("episode")
+    parts = [read_shard(shard) for shard in shards]
+    rows = pa.concat_tables(parts).sort_by("episode") if parts else SCHEMA.empty_table()
+    for shard, part in zip(shards, parts, strict=True):
+        for name in SAME:
+            values = set(part[name].to_pylist()) | set(rows[name][:1].to_pylist())
+            if len(values) > 1:
+                raise UserError(
+                    f"{shard}: {name} is not the same in all shards ({', '.join(sorted(map(str, values)))}): "
+                    "delete it and run the rollout again"
+                )
     numbers = list(range(episodes)) if stop is None else stop.numbers
     if rows["episode"].to_pylist() != numbers:
         raise UserError(

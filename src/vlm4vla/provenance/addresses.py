@@ -8,21 +8,11 @@ from typing import Any
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
+from vlm4vla.study.results_folder import NUMBERS
 
 ROW_KEYS = ("model", "auxiliary", "variant", "benchmark")
 COLUMN_KEYS = ("benchmark", "metric", "question_set", "executed")
 VALUE = "value"
-NUMBERS = (
-    VALUE,
-    "ci_low",
-    "ci_high",
-    "published",
-    "seed_sd",
-    "difference",
-    "difference_ci_low",
-    "difference_ci_high",
-    "p_value",
-)
 Row = Mapping[str, Any]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlm4vla.core.errors import UserError
-from vlm4vla.core.inside import LONGEST_PATH
+from vlm4vla.core.inside import LONGEST_NAME, LONGEST_PATH
 from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 
@@ -142,11 +142,12 @@ def _extra_fields(extra: bytes) -> set[int]:
 
 def _problem(name: str) -> str | None:
     """What is wrong with the name of a member; None for a relative path below the folder."""
-    if not name or "\0" in name or "\\" in name or re.match("[A-Za-z]:", name):
+    if not name or not name.isprintable() or "\\" in name or re.match("[A-Za-z]:", name):
         return "not a path as zip files write it"
     if name.startswith("/"):
         return "an absolute path"
-    if len(name.encode(errors="replace")) > LONGEST_PATH:
+    longest = max(len(part.encode(errors="replace")) for part in name.split("/"))
+    if longest > LONGEST_NAME or len(name.encode(errors="replace")) > LONGEST_PATH:
         return "a name that is too long"
     if any(part in ("..", ".", "") for part in name.removesuffix("/").split("/")):
         return "a path that leaves its folder or goes through it twice"

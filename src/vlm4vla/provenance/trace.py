@@ -20,6 +20,7 @@ from vlm4vla.study.artefact_chain import FINE, Chain
 from vlm4vla.study.layout import PROVENANCE
 from vlm4vla.study.results_folder import Results
 
+_CELL = ["model", "auxiliary", "variant", "benchmark", "seed"]  # columns that are the same in a rollout
 _TOLERANCE = 1e-9  # relative and absolute; JSON keeps every digit of a float
 
 
@@ -39,6 +40,11 @@ def trace(results: Results, table: str, row: str, column: str) -> dict[str, Any]
     Raises UserError if `row` and `column` match no number or several numbers, and if records are missing.
     """
     analysis = results.analysis(table)
+    settings = analysis["settings"]
+    missing = [key for key in ("study", "scale", "seeds", "cells") if key not in settings]
+    if missing and "published" not in settings:
+        path = results.path("analysis", table=table)
+        raise UserError(f"{path}: settings.{missing[0]} is missing: make the table again")
     record, number = find_number(table, analysis["records"], row, column)
     source = find_source(results, analysis, record, number)
     chain, rollouts = Chain(results), []
@@ -86,11 +92,17 @@ def _equal(first: float, second: float) -> bool:
 
 def _rollout(chain: Chain, cell: Cell, seed: int, path: Path) -> dict[str, Any]:
     """One episode file and its checkpoint, compared with the recorded hashes."""
-    episodes = pq.read_table(path, columns=["checkpoint", "protocol", "solved"])
+    episodes = pq.read_table(path, columns=[*_CELL, "checkpoint", "protocol", "solved"])
     artefact = chain.follow(path.parent / PROVENANCE)
     record = artefact.record if artefact else {}
     checkpoint = episodes["checkpoint"][0].as_py()
     problems = []
+    if episodes.select(_CELL).group_by(_CELL).aggregate([]).to_pylist() != [
+        dict(zip(_CELL, (*cell, seed), strict=True))
+    ]:
+        problems.append(f"{path}: has episodes of another cell or seed than its folder")
+    if artefact and artefact.stage != "rollout":
+        problems.append(f"{path.parent / PROVENANCE}: is of the stage {artefact.stage!r}, not of a rollout")
     if artefact and record.get("checkpoint") not in (None, checkpoint):
         problems.append(f"{path}: its episodes and its provenance have different checkpoints")
     if record.get("episodes") not in (None, len(episodes)):

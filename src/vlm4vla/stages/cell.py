@@ -14,6 +14,7 @@ from vlm4vla.report.rows.cells import Cell, Row, measure, printed
 from vlm4vla.report.rows.contrasts import NONE
 from vlm4vla.report.rows.paper_numbers import Published
 from vlm4vla.report.rows.table import Block, Table
+from vlm4vla.study.layout import run_of
 
 
 def run(
@@ -31,7 +32,7 @@ def run(
     without an auxiliary task. Raises UserError for files that cannot be read or belong to another study.
     """
     cell = Cell(settings.model, settings.variant, settings.benchmark, settings.auxiliary)
-    records = read_episodes(episodes, study=settings.study, scale=settings.scale)
+    records = read_episodes(episodes, study=settings.study, scale=settings.scale, run_of=run_of)
     reported = {cell.benchmark: metrics(cell.benchmark)}
     rows, gaps = measure(records, [cell], reported, Published({}, {}), settings.scale, settings.seeds)
     blocks = [

@@ -171,7 +171,7 @@ def _work_folder(output: Path, identity: str) -> Path:
     """
     marks = {folder: folder / "shards" / "identity" for folder in (output, output / NEXT)}
     for folder, mark in marks.items():
-        if mark.exists() and mark.read_text() == identity:
+        if mark.is_file() and mark.read_bytes() == identity.encode():
             return folder
     folder = output / NEXT if (output / "provenance.json").exists() else output
     shutil.rmtree(folder / "shards", ignore_errors=True)

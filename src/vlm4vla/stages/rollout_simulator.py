@@ -73,10 +73,12 @@ def run(
         _run_shard(settings, checkpoint, vla, demonstrations, output)
     else:
         paths = []
-        for number in range(shard_count(settings.evaluation)):
+        count = shard_count(settings.evaluation)
+        for number, part in enumerate(split_episodes(simulator_episodes(settings.evaluation), count)):
             own = settings.model_copy(update={"shard": number})
             folder = output / SHARDS / str(number)
-            if _saved_identity(folder) != _identity(own, checkpoint) or not (folder / RECORDS).exists():
+            same = _saved_identity(folder) == _identity(own, checkpoint)
+            if not same or not records.is_whole(folder / RECORDS, [each.number for each in part]):
                 _run_shard(own, checkpoint, vla, demonstrations, folder)
             paths.append(folder / RECORDS)
         (output / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
@@ -114,7 +116,7 @@ def _identity(settings: RolloutSettings, checkpoint: str) -> str:
 
 def _saved_identity(folder: Path) -> str | None:
     mark = folder / PLAYED / "identity"
-    return mark.read_text() if mark.exists() else None
+    return mark.read_text(errors="replace") if mark.is_file() else None
 
 
 def _run_shard(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.inside import bad_name
 from vlm4vla.study.results_folder import Results, read_json
 
 FINE, CHANGED, MISSING = "as recorded", "changed", "missing"
@@ -120,6 +121,8 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
         is_entry = isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
         if not is_entry or not isinstance(entry.get("sha256"), str):
             raise fault(f"inputs.{name}", "a path and a sha256")
+        if bad_name(entry["path"].lstrip("/").replace("../", "")) is not None:
+            raise fault(f"inputs.{name}.path", "a path")
     check_recorded_files(path, record)
     for key, kind in (("episodes", int), ("mean_solved", (int, float)), ("checkpoint", str)):
         value = record.get(key)
@@ -133,8 +136,7 @@ def check_recorded_files(path: Path, record: Mapping[str, Any]) -> None:
         if not isinstance(record.get(key) or {}, Mapping):
             raise UserError(f"{path}: {key}: not a mapping of files to hashes: run its stage again")
     for name, value in recorded_files(record):
-        inside = PurePosixPath(name)
-        if not isinstance(value, str) or inside.is_absolute() or ".." in inside.parts:
+        if not isinstance(value, str) or bad_name(name) is not None:
             raise UserError(f"{path}: {name}: not a file of this folder with its hash: run its stage again")
 
 

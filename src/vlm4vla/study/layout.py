@@ -175,6 +175,21 @@ INPUT_FOLDERS = tuple(
 )
 
 
+def run_of(path: Path) -> dict[str, str | int]:
+    """The columns of episode records that the path of a rollout's file states; none for another path."""
+    depth = ARTEFACTS["rollout"].pattern.count("/") + 1
+    found = ARTEFACTS["rollout"].parse("/".join(path.parts[-depth:]))
+    if found is None:
+        return {}
+    return {
+        "model": found["vlm"],
+        "auxiliary": found["auxiliary"],
+        "variant": found["variant"],
+        "benchmark": found["benchmark"],
+        "seed": int(found["seed"]),
+    }
+
+
 class ResultsLayout:
     """The paths of the artefacts in one results folder, such as `results/embedded`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,17 @@ from vlm4vla.study.layout import ARTEFACTS, INPUT_FOLDERS, PROVENANCE, ResultsLa
 from vlm4vla.study.outputs import PUBLISHED
 
 DEFAULT = Path("results")
+NUMBERS = (  # of a row of a table
+    "value",
+    "ci_low",
+    "ci_high",
+    "published",
+    "seed_sd",
+    "difference",
+    "difference_ci_low",
+    "difference_ci_high",
+    "p_value",
+)
 _ANALYSIS, _ROLLOUTS = ARTEFACTS["analysis"].folder, ARTEFACTS["rollout"].folder
 
 
@@ -49,6 +60,9 @@ class Results:
         content = read_json(path, "make the table again")
         if not isinstance(content, dict) or not {"settings", "records"} <= set(content):
             raise UserError(f"{path}: the keys settings and records are missing: make the table again")
+        fault = _analysis_fault(content["settings"], content["records"])
+        if fault is not None:
+            raise UserError(f"{path}: {fault}: make the table again")
         return content
 
     def csv_rows(self, table: str) -> list[dict[str, str]]:
@@ -73,6 +87,38 @@ class Results:
             if part in INPUT_FOLDERS and self.root.joinpath(*parts[index:]).exists():
                 return self.root.joinpath(*parts[index:])
         return Path(recorded)
+
+
+def _analysis_fault(settings: Any, records: Any) -> str | None:
+    """What is wrong with the settings or the records of a table, as words for a message; None if nothing is.
+
+    Settings can lack keys: those of the published study, and those that another version wrote.
+    """
+    if not isinstance(settings, Mapping):
+        return "settings: not a mapping"
+    for key in ("study", "scale"):
+        if not isinstance(settings.get(key, ""), str):
+            return f"settings.{key}: not a text"
+    seeds = settings.get("seeds", [])
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        return "settings.seeds: not a list of whole numbers"
+    if not isinstance(settings.get("cells", {}), Mapping):
+        return "settings.cells: not a mapping"
+    if not isinstance(records, list):
+        return "records: not a list"
+    for index, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            return f"records.{index}: not a mapping"
+        for key in ("model", "benchmark", "metric"):
+            if not isinstance(record.get(key), str):
+                return f"records.{index}.{key}: not a text"
+        for key in ("auxiliary", "variant", "question_set"):
+            if not isinstance(record.get(key), str | None):
+                return f"records.{index}.{key}: not a text"
+        for key in NUMBERS:
+            if not isinstance(record.get(key), int | float | None):
+                return f"records.{index}.{key}: not a number"
+    return None
 
 
 def open_results(results: Path | None, study: str | None) -> Results:

@@ -131,6 +131,10 @@ def test_tables_of_version_2_are_counted(tmp_path):
         ({"total_tasks": 3}, "says 3 tasks, but meta/ has 2 tasks"),
         ({"splits": {"train": "0:4", "test": "4:9"}}, "says 9 episodes, .* has 5 .*missing: episodes 5 to 8"),
         ({"total_episodes": "5"}, "total_episodes is '5': write a whole number"),
+        ({"total_episodes": 10**30}, f"says {10**30} episodes, .*missing: episodes 5 to {10**30 - 1}"),
+        ({"total_episodes": 10**12}, "says 1000000000000 episodes, but meta/ has 5"),
+        ({"total_frames": 10**400}, "says 10+ frames, but meta/ has"),
+        ({"total_tasks": 1e300}, "tasks, but meta/ has 2 tasks"),
     ],
 )  # fmt: skip
 def test_totals_that_differ(tmp_path, values, line):

@@ -24,6 +24,8 @@ NAMES = [
     "`code`",
     "[click](javascript:alert(1))",
     "two\nlines",
+    "two\u2028lines",
+    "two\x85lines",
     "&lt;b&gt;",
     "*bold* and **bolder**",
     "back\\slash",

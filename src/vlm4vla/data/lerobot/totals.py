@@ -6,6 +6,7 @@ lacks its last files is consistent in itself, and only these totals show that it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vlm4vla.core.inside import outside
 from vlm4vla.data.parquet import PARQUET_FAULTS
 
 SHOWN = 3  # files or ranges that a message lists
+LONGEST_NUMBER = 18  # digits of a number of episodes
 _AGAIN = "download the dataset again, or write it again"
 
 
@@ -39,8 +41,7 @@ def check_totals(folder: Path, info: Mapping[str, Any], index: np.ndarray, frame
     has = " and ".join(f"{found[name]} {name}" for name in differ)
     missing, total = "", stated["episodes"]
     if total is not None and total > len(index):
-        numbers = np.setdiff1d(np.arange(total), index)
-        missing = f"; missing: {'episode' if len(numbers) == 1 else 'episodes'} {_ranges(numbers)}"
+        missing = f"; missing: {_missing(total, index)}"
     raise UserError(f"{path}: says {says}, but meta/ has {has} ({_present(folder)}{missing}): {_AGAIN}")
 
 
@@ -78,7 +79,9 @@ def _total(path: Path, info: Mapping[str, Any], name: str) -> int | None:
     value = info.get(name)
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer():
+    if (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and value.is_integer()
+    ):
         return int(value)
     raise UserError(f"{path}: {name} is {value!r}: write a whole number, or remove it")
 
@@ -87,7 +90,8 @@ def _end_of_splits(info: Mapping[str, Any]) -> int | None:
     """Return the number of episodes by `splits`, for example {"train": "0:50"}, or None."""
     splits = info.get("splits")
     parts = [str(part).partition(":")[2] for part in splits.values()] if isinstance(splits, dict) else []
-    return max(map(int, parts)) if parts and all(part.isdecimal() for part in parts) else None
+    whole = bool(parts) and all(part.isdecimal() and len(part) <= LONGEST_NUMBER for part in parts)
+    return max(map(int, parts)) if whole else None
 
 
 def _present(folder: Path) -> str:
@@ -105,11 +109,21 @@ def _names(folder: Path, files: Sequence[Path]) -> str:
     return ", ".join(names) if len(names) <= SHOWN else f"{len(names)} files from {names[0]} to {names[-1]}"
 
 
-def _ranges(numbers: np.ndarray) -> str:
-    """Return sorted numbers as text, for example "3 to 5, 9"."""
-    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
-    texts = [str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts]
-    return ", ".join(texts[:SHOWN]) + (", ..." if len(texts) > SHOWN else "")
+def _missing(total: int, index: np.ndarray) -> str:
+    """The numbers below `total` that are not in `index`, as text, for example "episodes 3 to 5, 9".
+
+    `total` is what a file states, and can be beyond all numbers that fit into memory.
+    """
+    present = sorted({number for number in index.tolist() if 0 <= number < total})
+    gaps = [
+        (before + 1, after - 1)
+        for before, after in itertools.pairwise([-1, *present, total])
+        if after - before > 1
+    ]
+    single = len(gaps) == 1 and gaps[0][0] == gaps[0][1]
+    texts = [str(first) if first == last else f"{first} to {last}" for first, last in gaps[:SHOWN]]
+    more = ", ..." if len(gaps) > SHOWN else ""
+    return f"{'episode' if single else 'episodes'} {', '.join(texts)}{more}"
 
 
 def _row_count(file: Path) -> int:

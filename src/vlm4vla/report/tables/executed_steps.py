@@ -34,6 +34,7 @@ from vlm4vla.report.rows.hinges import Hinges, examine
 from vlm4vla.report.rows.paper_numbers import Published, read_published
 from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.tables.inputs import TableInputs
+from vlm4vla.study.layout import run_of
 
 NO_RECORDS = read_episodes([])
 
@@ -116,7 +117,7 @@ def _records_by_steps(inputs: TableInputs) -> dict[tuple[str, int], pd.DataFrame
     paths: dict[tuple[str, int], list[Path]] = {}
     own = {"study": inputs.settings.study, "scale": inputs.settings.scale}
     for path in inputs.episodes:
-        first = read_episodes([path], **own).iloc[0]
+        first = read_episodes([path], run_of=run_of, **own).iloc[0]
         paths.setdefault((first["benchmark"], int(first["execution_horizon"])), []).append(path)
     return {key: read_episodes(files, **own) for key, files in paths.items()}
 

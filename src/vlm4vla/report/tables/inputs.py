@@ -11,7 +11,7 @@ import pandas as pd
 
 from vlm4vla.analysis.records import read_episodes
 from vlm4vla.config.stages import TableSettings
-from vlm4vla.study.layout import ARTEFACTS
+from vlm4vla.study.layout import ARTEFACTS, run_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class TableInputs:
     def records(self) -> pd.DataFrame:
         """All episodes as one table of records. UserError: the records do not belong in one table."""
         own = self.settings
-        return read_episodes(self.episodes, study=own.study, scale=own.scale, experts=own.cells.experts)
+        return read_episodes(
+            self.episodes, study=own.study, scale=own.scale, experts=own.cells.experts, run_of=run_of
+        )
 
     @property
     def figures(self) -> Path:

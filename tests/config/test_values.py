@@ -37,6 +37,23 @@ def load(text: str):
         ("vla: {optimiser: {learning_rate: no}}", "learning_rate: yes, no, true and false"),
         ("seeds: [true]", "seeds: yes, no, true and false"),
         ("image_size: true", "image_size: yes, no"),
+        ("benchmarks: {bridge: {shift: 64}}", "bridge.shift: 64 pixels move an image of 64 pixels out of"),
+        ("benchmarks: {bridge: {shift: [-99, 9]}}", "bridge.shift: -99 pixels move an image"),
+        ("benchmarks: {calvin: {shift: 9223372036854775807}}", "calvin.shift: 9223372036854775807 pixels"),
+        ("head: {trunk: 65537}", "head.trunk: 65537 is above 65536"),
+        ("head: {hidden: [256, 1000000000]}", "head.hidden.1: 1000000000 is above 65536"),
+        ("experts: {pi0: {head: {width: 100000}}}", "head.width: 100000 is above 65536"),
+        ("experts: {thinkact: {head: {layers: 1001}}}", "head.layers: 1001 is above 1000"),
+        (
+            "auxiliary: {tasks: {omni-generation: {decoder: {heads: 4096, head_width: 4096}}}}",
+            "heads 4096 times head_width 4096 is above 65536",
+        ),
+        ("experts: {openvla: {head: {bins: 65537}}}", "head.bins: 65537 is above 65536"),
+        ("auxiliary: {tasks: {omni-generation: {decoder: {size: 8000}}}}", "gives 1000000 patches per map"),
+        (
+            "auxiliary: {tasks: {omni-generation: {decoder: {size: 8192, patch: 64}}}}",
+            "size 8192 is above 4096",
+        ),
         ("vla: {steps: 100000000000000000000000000000}", "vla.steps: the number is too large"),
         (
             "benchmarks: {bridge: {demonstrations: {episodes: 99999999999999999999}}}",

@@ -6,9 +6,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Benchmark, Positive, Rate, Seed, Strict, TaskName
+from vlm4vla.config.base import Benchmark, Depth, Positive, Rate, Seed, Strict, TaskName, Width
 from vlm4vla.config.public_sets import TaskData
 from vlm4vla.config.training import Training
+
+MOST_PATCHES = 65536  # of a map: the transformer attends from each patch to each
+LARGEST_MAP = 4096  # pixels, as for `image_size`
+WIDEST = 65536  # width of a layer
 
 
 class DiffusionDecoder(Strict):
@@ -20,9 +24,9 @@ class DiffusionDecoder(Strict):
 
     size: Positive = Field(description="Height and width of a map, in pixels.")
     patch: Positive = Field(description="Height and width of a patch, in pixels.")
-    layers: Positive = Field(description="Layers of the transformer.")
-    heads: Positive = Field(description="Attention heads.")
-    head_width: Positive = Field(
+    layers: Depth = Field(description="Layers of the transformer.")
+    heads: Width = Field(description="Attention heads.")
+    head_width: Width = Field(
         description="Width of an attention head. The decoder is `heads` times `head_width` wide."
     )
     shift: Rate = Field(
@@ -36,6 +40,18 @@ class DiffusionDecoder(Strict):
     def _divides(self) -> DiffusionDecoder:
         if self.size % self.patch:
             raise ValueError(f"size {self.size} is not a multiple of patch {self.patch}: write a multiple")
+        if (self.size // self.patch) ** 2 > MOST_PATCHES:
+            raise ValueError(
+                f"size {self.size} with patch {self.patch} gives {(self.size // self.patch) ** 2} patches "
+                f"per map: write sizes that give at most {MOST_PATCHES}"
+            )
+        if self.size > LARGEST_MAP:
+            raise ValueError(f"size {self.size} is above {LARGEST_MAP}: write {LARGEST_MAP} or less")
+        if self.heads * self.head_width > WIDEST:
+            raise ValueError(
+                f"heads {self.heads} times head_width {self.head_width} is above {WIDEST}: write numbers "
+                f"whose product is at most {WIDEST}"
+            )
         if self.heads * self.head_width % 4:
             raise ValueError(
                 f"heads {self.heads} times head_width {self.head_width} is not a multiple of 4: "

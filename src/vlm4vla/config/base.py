@@ -27,6 +27,8 @@ from vlm4vla.core import registry
 
 MOST = 10**9  # of steps, episodes, images or widths: more is a slip, and no run would end
 Positive = Annotated[int, Field(gt=0, le=MOST)]
+Width = Annotated[int, Field(gt=0, le=65536)]  # of a layer: two such layers have 4 billion weights
+Depth = Annotated[int, Field(gt=0, le=1000)]  # number of layers
 Rate = Annotated[float, Field(gt=0, le=1e9)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # every random generator in use takes these

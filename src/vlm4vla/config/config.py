@@ -161,6 +161,7 @@ class Config(OmitsDefaults):
                         f"{chunk}: write an execution_horizon of at most {chunk}"
                     )
         self._fast_fits()
+        self._shifts_fit()
         check_simulators(self.benchmarks, self.experts)
         check_stops(self.benchmarks, self.backbones, self.variants)
         for table, cells in self.tables.items():
@@ -225,6 +226,16 @@ class Config(OmitsDefaults):
                 f"auxiliary.fast.vocabulary: {fast.vocabulary} is below the {coefficients} coefficients that "
                 f"chunks of {chunk} steps have at scale {fast.scale:g}: write at least {coefficients}"
             )
+
+    def _shifts_fit(self) -> None:
+        """Raise ValueError for an augmentation that can move an image out of itself."""
+        for name, benchmark in self.benchmarks.items():
+            moves = benchmark.shift if isinstance(benchmark.shift, tuple) else (benchmark.shift,)
+            if max(map(abs, moves)) >= self.image_size:
+                raise ValueError(
+                    f"benchmarks.{name}.shift: {max(moves, key=abs)} pixels move an image of "
+                    f"{self.image_size} pixels out of itself: write less than {self.image_size}"
+                )
 
     def auxiliaries(self) -> list[str]:
         """Names of what a backbone can be fine-tuned on: `none`, the tasks, and FAST if it is configured."""

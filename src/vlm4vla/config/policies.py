@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Name, Positive, Rate, Strict
+from vlm4vla.config.base import Depth, Name, Positive, Rate, Strict, Width
 from vlm4vla.config.training import Training
 
 # Half of the features of a time are sines and half are cosines (policies/heads/flow_matching.py).
-EvenWidth = Annotated[int, Field(gt=0, le=10**6, multiple_of=2)]
+EvenWidth = Annotated[int, Field(gt=0, le=65536, multiple_of=2)]
 
 
 class MlpHeadSettings(Strict):
@@ -23,12 +23,12 @@ class MlpHeadSettings(Strict):
     kind: Literal["mlp"] = Field(
         "mlp", description="The kind of head. `mlp`: multilayer perceptrons, the study's own head."
     )
-    trunk: Positive | None = Field(
+    trunk: Width | None = Field(
         None,
         description="Width of the first layer. The default is half the backbone's width, as in the paper.",
     )
-    features: Positive = Field(description="Width of the layer that both MLPs read.")
-    hidden: list[Positive] = Field(description="Layer widths of the two MLPs.")
+    features: Width = Field(description="Width of the layer that both MLPs read.")
+    hidden: list[Width] = Field(description="Layer widths of the two MLPs.")
     gripper_loss_weight: Rate = Field(
         description="Weight of the gripper's cross-entropy; the Huber loss of the motion has weight 1."
     )
@@ -50,7 +50,7 @@ class TokensHeadSettings(Strict):
     kind: Literal["tokens"] = Field(
         description="The kind of head. `tokens`: actions as tokens of the vocabulary, as in OpenVLA."
     )
-    bins: Annotated[int, Field(ge=2)] = Field(
+    bins: Annotated[int, Field(ge=2, le=65536)] = Field(
         256, description="Number of bins per action dimension. Each bin is one token."
     )
 
@@ -62,7 +62,7 @@ class FlowHeadSettings(Strict):
         description="The kind of head. `flow`: an action expert with flow matching, as in pi0."
     )
     width: EvenWidth = Field(description="Width of the action expert: an even number.")
-    intermediate: Positive = Field(description="Width of the action expert's feed-forward layers.")
+    intermediate: Width = Field(description="Width of the action expert's feed-forward layers.")
     integration_steps: Positive = Field(10, description="Euler steps from noise to actions.")
 
 
@@ -83,8 +83,8 @@ class PlannedFlowHeadSettings(Strict):
         1.0, description="Weight of the plan's loss; the flow's loss has weight 1."
     )
     width: EvenWidth = Field(description="Width of the flow's transformer: an even multiple of `heads`.")
-    layers: Positive = Field(2, description="Layers of the flow's transformer.")
-    heads: Positive = Field(4, description="Attention heads of the flow's transformer.")
+    layers: Depth = Field(2, description="Layers of the flow's transformer.")
+    heads: Width = Field(4, description="Attention heads of the flow's transformer.")
     integration_steps: Positive = Field(10, description="Euler steps from noise to actions.")
 
     @model_validator(mode="after")

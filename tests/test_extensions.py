@@ -336,6 +336,12 @@ def test_a_name_in_two_files(tmp_path):
         ("x = '\0'\n", "source code string cannot contain null bytes"),
         ("raise SystemExit\n", "line 1: SystemExit: fix the file"),
         ("x = 1\nraise GeneratorExit\n", "line 2: GeneratorExit"),
+        (
+            "class E(Exception):\n    def __str__(self):\n        raise SystemExit\n\nraise E\n",
+            "line 5: E: fix the file",
+        ),
+        ("raise ValueError('x' * 100_000)\n", "ValueError: " + "x" * 300 + ": fix the file"),
+        ("raise ValueError('\\x1b[31mred')\n", r"ValueError: \x1b[31mred: fix the file"),
         ("def f():\n    f()\n\nf()\n", "RecursionError"),
         ("raise ValueError('a\\nb')\n", "line 1: ValueError: a: fix"),
         ("from . import x\n", "line 1: ImportError"),

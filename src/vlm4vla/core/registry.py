@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 
+LONGEST_WORDS = 300  # characters of the words of an exception in a message
 # Absolute paths of extension files, separated as in PATH. A path's own colons and percent signs are quoted.
 VARIABLE = "VLM4VLA_EXTENSIONS"
 NAME = r"[a-z0-9]([a-z0-9._-]*[a-z0-9_-])?"
@@ -227,8 +228,10 @@ def _run(path: Path, source: bytes, digest: str) -> Extension:
 def _describe(error: BaseException, path: Path) -> str:
     """`line 7: NameError: name 'x' is not defined`, with the line number in the user's file."""
     try:
-        words = (str(error).splitlines() or [""])[0]
-    except Exception:  # the user's own exception, whose __str__ fails
+        words = one_line((str(error).splitlines() or [""])[0][:LONGEST_WORDS])
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the user's own exception, whose __str__ fails, or ends the process
         words = ""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}" if error.lineno else error.msg

@@ -1,5 +1,7 @@
 """A study whose files are not those that its stages recorded is not packed."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,26 @@ def pack(folder, capsys, *more):
 def test_a_study_as_it_was_written_is_packed(packed, traced, capsys):
     for more in ((), ("--weights",)):
         assert pack(traced, capsys, *more) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"files": {}}, None),
+        ({"files": {}, "episodes": 3}, "episodes, but .*has 3"),
+        ({"files": {}, "checkpoint": "another"}, "its checkpoint is .*has another"),
+        ({"files": {}, "mean_solved": 9}, "its mean of solved is .*has 9"),
+    ],
+)
+def test_a_rollout_whose_record_has_no_hash(packed, traced, capsys, change, message):
+    """Earlier versions recorded no hash of the episodes, but their number, checkpoint and mean."""
+    path = sorted(traced.glob("rollouts/**/provenance.json"))[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    lines, status = pack(traced, capsys)
+    if message is None:
+        assert (lines, status) == ([], 0)
+    else:
+        assert status == 1 and len(lines) == 1 and re.search(f"episodes.parquet: .*{message}", lines[0])
 
 
 @pytest.mark.parametrize("more", [(), ("--weights",)])

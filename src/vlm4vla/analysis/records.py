@@ -100,7 +100,7 @@ def _read(
             f"on {row['benchmark']}: write success true if and only if all instructions are solved"
         )
     if recorded:
-        _check_recorded(path, frame)
+        check_recorded(path, frame)
     try:
         stop = stop_of(table.schema)
         return frame if stop is None else with_stop(frame, stop)
@@ -108,10 +108,11 @@ def _read(
         raise UserError(f"{path}: {error}: delete the file and run the rollout again") from None
 
 
-def _check_recorded(path: Path, records: pd.DataFrame) -> None:
+def check_recorded(path: Path, records: pd.DataFrame) -> None:
     """Raise UserError if the provenance next to a file of records has other facts about it.
 
-    These are its hash, the number of episodes, the checkpoint, and the mean of `solved`.
+    These are its hash, the number of episodes, the checkpoint, and the mean of `solved`. `records`: at least
+    the columns `checkpoint` and `solved`.
 
     Records from elsewhere have no provenance, and are taken as they are.
     """

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vlm4vla.analysis.records import check_recorded
 from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.artefact_chain import check_record, recorded_files
-from vlm4vla.study.layout import EPISODES
+from vlm4vla.study.layout import EPISODES, PROVENANCE
 from vlm4vla.study.results_folder import Results, read_json
 
 AGAIN = "run the stage that writes it again"
@@ -42,6 +46,14 @@ def _problems(results: Results, path: Path, weights: bool) -> Iterator[str]:
             yield f"{file}: missing, but --weights packs it"
         elif file.name == EPISODES:
             yield f"{file}: missing"
+    episodes = path.with_name(EPISODES)
+    if path.name == PROVENANCE and episodes.is_file() and EPISODES not in dict(recorded_files(record)):
+        try:
+            check_recorded(episodes, pq.read_table(episodes, columns=["checkpoint", "solved"]).to_pandas())
+        except UserError as error:
+            yield str(error).partition(": run the rollout again")[0]
+        except (pa.ArrowException, OSError):
+            yield f"{episodes}: not a readable Parquet file"
     for entry in record["inputs"].values():
         made_from = results.locate(entry["path"])
         packed = made_from.is_relative_to(results.root) and made_from.is_file()

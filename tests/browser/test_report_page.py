@@ -76,6 +76,13 @@ def test_the_whole_page_fits_and_is_readable(page, size):
     assert (seen.errors, seen.outside) == ([], [])
 
 
+def test_the_page_of_a_table_fits_a_phone_with_the_paths_of_its_records(page):
+    long = "rollout: rollouts/my-backbone/fast-unfreeze-vision/full/libero-10/seed0/provenance.json"
+    add = f"document.body.insertAdjacentHTML('beforeend', '<details><summary>{long}</summary></details>')"
+    seen = visit(page.parent / "tables/main.html", PHONE, [("evaluate", add), ("evaluate", OVERFLOW)])
+    assert seen.values[1] == 0 and (seen.errors, seen.outside) == ([], [])
+
+
 def test_the_measures_notice_a_page_that_breaks(page):
     break_it = """document.head.insertAdjacentHTML('beforeend',
       '<style>.number, td { white-space: normal !important; } td { min-width: 0 !important; max-width: 4em; }'

@@ -7,7 +7,9 @@ import synthetic_study as made
 from scipy import stats
 
 from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
+from vlm4vla.config.stages import ExpertSummary
 from vlm4vla.conventions.tables import TABLES
+from vlm4vla.report import captions
 from vlm4vla.stages.table import run
 
 WORDS = {
@@ -113,3 +115,18 @@ def test_the_caption_names_the_intervals_of_the_records(tmp_path, table, seeds):
         assert ("seeds and states" in tests) == several
         assert "exact" in found["caption"]
         assert not several or "over seeds and states" in found["caption"]
+
+
+@pytest.mark.parametrize(
+    ("executed", "words"),
+    [
+        ("1 of 1 predicted actions", "executes 1 of 1 predicted actions"),
+        (
+            "5 of 10/2 of 4/2 of 4 predicted actions",
+            "executes 5 of 10, 2 of 4 and 2 of 4 predicted actions (in the order of the benchmarks)",
+        ),
+    ],
+)
+def test_the_executed_actions_of_experts_are_words(executed, words):
+    own = ExpertSummary(backbone="kosmos-2", steps=6, executed=executed)
+    assert f"6 training steps, {words}." in captions.experts_sentence({"pi0": own})

@@ -95,13 +95,21 @@ def experts_sentence(experts: Mapping[str, ExpertSummary]) -> str:
     """The backbone, training steps and executed steps of each expert VLA."""
     parts = [
         f"{names.model(name)} on {names.model(own.backbone)}, {names.steps(own.steps)} training steps, "
-        f"executes {own.executed}"
+        f"executes {_executed(own.executed)}"
         for name, own in experts.items()
     ]
     return (
         f"Expert VLAs follow the original models, with their own heads and settings: {'; '.join(parts)}. "
         "The means over backbones do not include them."
     )
+
+
+def _executed(text: str) -> str:
+    """`5 of 10 and 2 of 4 predicted actions (in the order of the benchmarks)`, from `5 of 10/2 of 4 ...`."""
+    counts, space, unit = text.partition(" predicted")
+    several = counts.split("/")
+    order = " (in the order of the benchmarks)" if len(several) > 1 else ""
+    return f"{names.joined(several)}{space}{unit}{order}"
 
 
 def published_sentence(source: str) -> str:

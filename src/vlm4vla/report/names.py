@@ -76,9 +76,9 @@ def in_order(benchmarks: Iterable[str]) -> list[str]:
     return [*(name for name in BENCHMARKS if name in unique), *(n for n in unique if n not in BENCHMARKS)]
 
 
-def joined(words: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+def joined(words: list[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`; with another word before the `last` one."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def steps(count: int | Mapping[str, int]) -> str:

@@ -130,7 +130,10 @@ def write(name, content):
         (edit("config.yaml", "seeds:", "seeeds:"), "config.yaml: "),
         (write("config.yaml", b"a: [\n"), "config.yaml: line 2 is not valid YAML"),
         (write("config.yaml", b"a: &a [*a]\n"), "config.yaml: the value in line 1 contains itself"),
-        (write("analysis/main.json", b"[" * 100_000), "analysis/main.json: cannot be read (RecursionError"),
+        (
+            write("analysis/main.json", b"[" * 100_000),
+            "analysis/main.json: cannot be read (ValueError: its values",
+        ),
         (write("analysis/main.json", b"{}"), "analysis/main.json: the key settings is missing"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import synthetic_study as made
 from listed_studies import entry, records, rollout
 from scipy.stats import binomtest, boschloo_exact
 from statsmodels.stats.multitest import multipletests
@@ -123,6 +124,18 @@ def test_studies_without_records_are_shown_and_not_tested(folders, tmp_path):
     assert data["studies"]["1"]["scores"] == {number: ["50.0 [40.0, 60.0]", 0.5]}
     assert data["pairs"]["0-1"]["rows"] == {}
     assert "tables-only: no episode records, so differences cannot be tested" in data["pairs"]["0-1"]["about"]
+
+
+def test_cells_are_in_the_order_of_the_tables(tmp_path):
+    root = tmp_path / "a"
+    for variant in ("scratch", "full", "freeze-vision"):
+        for benchmark in ("libero-10", "calvin"):
+            made.write_episodes(root, made.episodes("kosmos-2", variant, benchmark, 0.5, count=12))
+    records(root, 0.5, models=["random", "expert", "qwen3-vl-2b", "paligemma-1"], count=12)
+    order = [(cell.model, cell.variant) for cell in all_cells([entry(root)]) if cell.benchmark == "calvin"]
+    kosmos = [("kosmos-2", variant) for variant in ("full", "freeze-vision", "scratch")]
+    others = [(model, "full") for model in ("paligemma-1", "qwen3-vl-2b", "random", "expert")]
+    assert order == kosmos + others
 
 
 def test_only_the_newest_studies_are_compared(folders):

@@ -341,7 +341,12 @@ def test_a_single_row_has_no_comparison(write, capsys):
 def test_a_table_with_one_comparison_has_sentences_in_the_singular(write, capsys):
     assert main(["judge", str(write("a,S,50.0,percent,10,1,\nb,S,60.0,percent,10,1,a\n"))]) == 0
     text = capsys.readouterr().out
-    assert "Of 1 difference of the printed size, so many" in text and "over the 1 comparison with" in text
+    assert (
+        "- Of 1 difference of the printed size, 0 would survive with 100 trials of each policy, 1 with 500"
+        in text
+    )
+    assert "1 does not survive. This does not show that it is zero." in text
+    assert "over the 1 comparison with" in text
     assert main(["judge", str(write("a,S,5.0,score,10,1,\nb,S,6.0,score,10,1,a\n"))]) == 0
     text = capsys.readouterr().out
     assert "The one difference cannot be tested." in text and "of which this table has none" in text

@@ -14,6 +14,7 @@ from reported_study import HOSTILE, RULES, rename_study, report_text, write_resu
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.pages.findings import findings
+from vlm4vla.report.pages.page import unbroken_html
 from vlm4vla.report.pages.rule_graph import RuleJobs
 from vlm4vla.report.pages.summary import read_analyses
 
@@ -103,6 +104,16 @@ def test_numbers_with_intervals_are_unbroken(text):
     assert len(intervals) > 50
     # In a cell that does not wrap, or in a span that does not.
     assert all("<td>" in each or 'class="number">' in each for each in intervals)
+
+
+@pytest.mark.parametrize(
+    "part", ["r = -0.97 [-0.99, 0.12]", "p &lt; 0.001", "n = 96", "0 to 5", "6 of 9", "95 %", "Qwen2.5-VL-3B"]
+)
+def test_what_belongs_together_stays_in_one_line(part):
+    assert (
+        unbroken_html(f"<p>in words, {part}, and more</p>").count(f'<span class="number">{part}</span>') == 1
+    )
+    assert '"number"' not in unbroken_html("<p>in other words, a to b of c</p>")
 
 
 def test_a_study_without_its_main_table_has_another_first_figure(copy):

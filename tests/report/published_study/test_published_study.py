@@ -124,7 +124,9 @@ def test_flagged_numbers(numbers):
     flagged = {(flag.number.table, flag.number.text): flag for flag in find_flags(numbers)}
     assert flagged["fast_injection", "27.6"].fits == ("53 of 2 x 96",)
     assert flagged["main", "53.7"].fits == ("537 of 2 x 500", "805 or 806 of 3 x 500")
-    assert "46.9 % in main" in [f.reason for f in find_flags(numbers) if f.number.text == "46.75"][1]
+    assert (
+        "46.9 % in tables 1 and 2" in [f.reason for f in find_flags(numbers) if f.number.text == "46.75"][1]
+    )
     assert ("auxiliary", "0.735") in flagged
     assert ("main", "60.4") not in flagged and ("freeze", "46.88") not in flagged
     counts = {(flag.number.table, flag.number.text) for flag in find_flags(numbers)}

@@ -63,13 +63,14 @@ def test_grid_shows_who_is_better_and_what_is_needed():
     ]
 
 
-def test_equal_and_missing_policies_have_a_dash():
+def test_equal_policies_are_undecided_and_missing_ones_have_a_dash():
     frame = records(skill={"kosmos-2": 0.5})
     twin = frame.assign(model="paligemma-1")
     tests = pairs.pair_tests(pd.concat([frame, twin]), POLICIES, "bridge")
     assert len(tests) == 1 and tests[0]["needed"] is None and tests[0]["p_adjusted"] == 1.0
     grid = pairs.pair_block(tests, POLICIES, ["a", "b", "c"], "pairs").rows
-    assert grid[0][2] == grid[1][3] == pairs.GAP
+    assert (grid[0][2], grid[1][3]) == (pairs.GAP, pairs.MANY)
+    assert len({pairs.GAP, pairs.MANY, "+", "-"}) == 4 and f"({pairs.MANY}: undecided" in pairs.PAIRS
     assert "0 of 1 pairs of backbones differ" in pairs.pair_sentence(tests, "bridge", "embedded")
     assert pairs.pair_sentence([], "bridge", "embedded") == ""
 

@@ -69,7 +69,7 @@ def test_published_are_fractions_and_five_times_their_mean(written):
     key = {"model": "qwen2.5-vl-7b", "auxiliary": "omni-generation"}
     assert only(found, **key, metric="average_length")["published"] == "3.875"
     assert only(found, **key, metric="success_at_5")["published"] == "0.654"
-    assert "+-0.002" in (written / "tables" / "auxiliary.md").read_text()
+    assert "±0.002" in (written / "tables" / "auxiliary.md").read_text()
 
 
 def test_own_score_and_capability_before_and_after(written):

@@ -13,7 +13,8 @@ from vlm4vla.report import names
 from vlm4vla.report.comparison.stage import LEVEL, about, remarks
 from vlm4vla.report.comparison.studies import NOT_TESTED, Difference, compare_records
 from vlm4vla.report.dashboard.entries import Score, StudyEntry
-from vlm4vla.report.rows.cells import Cell
+from vlm4vla.report.rows.cells import CEILING, FLOOR, Cell
+from vlm4vla.report.rows.contrasts import NONE
 
 HIGHER, LOWER, SAME, UNTESTED = "higher", "lower", "not told apart", "not tested"
 
@@ -39,10 +40,28 @@ def score_text(cell: Cell, score: Score) -> str:
 
 
 def all_cells(entries: Sequence[StudyEntry]) -> list[Cell]:
-    """The cells of all studies: by benchmark, then by name."""
+    """The cells of all studies: by benchmark, then by name, in the order of the tables.
+
+    Random actions and the scripted expert come last, and policies with all modules trained come first.
+    """
     cells = {cell for entry in entries for cell in entry.scores}
     order = {name: rank for rank, name in enumerate(names.in_order(sorted({c.benchmark for c in cells})))}
-    return sorted(cells, key=lambda cell: (order[cell.benchmark], cell.model, cell.variant, cell.auxiliary))
+    variants, last = list(names.VARIANTS), [FLOOR, CEILING]
+
+    def place(cell: Cell) -> tuple[int | str, ...]:
+        end = last.index(cell.model) + 1 if cell.model in last else 0
+        variant = variants.index(cell.variant) if cell.variant in variants else len(variants)
+        return (
+            order[cell.benchmark],
+            end,
+            cell.model,
+            cell.auxiliary != NONE,
+            cell.auxiliary,
+            variant,
+            cell.variant,
+        )
+
+    return sorted(cells, key=place)
 
 
 def chosen(entries: Sequence[StudyEntry], most: int) -> list[int]:
@@ -108,8 +127,8 @@ def _pair(first: StudyEntry, second: StudyEntry, numbers: Mapping[Cell, int]) ->
     sentence = (
         f"{second.label} minus {first.label}: {count} shared {'cell' if count == 1 else 'cells'}; higher in "
         f"{told.count(HIGHER)}, lower in {told.count(LOWER)}, not told apart in {told.count(SAME)}"
-        f"{f', not tested in {told.count(UNTESTED)}' if UNTESTED in told else ''} (5 % level after Holm's "
-        f"correction{about(differences)})."
+        f"{f', not tested in {told.count(UNTESTED)}' if UNTESTED in told else ''} "
+        f"(5\N{NO-BREAK SPACE}% level after Holm's correction{about(differences)})."
     )
     words = " ".join([sentence, *remarks(differences)])
     words = words.replace(" in A, ", " in the baseline, ").replace(" in B)", f" in {second.label})")

@@ -170,7 +170,9 @@ function line(n, others, tuned) {
   others.forEach(other => {
     const found = data.pairs[baseline + '-' + other].rows[n];
     if (!found) {
-      number(none, '');
+      const missing = make('td', none, 'none');
+      missing.dataset.key = '';
+      row.append(missing);
       return;
     }
     const cell = make('td', undefined, 'verdict'), inside = make('div'), remark = make('div', '', 'remark');

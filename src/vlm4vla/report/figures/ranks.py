@@ -58,4 +58,4 @@ def _shares(axis: Any, shares: Sequence[float]) -> None:
     right.set_ylim(axis.get_ylim())
     right.tick_params(length=0)
     right.grid(False)
-    right.set_ylabel("first, share of resamples", fontsize=7.5)
+    right.set_ylabel("first in resamples", fontsize=7.5)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlm4vla.analysis.printed_rates import SEARCHED
-from vlm4vla.report import marks
+from vlm4vla.report import marks, names
 from vlm4vla.report.judged.table_file import MEAN_LENGTH, SCORE, PrintedNumber, PrintedTable
 from vlm4vla.report.judged.verdicts import (
     NO_DISTRIBUTION,
@@ -87,18 +87,21 @@ def sentences(table: PrintedTable, comparisons: Sequence[JudgedComparison]) -> l
             f"{'survives' if count[SURVIVES] == 1 else 'survive'}."
         ]
     if count[DOES_NOT_SURVIVE]:
-        found.append(f"Do not survive, which does not show that they are zero: {count[DOES_NOT_SURVIVE]}.")
+        number, verb = count[DOES_NOT_SURVIVE], "does" if count[DOES_NOT_SURVIVE] == 1 else "do"
+        they = "it is" if number == 1 else "they are"
+        found.append(f"{number} {verb} not survive. This does not show that {they} zero.")
     if count[UNDECIDED]:
-        found.append(f"Not decided by the published numbers: {count[UNDECIDED]}.")
+        found.append(f"The published numbers do not decide {count[UNDECIDED]}.")
     reasons = Counter(each.reason for each in comparisons if each.verdict == NOT_DECIDABLE)
-    found += [f"Not decidable, because {reason}: {number}." for reason, number in reasons.items()]
+    found += [f"{number} cannot be decided, because {reason}." for reason, number in reasons.items()]
     known = [each for each in comparisons if each.difference is not None and each.reason != NO_DISTRIBUTION]
     if known and count[SURVIVES] < total:
         needed = [each.needed for each in known if each.needed is not None]
-        steps = [f"{sum(n <= trials for n in needed)} at {trials:,}" for trials in STEPS]
+        counts = [sum(n <= trials for n in needed) for trials in STEPS]
+        steps = [f"{count} with {trials:,}" for count, trials in zip(counts[1:], STEPS[1:], strict=True)]
         found.append(
-            f"Of {_printed_sizes(len(known))}, so many would survive with this number "
-            f"of trials of each policy: {', '.join(steps)}."
+            f"Of {_printed_sizes(len(known))}, {counts[0]} would survive with {STEPS[0]} trials of each "
+            f"policy, {names.joined(steps)}."
         )
     checked = [n for n in table.numbers if n.trials is not None and n.unit != SCORE]
     if checked:

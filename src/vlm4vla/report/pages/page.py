@@ -10,12 +10,13 @@ from html import escape
 from vlm4vla.report.rows.table import GAP, Table
 
 STYLE = """
-body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; color: #111; margin: 1.2em; max-width: 100em; }
+body { font: 15px/1.45 system-ui, "DejaVu Sans", sans-serif; color: #111; margin: 1.2em; max-width: 100em;
+  overflow-wrap: break-word; }
 h1 { font-size: 1.35em; } h2 { font-size: 1.1em; margin-top: 1.6em; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25em .7em; text-align: right; border-bottom: 1px solid #ddd; }
 th { cursor: pointer; border-bottom: 2px solid #111; vertical-align: bottom; }
-td { white-space: nowrap; } td.words { white-space: normal; min-width: 16em; text-align: left; }
+td { white-space: nowrap; } td.words { white-space: normal; min-width: 16em; text-align: left; color: #111; }
 th:first-child, td:first-child { text-align: left; }
 th[aria-sort=ascending]::after { content: " \\25B4"; } th[aria-sort=descending]::after { content: " \\25BE"; }
 tr.rule td { border-top: 2px solid #888; } tbody tr:hover { background: #eef4fa; }
@@ -25,7 +26,8 @@ figure { display: inline-block; margin: .5em; vertical-align: top; width: 216px;
 figure img { width: 192px; image-rendering: pixelated; border: 3px solid #D55E00; }
 figure.solved img { border-color: #0072B2; }
 pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
-details pre { white-space: pre-wrap; overflow-wrap: anywhere; } summary { cursor: pointer; }
+details pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+summary { cursor: pointer; overflow-wrap: anywhere; }
 .number { white-space: nowrap; }
 @media (max-width: 600px) {
   body { margin: .8em; } input { width: 100%; box-sizing: border-box; }
@@ -34,11 +36,12 @@ details pre { white-space: pre-wrap; overflow-wrap: anywhere; } summary { cursor
 """
 FILTER = '<p><input placeholder="show only rows with …" aria-label="filter rows"></p>'
 RECORDS = "Where the numbers come from"  # the heading of the records of a table
-# `0.0 [0.0, 32.4]`, `+1.2 [-3.0, +5.4]`, `95 %`, `p = 0.03`, `6 of 9` and `Qwen2.5-VL-3B` stay in one line.
-_P, _NUMBER = r"\bp (?:=|<|&lt;) ", r"[-+\u2212]?\d[\d.,]*"
+# `0.0 [0.0, 32.4]`, `r = 0.9 [0.8, 1.0]`, `95 %`, `p = 0.03`, `6 of 9`, `0 to 5` and `Qwen2.5-VL-3B` stay in
+# one line.
+_P, _NUMBER = r"\b[prn] (?:=|<|&lt;) ", r"[-+\u2212]?\d[\d.,]*"
 UNBROKEN = re.compile(
-    rf"(?:{_P})?{_NUMBER}(?: %)? \[[^\[\]<>]{{1,40}}\]|{_P}\d[\d.]*|{_NUMBER} %"
-    r"|\b\d+ of \d+\b|\b(?=[\w.-]{0,40}\d)[A-Za-z][\w.]{1,20}(?:-\w[\w.]{0,10}){1,4}\b"
+    rf"(?:{_P})?{_NUMBER}(?: %)? \[[^\[\]<>]{{1,40}}\]|{_P}[-+\u2212]?\d[\d.]*|{_NUMBER} %"
+    r"|\b\d+ (?:of|to) \d+\b|\b(?=[\w.-]{0,40}\d)[A-Za-z][\w.]{1,20}(?:-\w[\w.]{0,10}){1,4}\b"
 )
 LONGEST_VALUE = 40  # characters of a cell that stays in one line
 # A click on a header sorts the table by the first number in each cell, or by the text if a column has none.

@@ -5,6 +5,7 @@ It lists every rollout with its records, checkpoint and commit, and links to eac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
@@ -95,7 +96,8 @@ def records_section(
 
 
 def _anchor(artefact: RecordedArtefact) -> str:
-    return f"made-{artefact.sha256[:HASH_DIGITS]}"
+    """Of the path, not of the record: the record has times, and two runs make the same page."""
+    return f"made-{hashlib.sha256(_path_in_study(artefact.path).encode()).hexdigest()[:HASH_DIGITS]}"
 
 
 def _path_in_study(path: Path) -> str:

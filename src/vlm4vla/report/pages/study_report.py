@@ -26,6 +26,7 @@ from vlm4vla.report.pages.page import SCRIPT, PageBody, page_body, unbroken, unb
 from vlm4vla.report.pages.phone_figure import phone_figure
 from vlm4vla.report.pages.rule_graph import RuleJobs, ordered, rule_graph
 from vlm4vla.report.pages.summary import BEST, read_analyses, summary_sections
+from vlm4vla.study.layout import ARTEFACTS, fill
 
 TEMPLATE = "study_report.html.jinja"
 _DOTS_PER_INCH, _PIXELS_PER_INCH = 150, 96  # of the figures, and of CSS
@@ -36,6 +37,11 @@ _SCALES = {
     "paper": "The real models on the real benchmarks, as published.",
     "released": "The real models on the real benchmarks, as in the released code.",
 }
+
+
+def _path(kind: str, **values: str) -> str:
+    """The path of an artefact in the results folder."""
+    return fill(ARTEFACTS[kind].pattern, values)
 
 
 @dataclass(frozen=True)
@@ -196,14 +202,14 @@ class _Report:
         return [
             self.picture(stem, (titles or {}).get(stem, stem))
             for stem in stems
-            if f"figures/{stem}.png" in self.files
+            if _path("figure", figure=stem, format="png") in self.files
         ]
 
     def picture(self, stem: str, title: str, narrow: ShownFigure | None = None) -> ShownFigure:
-        """The figure figures/STEM.png, with its PDF. Raises UserError if it is no image."""
+        """The figure STEM, with its PDF. Raises UserError if it is no image."""
         from PIL import Image, UnidentifiedImageError
 
-        name, pdf = f"figures/{stem}.png", f"figures/{stem}.pdf"
+        name, pdf = (_path("figure", figure=stem, format=form) for form in ("png", "pdf"))
         file = self.files[name]
         try:
             with Image.open(io.BytesIO(file.path.read_bytes())) as image:
@@ -225,7 +231,7 @@ class _Report:
         """The main figure: that of the main table, or else the first figure of the first other table."""
         for table, entry in TABLES.items():
             for figure in entry.figures:
-                if f"figures/{figure.name}.png" in self.files:
+                if _path("figure", figure=figure.name, format="png") in self.files:
                     narrow = _narrow(analyses["main"]) if (table, figure.name) == ("main", "main") else None
                     return self.picture(figure.name, figure.label or heading(table), narrow)
         return None
@@ -234,12 +240,13 @@ class _Report:
         """The tables, each with the figures that show its results."""
         found = []
         for table, entry in TABLES.items():
-            page = f"tables/{table}.html"
+            page = _path("table", table=table, format="html")
             if page not in self.files:
                 continue
             shown = [figure for figure in entry.figures if figure.category != "Training"]
             titles = {figure.name: figure.label or entry.title for figure in shown}
-            forms = [f"tables/{table}{suffix}" for suffix in _FORMS] + [f"analysis/{table}.json"]
+            forms = [_path("table", table=table, format=suffix[1:]) for suffix in _FORMS]
+            forms.append(_path("analysis", table=table))
             found.append(
                 TableSection(
                     table,
@@ -262,7 +269,7 @@ class _Report:
         """The films of each benchmark."""
         pages = [PurePosixPath(name).stem for name in self.under("films", ".html")]
         return [
-            FilmSection(stem, names.benchmark(stem, scale), self.body(f"films/{stem}.html").rest)
+            FilmSection(stem, names.benchmark(stem, scale), self.body(_path("films", benchmark=stem)).rest)
             for stem in names.in_order(pages)
         ]
 

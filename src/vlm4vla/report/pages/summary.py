@@ -113,7 +113,10 @@ def _seeds_sentences(analyses: Mapping[str, Analysis]) -> list[str]:
     found = _tables_by_seeds(analyses)
     if len(found) == 1:
         return [captions.seeds_sentence(next(iter(found)))]
-    return [f"In {names.joined(tables)}: {captions.seeds_sentence(seeds)}" for seeds, tables in found.items()]
+    return [
+        f"{captions.seeds_sentence(seeds)} This holds for: {'; '.join(tables)}."
+        for seeds, tables in found.items()
+    ]
 
 
 def _best_section(analyses: Mapping[str, Analysis]) -> Section:
@@ -137,10 +140,10 @@ def _best(main: Analysis, benchmark: str, ranks: Sequence[Mapping[str, Any]]) ->
     """
     several = len(main["settings"]["cells"]["variants"]) > 1
 
-    def listed(some: Sequence[Mapping[str, Any]]) -> str:
+    def listed(some: Sequence[Mapping[str, Any]], last: str = "and") -> str:
         variants = [f", {names.variant(rank['variant'])}" if several else "" for rank in some]
         return names.joined(
-            [names.model(rank["model"]) + variant for rank, variant in zip(some, variants, strict=True)]
+            [names.model(rank["model"]) + variant for rank, variant in zip(some, variants, strict=True)], last
         )
 
     best = [rank for rank in ranks if rank["place"] == ranks[0]["place"]]
@@ -157,9 +160,7 @@ def _best(main: Analysis, benchmark: str, ranks: Sequence[Mapping[str, Any]]) ->
         text += f"; {ranked} first in {100 * share:.0f} % of bootstrap resamples of the {drawn}"
         others = [rank for rank in ranks if rank["ci_low"] < 2 and rank not in best]
         if others:
-            text += (
-                f". By the tests of the pairs, the best one might as well be one of these: {listed(others)}"
-            )
+            text += f". The tests of the pairs do not exclude that the best one is {listed(others, 'or')}"
         elif len(best) == 1:
             kind = "backbone" if row["seeds"] > 1 else "of these trained policies"
             text += f". By the tests of the pairs, it is the best {kind}"

@@ -175,7 +175,7 @@ def _stated_block(rows: Sequence[Row], doubted: Collection[str]) -> Block:
             if row["value"] is None
             else f"{row['value']:.3f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]",
             GAP if row["p_value"] is None else names.p_value(row["p_value"]),
-            row["published_note"],
+            " ".join(map(names.model, row["published_note"].split())),
         ]
         for row in rows
     ]

@@ -14,7 +14,7 @@ from vlm4vla.analysis.published_numbers import (
 )
 from vlm4vla.conventions.benchmarks import facts
 from vlm4vla.report import names
-from vlm4vla.report.published_study.numbers import READING_ERROR, PublishedNumber
+from vlm4vla.report.published_study.numbers import READING_ERROR, SOURCES, PublishedNumber
 
 REPETITIONS = (2, 3)  # of all trials: tried if the stated trials do not give the number
 # Limits of the search for means of rounded numbers: different sums, and trials of each number
@@ -142,7 +142,7 @@ def _disagreements(numbers: Sequence[PublishedNumber]) -> list[Flag]:
         other = first.setdefault(number.cell, number)
         (low, high), (other_low, other_high) = number.range(), other.range()
         if low > other_high + 1e-9 or other_low > high + 1e-9:
-            reason = f"{_printed(number)} in this table, but {_printed(other)} in {other.table}"
+            reason = f"{_printed(number)} in this table, but {_printed(other)} in {SOURCES[other.table]}"
             flags.append(Flag(number, reason))
     return flags
 

@@ -18,6 +18,13 @@ from vlm4vla.report.rows.paper_numbers import COLUMNS, read_notes, read_rows
 
 READING_ERROR = 0.002  # of a rate that was read from figure 4
 EXPERT = "expert"
+# Where the paper prints the numbers of each of its tables
+SOURCES = {
+    "main": "tables 1 and 2",
+    "freeze": "table 3",
+    "fast_injection": "table 4",
+    "auxiliary": "figure 4",
+}
 ENCODERS = {"frozen": "freeze-vision", "trained": "full"}
 
 

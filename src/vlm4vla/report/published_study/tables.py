@@ -10,19 +10,16 @@ from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BRIDGE, CALVIN, LIBER
 from vlm4vla.report import marks, names
 from vlm4vla.report.published_study.comparisons import SURVIVES, UNDECIDED, PublishedComparison
 from vlm4vla.report.published_study.flags import Flag
-from vlm4vla.report.published_study.numbers import PublishedNumber
+from vlm4vla.report.published_study.numbers import READING_ERROR, SOURCES, PublishedNumber
 from vlm4vla.report.rows.cells import Row
 from vlm4vla.report.rows.paper_numbers import notes_sentence
 from vlm4vla.report.rows.table import GAP, Block, Table
 
 TITLES = {
-    "main": ("Backbones as robot policies, as published", "tables 1 and 2"),
-    "freeze": ("Frozen modules, as published", "table 3"),
-    "fast_injection": ("FAST tokens first, as published", "table 4"),
-    "auxiliary": (
-        "Auxiliary tasks before control, as published",
-        "figure 4, from which each rate was read to +-0.002",
-    ),
+    "main": "Backbones as robot policies, as published",
+    "freeze": "Frozen modules, as published",
+    "fast_injection": "FAST tokens first, as published",
+    "auxiliary": "Auxiliary tasks before control, as published",
 }
 EXTRA = ("auxiliary", "interval", "widest_low", "widest_high", "printed", "flag", "note")
 COMPARED = (
@@ -46,7 +43,7 @@ _EPISODES = (
     f"({LIBERO_10.tasks} tasks of {LIBERO_10.paper_trials // LIBERO_10.tasks})"
 )
 _MEANS = (
-    "An average length alone does not determine an interval. The value after +- is the widest interval that "
+    "An average length alone does not determine an interval. The value after ± is the widest interval that "
     "any chains with this mean could have."
 )
 _TESTS = (
@@ -67,12 +64,12 @@ def score_table(
     own = [number for number in numbers if number.table == table]
     comparisons = [each for each in compared if each.table == table]
     flagged = [flag for flag in flags if flag.number.table == table]
-    title, source = TITLES[table]
+    read_off = f", from which each rate was read to ±{READING_ERROR}" if table == "auxiliary" else ""
     blocks = [_score_block(own, flagged)]
     if len(comparisons) <= LISTED:
         blocks.append(comparison_block("Comparisons", comparisons))
     caption = [
-        f"Published: arXiv 2601.03309, {source}. Episodes as stated: {_EPISODES}.",
+        f"Published: arXiv 2601.03309, {SOURCES[table]}{read_off}. Episodes as stated: {_EPISODES}.",
         "In brackets: 95 % intervals (success: Wilson; average length: normal, with the variance that "
         "follows from success at 1 to 5, widened by the reading error).",
         _MEANS if any(number.interval() is None for number in own) else "",
@@ -88,7 +85,7 @@ def score_table(
     ]
     return Table(
         name=f"published_{table}",
-        title=title,
+        title=TITLES[table],
         caption=" ".join(part for part in caption if part),
         records=[_record(number, flagged) for number in own],
         blocks=blocks,
@@ -160,7 +157,7 @@ def _printed(number: PublishedNumber) -> str:
     found = number.interval()
     if found is None:
         low, high = number.chain().interval()
-        return f"{value} (+-{max(high - number.value, number.value - low):.2f})"
+        return f"{value} (±{max(high - number.value, number.value - low):.2f})"
     low, high = (names.number(number.metric, bound) for bound in found[:2])
     return f"{value} [{low}, {high}]"
 
@@ -319,7 +316,7 @@ def flagged_table(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> 
     ]
     grid = [
         [
-            f"{TITLES[flag.number.table][1].partition(',')[0].capitalize()}: {flag.number.label}",
+            f"{SOURCES[flag.number.table].capitalize()}: {flag.number.label}",
             flag.number.text,
             flag.reason,
             "; ".join(flag.fits) or GAP,
@@ -327,6 +324,7 @@ def flagged_table(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> 
         for flag in flags
     ]
     flagged = len({id(flag.number) for flag in flags})
+    reasons = "" if flagged == len(flags) else f", for {len(flags)} reasons"
     return Table(
         name="published_flagged",
         title="Published numbers that do not fit the stated trials",
@@ -338,7 +336,7 @@ def flagged_table(numbers: Sequence[PublishedNumber], flags: Sequence[Flag]) -> 
         ),
         records=records,
         blocks=[Block("Flagged", ["number", "printed", "problem", "what would fit"], grid)],
-        verdicts=[f"{flagged} of {len(numbers)} numbers are flagged."],
+        verdicts=[f"{flagged} of {len(numbers)} numbers are flagged{reasons}."],
         gaps=[],
         extra=FLAGGED,
     )

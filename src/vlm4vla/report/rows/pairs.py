@@ -16,11 +16,12 @@ from vlm4vla.analysis.paired import Comparison, compare, table_spread
 from vlm4vla.analysis.records import cell_records
 from vlm4vla.conventions.benchmarks import facts, score_metric
 from vlm4vla.report import names
-from vlm4vla.report.rows.contrasts import LEVEL, printed_needed
+from vlm4vla.report.rows.contrasts import LEVEL
 from vlm4vla.report.rows.table import GAP, Block
 
 Policy = tuple[str, str]  # model, variant
 SEEDS = "seeds"  # what an undecided pair needs if these trained policies differ
+MANY = "?"  # an undecided pair for which no number of states can be given; a dash would look like a minus
 
 
 def pair_tests(records: pd.DataFrame, policies: Sequence[Policy], benchmark: str) -> list[dict[str, Any]]:
@@ -82,12 +83,16 @@ def _ordered(test: Mapping[str, Any]) -> tuple[Policy, Policy]:
 def pair_block(
     tests: Sequence[dict[str, Any]], policies: Sequence[Policy], labels: Sequence[str], title: str
 ) -> Block:
-    """Each row against each column: `+` better, `-` worse, or the initial states that the pair needs."""
+    """Each row against each column: `+` better, `-` worse, or the initial states that the pair needs.
+
+    A pair that was not measured has a dash.
+    """
     cells = {}
     for test in tests:
         pair = (test["first"], test["first_variant"]), (test["second"], test["second_variant"])
         up = test["difference"] > 0
-        undecided = SEEDS if test["hinges_on_seeds"] else printed_needed(test["needed"])
+        needed = MANY if test["needed"] is None else str(test["needed"])
+        undecided = SEEDS if test["hinges_on_seeds"] else needed
         for key, better in ((pair, up), (pair[::-1], not up)):
             cells[key] = ("+" if better else "-") if test["decided"] else undecided
     grid = [
@@ -103,8 +108,9 @@ PAIRS = (
     "- are about these trained policies. A number marks an undecided pair: the exact test over states, "
     "at the level of Holm's first step and with at least one state more, would need that many paired initial "
     "states for 80 % power if the measured difference were the true one "
-    f"({GAP}: more than a million, no difference, or not measured). {SEEDS}: these trained policies differ, "
-    "but not beyond what other training seeds may change. More seeds are needed, not more initial states."
+    f"({MANY}: undecided, and the number is above a million, or there is no difference). {SEEDS}: these "
+    "trained policies differ, but not beyond what other training seeds may change. More seeds are needed, "
+    "not more initial states."
 )
 
 

@@ -55,10 +55,10 @@ _TEX = {
     "\N{GREEK SMALL LETTER LAMDA}": r"$\lambda$",
     **{chr(ord("\N{SUBSCRIPT ZERO}") + digit): rf"\textsubscript{{{digit}}}" for digit in range(10)},
 }
-# A number with its interval, an interval alone, and a number with +-
+# A number with its interval, an interval alone, and a number with ±
 _WHOLE = re.compile(
     r"[+-]?\d[\d.]*\S? \[[^\[\]]+\]"
-    r"|\[[+-]?[\d.]+, [+-]?[\d.]+\]|[\d.]+ \(\+-[\d.]+\)"
+    r"|\[[+-]?[\d.]+, [+-]?[\d.]+\]|[\d.]+ \(±[\d.]+\)"
 )
 _BREAKS = re.compile(r"\s*[\r\n]\s*")  # an empty line would end a caption
 

@@ -214,7 +214,7 @@ def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
         CAPTION,
         captions.published_sentence("figure 4"),
         captions.agreement_sentence(scale),
-        "The paper prints no numbers for this figure: they are read off to +-0.002 in each rate (+-0.01 in "
+        "The paper prints no numbers for this figure: they are read off to ±0.002 in each rate (±0.01 in "
         "the average length).",
     ]
     return " ".join(part for part in parts if part)

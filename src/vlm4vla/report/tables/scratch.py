@@ -169,7 +169,8 @@ def _caption(rows: Sequence[Row], settings: TableSettings, variants: Sequence[st
         captions.agreement_sentence(scale),
         notes_of(rows),
         "Share of pre-trained: the score of the policy from random weights divided by that of the "
-        "pre-trained policy, with a 95 % interval from the paired initial states (after Fieller 1954).",
+        "pre-trained policy, with a 95 % interval from the paired initial states (after Fieller 1954). A "
+        f"{GAP} in this interval: it has no upper limit, because the pre-trained policy may solve nothing.",
         "The paper states in words that policies from random weights collapse; it gives no table for them.",
     ]
     return " ".join(part for part in parts if part)

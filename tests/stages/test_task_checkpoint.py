@@ -162,10 +162,11 @@ def test_an_incomplete_checkpoint_is_refused_before_any_job(raw, tmp_path, tuned
 
 
 def test_the_settings_of_a_checkpoint_have_no_training(raw, tuned):
-    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": "lab/tuned", "revision": "0123abc"}
+    raw["auxiliary"]["tasks"]["robobrain2"] = {"checkpoint": "lab/tuned", "revision": "0123abcd" * 5}
     study = open_study(raw)
     made = json.loads(study.auxiliary_settings(_Wildcards("paligemma-1", "robobrain2")))
-    assert made["training"] is None and (made["checkpoint"], made["revision"]) == ("lab/tuned", "0123abc")
+    assert made["training"] is None
+    assert (made["checkpoint"], made["revision"]) == ("lab/tuned", "0123abcd" * 5)
     other = json.loads(study.auxiliary_settings(_Wildcards("paligemma-1", "robopoint")))
     assert other["training"]["steps"] == raw["auxiliary"]["training"]["steps"] and other["checkpoint"] is None
 

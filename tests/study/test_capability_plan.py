@@ -138,7 +138,7 @@ def test_a_result_file_of_another_model_is_refused_before_any_job(raw, tmp_path)
 def test_a_result_file_may_name_the_checkpoint(raw, tmp_path):
     ready = result(tmp_path, "microsoft/kosmos-2-patch14-224")
     own = {"family": "kosmos-2", "parameters_b": 1.7, "checkpoint": "microsoft/kosmos-2-patch14-224"}
-    raw["backbones"]["kosmos-2"] = own | {"revision": "0123abc"}
+    raw["backbones"]["kosmos-2"] = own | {"revision": "0123abcd" * 5}
     assert open_study(lmms(raw, tmp_path, results={"kosmos-2": ready}))
 
 

@@ -167,8 +167,13 @@ def test_no_other_file_of_the_package_writes_a_path():
     assert written_paths('x = f"{root}/rollouts/{key}/episodes.parquet"')
     assert written_paths('x = root / "rollouts" / "kosmos-2"')
     assert not written_paths('"""Folders such as vla/x."""\nprint("no vla/x is there")')
+    described = REPOSITORY / "src" / "vlm4vla" / "conventions" / "columns"  # which files have which columns
     found = {path: written_paths(path.read_text()) for path in (REPOSITORY / "src").rglob("*.py")}
-    assert {path.name: paths for path, paths in found.items() if paths and path.name != "layout.py"} == {}
+    assert {
+        path.name: paths
+        for path, paths in found.items()
+        if paths and path.name != "layout.py" and described not in path.parents
+    } == {}
 
 
 def test_no_rule_writes_a_path():

@@ -9,6 +9,7 @@ has already divided them by its scale, to [-1, 1]; gripper 1 opens and -1 closes
 from __future__ import annotations
 
 import math
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,11 @@ class CalvinSource(RawSource):
         return step
 
 
+# NumPy parses a header with ast.literal_eval, which Python 3.11 does not allow in two threads at once: with a
+# collection of garbage in between, it raises SystemError (AST constructor recursion depth mismatch).
+_HEADERS = threading.Lock()
+
+
 class _OtherShape(ValueError):
     """An array is not one of CALVIN's."""
 
@@ -125,7 +131,8 @@ def _array(file: zipfile.ZipFile, key: str, expected: tuple[int, ...] | None) ->
     with file.open(f"{key}.npy") as member:
         first = np.lib.format.read_magic(member) == (1, 0)
         read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(member)
+        with _HEADERS:
+            shape, fortran, dtype = read(member)
         if expected is None:
             if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or not shape[0] * shape[1] > 0:
                 raise _OtherShape(

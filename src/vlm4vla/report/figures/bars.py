@@ -26,7 +26,7 @@ class Bar(NamedTuple):
 def height(groups: Sequence[Sequence[Bar]], labels: Sequence[str]) -> float:
     """The inches of a panel with `groups` of bars."""
     most = max((len(group) for group in groups), default=1)
-    return 1.15 + len(groups) * max(BAR * most + 0.12, style.row_height(labels, 0.3))
+    return max(2.0, 1.15 + len(groups) * max(BAR * most + 0.12, style.row_height(labels, 0.3)))
 
 
 def draw_bars(

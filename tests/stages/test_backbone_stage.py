@@ -116,3 +116,12 @@ def test_a_checkpoint_of_another_family_is_an_error(tmp_path, backbone, question
 def test_a_hub_name_needs_its_revision(tmp_path, questions):
     with pytest.raises(UserError, match="needs a commit: write `revision`"):
         run(checkpoint_settings(Path("someone/some-model")), questions=questions, output=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["x", "{}", "[1]", '["a", null]', ""])
+def test_a_damaged_vocabulary_is_one_line(questions, backbone_settings, tmp_path, content):
+    own = shutil.copytree(questions, tmp_path / "questions")
+    (own / "vocabulary.json").write_text(content)
+    with pytest.raises(UserError, match=r"vocabulary\.json: not .*: generate the questions again") as error:
+        run(backbone_settings, questions=own, output=tmp_path / "out")
+    assert "\n" not in str(error.value)

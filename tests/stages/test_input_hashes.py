@@ -8,6 +8,8 @@ import pytest
 from vlm4vla.core.errors import UserError
 from vlm4vla.stages import running
 
+RECORD = '{"stage": "vla", "settings": {}, "inputs": {}, %s}'
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -67,10 +69,15 @@ def test_weights_are_compared_and_large_datasets_are_not(folder, monkeypatch):
     [
         "[]",
         "{",
-        '{"files": {"../x": "0"}}',
-        '{"files": {"/x": "0"}}',
-        '{"files": [1]}',
-        '{"files": {"x": 1}}',
+        "{}",
+        '{"a": 1}',
+        "[" * 100_000,
+        '{"stage": "vla", "settings": [], "inputs": {}}',
+        '{"stage": "vla", "settings": {}, "inputs": {"vla": {}}}',
+        RECORD % '"files": {"../x": "0"}',
+        RECORD % '"files": {"/x": "0"}',
+        RECORD % '"files": [1]',
+        RECORD % '"files": {"x": 1}',
     ],
 )
 def test_a_record_that_is_none(folder, record):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from vlm4vla.config.stages import BackboneSettings
 from vlm4vla.core import imports
 from vlm4vla.core.artefacts import Provenance, file_hash
 from vlm4vla.core.errors import UserError
+from vlm4vla.study.results_folder import read_json
 
 ALIGNMENT = "alignment"  # subfolder with the log of the contrastive training
 
@@ -71,7 +71,7 @@ def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None
         raise UserError(
             f"backbones.{settings.name}.pretraining: a tiny backbone needs a recipe: add this key"
         )
-    words = json.loads((questions / "vocabulary.json").read_text())
+    words = _vocabulary(questions / "vocabulary.json")
     pictures = read_questions(questions, TRAIN)
     if pictures.image_size != settings.image_size:
         raise UserError(
@@ -110,3 +110,11 @@ def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None
         title=f"pre-training {settings.name}",
     )
     backbone.save(output)
+
+
+def _vocabulary(path: Path) -> list[str]:
+    """The words of the study. Raises UserError for a file that does not list them."""
+    words = read_json(path, "generate the questions again")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"{path}: not a list of words: generate the questions again")
+    return words

@@ -36,7 +36,7 @@ from vlm4vla.core.artefacts import (
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import load
 from vlm4vla.core.output_lock import alone, is_file
-from vlm4vla.study.artefact_chain import check_recorded_files, recorded_files
+from vlm4vla.study.artefact_chain import check_record, recorded_files
 from vlm4vla.study.results_folder import read_json
 from vlm4vla.training.distributed import launch
 
@@ -210,7 +210,7 @@ def _replace_if_whole(output: Path, settings: BaseModel, inputs: dict[str, Path]
 
 
 def check_input(name: str, folder: Path) -> None:
-    """Raise UserError unless the files that the provenance of an input lists are as it recorded them.
+    """Raise UserError unless an input has a provenance record, and its files are as the record lists them.
 
     All weights are compared, and the files of a dataset up to `MOST_HASHED` bytes: hashing a large dataset
     would take longer than many jobs. `name`: of the option.
@@ -218,7 +218,7 @@ def check_input(name: str, folder: Path) -> None:
     record = read_json(folder / "provenance.json", "run the stage that writes it again")
     if not isinstance(record, dict):
         raise UserError(f"{folder / 'provenance.json'}: not a provenance record: run its stage again")
-    check_recorded_files(folder / "provenance.json", record)
+    check_record(folder / "provenance.json", record)
     left = MOST_HASHED
     for inside, expected in recorded_files(record):
         file = folder / inside

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from vlm4vla.core.artefacts import write_text
 from vlm4vla.policies.model_card import CARD, policy_card, read_sources
-from vlm4vla.study.layout import EXECUTED
-from vlm4vla.study.results_folder import study_of
+from vlm4vla.study.layout import EXECUTED, PROVENANCE
+from vlm4vla.study.results_folder import read_json, study_of
 
 
 def write_scores(vla: Path | None, episodes: Path, checkpoint: str) -> None:
@@ -22,7 +21,8 @@ def write_scores(vla: Path | None, episodes: Path, checkpoint: str) -> None:
         return
     from vlm4vla.policies.card_scores import rollout_scores  # imports pandas, which takes 0.7 CPU seconds
 
-    policy, provenance = (json.loads((vla / name).read_text()) for name in ("policy.json", "provenance.json"))
+    names = ("policy.json", PROVENANCE)
+    policy, provenance = (read_json(vla / name, "train the policy again") for name in names)
     study = study_of(vla)
     sources = read_sources(provenance, study.locate if study else Path)
     text = policy_card(policy, provenance, sources, scores=rollout_scores(episodes, checkpoint))

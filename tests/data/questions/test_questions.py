@@ -71,3 +71,24 @@ def test_images_of_two_sizes_are_refused(tmp_path):
     datasets.Dataset.from_list(made, features=FEATURES).save_to_disk(tmp_path / "train")
     with pytest.raises(UserError, match="images of 2 sizes"):
         read_questions(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"_data_files": [1]}',
+        b'{"_data_files": [{}]}',
+        b'{"_data_files": []}',
+        b'{"_data_files": [{"filename": "nowhere.arrow"}]}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_list_of_files_is_one_line(folder, content):
+    (folder / "train" / "state.json").write_bytes(content)
+    with pytest.raises(UserError, match="train: not a complete Arrow dataset") as error:
+        read_questions(folder, "train")
+    assert "\n" not in str(error.value)

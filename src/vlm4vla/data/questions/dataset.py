@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from vlm4vla.core.artefacts import parse_json
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 from vlm4vla.data.questions.statements import Statement
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -82,11 +82,11 @@ def read_table(folder: Path) -> pa.Table:
             entry["filename"] for entry in parse_json((folder / "state.json").read_text())["_data_files"]
         ]
         tables = [pa.ipc.open_stream(pa.memory_map(str(folder / name))).read_all() for name in files]
-    except (OSError, KeyError, ValueError) as error:
+        return pa.concat_tables(tables)
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{folder}: not a complete Arrow dataset ({error}): generate the questions again"
+            f"{folder}: not a complete Arrow dataset ({one_line(str(error))}): generate the questions again"
         ) from None
-    return pa.concat_tables(tables)
 
 
 def pixels(column: pa.ChunkedArray) -> list[np.ndarray]:

@@ -58,3 +58,14 @@ def test_is_finished_compares_inputs(tmp_path):
     write_json(tmp_path / "made" / "provenance.json", record)
     assert not is_finished(tmp_path / "made", model, {"questions": folder})
     assert settings_hash(record["settings"]) == settings_hash(model.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "locked", "score.json"])
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path, name, capsys):
+    (tmp_path / "file").write_text("of the user")
+    (tmp_path / "locked" / ".lock").mkdir(parents=True)
+    (tmp_path / ".score.lock").mkdir()
+    assert cli.main(command(tmp_path / name)) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"error: {tmp_path / name}: cannot be written (" in line
+    assert (tmp_path / "file").read_text() == "of the user"

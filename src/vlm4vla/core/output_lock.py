@@ -6,7 +6,11 @@ import contextlib
 import errno
 import fcntl
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
+
+from vlm4vla.core.disk import NO_SPACE
+from vlm4vla.core.errors import UserError
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)  # Lustre without flock
 
@@ -21,13 +25,10 @@ def alone(output: Path) -> Iterator[bool]:
     """Lock `output` for this process. Yields whether another process held the lock and this one waited.
 
     A killed workflow leaves its jobs running. The job of a new run waits here instead of writing to the same
-    place. On a file system without locks nobody waits.
+    place. On a file system without locks nobody waits. Raises UserError if the output cannot be written.
     """
-    folder = output.parent if is_file(output) else output
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (f".{output.stem}.lock" if is_file(output) else ".lock")
     waited = False
-    with path.open("w") as handle:
+    with _opened(output) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,3 +40,16 @@ def alone(output: Path) -> Iterator[bool]:
                 raise
             print(f"{output}: this file system has no locks: start one run at a time", flush=True)
         yield waited
+
+
+def _opened(output: Path) -> TextIOWrapper:
+    folder = output.parent if is_file(output) else output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / (f".{output.stem}.lock" if is_file(output) else ".lock")).open("w")
+    except OSError as error:
+        if error.errno in NO_SPACE:  # the command line states what is full
+            raise
+        raise UserError(
+            f"{output}: cannot be written ({error.strerror}): write another folder, or change its permissions"
+        ) from None

@@ -16,7 +16,7 @@ from pathlib import Path
 from vlm4vla.commands import COMMANDS
 from vlm4vla.commands.command import OUTPUT_HELP
 from vlm4vla.core import completion
-from vlm4vla.core.disk import no_space
+from vlm4vla.core.disk import cannot_write, no_space
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.stages.running import STAGES, run_stage
 from vlm4vla.training.distributed import launch
@@ -185,7 +185,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError):
             raise
-        line = no_space(error, getattr(parsed, "output", None) or Path())
+        output = getattr(parsed, "output", None) or Path()
+        line = no_space(error, output) or cannot_write(error, output)
         if line is None:
             raise
         with contextlib.suppress(OSError):  # the log may be on the same disk: the run's log names it then

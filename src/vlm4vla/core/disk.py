@@ -82,3 +82,16 @@ def _number(error: BaseException) -> int | None:
 def _existing(folder: Path) -> Path:
     """The nearest folder of `folder` that exists."""
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())
+
+
+def cannot_write(error: BaseException, output: Path) -> str | None:
+    """One line for an error that the path of `output` itself has: a file in place of a folder, no permission.
+
+    None for any other error, also of files inside `output`.
+    """
+    if not isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError):
+        return None
+    names = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
+    if not any(name in (output, *output.parents) for name in names):
+        return None
+    return f"{output}: cannot be written ({error.strerror}): write another path, or change its permissions"

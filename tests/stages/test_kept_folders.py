@@ -25,7 +25,7 @@ def output(monkeypatch, tmp_path):
         (output / "resumed").write_text((output / "resumed").read_text() + "." if _resumes(output) else ".")
         if os.environ.get("FAIL"):
             raise UserError("data: cannot be used")
-        record = {"settings": settings.model_dump(mode="json"), "inputs": {}}
+        record = {"stage": "questions", "settings": settings.model_dump(mode="json"), "inputs": {}}
         write_json(output / "provenance.json", record | {"files": {"data": file_hash(output / "data")}})
         (output / "resumed").unlink()
 

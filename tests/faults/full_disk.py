@@ -166,7 +166,7 @@ class Trial:
     """
 
     def __init__(self, job: Job, disk: Disk, folder: Path):
-        self.job, self.disk = job, disk
+        self.job, self.disk, self.empty = job, disk, disk.used()
         self.out = disk.folder / "out"
         self.stood = folder / "stood"
         self.needs: dict[str, dict[str, int]] = {}
@@ -186,7 +186,11 @@ class Trial:
         _, self.needs["finished"] = self.measured(job)
 
     def clear(self) -> None:
+        """Empty the disk. A process of the last job that still ends keeps the room of its open files."""
         shutil.rmtree(self.out, ignore_errors=True)
+        last = time.monotonic() + 30
+        while self.disk.used() != self.empty and time.monotonic() < last:
+            time.sleep(0.05)
 
     def put_finished(self) -> None:
         self.clear()

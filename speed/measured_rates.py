@@ -1,9 +1,8 @@
 """Rates of a finished study, for `vlm4vla estimate`: core seconds and bytes by stage and kind.
 
-The program reads the CPU seconds of every finished job. Snakemake's benchmarks/**.tsv and the provenance of
-the stage each miss a part, so the larger number counts. The program measures how long a process of the stage
-needs to start, and subtracts that time. It writes speed/rates.json. Rates of GPUs in that file stay; --gpu
-adds one.
+The program reads the CPU seconds of every finished job, as the study's summary does. It measures how long a
+process of the stage needs to start, and subtracts that time. It writes speed/rates.json. Rates of GPUs in
+that file stay; --gpu adds one.
 
     python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
     python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct/pixels-200704 SAMPLES_A_SECOND
@@ -33,7 +32,7 @@ from vlm4vla.config.layers import read_layers
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import MODULES
-from vlm4vla.report.pages.cost import Cost, read_cost
+from vlm4vla.report.pages.cost import read_cost
 from vlm4vla.stages.running import STAGES
 from vlm4vla.study.layout import EPISODES, PROVENANCE
 from vlm4vla.study.runs import REFERENCES
@@ -69,10 +68,10 @@ def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
         shares_folder = job.stage in ("table", "report")
         folder = path.parent if path.name in (PROVENANCE, EPISODES) else path
         size = 0 if shares_folder else sum(each.stat().st_size for each in _files(folder))
-        record = _provenance(path)
-        benchmark = study.layout.benchmark_of(job.output)
-        cost = read_cost(Path(benchmark)) if benchmark else Cost()
-        seconds = max(cost.cpu, float(record.get("cpu_seconds", 0.0)))
+        file = path if path.suffix == ".json" else path.with_name(PROVENANCE)
+        record = _provenance(file)
+        name = study.layout.job_of(job.output)
+        seconds = read_cost(study.root, name, file).cpu if name else 0.0
         if seconds:  # the settings of the job count, even if the configuration has changed since
             yield replace(job, settings=record.get("settings", job.settings)), seconds, size
 
@@ -81,9 +80,8 @@ def _files(path: Path) -> Iterator[Path]:
     yield from (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
 
 
-def _provenance(path: Path) -> dict[str, Any]:
-    """The provenance of a stage; empty if there is none."""
-    file = path if path.suffix == ".json" else path.with_name(PROVENANCE)
+def _provenance(file: Path) -> dict[str, Any]:
+    """The provenance in a stage's `file`; empty if there is none."""
     if not file.is_file():
         return {}
     found: dict[str, Any] = json.loads(file.read_text())

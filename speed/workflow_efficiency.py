@@ -1,8 +1,8 @@
 """How well a run of the workflow used its cores: the CPU time of the jobs over wall time x cores.
 
 Only work counts. Starting Python, importing torch, Snakemake itself, idle cores and the tables are losses.
-The provenance of each job has its CPU time since the command started, and the part of it that imports took.
-The program subtracts that part. It prints JSON.
+Each job records its CPU time and the part of it that its start took. The program subtracts that part. It
+prints JSON.
 
     python speed/workflow_efficiency.py results/embedded --cores 2
     python speed/workflow_efficiency.py results/embedded --cores 2 --run snakemake --cores 2 all_tables
@@ -25,15 +25,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from vlm4vla.core.cpu_time import read_log
+from vlm4vla.report.pages.cost import log_of, read_cost, records
+
 
 def jobs(results: Path) -> list[dict[str, Any]]:
-    """The provenance of every finished job of a study, with its path."""
+    """The provenance of every finished job of a study, with its path and its whole CPU time."""
     found = []
-    for path in sorted(results.glob("**/provenance.json")):
-        found.append(json.loads(path.read_text()) | {"path": path})
-    for path in sorted(results.glob("capability/*/*.json")):
-        found.append(json.loads(path.read_text())["provenance"] | {"path": path})
-    return [job for job in found if "cpu_seconds" in job]
+    for job, path in sorted(records(results).items()):
+        record = json.loads(path.read_text())
+        record = record.get("provenance", record)
+        if "cpu_seconds" in record:
+            start = {"start_up_seconds": own.start_up} if (own := read_log(log_of(results, job))) else {}
+            cpu = read_cost(results, job, path).cpu
+            found.append(record | {"path": path, "cpu_seconds": cpu} | start)
+    return found
 
 
 def start_of(job: dict[str, Any]) -> float:

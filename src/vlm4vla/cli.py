@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vlm4vla.commands import COMMANDS
 from vlm4vla.commands.command import OUTPUT_HELP
-from vlm4vla.core import completion
+from vlm4vla.core import completion, cpu_time
 from vlm4vla.core.disk import cannot_write, no_space
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.stages.running import STAGES, run_stage
@@ -147,8 +147,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
     A UserError is printed as one line on standard error and gives status 1. So do a full disk, and Ctrl-C,
-    with status 130. A reader that has left, such as `head`, ends the command without a word.
+    with status 130. A reader that has left, such as `head`, ends the command without a word. Without
+    `arguments`, the command is that of the process, and a job prints the CPU time of the process at its end.
     """
+    if arguments is None:
+        cpu_time.own_process()
     try:
         status = _main(arguments)
     except (BrokenPipeError, SystemExit):  # the pipe of another program, and the end of argparse
@@ -174,6 +177,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 0
     tool = COMMANDS.get(parsed.command)
     started = time.monotonic()
+    is_job = (tool is None or tool.of_workflow) and not launch.is_worker()
+    at_exit = cpu_time.PrintAtExit(parsed.command) if arguments is None and is_job else None
     try:
         if tool is None:
             run_stage(parsed)
@@ -198,6 +203,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         return INTERRUPTED_STATUS
     if (tool is None and not launch.is_worker()) or (tool is not None and tool.timed):
         print(f"{parsed.command}: done in {time.monotonic() - started:.0f} s", flush=True)
+    if at_exit is not None:
+        at_exit.succeeded = True
     return 0
 
 

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.core import imports
+from vlm4vla.core import cpu_time
 from vlm4vla.core.disk import NO_SPACE, is_full
 from vlm4vla.core.errors import UserError
 
@@ -203,8 +203,7 @@ class Provenance:
 
     def __init__(self, stage: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], seed: int | None):
         self._start = time.time()
-        self._cpu = time.process_time()
-        self._loading = imports.seconds()
+        self._begin = cpu_time.begin()
         self._record = {
             "stage": stage,
             "settings": dict(settings),
@@ -214,6 +213,7 @@ class Provenance:
 
     def record(self, **extra: Any) -> dict[str, Any]:
         """The record so far, with times and `extra` (JSON values, for example hashes of outputs)."""
+        spent = cpu_time.since(self._begin)
         return {
             **self._record,
             "packages": {name: metadata.version(name) for name in PACKAGES},
@@ -221,8 +221,8 @@ class Provenance:
             "commit": _commit(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._start)),
             "wall_seconds": round(time.time() - self._start, 2),
-            "cpu_seconds": round(time.process_time() - self._cpu, 2),
-            "start_up_seconds": round(imports.seconds() - self._loading, 2),  # part of cpu_seconds
+            "cpu_seconds": round(spent.total, 2),
+            "start_up_seconds": round(spent.start_up, 2),
             **extra,
         }
 

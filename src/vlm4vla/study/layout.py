@@ -212,10 +212,13 @@ class ResultsLayout:
         """The pattern of a rule's benchmark file."""
         return f"{self.root}/{fill(ARTEFACTS[name].benchmark, wildcards)}"
 
-    def benchmark_of(self, path: str) -> str | None:
-        """The benchmark file of the job that made `path`; None for a path that no rule makes."""
+    def job_of(self, path: str) -> str | None:
+        """The job that made `path`, as its path below `logs/` and `benchmarks/` without a suffix.
+
+        None for a path that no rule makes.
+        """
         found = self.parse(path)
-        return self.benchmark(found[0].name, **found[1]) if found else None
+        return fill(found[0].job, found[1]) if found else None
 
     def parse(self, path: str) -> tuple[Artefact, dict[str, str]] | None:
         """The kind of the artefact at `path` and the values of its wildcards; None where there is no kind."""

@@ -36,7 +36,7 @@ def summed(study, tuned, tmp_path_factory):
     copied.write_text(json.dumps({"cpu_seconds": 60, "wall_seconds": 70}))
     timed = root / "vla" / "qwen2.5-vl-3b" / "provenance.json"
     timed.parent.mkdir(parents=True)
-    timed.write_text(json.dumps({"cpu_seconds": 1e6, "wall_seconds": 1e6}))
+    timed.write_text(json.dumps({"cpu_seconds": 90, "wall_seconds": 1e6}))
     summary_stage.run(analysis=sorted((root / "analysis").glob("*.json")), output=root)
     return root
 

@@ -17,8 +17,8 @@ PROVENANCE = (
     key("commit", "Git commit of the code; null outside a checkout."),
     key("started", "Start of the stage (UTC, ISO 8601)."),
     key("wall_seconds", "Time from start to end.", "s"),
-    key("cpu_seconds", "CPU time of the process.", "s"),
-    key("start_up_seconds", "CPU time for importing packages, part of `cpu_seconds`.", "s"),
+    key("cpu_seconds", "CPU time of the process and its ended children until this record.", "s"),
+    key("start_up_seconds", "The part of `cpu_seconds` before the work: Python's start, imports.", "s"),
     key(
         "outputs", "SHA-256 of each file of a model: weights, settings, tokenizer.", "hexadecimal", whole=True
     ),
@@ -223,7 +223,7 @@ STAGE_KINDS = (
             column("io_in", "Data read from disk.", "MB"),
             column("io_out", "Data written to disk.", "MB"),
             column("mean_load", "CPU time divided by the time.", "% of a core"),
-            column("cpu_time", "CPU time.", "s"),
+            column("cpu_time", "CPU time at Snakemake's last look, so too low; the log has it all.", "s"),
         ),
     ),
     FileKind(

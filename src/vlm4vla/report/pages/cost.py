@@ -29,7 +29,15 @@ class Cost:
 
 
 def read_costs(root: Path) -> dict[str, Cost]:
-    """The cost of each stage (backbones, vla, rollouts, ...) in the results folder `root`.
+    """The cost of each stage (backbones, vla, rollouts, ...) in the results folder `root`."""
+    costs: dict[str, Cost] = {}
+    for job, cost in job_costs(root).items():
+        costs.setdefault(job.split("/")[0], Cost()).add(cost.cpu, cost.wall, cost.memory)
+    return costs
+
+
+def job_costs(root: Path) -> dict[str, Cost]:
+    """The cost of each job in the results folder `root`, by the job's path below logs/ and benchmarks/.
 
     The jobs are those with a file in benchmarks/, and those whose artefact was copied or made by hand and has
     the times in its provenance.
@@ -39,12 +47,8 @@ def read_costs(root: Path) -> dict[str, Cost]:
         for path in (root / BENCHMARKS).rglob("*.tsv")
     }
     recorded = records(root)
-    costs: dict[str, Cost] = {}
-    for job in sorted(jobs | recorded.keys()):
-        cost = read_cost(root, job, recorded.get(job))
-        if cost.jobs:
-            costs.setdefault(job.split("/")[0], Cost()).add(cost.cpu, cost.wall, cost.memory)
-    return costs
+    costs = {job: read_cost(root, job, recorded.get(job)) for job in sorted(jobs | recorded.keys())}
+    return {job: cost for job, cost in costs.items() if cost.jobs}
 
 
 def records(root: Path) -> dict[str, Path]:

@@ -7,15 +7,18 @@ The first form reads finished results folders. The second form copies each check
 there with the checkout's own code and environment, and reads the results. If it is interrupted, run the same
 command again. Use a new FOLDER for other code.
 
-With --run, the kernel measures all processes in the same way, whatever the code of the checkout records: each
-job, with its start and end, and Snakemake alone. Without it, the times of jobs are those that the study
-recorded, and Snakemake's own time is not known (null). The start of a job is the part of its CPU time before
-its work begins: the start of Python, and imports. A job of an older version records only a part of it. The
-program then adds the time of `vlm4vla --help`, and for jobs without a record this time is all it knows.
+With --run, the kernel measures Snakemake alone and all its processes together. The jobs have the CPU time
+that they record. A version that does not record it gets a command that measures each job. Without --run,
+Snakemake's own time is not known (null), and the jobs of an older version have the larger of the two times
+that it left. `further_cpu_seconds` are of processes that are not jobs, and of the last moments of jobs.
 
-The wall time is that of the measured jobs on 8 cores and on any number of cores, by list scheduling of the
-study's own graph of jobs: each job takes one core for its CPU seconds, and a job with a longer chain of
-dependent jobs starts first. Snakemake's own start is added if it was measured. `ratio` is the second build
+The start of a job is the part of its CPU time before its work begins: the start of Python, and imports. A job
+of an older version records only the imports. The program then adds the time of `vlm4vla --help`, and for jobs
+without a record this time is all it knows.
+
+The wall time is that of the jobs on 8 cores and on any number of cores, by list scheduling of the study's own
+graph of jobs: each job takes one core for its CPU seconds, and a job with a longer chain of dependent jobs
+starts first. The CPU time of a dry run, which is Snakemake's start, comes before. `ratio` is the second build
 divided by the first.
 """
 
@@ -24,17 +27,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from graphlib import TopologicalSorter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from builds import children_seconds, copy, environment_of, python_of, read_graph
 
 from vlm4vla.core.cpu_time import read_log
 from vlm4vla.report.pages.cost import job_costs, log_of, records
@@ -43,21 +44,17 @@ from vlm4vla.workflow.estimate.schedule import schedule
 from vlm4vla.workflow.estimate.work import Work
 
 RECORD = "study_cost.jsonl"  # in the folder of a run: what the kernel measured
-COPIED = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "src")
+RECORDS_ITSELF = "src/vlm4vla/core/cpu_time.py"  # in a version whose jobs record their CPU time
 CORES = 8
 HERE = Path(__file__).parents[1]
 MAIN = "import sys; from vlm4vla.cli import main; sys.exit(main())"  # as the installed command does
 
-# Stands for the command `vlm4vla` of the rules: runs it, and records what the kernel says about it.
+# Stands for the command `vlm4vla` of the rules: runs it, and records what the kernel says about it. Its own
+# time (`measuring`) is not the build's.
 MEASURED_JOB = """#!{python} -SEs
 import json, os, resource, signal, sys, time
 
-def parents_seconds():
-    with open(f"/proc/{{os.getppid()}}/stat") as file:
-        words = file.read().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-snakemakes, begin = parents_seconds(), time.time()
+begin = time.time()
 child = os.posix_spawn({python!r}, [{python!r}, "-c", {main!r}, *sys.argv[1:]], os.environ)
 for each in (signal.SIGTERM, signal.SIGINT):
     signal.signal(each, lambda number, _: os.kill(child, number))
@@ -69,7 +66,6 @@ record = {{
     "cpu": usage.ru_utime + usage.ru_stime,
     "wall": time.time() - begin,
     "measuring": own.ru_utime + own.ru_stime,
-    "snakemake_before": snakemakes,
     "status": os.waitstatus_to_exitcode(status),
 }}
 with open({record!r}, "a") as file:
@@ -80,14 +76,15 @@ MEASURED_SNAKEMAKE = """
 import json, resource, sys, time
 from snakemake.cli import main
 
-record, arguments = sys.argv[1], sys.argv[2:]
+record = sys.argv.pop(1)
+sys.argv[0] = "snakemake"  # the plugin of the logger looks at it
 def add(**values):
     with open(record, "a") as file:
         file.write(json.dumps(values) + chr(10))
 add(kind="begin")
 begin, status = time.time(), 1
 try:
-    main(arguments)
+    main(sys.argv[1:])
 except SystemExit as end:
     status = end.code or 0
     raise
@@ -98,36 +95,6 @@ finally:
         cpu=own.ru_utime + own.ru_stime, processes=jobs.ru_utime + jobs.ru_stime,
     )
 """
-# A logger plugin of Snakemake that writes the jobs of a dry run.
-PLUGIN = """
-import json, os
-from snakemake_interface_logger_plugins.base import LogHandlerBase
-from snakemake_interface_logger_plugins.common import LogEvent
-
-class LogHandler(LogHandlerBase):
-    writes_to_stream = True
-    writes_to_file = False
-    has_filter = True
-    has_formatter = True
-    needs_rulegraph = False
-
-    def emit(self, record):
-        if getattr(record, "event", None) == LogEvent.JOB_INFO:
-            with open("jobs.jsonl", "a") as file:
-                paths = {name: list(getattr(record, name) or ()) for name in ("log", "input", "output")}
-                file.write(json.dumps(paths) + chr(10))
-"""
-
-
-def python_of(code: Path) -> str:
-    """The Python of a checkout's own environment, or else the one that runs this program."""
-    own = code / ".venv" / "bin" / "python"
-    return str(own.absolute()) if own.exists() else sys.executable
-
-
-def environment_of(code: Path, **extra: str) -> dict[str, str]:
-    """The environment of a process that runs the code of the checkout or copy `code`."""
-    return os.environ | {"PYTHONPATH": str((code / "src").absolute()), "OMP_NUM_THREADS": "1"} | extra
 
 
 # ---- running a build
@@ -138,12 +105,13 @@ def run(
 ) -> Path:
     """Run the study of the checkout `build` in `folder`, measured, and return its results folder."""
     record, python = folder / RECORD, python_of(build)
+    command = folder / "bin" / "vlm4vla"
     if not record.exists():
         copy(build, folder)
-        command = folder / "bin" / "vlm4vla"
-        command.parent.mkdir(exist_ok=True)
-        command.write_text(MEASURED_JOB.format(python=python, main=MAIN, record=str(record.absolute())))
-        command.chmod(0o755)
+        if not (build / RECORDS_ITSELF).exists():
+            command.parent.mkdir(exist_ok=True)
+            command.write_text(MEASURED_JOB.format(python=python, main=MAIN, record=str(record.absolute())))
+            command.chmod(0o755)
     layers = [] if scale == "embedded" else [f"workflow/scales/{scale}.yaml"]
     layers += [str(path.absolute()) for path in more]
     about = {"kind": "about", "layers": layers, "targets": list(targets), "python": python}
@@ -152,8 +120,10 @@ def run(
     lines = read_record(record)
     if lines[0] != about:
         sys.exit(f"{folder}: another run is there: write a new folder for --run")
-    if lines[-1].get("status") != 0:
-        path = os.pathsep.join((str(folder.absolute() / "bin"), str(Path(python).parent), os.environ["PATH"]))
+    if (lines[-1]["kind"], lines[-1].get("status")) != ("snakemake", 0):
+        path = os.pathsep.join((str(Path(python).parent), os.environ["PATH"]))
+        if command.exists():
+            path = os.pathsep.join((str(command.parent.absolute()), path))
         options = ["--cores", str(cores), "--rerun-incomplete", "--scheduler", "greedy", "--logger", "study"]
         options += ["--configfile", *layers] if layers else []
         status = subprocess.run(
@@ -166,22 +136,8 @@ def run(
             sys.exit(
                 f"{folder}: Snakemake ended with status {status}: see above, and run the same command again"
             )
-    [results] = {Path(line["log"].partition("/logs/")[0]) for line in jobs_of(read_record(record))}
-    return results
-
-
-def copy(build: Path, folder: Path, names: Sequence[str] = COPIED) -> None:
-    """Copy what a study needs from the checkout `build`."""
-    for name in names:
-        source, target = build / name, folder / name
-        if not source.exists():
-            sys.exit(f"{build}: no {name}: write the folder of a checkout")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
-        else:
-            shutil.copy2(source, target)
+    made = sorted(path.parent for path in folder.glob("results/*/benchmarks"))
+    return next((path for path in made if path.name == scale), made[0])
 
 
 def read_record(path: Path) -> list[dict[str, Any]]:
@@ -219,7 +175,7 @@ def read_build(results: Path, code: Path | None) -> dict[str, Any]:
     for stage, size in disk.items():
         stages[stage]["megabytes"] += size
     total = {key: sum(part[key] for part in stages.values()) for key in next(iter(stages.values()))}
-    snakemake = snakemakes_cost(lines)
+    snakemake = snakemakes_cost(lines, total["cpu_seconds"])
     if snakemake:
         snakemake["megabytes"] = sum(megabytes(folder / ".snakemake").values())
     record = {
@@ -230,12 +186,17 @@ def read_build(results: Path, code: Path | None) -> dict[str, Any]:
         },
         "jobs": rounded(total),
         "snakemake": rounded(snakemake) if snakemake else None,
-        "cpu_seconds": round(total["cpu_seconds"] + (snakemake["cpu_seconds"] if snakemake else 0), 1),
-        "measured": "by the kernel" if lines else "by the study, without Snakemake",
+        "cpu_seconds": round(
+            total["cpu_seconds"]
+            + snakemake.get("cpu_seconds", 0.0)
+            + snakemake.get("further_cpu_seconds", 0.0),
+            1,
+        ),
     }
     layers = lines[0]["layers"] if lines else [str(results / "config.yaml")]
-    graph = read_graph(code, python, layers, lines[0]["targets"] if lines else ["all_tables"])
-    return record | {"wall_seconds": wall(graph, times, snakemake)}
+    targets = lines[0]["targets"] if lines else ["all_tables"]
+    graph, start = read_graph(code, python, layers, targets)
+    return record | {"wall_seconds": wall(graph, times, start)}
 
 
 def job_seconds(results: Path, lines: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -266,31 +227,30 @@ def start_seconds(results: Path, jobs: Mapping[str, float], code: Path, python: 
 
 def python_seconds(code: Path, python: str) -> float:
     """The CPU seconds of `vlm4vla --help`: Python's start and the imports of the command line."""
-    spent = []
+    command = [python, "-c", MAIN, "--help"]
+    times = []
     for _ in range(3):  # the first may read from disk, or compile
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [python, "-c", MAIN, "--help"]
-        subprocess.run(command, env=environment_of(code), check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent)
+        with children_seconds() as spent:
+            subprocess.run(command, env=environment_of(code), check=True, stdout=subprocess.DEVNULL)
+        times.append(spent[0])
+    return min(times)
 
 
-def snakemakes_cost(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def snakemakes_cost(lines: Sequence[dict[str, Any]], jobs: float) -> dict[str, Any]:
     """Snakemake's own CPU seconds over all parts of a run; empty if they were not measured.
 
-    `cpu_seconds`: of its process, and of further processes that are not jobs. `start_cpu_seconds`: until it
-    starts the first job. `interrupted`: the parts of the run that were killed, whose times are not known.
+    `jobs`: the CPU seconds of all jobs. `interrupted`: the parts of the run that were killed. Their times are
+    not known, and so the times of further processes are not known, either.
     """
     runs = [line for line in lines if line["kind"] == "snakemake"]
     if not runs:
         return {}
-    jobs = [line for line in lines if line["kind"] == "job"]
-    further = sum(line["processes"] for line in runs) - sum(line["cpu"] + line["measuring"] for line in jobs)
+    further = sum(line["processes"] for line in runs) - jobs
+    further -= sum(line["measuring"] for line in lines if line["kind"] == "job")
     killed = sum(line["kind"] == "begin" for line in lines) - len(runs)
     return {
-        "cpu_seconds": sum(line["cpu"] for line in runs) + (max(further, 0.0) if not killed else 0.0),
-        "start_cpu_seconds": min((line["snakemake_before"] for line in jobs), default=0.0),
+        "cpu_seconds": sum(line["cpu"] for line in runs),
+        "further_cpu_seconds": max(further, 0.0) if not killed else 0.0,
         "wall_seconds_of_run": sum(line["wall"] for line in runs),
         "interrupted": killed,
     }
@@ -313,48 +273,16 @@ def megabytes(folder: Path) -> dict[str, float]:
 # ---- the graph of jobs
 
 
-def read_graph(
-    code: Path, python: str, layers: Sequence[str], targets: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
-    """The jobs that each job needs, from a dry run by the study's own version, which has no results.
-
-    A job comes after those that it needs. Jobs have the names of their logs.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy(code, folder, [each for each in COPIED if each != "src"])
-        plugin = folder / "plugins" / "snakemake_logger_plugin_jobs" / "__init__.py"
-        plugin.parent.mkdir(parents=True)
-        plugin.write_text(PLUGIN)
-        environment = environment_of(code)
-        environment["PYTHONPATH"] += os.pathsep + str(plugin.parents[1])
-        command = [python, "-m", "snakemake", *targets, "--cores", "1", "--dry-run", "--logger", "jobs"]
-        command += ["--configfile", *layers] if layers else []
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(
-                f"{code}: its version cannot plan this study: write --code\n{done.stderr.strip()[-2000:]}"
-            )
-        jobs = [json.loads(line) for line in (folder / "jobs.jsonl").read_text().splitlines()]
-    named = {job["log"][0].partition("/logs/")[2].removesuffix(".log"): job for job in jobs if job["log"]}
-    makers = {path: job for job, files in named.items() for path in files["output"]}
-    needs = {job: {makers[path] for path in files["input"] if path in makers} for job, files in named.items()}
-    return {job: tuple(sorted(needs[job])) for job in TopologicalSorter(needs).static_order()}
-
-
-def wall(
-    graph: Mapping[str, Sequence[str]], times: Mapping[str, float], snakemake: Mapping[str, float]
-) -> dict[str, Any]:
-    """The shortest wall time of the jobs of `graph`, with the longest chain."""
+def wall(graph: Mapping[str, Sequence[str]], times: Mapping[str, float], start: float) -> dict[str, Any]:
+    """The shortest wall time of the jobs of `graph` after `start` seconds, with the longest chain."""
     jobs = {job: SimpleNamespace(inputs=inputs) for job, inputs in graph.items()}
     works = {job: Work(times.get(job, 0.0), "measured") for job in jobs}
-    start = snakemake.get("start_cpu_seconds", 0.0)
     found = schedule(jobs, works, Cluster(CORES))  # type: ignore[arg-type]
     chain = longest_chain(graph, times)
     return {
         f"{CORES}_cores": round(start + found.wall, 1),
         "any_number_of_cores": round(start + found.critical, 1),
-        "snakemakes_start": round(start, 1) if snakemake else None,
+        "snakemakes_start": round(start, 1),
         "longest_chain": {job: round(times.get(job, 0.0), 1) for job in chain},
         "jobs_without_time": sorted(job for job in graph if job not in times),
     }

@@ -8,6 +8,8 @@ PYTHON311 = $(or $(PYTHON),python3.11)
 PYTHON312 = $(or $(PYTHON),python3.12)
 # The build of torch: cpu, the address of an index, or a folder with wheels (docs/set-up.md).
 TORCH ?=
+# SLIM=no keeps the files of packages that workflow/slim.py deletes.
+SLIM ?=
 CORES ?= $(shell nproc)
 SCALE ?= embedded
 CELL ?= kosmos-2/none/full/bridge
@@ -19,6 +21,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 CLUSTER := $(VENV)/cluster
+TESTS := $(VENV)/tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LAYERS := $(filter-out embedded,$(if $(filter released,$(SCALE)),paper) $(SCALE))
 LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
@@ -39,9 +42,9 @@ BARNARD_LOCK := envs/barnard/requirements.lock
 BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
 
-GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate cluster \
+GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate env-test cluster \
 	cell test test-browser test-crate test-faults test-lerobot test-libero test-slurm lint schema report $(TARGETS)
-FILES := $(READY) $(CLUSTER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
+FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
 	$(BARNARD)/ready $(BROWSER)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
@@ -84,7 +87,9 @@ help:
 	@echo "make lint           run the linters"
 	@echo "make schema         write workflow/schemas/config.schema.json and docs/results.md"
 	@echo "make env            make the environment $(VENV) from requirements.lock (TORCH=cpu: with torch for the CPU;"
-	@echo "                    PYTHON=/path/of/python3.12; APT=no: install no system packages; see docs/set-up.md)"
+	@echo "                    PYTHON=/path/of/python3.12; APT=no: install no system packages; SLIM=no: keep all"
+	@echo "                    files of the packages; see docs/set-up.md)"
+	@echo "make env-test       add the packages of the tests and linters to $(VENV) (make test and make lint do)"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
@@ -106,7 +111,7 @@ report: all_tables
 env: $(READY)
 
 $(READY): requirements.lock pyproject.toml workflow/environment.sh
-	PYTHON="$(PYTHON)" TORCH="$(TORCH)" workflow/environment.sh $(VENV)
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" SLIM="$(SLIM)" workflow/environment.sh $(VENV)
 	@touch $@
 
 env-lmms-eval: $(VENV)-lmms-eval/ready
@@ -122,7 +127,13 @@ $(CLUSTER): envs/cluster.lock $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/cluster.lock
 	@touch $@
 
-test: $(READY)
+env-test: $(TESTS)
+
+$(TESTS): envs/test.lock $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/test.lock
+	@touch $@
+
+test: $(TESTS)
 	$(BIN)/pytest -n $(CORES) --dist loadfile
 
 env-libero: $(LIBERO)/ready
@@ -140,7 +151,7 @@ $(LEROBOT)/ready: $(LEROBOT_LOCK) envs/lerobot/environment.sh
 	PYTHON=$(PYTHON312) envs/lerobot/environment.sh $(LEROBOT)
 	@touch $@
 
-test-lerobot: $(LEROBOT)/ready $(READY)
+test-lerobot: $(LEROBOT)/ready $(TESTS)
 	$(BIN)/pytest tests/data/lerobot/own_loader
 
 env-rocrate: $(CRATE)/ready
@@ -164,22 +175,22 @@ $(BROWSER)/ready: $(BROWSER_LOCK) $(READY)
 	$(BROWSER)/bin/python -m pip install --quiet --no-deps --requirement $(BROWSER_LOCK)
 	@touch $@
 
-test-browser: $(BROWSER)/ready
+test-browser: $(BROWSER)/ready $(TESTS)
 	tests/browser/install.sh
 	$(BIN)/pytest -m browser
 
-test-crate: $(CRATE)/ready $(READY)
+test-crate: $(CRATE)/ready $(TESTS)
 	$(BIN)/pytest tests/provenance/test_crate_profiles.py
 
-test-faults: $(READY)
+test-faults: $(TESTS)
 	$(BIN)/python tests/faults/kill_study.py --folder $(FAULTS)/kills --kills $(KILLS) --seed $(SEED) --cores $(CORES)
 	$(BIN)/python tests/faults/full_disk.py --folder $(FAULTS)/disk
 
-test-slurm: $(CLUSTER)
+test-slurm: $(CLUSTER) $(TESTS)
 	tests/slurm/install.sh
 	$(BIN)/pytest -m slurm tests/slurm
 
-lint: $(READY)
+lint: $(TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules

@@ -4,6 +4,7 @@
 # PYTHON: the interpreter. By default, the first of python3.11, python3.12 and python3.13 that works.
 # TORCH: the build of torch. `cpu` (or cu126, ...) is an index of PyTorch's own; an address is any other index, and a
 #   folder contains wheels. Without TORCH, the package index that pip is set up to use chooses the build.
+# SLIM=no: keep the tests and tools inside packages, which workflow/slim.py deletes.
 # APT=no: do not install system packages, only name them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,7 +43,7 @@ python3.11-venv), or run make env PYTHON=/path/of/python3.11"
   "$python" -m venv "$folder"
 fi
 
-echo "environment: installing requirements.lock into $folder, which takes a few minutes. It needs 2.2 GB of disk with
+echo "environment: installing requirements.lock into $folder, which takes a few minutes. It needs 1.5 GB of disk with
 environment: torch for the CPU (TORCH=cpu). On Linux x86-64, PyPI's torch brings CUDA libraries: 5.9 GB (docs/set-up.md)"
 pip=("$folder/bin/python" -m pip)
 if [[ -n $torch ]]; then
@@ -61,8 +62,12 @@ folder with the wheel"
 fi
 "${pip[@]}" install --quiet --no-compile --requirement requirements.lock
 "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable .
-# Each job is a process. Without byte code, every job would compile torch and transformers again.
-"$folder/bin/python" -m compileall -q -j 0 "$folder/lib" src >/dev/null || true # some files of other packages do not compile
+if [[ ${SLIM:-yes} != no ]]; then
+  "$folder/bin/python" workflow/slim.py
+fi
+# Each job is a process. Without byte code, jobs that start together would each compile torch and transformers. Python
+# writes the byte code of what it imports, which is a quarter of all.
+PYTHONDONTWRITEBYTECODE='' "$folder/bin/python" workflow/byte_code.py
 
 can_render() {
   MUJOCO_GL=$1 "$folder/bin/python" -c '

@@ -13,6 +13,7 @@ from uv_resolver import compiled, pins, uv
 
 REPOSITORY = Path(__file__).parents[2]
 LOCK = REPOSITORY / "requirements.lock"
+TESTS = REPOSITORY / "envs" / "test.lock"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 PYTHONS = [f"3.{minor}" for minor in range(8, 20) if f"3.{minor}" in SpecifierSet(PROJECT["requires-python"])]
 TRACKIO = REPOSITORY / "envs" / "trackio.lock"
@@ -48,20 +49,24 @@ def test_all_extras_resolve_with_the_lock(python):
     } <= found.keys()
 
 
+@pytest.mark.parametrize("extra", [None, "test"])
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_lock_has_all_packages_that_the_project_and_its_tests_need(python):
+def test_the_locks_have_all_packages_that_the_project_and_its_tests_need(python, extra):
     found = compiled(
         str(REPOSITORY / "pyproject.toml"),
-        "--extra",
-        "test",
+        *(() if extra is None else ("--extra", extra)),
         "--constraint",
         str(LOCK),
+        "--constraint",
+        str(TESTS),
         "--python-version",
         python,
     )
     # PyPI's torch for Linux brings these; a build for the CPU does not need them.
     cuda = {name for name in found if name.startswith(("nvidia-", "cuda-")) or name == "triton"}
-    assert found.keys() - cuda - pins(LOCK.read_text()).keys() == set()
+    locked = pins(LOCK.read_text()) | (pins(TESTS.read_text()) if extra else {})
+    assert found.keys() - cuda - locked.keys() == set()  # both locks can be installed with --no-deps
+    assert pins(LOCK.read_text()).keys().isdisjoint(pins(TESTS.read_text()))
 
 
 def test_only_pillow_keeps_trackio_out_of_the_extras(tmp_path):

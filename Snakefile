@@ -8,6 +8,7 @@ from vlm4vla.workflow.resources import JobResources, scaled
 from vlm4vla.workflow.report_entries import study_entry
 from vlm4vla.workflow.snakefile import any_of, begin
 from vlm4vla.workflow.snakemake_workarounds import lift_default_job_limit
+from vlm4vla.workflow.warm_start.offering import offer_warm_start
 
 min_version("9.27")
 
@@ -23,6 +24,7 @@ RESOURCES = JobResources(STUDY)
 onstart:
     lift_default_job_limit(workflow.scheduler)
     expect_jobs(STUDY, workflow.dag)
+    offer_warm_start(workflow)
 
 
 report: "workflow/report/workflow.rst"

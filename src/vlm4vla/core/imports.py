@@ -41,3 +41,9 @@ def load(*names: str) -> list[ModuleType]:
 def seconds() -> float:
     """CPU seconds that `load` has taken so far in this process."""
     return _spent
+
+
+def forget() -> None:
+    """Count from zero: this process is a new one, which a process with imported modules has forked."""
+    global _spent
+    _spent = 0.0

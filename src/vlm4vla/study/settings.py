@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vlm4vla.config.auxiliary import TaskConfig
+from vlm4vla.config.config import Config
 from vlm4vla.config.reading import Reading
 from vlm4vla.config.stages import (
     AuxiliaryDataSettings,
@@ -29,6 +30,7 @@ from vlm4vla.config.stages import (
     settings_json,
 )
 from vlm4vla.conventions.tables import TABLES
+from vlm4vla.core.artefacts import canonical_json
 from vlm4vla.core.registry import hash_of
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.departures import departures
@@ -39,6 +41,10 @@ from vlm4vla.study.stopping import reference_of
 
 class StageSettings(Runs):
     """The settings of every stage of one configuration."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self._shared: dict[tuple[str, int | None, bool, bool], dict[str, Any]] = {}  # of _rollout_settings
 
     def questions_settings(self, wildcards: Any = None) -> str:
         return settings_json(
@@ -167,32 +173,52 @@ class StageSettings(Runs):
     def rollout_settings(self, wildcards: Any) -> str:
         """`wildcards.shard`: the number of a part of an evaluation on a simulator."""
         run = Run.from_wildcards(wildcards)
-        evaluation = self.config.benchmarks[run.benchmark].evaluation
         expert = self.config.experts.get(run.model)
         executed = run.executed.removeprefix(EXECUTED)
         horizon = int(executed) if executed else (expert and expert.execution_horizon)
-        changed: dict[str, Any] = {"execution_horizon": horizon} if horizon else {}
-        if run.model in REFERENCES or self.is_served_externally(run):
-            changed["centre_crop"] = None  # only the study's own policies crop their images
-        if reference_of(self.config, run) is None:
-            changed["stop"] = None  # all episodes
-        evaluation = evaluation.model_copy(update={"executed": [], **changed})
-        return settings_json(
-            RolloutSettings(
-                extension=hash_of("benchmark", run.benchmark),
-                policy=run.model if run.model in REFERENCES else "vla",
-                backbone=run.model,
-                auxiliary=run.auxiliary,
-                variant=run.variant,
-                benchmark=run.benchmark,
-                seed=run.seed,
-                evaluation=evaluation,
+        # only the study's own policies crop their images
+        cropped = run.model not in REFERENCES and not self.is_served_externally(run)
+        stops = reference_of(self.config, run) is not None
+        settings = self._rollout_settings(run.benchmark, horizon, cropped, stops) | {
+            "policy": run.model if run.model in REFERENCES else "vla",
+            "backbone": run.model,
+            "auxiliary": run.auxiliary,
+            "variant": run.variant,
+            "seed": run.seed,
+        }
+        shard = getattr(wildcards, "shard", None)
+        return canonical_json(settings if shard is None else settings | {"shard": int(shard)})
+
+    def _rollout_settings(
+        self, benchmark: str, horizon: int | None, cropped: bool, stops: bool
+    ) -> dict[str, Any]:
+        """The settings of a rollout of any policy, as JSON's values. Thousands of rollouts share few of them.
+
+        `horizon`: the number of executed steps that replaces the benchmark's. `cropped`: whether the policy
+        crops its images. `stops`: whether the rollout can stop before all episodes.
+        """
+        key = (benchmark, horizon, cropped, stops)
+        if key not in self._shared:
+            changed: dict[str, Any] = {"execution_horizon": horizon} if horizon else {}
+            if not cropped:
+                changed["centre_crop"] = None
+            if not stops:
+                changed["stop"] = None
+            evaluation = self.config.benchmarks[benchmark].evaluation
+            settings = RolloutSettings(
+                extension=hash_of("benchmark", benchmark),
+                policy="vla",
+                backbone="any",
+                variant="any",
+                benchmark=benchmark,
+                seed=0,
+                evaluation=evaluation.model_copy(update={"executed": [], **changed}),
                 image_size=self.config.image_size,
                 study=self.config.study,
                 scale=self.config.scale,
-                shard=getattr(wildcards, "shard", None),
             )
-        )
+            self._shared[key] = settings.model_dump(mode="json")
+        return self._shared[key]
 
     def rollout_arguments(self, wildcards: Any) -> str | list[str]:
         """The value of the option `--settings`, and the option for the records that can end the rollout.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,9 @@ from vlm4vla.study.runs import REFERENCES, Run
 from vlm4vla.study.study import Study, table_targets
 from vlm4vla.workflow.targets import check_target
 
+# What writes the settings of a job, and the paths that the job needs
+Made = tuple[Callable[[], str] | None, list[str]]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -27,16 +31,21 @@ class Job:
 
     `stage`: questions, backbone, vla, ... `key`: the names in the path of its output, which identify the job
     within its stage. `output`: the path of the job's (first) file. `inputs`: the outputs of the jobs that it
-    needs. `settings`: the settings of the stage; {} for tables and the report. `wildcards`: the values of the
-    wildcards in the output's path.
+    needs. `write_settings`: writes the JSON of the settings of the stage; None for tables and the report.
+    `wildcards`: the values of the wildcards in the output's path.
     """
 
     stage: str
     key: tuple[str, ...]
     output: str
     inputs: tuple[str, ...]
-    settings: dict[str, Any]
+    write_settings: Callable[[], str] | None = field(default=None, compare=False, repr=False)
     wildcards: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the stage; {} for tables and the report. A plan of thousands of jobs needs few."""
+        return json.loads(self.write_settings()) if self.write_settings is not None else {}
 
 
 def plan(study: Study, targets: Iterable[str] = ()) -> dict[str, Job]:
@@ -75,7 +84,7 @@ class JobIndex:
         self._jobs: dict[str, Job] = {}
         self._by_file = self._jobs_with_several_files()
         # Settings and inputs of the job that makes an artefact, from the wildcards in its path
-        self._makers: dict[str, Callable[[Any], tuple[str, list[str]]]] = {
+        self._makers: dict[str, Callable[[Any], Made]] = {
             "questions": self._questions,
             "backbone": self._backbone,
             "auxiliary_data": self._auxiliary_data,
@@ -119,7 +128,7 @@ class JobIndex:
             ]
             made.append((study.table_files(table), "table", (table,), inputs))
         return {
-            path: Job(stage, key, files[0], tuple(inputs), {})
+            path: Job(stage, key, files[0], tuple(inputs))
             for files, stage, key, inputs in made
             for path in files
         }
@@ -137,55 +146,56 @@ class JobIndex:
             tuple(fill(artefact.stem, wildcards).split("/")[1:]),
             path,
             tuple(inputs),
-            json.loads(settings) if settings else {},
+            settings,
             wildcards,
         )
 
-    def _questions(self, wildcards: Any) -> tuple[str, list[str]]:
-        return self.study.questions_settings(), []
+    def _questions(self, wildcards: Any) -> Made:
+        return self.study.questions_settings, []
 
-    def _backbone(self, wildcards: Any) -> tuple[str, list[str]]:
-        return self.study.backbone_settings(wildcards), self.study.backbone_questions(wildcards)
+    def _backbone(self, wildcards: Any) -> Made:
+        return partial(self.study.backbone_settings, wildcards), self.study.backbone_questions(wildcards)
 
-    def _auxiliary_data(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _auxiliary_data(self, wildcards: Any) -> Made:
         if wildcards.task == "fast":
-            return self.study.fast_data_settings(wildcards), [self.study.fast_demonstrations_path(wildcards)]
-        return self.study.auxiliary_data_settings(wildcards), []
+            inputs = [self.study.fast_demonstrations_path(wildcards)]
+            return partial(self.study.fast_data_settings, wildcards), inputs
+        return partial(self.study.auxiliary_data_settings, wildcards), []
 
-    def _auxiliary(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _auxiliary(self, wildcards: Any) -> Made:
         inputs = [self.study.backbone_path(wildcards.vlm), self.study.task_data_path(wildcards)]
-        return self.study.auxiliary_settings(wildcards), inputs
+        return partial(self.study.auxiliary_settings, wildcards), inputs
 
-    def _capability(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _capability(self, wildcards: Any) -> Made:
         source = self.study.config.capability.source
         if source == "scores":
-            return self.study.scores_settings(wildcards), []
+            return partial(self.study.scores_settings, wildcards), []
         inputs = [self.study.vlm_path(wildcards)]
         if source == "lmms-eval":
-            return self.study.lmms_eval_settings(wildcards), inputs
-        return self.study.capability_settings(wildcards), [*inputs, self.study.questions_path()]
+            return partial(self.study.lmms_eval_settings, wildcards), inputs
+        return partial(self.study.capability_settings, wildcards), [*inputs, self.study.questions_path()]
 
-    def _demonstrations(self, wildcards: Any) -> tuple[str, list[str]]:
-        return self.study.demonstrations_settings(wildcards), []
+    def _demonstrations(self, wildcards: Any) -> Made:
+        return partial(self.study.demonstrations_settings, wildcards), []
 
-    def _vla(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _vla(self, wildcards: Any) -> Made:
         inputs = [self.study.vlm_path(wildcards), self.study.demonstrations_path(wildcards.benchmark)]
-        return self.study.vla_settings(wildcards), inputs
+        return partial(self.study.vla_settings, wildcards), inputs
 
-    def _rollout(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _rollout(self, wildcards: Any) -> Made:
         study = self.study
         if not study.is_embedded(wildcards.benchmark):
             settings, inputs = self._shard(wildcards)
             inputs += study.shard_paths(wildcards)
             return settings, inputs + study.compared_episodes(wildcards)
         inputs = [] if wildcards.vlm in REFERENCES else [study.vla_path(Run.from_wildcards(wildcards))]
-        return study.rollout_settings(wildcards), inputs + study.compared_episodes(wildcards)
+        return partial(study.rollout_settings, wildcards), inputs + study.compared_episodes(wildcards)
 
-    def _shard(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _shard(self, wildcards: Any) -> Made:
         inputs = self.study.served_vla(wildcards) + self.study.served_demonstrations(wildcards)
-        return self.study.rollout_settings(wildcards), inputs
+        return partial(self.study.rollout_settings, wildcards), inputs
 
-    def _cell(self, wildcards: Any) -> tuple[str, list[str]]:
+    def _cell(self, wildcards: Any) -> Made:
         study = self.study
         inputs = study.cell_episodes(wildcards) + study.cell_auxiliary(wildcards)
-        return "", inputs + study.cell_capability(wildcards)
+        return None, inputs + study.cell_capability(wildcards)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 
 from vlm4vla.study.study import Study
@@ -40,6 +41,11 @@ def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
 
     Raises UserError for a target that no rule makes.
     """
+    return _requirements(study, tuple(targets))
+
+
+@lru_cache(maxsize=1)  # the checks of one run ask twice
+def _requirements(study: Study, targets: tuple[str, ...]) -> Requirements:
     jobs = plan(study, targets).values()
 
     def values(stage: str, wildcard: str) -> frozenset[str]:
@@ -55,7 +61,7 @@ def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
         ),
         correlation=any(job.stage == "table" and job.key == ("correlation",) for job in jobs),
         gpus=_most_gpus(study, jobs),
-        trackers=frozenset(name for job in jobs for name in _trackers(job)),
+        trackers=frozenset(name for job in jobs if job.stage != "rollout" for name in _trackers(job)),
     )
 
 

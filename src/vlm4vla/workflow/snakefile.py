@@ -24,7 +24,13 @@ from vlm4vla.workflow import kept_outputs, run_lock
 from vlm4vla.workflow.config_layers import read_all, with_overrides
 from vlm4vla.workflow.preflight import check_gpus, check_simulators, errors_as_notes, open_study
 from vlm4vla.workflow.requirements import requirements_of
-from vlm4vla.workflow.snakemake_workarounds import restore_slurm_nodes
+from vlm4vla.workflow.snakemake_workarounds import (
+    collect_rarely,
+    format_commands_once,
+    remember_parameters,
+    restore_slurm_nodes,
+    share_wildcards,
+)
 from vlm4vla.workflow.targets import is_published
 
 # Options of Snakemake that run no job, as its parser calls them.
@@ -153,6 +159,10 @@ def begin(config: Mapping[str, Any]) -> Study:
         from snakemake.jobs import Job
 
         kept_outputs.install(Job)
+        remember_parameters()
+        share_wildcards()
+        format_commands_once(Job)
+        collect_rarely()
         os.environ[OF_WORKFLOW] = "1"
     registry.share()  # a job runs the user's extension files if it needs them
     # Jobs find the package's command even if the environment is not activated.

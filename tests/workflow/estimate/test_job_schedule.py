@@ -11,7 +11,7 @@ from vlm4vla.workflow.jobs import Job
 
 def jobs(**inputs: str) -> dict[str, Job]:
     """Jobs by name. The value of each keyword lists the names of the job's inputs."""
-    return {name: Job("vla", (), name, tuple(names.split()), {}) for name, names in inputs.items()}
+    return {name: Job("vla", (), name, tuple(names.split())) for name, names in inputs.items()}
 
 
 def works(**seconds: float) -> dict[str, Work]:

@@ -1,11 +1,13 @@
 """Equal images and statements give equal bytes, whenever and wherever they are written."""
 
+import io
 import json
 import os
 
 import datasets
 import numpy as np
 import pytest
+from PIL import Image
 
 from vlm4vla.data.questions.statements import Picture, Statement
 from vlm4vla.data.questions.writer import write_split
@@ -52,6 +54,8 @@ def test_datasets_reads_what_is_written(tmp_path):
     write_split(tmp_path, "train", pictures(), 4, "test")
     read = datasets.load_from_disk(str(tmp_path / "train"))
     for row, picture in zip(read, pictures(), strict=True):
-        np.testing.assert_array_equal(np.frombuffer(row["image"], np.uint8), picture.image.ravel())
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(row["image"]))), picture.image)
         assert row["statements"][0]["answer"] == picture.statements[0].answer
+    shown = read.cast_column("image", datasets.Image())
+    np.testing.assert_array_equal(np.asarray(shown[2]["image"]), list(pictures())[2].image)
     assert read.map(lambda row: {"scene": row["scene"] + 1})["scene"] == [1, 2, 3, 4]

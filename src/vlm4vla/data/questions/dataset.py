@@ -1,7 +1,8 @@
 """Question sets: images with statements, stored as an Arrow dataset in the format of `datasets`.
 
-The Arrow files are memory-mapped, so images stay on disk until a batch needs them. The package `datasets` is
-not imported here, which saves one second in every job.
+Images are PNGs that are decoded when a batch needs them for the first time (packed_images.py). In sets of an
+earlier version, they are pixels in memory-mapped files. The package `datasets` is not imported here, which
+saves one second in every job.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,13 @@ from vlm4vla.data.questions.statements import Statement
 TRAIN, HELD_OUT = "train", "held_out"
 NEEDED = ("image", "statements")
 SEPARATOR = "\t"  # occurs in no question
+
+
+class ImageRows(Protocol):
+    """Images of one size."""
+
+    def rows(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the pixels of the images `ids` as (len(ids), H * W * 3) uint8."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class QuestionSet:
     statements: Sequence[Statement]
     numbers: np.ndarray
     starts: np.ndarray
-    pictures: list[np.ndarray]  # chunks (n, H * W * 3) uint8 of the memory-mapped files
+    pictures: ImageRows | None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -47,7 +56,7 @@ class QuestionSet:
     def images(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the images `ids` as (len(ids), H, W, 3) uint8."""
         side = self.image_size
-        return gather_rows(self.pictures, ids).reshape(len(ids), side, side, 3)
+        return self.pictures.rows(ids).reshape(len(ids), side, side, 3)
 
     def reworded(self, change: Callable[[str], str]) -> QuestionSet:
         """Return the same images with `change` applied to every question."""

@@ -140,7 +140,7 @@ def read_encoded_questions(folder: Path, split: str) -> EncodedQuestionSet:
         statements=StatementColumns(columns),
         numbers=np.arange(starts[-1]),
         starts=starts,
-        pictures=[],
+        pictures=None,
         table=table,
         folders=folders,
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
 from vlm4vla.core.errors import UserError
-from vlm4vla.data.questions.dataset import NEEDED, SEPARATOR, QuestionSet, pixels, read_table
+from vlm4vla.data.questions.dataset import NEEDED, SEPARATOR, QuestionSet, read_table
 from vlm4vla.data.questions.encoded_dataset import INFO, read_encoded_questions
+from vlm4vla.data.questions.packed_images import read_images
 from vlm4vla.data.questions.statements import Statement
 
 
@@ -28,11 +28,7 @@ def read_questions(folder: Path, split: str) -> QuestionSet:
             raise UserError(f"{folder}: column {name!r} is missing: generate the questions again")
     if not table.num_rows:
         raise UserError(f"{folder}: contains no images: generate the questions again")
-    pictures = pixels(table["image"])
-    sizes = {chunk.shape[1] for chunk in pictures}
-    side = math.isqrt(sizes.pop() // 3)
-    if sizes or side * side * 3 != pictures[0].shape[1]:
-        raise UserError(f"{folder}: the images are not all squares of one size: generate the questions again")
+    pictures, side = read_images(table["image"], folder)
     column = table["statements"].combine_chunks()
     fields = pc.list_flatten(column)
     keys = pc.binary_join_element_wise(*(fields.field(name) for name in Statement._fields), SEPARATOR)

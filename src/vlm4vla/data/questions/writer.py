@@ -7,18 +7,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from vlm4vla.core.artefacts import file_hash, files_of
 from vlm4vla.core.progress import Progress
+from vlm4vla.data.pictures.png import encode_small
 from vlm4vla.data.questions.dense import DEPTH, SEGMENTATION
 from vlm4vla.data.questions.statements import Picture
 
 ROWS_PER_BATCH = 512
+COMPRESSION = "zstd"  # of the columns in the Arrow files, which every reader of Arrow undoes
 
 
 def write_split(
     folder: Path, split: str, pictures: Iterable[Picture], count: int, title: str, dense: bool = False
 ) -> dict[str, str]:
-    """Write `count` images to `folder`/`split` with the columns image, statements and scene.
+    """Write `count` images to `folder`/`split` with the columns image (PNG), statements and scene.
 
     The split appears in one step when it is complete. Equal images and statements give equal bytes in every
     file, including state.json, whose fingerprint is the hash of the rows. `dense` adds two columns for
@@ -46,10 +50,25 @@ def write_split(
     # By default, `datasets` computes the fingerprint in state.json from the time of the file.
     fingerprint = file_hash(scratch / "data.arrow")[:16]
     datasets.Dataset(written.data, info=written.info, fingerprint=fingerprint).save_to_disk(scratch / "saved")
+    for path in files_of(scratch / "saved", "*.arrow"):
+        _compress(path, scratch / "compressed.arrow")
     shutil.rmtree(target, ignore_errors=True)
     (scratch / "saved").rename(target)
     shutil.rmtree(scratch)
     return {path.name: file_hash(path) for path in files_of(target, "*.arrow")}
+
+
+def _compress(path: Path, part: Path) -> None:
+    """Write the Arrow stream `path` again with compressed columns. `part` is a file that does not stay.
+
+    `datasets` reads such files, but has no option to write them.
+    """
+    table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
+    with pa.OSFile(str(part), "wb") as file, pa.ipc.new_stream(file, table.schema, options=options) as stream:
+        for batch in table.to_batches():
+            stream.write_batch(batch)
+    part.replace(path)
 
 
 def _rows(pictures: Iterable[Picture], count: int, title: str, dense: bool) -> Iterator[dict[str, Any]]:
@@ -57,7 +76,7 @@ def _rows(pictures: Iterable[Picture], count: int, title: str, dense: bool) -> I
     for index, picture in enumerate(pictures):
         progress.update(index + 1)
         row = {
-            "image": picture.image.tobytes(),
+            "image": encode_small(picture.image),
             "statements": [
                 {"set": s.set, "question": s.question, "answer": s.answer} for s in picture.statements
             ],

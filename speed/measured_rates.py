@@ -25,6 +25,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,11 @@ def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
         record = _provenance(file)
         name = study.layout.job_of(job.output)
         seconds = read_cost(study.root, name, file).cpu if name else 0.0
-        if seconds:  # the settings of the job count, even if the configuration has changed since
-            yield replace(job, settings=record.get("settings", job.settings)), seconds, size
+        if not seconds:
+            continue
+        if "settings" in record:  # those of the job count, even if the configuration has changed since
+            job = replace(job, write_settings=partial(json.dumps, record["settings"]))
+        yield job, seconds, size
 
 
 def _files(path: Path) -> Iterator[Path]:

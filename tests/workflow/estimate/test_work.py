@@ -1,6 +1,7 @@
 """The cost of a job agrees with numbers that these tests compute in another way."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -38,7 +39,8 @@ def test_training_needs_six_flops_per_weight_and_token(paper):
     assert work.kept == pytest.approx(4 * 3.7546e9, rel=1e-3)  # float32, because it has no `execution`
     job = plan(paper)[paper.vla_path(FULL)]
     training = job.settings["training"] | {"execution": {"processes": 8}}
-    job = dataclasses.replace(job, settings=job.settings | {"training": training})
+    changed = json.dumps(job.settings | {"training": training})
+    job = dataclasses.replace(job, write_settings=lambda: changed)
     sharded = Estimator(paper.config, EIGHT, Rates([])).work(job)
     assert sharded.kept == pytest.approx(work.kept / 2) and sharded.scratch > work.scratch
 
@@ -147,8 +149,6 @@ def test_an_unknown_checkpoint_has_the_shape_of_its_family(raw):
 
 
 def test_shape_from_the_config_of_a_folder(paper, tmp_path):
-    import json
-
     from vlm4vla.workflow.estimate.published_configs import published_configs
 
     published = published_configs()["google/paligemma-3b-pt-224"]
@@ -164,5 +164,6 @@ def test_shape_from_the_config_of_a_folder(paper, tmp_path):
 def test_settings_decide_the_number_of_gpus(paper):
     job = plan(paper)[paper.vla_path(FULL)]
     training = job.settings["training"] | {"execution": {"processes": 4}}
-    job = dataclasses.replace(job, settings=job.settings | {"training": training})
+    changed = json.dumps(job.settings | {"training": training})
+    job = dataclasses.replace(job, write_settings=lambda: changed)
     assert Estimator(paper.config, EIGHT, Rates([])).work(job).gpus == 4

@@ -72,28 +72,29 @@ with open({record!r}, "a") as file:
     file.write(json.dumps(record) + chr(10))
 sys.exit(record["status"] if record["status"] >= 0 else 128 - record["status"])
 """
+# Registered first, so that it runs last: Snakemake waits for some processes only at its own exit.
 MEASURED_SNAKEMAKE = """
-import json, resource, sys, time
-from snakemake.cli import main
+import atexit, json, resource, sys, time
 
-record = sys.argv.pop(1)
+record, begin, status = sys.argv.pop(1), time.time(), 1
 sys.argv[0] = "snakemake"  # the plugin of the logger looks at it
 def add(**values):
     with open(record, "a") as file:
         file.write(json.dumps(values) + chr(10))
-add(kind="begin")
-begin, status = time.time(), 1
-try:
-    main(sys.argv[1:])
-except SystemExit as end:
-    status = end.code or 0
-    raise
-finally:
+def end():
     own, jobs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     add(
         kind="snakemake", status=status, wall=time.time() - begin,
         cpu=own.ru_utime + own.ru_stime, processes=jobs.ru_utime + jobs.ru_stime,
     )
+atexit.register(end)
+add(kind="begin")
+from snakemake.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as stop:
+    status = stop.code or 0
+    raise
 """
 
 

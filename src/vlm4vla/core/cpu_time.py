@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from vlm4vla.core import imports
+from vlm4vla.core import imports, peak_memory
 
 _TAIL = 4096  # bytes at the end of a log that contain the line
 _LINE = re.compile(r"^[\w-]+: CPU time (\d+\.\d+) s, start-up (\d+\.\d+) s$", re.MULTILINE)
@@ -87,6 +87,8 @@ class PrintAtExit:
     def _print(self) -> None:
         if self.succeeded:
             try:
+                if imports.were_inherited():  # then Snakemake cannot see the memory of this process
+                    print(peak_memory.line(self.command))
                 print(line(self.command, spent()), flush=True)
             except (OSError, ValueError):  # nobody reads the output, or its disk is full
                 sys.stdout = None  # otherwise Python tries again to write it, and the job fails

@@ -7,17 +7,19 @@ import importlib
 import time
 from types import ModuleType
 
-TRAINING = ("vlm4vla.policies.policy", "vlm4vla.training.loop", "accelerate")
-ANSWERING = ("vlm4vla.training.loop", "vlm4vla.backbones.loaded")
+_LOSSES = "vlm4vla.backbones.without_scipy"  # before any module that imports a model
+TRAINING = (_LOSSES, "vlm4vla.policies.policy", "vlm4vla.training.loop", "accelerate")
+ANSWERING = (_LOSSES, "vlm4vla.training.loop", "vlm4vla.backbones.loaded")
 # By stage: the modules that bring torch and transformers. A stage loads them after its cheap checks.
 MODULES = {
     "backbone": TRAINING,
     "auxiliary": TRAINING,
     "capability": ANSWERING,
     "vla": TRAINING,
-    "rollout": ("vlm4vla.policies.policy",),
+    "rollout": (_LOSSES, "vlm4vla.policies.policy"),
 }
 _spent = 0.0
+_forked = False
 
 
 def load(*names: str) -> list[ModuleType]:
@@ -45,5 +47,10 @@ def seconds() -> float:
 
 def forget() -> None:
     """Count from zero: this process is a new one, which a process with imported modules has forked."""
-    global _spent
-    _spent = 0.0
+    global _spent, _forked
+    _spent, _forked = 0.0, True
+
+
+def were_inherited() -> bool:
+    """Whether this process was forked by a process that had imported the modules."""
+    return _forked

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlm4vla.core import cpu_time
+from vlm4vla.core import cpu_time, peak_memory
 from vlm4vla.core.artefacts import parse_json
 from vlm4vla.study.layout import ARTEFACTS, BENCHMARKS, EPISODES, LOGS, PROVENANCE, ResultsLayout
 
@@ -81,6 +81,7 @@ def read_cost(root: Path, job: str, record: Path | None = None) -> Cost:
     last = rows[-1] if rows else {}
     cpu, wall, memory = (_number(last.get(name)) for name in ("cpu_time", "s", "max_rss"))
     own = cpu_time.read_log(log_of(root, job))
+    memory = max(memory, peak_memory.read_log(log_of(root, job)))
     recorded = _recorded_times(record)
     cost = Cost()
     if rows or own or recorded:

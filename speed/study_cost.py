@@ -10,7 +10,8 @@ command again. Use a new FOLDER for other code.
 With --run, the kernel measures Snakemake alone and all its processes together. The jobs have the CPU time
 that they record. A version that does not record it gets a command that measures each job. Without --run,
 Snakemake's own time is not known (null), and the jobs of an older version have the larger of the two times
-that it left. `further_cpu_seconds` are of processes that are not jobs, and of the last moments of jobs.
+that it left. `further_cpu_seconds` are of processes that are not jobs, such as the one that jobs start from,
+and of the last moments of jobs.
 
 The start of a job is the part of its CPU time before its work begins: the start of Python, and imports. A job
 of an older version records only the imports. The program then adds the time of `vlm4vla --help`, and for jobs

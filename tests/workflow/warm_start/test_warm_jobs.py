@@ -121,8 +121,8 @@ def test_all_stages_write_the_same_bytes(service, commands, tmp_path):
     folder, worker = service
     environment = run_environment() | dict.fromkeys(offering._THREADS, "1")
     starts = {
-        "cold": [sys.executable, "-c", MAIN],
         "warm": [sys.executable, "-I", "-S", client.__file__, str(folder)],
+        "cold": [sys.executable, "-c", MAIN],
     }
     logs: dict[str, str] = {}
     for way, start in starts.items():

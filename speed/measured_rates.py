@@ -1,8 +1,8 @@
 """Rates of a finished study, for `vlm4vla estimate`: core seconds and bytes by stage and kind.
 
-The program reads the CPU seconds of every finished job, as the study's summary does. It measures how long a
-process of the stage needs to start, and subtracts that time. It writes speed/rates.json. Rates of GPUs in
-that file stay; --gpu adds one.
+The program reads the CPU seconds of every finished job, as the study's summary does, and subtracts the time
+that the job recorded for its start. For jobs of older versions, it measures how long a process of the stage
+needs to start. It writes speed/rates.json. Rates of GPUs in that file stay; --gpu adds one.
 
     python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
     python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct/pixels-200704 SAMPLES_A_SECOND
@@ -31,9 +31,10 @@ from typing import Any
 
 from vlm4vla.config.layers import read_layers
 from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.cpu_time import read_log
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.imports import MODULES
-from vlm4vla.report.pages.cost import read_cost
+from vlm4vla.report.pages.cost import log_of, read_cost
 from vlm4vla.stages.running import STAGES
 from vlm4vla.study.layout import EPISODES, PROVENANCE
 from vlm4vla.study.runs import REFERENCES
@@ -60,8 +61,12 @@ def start_seconds(stage: str, plain: bool) -> float:
     return spent[-1]
 
 
-def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
-    """Every finished job of `all_tables`, with its CPU seconds and the size of its results in bytes."""
+def finished(study: Study) -> Iterator[tuple[Job, float, float | None, int]]:
+    """Every finished job of `all_tables`, with its cost.
+
+    The cost is the job's CPU seconds, the part that its start took (None if the job did not record it), and
+    the size of its results in bytes.
+    """
     for job in plan(study).values():
         path = Path(job.output)
         if not path.exists():
@@ -73,11 +78,12 @@ def finished(study: Study) -> Iterator[tuple[Job, float, int]]:
         record = _provenance(file)
         name = study.layout.job_of(job.output)
         seconds = read_cost(study.root, name, file).cpu if name else 0.0
-        if not seconds:
+        if not name or not seconds:
             continue
         if "settings" in record:  # those of the job count, even if the configuration has changed since
             job = replace(job, write_settings=partial(json.dumps, record["settings"]))
-        yield job, seconds, size
+        own = read_log(log_of(study.root, name))
+        yield job, seconds, own.start_up if own else None, size
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -96,13 +102,13 @@ def measure(study: Study) -> list[Rate]:
     """The rate of each stage and kind: the sum over its jobs, divided by the sum of their units."""
     starts: dict[tuple[str, bool], float] = {}
     sums: dict[tuple[str, str, str], list[tuple[float, float, float, int]]] = defaultdict(list)
-    for job, seconds, size in finished(study):
+    for job, seconds, recorded, size in finished(study):
         plain = job.stage == "rollout" and job.key[0] in REFERENCES
-        if (job.stage, plain) not in starts:
+        if recorded is None and (job.stage, plain) not in starts:
             starts[job.stage, plain] = start_seconds(job.stage, plain)
         units = units_of(job, study.config)
         if units.count:
-            start = min(starts[job.stage, plain], seconds)
+            start = min(starts[job.stage, plain] if recorded is None else recorded, seconds)
             sums[job.stage, units.kind, units.unit].append((seconds - start, units.count, start, size))
     rates = []
     for (stage, kind, unit), jobs in sums.items():

@@ -48,6 +48,11 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     # The recorded settings differ from the present configuration.
     settings = {"benchmark": "bridge", "demonstrations": {"episodes": 10}}
     finish(study.demonstrations_path("bridge"), 100.0, settings=settings)
+    # This job recorded its whole time and its start.
+    finish(study.demonstrations_path("libero-10"), 50.0, settings=settings | {"benchmark": "libero-10"})
+    log = Path(study.root, "logs", "demonstrations", "libero-10.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("demonstrations: CPU time 60.00 s, start-up 10.00 s\n")
     cells = [run for run in study.cells("main") if run.model in ("qwen3-vl-2b", "qwen3-vl-4b")]
     for run in cells:
         finish(study.vla_path(run), 300.0 if run.model == "qwen3-vl-2b" else 500.0)
@@ -58,7 +63,7 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("x")
     output = program(str(study.root), "--config", "config.yaml")
-    assert "rates.json: 4 rates" in output
+    assert "rates.json: 5 rates" in output
     rates = read_rates(tmp_path / "rates.json")
     assert "cores of" in rates.machine
     found = {(rate.stage, rate.kind): rate for rate in rates.rates}
@@ -68,6 +73,8 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     assert made.megabytes == pytest.approx(5, rel=0.01)
     other = found["demonstrations", "bridge"]
     assert other.seconds * 10 + other.start == pytest.approx(100, rel=1e-3)
+    recorded = found["demonstrations", "libero-10"]
+    assert (recorded.start, recorded.seconds) == (10, pytest.approx(50 / 10, rel=1e-3))
     samples = study.config.vla.steps * study.config.vla.batch
     trained = found["vla", "qwen3_vl/mlp/none"]
     assert trained.jobs == len(cells) == 6

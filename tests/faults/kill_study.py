@@ -121,9 +121,10 @@ def _stage(process: psutil.Process) -> str:
         words = process.cmdline()
     except psutil.Error:
         return ""
-    for number, word in enumerate(words[:3]):
-        if Path(word).name == "vlm4vla":
-            return words[number + 1] if len(words) > number + 1 else ""
+    for number, word in enumerate(words[:4]):
+        is_client = Path(word).parts[-2:] == ("warm_start", "client.py")  # of a job that starts warm
+        if Path(word).name == "vlm4vla" or is_client:
+            return next(iter(words[number + (2 if is_client else 1) :]), "")
     return ""
 
 

@@ -7,7 +7,12 @@ the same samples, and the program measures how long each update waits for its im
 also measures next to a step that only sleeps for that time, in place of a large model on an accelerator. The
 program prints JSON.
 
+With --lerobot, it only compares this loader with LeRobot's own loader in one process each: whole epochs in
+random order over a dataset that LeRobot writes (AV1), resized, in samples per CPU second. It measures this
+loader without kept frames, and in each epoch from the first one, which decodes and keeps them.
+
     python speed/loader_rate.py [--workers 0 1 2] [--updates 12] [--batch 64] [--step-seconds 0.5]
+    python speed/loader_rate.py --lerobot .venv-lerobot/bin/python [--video-backend torchcodec] [--epochs 5]
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import argparse
 import json
 import os
 import resource
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +33,8 @@ import numpy as np
 from vlm4vla.config.benchmarks import Augmentation
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.stages import DemonstrationsSettings
-from vlm4vla.data.demonstrations.frame_index import open_index
+from vlm4vla.data.demonstrations.decoded_pictures import FOLDER, KEPT_GB
+from vlm4vla.data.demonstrations.frame_index import FramePictures, open_index
 from vlm4vla.data.demonstrations.picture_pool import PictureMaker, PicturePool
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.stages.demonstrations_dataset import run as write_index
@@ -149,6 +156,79 @@ def during_training(index: Path, workers: int, batch: int, updates: int) -> dict
     }
 
 
+def epoch_rates(index: Path, epochs: int, augmentation: Augmentation | None = None) -> list[float]:
+    """Samples per CPU second in each of several epochs in random order, in this process."""
+    frames = open_index(index)
+    maker = PictureMaker(index, frames.image_size, 0, augmentation, 0)
+    rates = []
+    with PicturePool(maker, workers=0, room=0) as pool:
+        for epoch in range(epochs):
+            order = np.random.default_rng(epoch).permutation(len(frames))
+            began = time.process_time()
+            for step, start in enumerate(range(0, len(order), 64)):
+                pool.get(step, order[start : start + 64])
+            rates.append(round(len(order) / (time.process_time() - began), 1))
+    return rates
+
+
+def beside_lerobot(python: Path, arguments: argparse.Namespace) -> dict[str, object]:
+    """The rates of both loaders on one dataset that LeRobot wrote, and whether their pictures are equal."""
+    program = Path(__file__).with_name("lerobot_loader.py")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+    def lerobot(*words: object) -> str:
+        command = [str(python), str(program), *map(str, words)]
+        done = subprocess.run(
+            command, env=environment | {"HF_HUB_OFFLINE": "1"}, check=True, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout.splitlines()[-1] if done.stdout else ""
+
+    size, epochs = arguments.size, arguments.epochs
+    with tempfile.TemporaryDirectory() as name:
+        folder, pictures = Path(name), Path(name) / "pictures.npz"
+        lerobot("write", folder / "set", arguments.side, arguments.episodes, arguments.length)
+        index = index_dataset(folder / "set", folder / "index", size)
+        words = ("rate", folder / "set", size, arguments.video_backend, min(epochs, 2), pictures)
+        theirs = json.loads(lerobot(*words))
+        with np.load(pictures) as saved:
+            look = FramePictures(open_index(index))
+            ours = [look.original(row) for row in saved["rows"]]
+            equal = bool((np.stack(ours) == saved["pictures"].transpose(0, 2, 3, 1)).all())
+            look.close()
+        before = os.environ.get(KEPT_GB)
+        os.environ[KEPT_GB] = "0"
+        decoding = epoch_rates(index, min(epochs, 2))
+        os.environ[KEPT_GB] = before or "20"
+        kept = epoch_rates(index, epochs)
+        bytes_a_frame = sum(file.stat().st_blocks * 512 for file in (index / FOLDER).iterdir())
+        cropped = epoch_rates(index, min(epochs, 3), Augmentation(crop=0.9))
+        with np.load(pictures) as saved:  # they are kept in full size now
+            look = FramePictures(open_index(index), keep=True)
+            ours = [look.original(row) for row in saved["rows"]]
+            equal &= bool((np.stack(ours) == saved["pictures"].transpose(0, 2, 3, 1)).all())
+            look.close()
+        frames = len(open_index(index))
+    mean = round(epochs / sum(1 / rate for rate in kept), 1)
+    best = max(theirs["samples_a_cpu_second"])
+    return {
+        "frames": frames,
+        "theirs": theirs,
+        "pictures_equal": equal,
+        "without_kept_frames": decoding,
+        "in_each_epoch": kept,
+        "mean_of_epochs": mean,
+        "in_each_epoch_with_a_random_crop": cropped,
+        "kept_bytes_a_frame": bytes_a_frame // frames,
+        "times_lerobot": {
+            "without_kept_frames": round(max(decoding) / best, 2),
+            "first_epoch": round(kept[0] / best, 2),
+            "mean_of_epochs": round(mean / best, 2),
+            "later_epochs": round(max(kept[1:] or kept) / best, 2),
+            "later_epochs_with_a_random_crop": round(max(cropped[1:] or cropped) / best, 2),
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, help="folder that the stage demonstrations made from a dataset")
@@ -161,7 +241,13 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=40)
     parser.add_argument("--step-seconds", type=float, default=0.0, help="duration of a simulated step")
     parser.add_argument("--no-training", action="store_true", help="do not train a tiny backbone")
+    parser.add_argument("--lerobot", type=Path, help="Python of LeRobot's environment: compare both loaders")
+    parser.add_argument("--video-backend", default="pyav", help="of LeRobot: pyav or torchcodec")
+    parser.add_argument("--epochs", type=int, default=5, help="of the comparison with LeRobot")
     arguments = parser.parse_args()
+    if arguments.lerobot is not None:
+        print(json.dumps(beside_lerobot(arguments.lerobot, arguments), indent=2))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder, index = Path(name), arguments.index
         if index is None:

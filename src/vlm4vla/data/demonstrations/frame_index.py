@@ -8,6 +8,7 @@ whole. The dataset itself stays where it is.
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.data.demonstrations.decoded_pictures import DecodedPictures
 from vlm4vla.data.demonstrations.encoded_pictures import EncodedPictures
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations, read_json
 from vlm4vla.data.pictures.files import resize
@@ -76,6 +78,20 @@ class FrameIndex:
         own = self.episode[ids]
         return self.first[own] + self.length[own] - 1
 
+    def identity(self) -> str:
+        """Return a text that changes when the index changes, or the size or the time of one of its videos."""
+        text = (self.folder / INDEX).read_text()
+        for name in ("first", "length", "video_file", "video_start"):
+            values = getattr(self, name)
+            text += f"{name} {None if values is None else zlib.crc32(np.ascontiguousarray(values))}\n"
+        for name in self.video_names or ():
+            try:
+                status = (self.source / name).stat()
+            except OSError:
+                continue  # reading a frame of it says so
+            text += f"{name} {status.st_size} {status.st_mtime_ns}\n"
+        return text
+
     def video_time(self, row: int) -> float:
         """Return the time, in seconds, at which a frame's video shows the frame."""
         own = self.episode[row]
@@ -83,20 +99,65 @@ class FrameIndex:
 
 
 class FramePictures:
-    """Reads the images of a `FrameIndex`. Each process needs its own, because open files are not shared."""
+    """Reads the images of a `FrameIndex`. Each process needs its own, because open files are not shared.
 
-    def __init__(self, index: FrameIndex):
+    `keep`: keep the decoded frames of videos for the next reading (decoded_pictures.py). `side`: resize kept
+    frames to `side` x `side` pixels, for readers that resize every image as a whole.
+    """
+
+    def __init__(self, index: FrameIndex, *, keep: bool = False, side: int | None = None):
         self.index = index
+        self._kept: DecodedPictures | None = None
+        self._side = None
+        if keep and index.video_names is not None:
+            self._kept = DecodedPictures(index.folder, f"{side}\n{index.identity()}", len(index))
+            self._side = side
         self._videos = VideoFiles(index.fps)
         self._encoded = EncodedPictures(index.folder / PICTURES) if index.video_names is None else None
 
     def original(self, row: int) -> np.ndarray:
-        """Return an image in its original size, (H, W, 3) uint8. Raises UserError if it cannot be read."""
+        """Return an image in its original size, or in the size in which it is kept: (H, W, 3) uint8.
+
+        Raises UserError if it cannot be read.
+        """
         if self._encoded is not None:
             return self._encoded.picture(row)
+        if self._kept is None:
+            return self._decoded(row)
+        picture = self._kept.get(row)
+        if picture is None:
+            picture = self._decode_and_keep(row)
+        return picture
+
+    def _decoded(self, row: int) -> np.ndarray:
         index = self.index
         name = index.video_names[index.video_file[index.episode[row]]]
-        return self._videos.frame(index.source / name, index.video_time(row))
+        picture = self._videos.frame(index.source / name, index.video_time(row))
+        return picture if self._side is None else resize(picture, self._side)
+
+    def _decode_and_keep(self, row: int) -> np.ndarray:
+        """Decode a frame. Keep it, and the other frame of its pair, which the decoder passes or has next.
+
+        LeRobot's videos and ours have a keyframe at every second frame.
+        """
+        own = self.index.episode[row]
+        first = int(self.index.first[own])
+        other = first + ((row - first) ^ 1)
+        if not self._kept.wants(row) or other >= first + self.index.length[own]:
+            picture = self._decoded(row)
+            self._kept.keep(row, picture)
+            return picture
+        pictures = {}
+        for each in sorted((row, other)):
+            if each == other and not self._kept.wants(other):
+                continue
+            try:
+                pictures[each] = self._decoded(each)
+                self._kept.keep(each, pictures[each])
+            except UserError:
+                if each == row:
+                    raise
+        return pictures[row]
 
     def picture(self, row: int) -> np.ndarray:
         """Return the image of a frame as (image_size, image_size, 3) uint8."""
@@ -113,6 +174,8 @@ class FramePictures:
     def close(self) -> None:
         """Close the open files."""
         self._videos.close()
+        if self._kept is not None:
+            self._kept.close()
 
 
 def open_demonstrations(folder: Path, *, images: bool = True) -> DemonstrationSet | FrameIndex:

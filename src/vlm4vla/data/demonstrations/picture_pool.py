@@ -43,7 +43,8 @@ class PictureMaker:
     seed: int
 
     def open(self) -> FramePictures:
-        return FramePictures(open_index(self.folder))
+        whole = self.augmentation is None or self.augmentation.crop == 1
+        return FramePictures(open_index(self.folder), keep=True, side=self.side if whole else None)
 
     def make(self, pictures: FramePictures, step: int, row: int) -> np.ndarray:
         """Return the image of frame `row` for update `step`: (side, side, 3) uint8."""

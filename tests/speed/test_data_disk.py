@@ -1,0 +1,64 @@
+"""speed/data_disk.py: shares of counts, and size and pixels of a question set against `datasets` and Pillow."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm4vla.workflow.jobs import Job
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "questions": {"train_pictures": 40, "held_out_pictures": 20, "seed": 0, "look": "internet"},
+    "image_size": 32,
+}
+
+
+@pytest.fixture(autouse=True)
+def programs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "speed"))
+
+
+def test_a_share_of_each_count():
+    import data_disk
+
+    settings = {"fast": {"pictures": 8000, "scale": 10}, "demonstrations": {"episodes": 2000}, "chunk": 4}
+    found = data_disk.reduced(settings, 0.25)
+    assert found == {"fast": {"pictures": 2000, "scale": 10}, "demonstrations": {"episodes": 500}, "chunk": 4}
+    assert (data_disk.pictures(settings), data_disk.pictures(found)) == (10_000, 2_500)
+    assert data_disk.reduced({"pictures": 40}, 0.1) == {"pictures": 16}  # FAST holds out one episode in ten
+
+
+def test_size_and_pixels_of_a_set(tmp_path):
+    import data_disk
+
+    job = Job("questions", (), "questions/provenance.json", (), lambda: json.dumps(SETTINGS))
+    found = data_disk.make(ROOT, job, 0.8, tmp_path)
+    folder = tmp_path / "questions"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert found["megabytes"] == pytest.approx(size * 60 / 48 / 1e6)  # 32 + 16 of 40 + 20 images
+    digest = hashlib.sha256()
+    for split in ("train", "held_out"):
+        rows = datasets.load_from_disk(str(folder / split))
+        for number in np.random.default_rng(0).permutation(len(rows)):
+            image = Image.open(io.BytesIO(rows[int(number)]["image"]))
+            assert image.size == (32, 32)
+            digest.update(np.asarray(image).tobytes())
+    assert found["pixels"] == digest.hexdigest()
+    assert found["write"] > 0.5 and 0 < found["read"] < found["write"]
+
+
+def test_the_table_adds_up():
+    import data_disk
+
+    rows = {
+        "questions": {"before": {"megabytes": 3.0, "write": 1.0, "read": 0.5, "pixels": "a"}},
+        "demonstrations/bridge": {"before": {"megabytes": 4.0, "write": 2.0}},
+    }
+    lines = data_disk.table(rows).splitlines()
+    assert lines[3:] == ["| demonstrations/bridge | 4.0, 2.0 |", "| all | 7.0, 3.0, 0.5 |"]

@@ -1,4 +1,4 @@
-"""speed/data_disk.py: shares of counts, and size and pixels of a question set against `datasets` and Pillow."""
+"""speed/data_disk.py: shares of counts, and a question set against `datasets` and Pillow."""
 
 import hashlib
 import io

@@ -46,6 +46,7 @@ RECORDS = {
     "vla": "vla/**/provenance.json",
     "rollout": "rollouts/**/provenance.json",
 }
+GENERATION = "omni-generation"  # its decoder draws images for the score, whatever the settings are
 _CLOCK = os.sysconf("SC_CLK_TCK")
 
 
@@ -88,6 +89,8 @@ def first_job(study: Path, stage: str) -> JobOfStage:
         record = record.get("provenance", record)
         if record.get("stage") != stage or not set(INPUTS[stage]) <= record["inputs"].keys():
             continue  # a reference policy has no VLA
+        if record["settings"].get("task") == GENERATION:
+            continue
         inputs = {name: _in_study(study, record["inputs"][name]["path"]) for name in INPUTS[stage]}
         return JobOfStage(stage, least_work(stage, record["settings"]), inputs)
     sys.exit(f"{study}: no finished job of the stage {stage}: run `make all_tables SCALE=smoke`")

@@ -137,8 +137,10 @@ def comparable(path: Path) -> bytes:
     if path.name == "train.jsonl":
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return canonical_json([_without_times(line) for line in lines]).encode()
-    if path.name == "provenance.json" or path.parent.parent.name == "capability":
-        return canonical_json(_without_times(json.loads(path.read_text()))).encode()
+    if path.suffix == ".json":
+        value = json.loads(path.read_text())
+        if path.name == "provenance.json" or (isinstance(value, dict) and "provenance" in value):
+            return canonical_json(_without_times(value)).encode()
     if path.name == "README.md":
         return re.sub(rb"\b[0-9a-f]{12,64}\b", b"HASH", path.read_bytes())
     if path.stem == "summary":

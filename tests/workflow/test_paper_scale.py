@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,25 +176,25 @@ def test_the_jobs_are_counted(study):
     }
 
 
-# Run a command, and print its peak memory in kB as the last line. The process of the test had other children.
+# Run a command, and print its CPU seconds and its peak memory in kB as the last line. The process of the test
+# had other children.
 PEAK = """
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:]).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
 sys.exit(status)
 """
 
 
 @pytest.mark.workflow
-def test_five_seeds_are_planned_in_a_minute_and_two_gigabytes(tmp_path):
+def test_five_seeds_are_planned_in_a_minute_of_cpu_time_and_two_gigabytes(tmp_path):
     command = [sys.executable, "-c", PEAK, sys.executable, "-m", "snakemake", "--dry-run"]
     command += ["--configfile", PAPER, "--config", f"results={tmp_path}", "seeds=[1,2,3,4,5]"]
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    began = time.monotonic()
     done = subprocess.run(
         command, cwd=REPOSITORY, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=300
     )
-    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     config = read_layers([REPOSITORY / "config.yaml", REPOSITORY / PAPER])
     study = Study(config.model_copy(update={"seeds": [1, 2, 3, 4, 5], "results": str(tmp_path)}))
@@ -203,8 +202,9 @@ def test_five_seeds_are_planned_in_a_minute_and_two_gigabytes(tmp_path):
     expected = Counter(job.stage for job in plan(study).values())
     assert planned["vla"] == expected["vla"] == 5 * (88 - 25) + 25 + 2  # a table's own seeds stay
     assert planned["rollout"] == expected["rollout"] > 3000
+    seconds, memory = map(float, done.stderr.splitlines()[-1].split())
     assert seconds < 60
-    assert int(done.stderr.splitlines()[-1]) < 2e6
+    assert memory < 2e6
     # the dry run prints a missing dataset as a note and continues
     assert (
         "note: a run would stop with this error: config.yaml: benchmarks.calvin.demonstrations" in done.stderr

@@ -60,9 +60,10 @@ assert (first != other).any()
         ("", 0, ""),
         ("sys.exit(3)", 3, ""),
         ("raise RuntimeError('the reason')", 1, "RuntimeError: the reason"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -2, "KeyboardInterrupt"),
         ("keep = [one]; keep.append(keep); del one, two, keep", 0, ""),  # a cycle
     ],
-    ids=["return", "exit", "exception", "cycle"],
+    ids=["return", "exit", "exception", "Ctrl-C", "cycle"],
 )
 def test_a_process_that_has_drawn_ends_without_messages_of_egl(end, status, last_line):
     done = subprocess.run([sys.executable, "-c", DRAWING + end], capture_output=True, text=True)

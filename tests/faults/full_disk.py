@@ -166,6 +166,7 @@ class Trial:
     """
 
     def __init__(self, job: Job, disk: Disk, folder: Path):
+        (disk.folder / "filler").write_bytes(bytes(PAGE))  # a tmpfs of `size=0` has no bound
         self.job, self.disk, self.empty = job, disk, disk.used()
         self.out = disk.folder / "out"
         self.stood = folder / "stood"
@@ -217,8 +218,8 @@ class Trial:
         outcome = Outcome(self.job.stage, kind, before, point)
         self.clear() if before == "nothing" else self.put_finished()
         stood = visible(self.out) if self.out.exists() else {}
-        least = 1 if kind == "nr_inodes" else PAGE
-        more = max(least, int(self.needs[before].get(kind, 0) * point) // least * least)
+        unit = 1 if kind == "nr_inodes" else PAGE
+        more = int(self.needs[before].get(kind, 0) * point) // unit * unit
         self.disk.limit(**{kind: str(self.disk.used()[kind] + more)})
         done = self.job.run(self.disk)
         after = visible(self.out) if self.out.exists() else {}

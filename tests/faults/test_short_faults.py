@@ -1,5 +1,6 @@
 """The two programs in short: three kills of a study of five jobs, and one stage on a full disk."""
 
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -69,3 +70,17 @@ def test_a_full_disk(reference, tmp_path):
                 assert outcome.hit and outcome.faults == []
     except NoMount as error:
         pytest.skip(f"this user may not mount a tmpfs ({error})")
+
+
+def test_times_do_not_count(reference, tmp_path):
+    """A record is compared without its times, wherever it lies; its results count."""
+    project, _ = reference
+    record = json.loads((project.results / "smoke/capability/kosmos-2/none.json").read_text())
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps(record))
+    record["provenance"]["wall_seconds"] += 1
+    second.write_text(json.dumps(record))
+    assert fault_study.comparable(first) == fault_study.comparable(second)
+    record["sets"]["where"]["correct"] += 1
+    second.write_text(json.dumps(record))
+    assert fault_study.comparable(first) != fault_study.comparable(second)

@@ -117,6 +117,23 @@ def test_an_edited_csv(traced):
     assert trace(Results(traced), *CELL)["equals_csv"] is False
 
 
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"x" * 200_000, None], ids=["no text", "a long cell", "a folder"]
+)
+def test_a_csv_that_is_none(traced, content):
+    path = traced / "tables/freeze.csv"
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"freeze\.csv: cannot be read as CSV .*: make the table again"
+    ) as error:
+        trace(Results(traced), *CELL)
+    assert "\n" not in str(error.value)
+
+
 def test_output_as_json(traced, capsys):
     assert cli.main(["trace", *CELL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["equals_table"] is True
@@ -202,6 +219,8 @@ def test_folders_that_do_not_exist(traced, arguments, message, capsys):
         ({"outputs": {"a" * 300: "0"}}, "not a file of this folder with its hash"),
         ({"outputs": {"/etc/hostname": "0"}}, "not a file of this folder with its hash"),
         ({"episodes": 1}, "but its provenance has 1"),
+        ({"mean_solved": 10**400}, "mean_solved: not a number"),
+        ({"mean_solved": float("nan")}, "the mean of solved is .*, but its provenance has nan"),
     ],
 )
 def test_a_changed_record_of_a_rollout(traced, changed, message):
@@ -210,7 +229,18 @@ def test_a_changed_record_of_a_rollout(traced, changed, message):
     with pytest.raises(UserError, match=message) as error:
         run(Results(traced), *CELL, False)
     line = str(error.value)
-    assert "\n" not in line and ("provenance.json" in line or "episodes" in changed)
+    assert "\n" not in line and ("provenance.json" in line or "its provenance has" in line)
+
+
+@pytest.mark.parametrize("artefact", ["demonstrations/bridge", "vla/kosmos-2/none/full/bridge/seed0"])
+@pytest.mark.parametrize("content", ["{}", "[]", "null", "[" * 100_000, '{"stage": "vla", "settings": {}}'])
+def test_a_record_without_content_of_what_a_rollout_was_made_from(traced, artefact, content):
+    (traced / artefact / "provenance.json").write_text(content)
+    with pytest.raises(
+        UserError, match=f"{artefact}/provenance.json: .*run the stage that writes it"
+    ) as error:
+        run(Results(traced), *CELL, False)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("changed", [{"model": "paligemma-1"}, {"variant": "scratch"}, {"auxiliary": "fast"}])

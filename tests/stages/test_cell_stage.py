@@ -97,6 +97,7 @@ def test_records_in_their_folder(tmp_path):
         ({"checkpoint": "another"}, "its checkpoint is .*but .*has another"),
         ({"mean_solved": 0.25}, "its mean of solved is .*but .*has 0.25"),
         ({"mean_solved": []}, "not a provenance record"),
+        ({"mean_solved": 10**400}, "not a provenance record"),
         ({"files": {"episodes.parquet": "0" * 64}}, "changed since the rollout wrote it"),
         ({"changed": {"model": "kosmos-3"}}, "model is 'kosmos-3', but the folder is that of 'kosmos-2'"),
         ({"changed": {"variant": "scratch"}}, "variant is 'scratch', but the folder is that of 'full'"),

@@ -49,6 +49,7 @@ MAY_DIFFER = (
     "sha256 of inputs that are such records",
     "train.jsonl: samples_per_second",
     "README.md of policies: the hashes of such records",
+    "tables/*.html: the hash of each such record, and when it was made",
     "summary.*: the section Cost, which has measured times",
 )
 
@@ -137,10 +138,15 @@ def comparable(path: Path) -> bytes:
     if path.name == "train.jsonl":
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return canonical_json([_without_times(line) for line in lines]).encode()
-    if path.name == "provenance.json" or path.parent.parent.name == "capability":
-        return canonical_json(_without_times(json.loads(path.read_text()))).encode()
+    if path.suffix == ".json":
+        value = json.loads(path.read_text())
+        if path.name == "provenance.json" or (isinstance(value, dict) and "provenance" in value):
+            return canonical_json(_without_times(value)).encode()
     if path.name == "README.md":
         return re.sub(rb"\b[0-9a-f]{12,64}\b", b"HASH", path.read_bytes())
+    if path.suffix == ".html" and path.parent.name == "tables":
+        # The evidence of a cell states when a record was made, and the hash of the record.
+        return re.sub(rb"sha256 [0-9a-f]{64}\ncommit (.*), started \S+", rb"commit \1", path.read_bytes())
     if path.stem == "summary":
         return _without_section(path.read_text(), "cost").encode()
     return path.read_bytes()

@@ -9,7 +9,7 @@ import pytest
 
 from vlm4vla.workflow import kept_outputs
 
-# The second rule fails for the value `two`, before or after it has written half of its output.
+# The second rule fails for the value `two` when it has written half of its output. `end` is its last command.
 SNAKEFILE = """
 from snakemake.jobs import Job
 from vlm4vla.workflow import kept_outputs
@@ -23,12 +23,13 @@ rule make:
     output: "out/a.txt", "out/b.txt"
     params: value=config["value"]
     shell: "echo half > out/a.txt; test {params.value} != two"
-           " && echo {params.value} > out/a.txt && echo {params.value} > out/b.txt"
+           " && echo {params.value} > out/a.txt && echo {params.value} > out/b.txt && {config[end]}"
 """
 
 
-def snakemake(folder: Path, value: str, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *options, "--config", f"value={value}"]
+def snakemake(folder: Path, value: str, *options: str, end: str = "true") -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--latency-wait", "1", *options]
+    command += ["--config", f"value={value}", f"end={end}"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -63,6 +64,26 @@ def test_a_rerun_that_works_replaces_them(project):
     assert snakemake(project, "three").returncode == 0
     assert contents(project) == {"a.txt": "three", "b.txt": "three"}
     assert snakemake(project, "one").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "rm out/a.txt",
+        "rm out/a.txt out/b.txt",
+        "kill -9 $$",
+        "rm out/a.txt && mkdir out/a.txt && false",
+        "ln -sf nowhere out/a.txt && false",
+    ],
+    ids=["one missing", "all missing", "killed", "a folder in its place", "a dead link"],
+)
+def test_a_rerun_that_fails_at_its_end_restores_files_and_records(project, end):
+    done = snakemake(project, "one")
+    assert done.returncode == 0, done.stderr
+    failed = snakemake(project, "four", end=end)
+    assert failed.returncode != 0 and "Traceback" not in failed.stderr
+    assert contents(project) == {"a.txt": "one", "b.txt": "one"}
+    assert "Nothing to be done" in snakemake(project, "one", "--dry-run").stdout
 
 
 def test_a_killed_run_is_undone_by_the_next(tmp_path):

@@ -82,13 +82,36 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, number, capsys):
     assert "has no locks" in capsys.readouterr().out
 
 
-def test_other_errors_of_locks_are_raised(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_other_errors_of_locks_are_one_line(tmp_path, monkeypatch, number, attempt):
+    """At once, or after another process has held the lock."""
+    attempts = []
+
     def refuse(*_):
-        raise OSError(errno.EIO, "input/output error")
+        attempts.append(1)
+        if len(attempts) < attempt:
+            raise BlockingIOError
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(OSError, match="input/output"), alone(tmp_path / "stage"):
-        pass
+    line = rf"stage: cannot be locked \({os.strerror(number)}\): "
+    with pytest.raises(UserError, match=line), alone(tmp_path / "stage"):
+        pytest.fail("the output is written without a lock")
+    with pytest.raises(UserError, match=rf"\.run\.lock: cannot be locked \({os.strerror(number)}\): "):
+        run_lock.hold(tmp_path, [])
+
+
+def test_a_file_system_that_runs_out_of_locks_while_a_job_waits(tmp_path, monkeypatch, capsys):
+    errors = iter([BlockingIOError(), OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))])
+
+    def refuse(*_):
+        raise next(errors)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with alone(tmp_path / "stage") as waited:
+        assert waited
+    assert "has no locks" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -133,14 +156,38 @@ def test_lock_of_another_machine_stays(tmp_path, lock):
         lambda owner: owner.mkdir(),
         lambda owner: owner.write_text("login-2\nlogin-3\n"),
         lambda owner: owner.symlink_to(owner),
+        lambda owner: os.mkfifo(owner),
     ],
-    ids=["no text", "empty", "a folder", "two lines", "a link to itself"],
+    ids=["no text", "empty", "a folder", "two lines", "a link to itself", "a pipe"],
 )
 def test_an_unreadable_owner_of_the_lock_is_another_machine(tmp_path, lock, damage):
     """Whose the lock is cannot be known, so it stays, and nothing fails."""
     damage(tmp_path / run_lock.LOCK_OWNER)
     assert not run_lock.release_stale_lock(tmp_path)
     assert lock.exists()
+
+
+def test_a_stale_lock_that_cannot_be_removed_is_one_line(tmp_path, lock):
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(UserError, match=r"0\.input\.lock: the lock of a killed run cannot be removed \(Is a"):
+        run_lock.release_stale_lock(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: folder.write_text("of the user"),
+        lambda folder: folder.symlink_to("nowhere"),
+        lambda folder: (folder / "machine").mkdir(parents=True),
+    ],
+    ids=["a file", "a dead link", "the note a folder"],
+)
+def test_a_folder_of_snakemake_that_cannot_be_written_is_one_line(tmp_path, damage):
+    damage(tmp_path / ".snakemake")
+    assert not run_lock.release_stale_lock(tmp_path)
+    with pytest.raises(UserError, match=r"\.snakemake: cannot be written \(.*\): change its permissions"):
+        run_lock.record_lock_owner(tmp_path)
 
 
 def test_a_lock_that_cannot_be_opened(tmp_path):

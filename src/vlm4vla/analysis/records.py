@@ -124,7 +124,7 @@ def check_recorded(path: Path, records: pd.DataFrame) -> None:
         stated, count = (record.get("files") or {}).get(path.name), record.get("episodes")
         checkpoint, solved = record.get("checkpoint"), record.get("mean_solved")
         solved = None if solved is None else float(solved)
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, OverflowError, AttributeError, TypeError):
         raise UserError(f"{beside}: not a provenance record: run the rollout again") from None
     if count is not None and count != len(records):
         raise UserError(

@@ -25,21 +25,31 @@ def alone(output: Path) -> Iterator[bool]:
     """Lock `output` for this process. Yields whether another process held the lock and this one waited.
 
     A killed workflow leaves its jobs running. The job of a new run waits here instead of writing to the same
-    place. On a file system without locks nobody waits. Raises UserError if the output cannot be written.
+    place. On a file system without locks nobody waits. Raises UserError if the output cannot be written, or
+    cannot be locked for another reason.
     """
-    waited = False
     with _opened(output) as handle:
+        yield _lock(handle, output)
+
+
+def _lock(handle: TextIOWrapper, output: Path) -> bool:
+    """Lock the file, if locks exist. Returns whether this process waited for another one."""
+    waited = False
+    try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waited = True
             print(f"{output}: waiting for another process that is writing it", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            print(f"{output}: this file system has no locks: start one run at a time", flush=True)
-        yield waited
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise UserError(
+                f"{output}: cannot be locked ({error.strerror}): run the same command again, or write "
+                "to another disk"
+            ) from None
+        print(f"{output}: this file system has no locks: start one run at a time", flush=True)
+    return waited
 
 
 def _opened(output: Path) -> TextIOWrapper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,8 @@ def check_record(path: Path, record: Mapping[str, Any]) -> None:
         value = record.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
             raise fault(key, "a number" if key != "checkpoint" else "a hash")
+    if abs(record.get("mean_solved") or 0) > sys.float_info.max:  # JSON has integers of any length
+        raise fault("mean_solved", "a number")
 
 
 def check_recorded_files(path: Path, record: Mapping[str, Any]) -> None:

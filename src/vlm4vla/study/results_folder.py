@@ -66,12 +66,15 @@ class Results:
         return content
 
     def csv_rows(self, table: str) -> list[dict[str, str]]:
-        """The rows of the table's CSV as text; none if the file is missing."""
+        """The rows of the table's CSV as text; none without the file. Raises UserError if it is no CSV."""
         path = self.path("table", table=table, format="csv")
         if not path.exists():
             return []
-        with path.open(newline="") as handle:
-            return list(csv.DictReader(handle))
+        try:
+            with path.open(newline="") as handle:
+                return list(csv.DictReader(handle))
+        except (OSError, ValueError, csv.Error) as error:
+            raise UserError(f"{path}: cannot be read as CSV ({error}): make the table again") from None
 
     def episode_files(self) -> Iterator[Path]:
         """The episode records of every finished rollout, sorted."""

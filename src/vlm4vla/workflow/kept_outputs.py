@@ -95,6 +95,8 @@ def _local(job: Any) -> list[Path]:
 
 def install(job_class: type[Any]) -> None:
     """Make Snakemake's class of jobs (`snakemake.jobs.Job`) keep outputs. Once per process."""
+    from snakemake.exceptions import RuleException, WorkflowError
+
     if getattr(job_class.postprocess, "keeps_outputs", False):
         return
     remove, postprocess = job_class.remove_existing_output, job_class.postprocess
@@ -107,16 +109,28 @@ def install(job_class: type[Any]) -> None:
                 unconfirmed(path).touch()
         await remove(self)
 
+    records_before: dict[tuple[str, ...], dict[str, Any]] = {}  # by the outputs of a job
+
     async def keeping(self: Any, *arguments: Any, **options: Any) -> None:
-        persistence, failed = self.dag.workflow.persistence, True
-        # Snakemake overwrites its records at the end of a failed job, too.
-        records = {str(file): persistence.metadata(file) for file in self.output} if _is_main(self) else {}
+        if not _is_main(self):
+            await postprocess(self, *arguments, **options)
+            return
+        persistence, outputs = self.dag.workflow.persistence, tuple(map(str, self.output))
+        if outputs not in records_before:  # Snakemake overwrites or removes them if the job has failed
+            records_before[outputs] = {str(file): persistence.metadata(file) for file in self.output}
+        error = bool(options.get("error"))
+        failed, called_again = True, False
         try:
             await postprocess(self, *arguments, **options)
-            failed = bool(options.get("error"))
+            failed = error
+        except (RuleException, WorkflowError):
+            # An output is missing, for example. Snakemake now calls this again, with `error`, and removes the
+            # outputs that it finds: what was set aside must not be back before that.
+            called_again = not error
+            raise
         finally:
-            if _is_main(self):
-                _settle(self, failed, records)
+            if not called_again:
+                _settle(self, failed, records_before.pop(outputs))
 
     keeping.keeps_outputs = True
     job_class.remove_existing_output, job_class.postprocess = remove_existing_output, keeping

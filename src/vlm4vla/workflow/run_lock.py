@@ -30,7 +30,7 @@ def hold(folder: Path, words: Sequence[str]) -> None:
     """Lock the results folder for the life of this process. Jobs that it starts do not inherit the lock.
 
     `words`: the arguments of this run, for the message to others. Raises UserError if another run holds the
-    lock, or if its file cannot be opened. Does nothing on a file system without locks.
+    lock, or if its file cannot be opened or locked. Does nothing on a file system without locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,10 @@ def hold(folder: Path, words: Sequence[str]) -> None:
     except OSError as error:
         handle.close()
         if error.errno not in NO_LOCKS:
-            raise
+            raise UserError(
+                f"{folder / FILE}: cannot be locked ({error.strerror}): run the same command again, or "
+                "write to another disk"
+            ) from None
         return
     handle.truncate(0)
     about = {"pid": os.getpid(), "machine": platform.node(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
@@ -76,7 +79,7 @@ def release_stale_lock(folder: Path) -> bool:
 
     Snakemake's lock does not say whether its owner still runs, so Snakemake asks the user for `--unlock`. If
     several machines share the folder, this machine sees its own processes only. It therefore keeps the lock
-    of another machine.
+    of another machine. Raises UserError if a lock cannot be removed.
     """
     locks = _locks(folder)
     owner = folder / LOCK_OWNER
@@ -84,7 +87,12 @@ def release_stale_lock(folder: Path) -> bool:
     if not locks or owned_elsewhere or _snakemake_runs_in(folder):
         return False
     for lock in locks:
-        lock.unlink(missing_ok=True)
+        try:
+            lock.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{lock}: the lock of a killed run cannot be removed ({error.strerror}): delete it yourself"
+            ) from None
     return True
 
 
@@ -106,7 +114,7 @@ def record_lock_owner(folder: Path) -> None:
 def _text(path: Path) -> str | None:
     """The line of a file, or None if it cannot be read."""
     try:
-        return path.read_text().strip()
+        return path.read_text().strip() if path.is_file() else None  # a pipe would wait for a writer
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,17 @@ import yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.core.artefacts import write_json
+from vlm4vla.core.successor import OF_WORKFLOW
 from vlm4vla.study.study import Study
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _no_note_of_a_workflow() -> Iterator[None]:
+    """Remove what a Snakefile that ran in this process has left for its jobs: later tests start jobs, too."""
+    yield
+    os.environ.pop(OF_WORKFLOW, None)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from vlm4vla.core.artefacts import canonical_json
-from vlm4vla.core.successor import aside
+from vlm4vla.core.successor import OF_WORKFLOW, aside
 from vlm4vla.study.artefact_chain import recorded_files
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,7 +88,9 @@ def environment(folder: Path) -> dict[str, str]:
     """The environment of a project in `folder`, whose commands take the package from there."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     source = os.pathsep.join(filter(None, (str(folder / "src"), os.environ.get("PYTHONPATH"))))
-    return os.environ | {"PATH": path, "PYTHONPATH": source, "HF_HUB_OFFLINE": "1"}
+    # A Snakefile that ran in this process has left a note that its own jobs read.
+    others = {name: value for name, value in os.environ.items() if name != OF_WORKFLOW}
+    return others | {"PATH": path, "PYTHONPATH": source, "HF_HUB_OFFLINE": "1"}
 
 
 def lay_out(folder: Path, reduced: bool) -> Project:

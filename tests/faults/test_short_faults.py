@@ -84,3 +84,5 @@ def test_times_do_not_count(reference, tmp_path):
     record["sets"]["where"]["correct"] += 1
     second.write_text(json.dumps(record))
     assert fault_study.comparable(first) != fault_study.comparable(second)
+    second.write_text(first.read_text()[:-1])
+    assert fault_study.comparable(first) != fault_study.comparable(second)

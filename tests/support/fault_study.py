@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from vlm4vla.core.artefacts import canonical_json
-from vlm4vla.core.successor import OF_WORKFLOW, aside
+from vlm4vla.core.successor import aside
 from vlm4vla.study.artefact_chain import recorded_files
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,9 +88,7 @@ def environment(folder: Path) -> dict[str, str]:
     """The environment of a project in `folder`, whose commands take the package from there."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     source = os.pathsep.join(filter(None, (str(folder / "src"), os.environ.get("PYTHONPATH"))))
-    # A Snakefile that ran in this process has left a note that its own jobs read.
-    others = {name: value for name, value in os.environ.items() if name != OF_WORKFLOW}
-    return others | {"PATH": path, "PYTHONPATH": source, "HF_HUB_OFFLINE": "1"}
+    return os.environ | {"PATH": path, "PYTHONPATH": source, "HF_HUB_OFFLINE": "1"}
 
 
 def lay_out(folder: Path, reduced: bool) -> Project:
@@ -141,7 +139,10 @@ def comparable(path: Path) -> bytes:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return canonical_json([_without_times(line) for line in lines]).encode()
     if path.suffix == ".json":
-        value = json.loads(path.read_text())
+        try:
+            value = json.loads(path.read_text())
+        except ValueError:  # half of a file
+            return path.read_bytes()
         if path.name == "provenance.json" or (isinstance(value, dict) and "provenance" in value):
             return canonical_json(_without_times(value)).encode()
     if path.name == "README.md":

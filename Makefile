@@ -13,6 +13,8 @@ SLIM ?=
 CORES ?= $(shell nproc)
 SCALE ?= embedded
 CELL ?= kosmos-2/none/full/bridge
+# Training seeds of the main table; empty: those of the configuration.
+SEEDS ?=
 # Of `make test-faults`, which goes on where it was interrupted.
 FAULTS ?= /tmp/vlm4vla-faults
 KILLS ?= 40
@@ -25,9 +27,10 @@ TESTS := $(VENV)/tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 LAYERS := $(filter-out embedded,$(if $(filter released,$(SCALE)),paper) $(SCALE))
 LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
+OVERRIDE := $(if $(SEEDS),--config 'tables={main: {seeds: [$(shell seq -s , 0 $$(($(firstword $(SEEDS)) - 1)))]}}')
 PROFILES := $(PROFILE) $(filter paper,$(LAYERS))
 WHERE := $(if $(PROFILE),$(PROFILES:%=--profile workflow/profiles/%),--cores $(CORES))
-OPTIONS := $(WHERE) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER)
+OPTIONS := $(WHERE) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER) $(OVERRIDE)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 	table_fast_injection table_executed_steps correlation published
 
@@ -63,6 +66,11 @@ endif
 ifneq ($(words $(SCALE))$(filter-out $(SCALES),$(SCALE)),1)
 $(error SCALE=$(SCALE): unknown scale: $(call suggest,$(SCALE),$(SCALES)))
 endif
+ifneq ($(SEEDS),)
+ifneq ($(words $(SEEDS))$(filter-out 1 2 3 4 5 6 7 8 9 10,$(SEEDS)),1)
+$(error SEEDS=$(SEEDS): write a number of training seeds from 1 to 10, such as SEEDS=3)
+endif
+endif
 ifneq ($(filter-out $(call names_in,workflow/profiles/*),$(PROFILE)),)
 $(error PROFILE=$(PROFILE): unknown profile: $(call suggest,$(PROFILE),$(call names_in,workflow/profiles/*)))
 endif
@@ -72,6 +80,7 @@ endif
 help:
 	@echo "make cell           train and evaluate one policy, and print its scores (CELL=$(CELL))"
 	@echo "make all_tables     make every table and figure, in results/ (SCALE=smoke: in minutes, without learning;"
+	@echo "                    SEEDS=3: with three training seeds in the main table;"
 	@echo "                    PROFILE=slurm, generic or kubernetes: on a cluster, see docs/cluster.md)"
 	@echo "make table_main     make one table; also table_freeze, table_scratch, table_auxiliary,"
 	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
@@ -106,7 +115,7 @@ cell: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@cat results/$(SCALE)/cells/$(CELL).md
 
 report: all_tables
-	$(BIN)/snakemake all_tables --reporter study --logger study $(LAYER)
+	$(BIN)/snakemake all_tables --reporter study --logger study $(LAYER) $(OVERRIDE)
 
 env: $(READY)
 

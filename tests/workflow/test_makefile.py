@@ -1,4 +1,4 @@
-"""The Makefile: a misspelt target, scale or profile ends with one line that suggests another word."""
+"""The Makefile: a misspelt target, scale or profile, or a wrong number of seeds, ends with one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
     """A dry run of make."""
-    own = ("SCALE", "PROFILE", "CELL", "PYTHON", "TORCH", "MAKEFLAGS", "MAKELEVEL")
+    own = ("SCALE", "PROFILE", "CELL", "SEEDS", "PYTHON", "TORCH", "MAKEFLAGS", "MAKELEVEL")
     environment = {name: value for name, value in os.environ.items() if name not in own}
     return subprocess.run(
         ["make", "--dry-run", *words], cwd=folder, env=environment, capture_output=True, text=True
@@ -37,6 +37,12 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
         (["report", "SCALE=smoek"], "SCALE=smoek: unknown scale: did you mean 'smoke'?"),
         (["all_tables", "SCALE="], "SCALE=: unknown scale: known: embedded, paper, released, smoke"),
         (["all_tables", "SCALE=smoke paper"], "SCALE=smoke paper: unknown scale: did you mean"),
+        (
+            ["all_tables", "SEEDS=0"],
+            "SEEDS=0: write a number of training seeds from 1 to 10, such as SEEDS=3",
+        ),
+        (["all_tables", "SEEDS=three"], "SEEDS=three: write a number of training seeds"),
+        (["all_tables", "SEEDS=3 4"], "SEEDS=3 4: write a number of training seeds"),
         (["all_tables", "PROFILE=slrum"], "PROFILE=slrum: unknown profile: did you mean 'slurm'?"),
         (["PYTHON=no-such-python", "SCALE=x", "help"], "known: embedded paper released smoke"),
         (
@@ -61,6 +67,7 @@ def test_a_misspelt_word_is_one_line(folder, words, message):
         (["all_tables"], "snakemake all_tables --cores"),
         (["table_main", "SCALE=smoke"], "--configfile workflow/scales/smoke.yaml"),
         (["all_tables", "SCALE=paper", "PROFILE=slurm"], "--profile workflow/profiles/slurm"),
+        (["all_tables", "SEEDS=3"], "--config 'tables={main: {seeds: [0,1,2]}}'"),
         ([".venv/ready"], "workflow/environment.sh .venv"),
         ([], "make all_tables"),
     ],

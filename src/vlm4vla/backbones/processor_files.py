@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.core.artefacts import atomic_path, write_json
+
+if TYPE_CHECKING:
+    from vlm4vla.backbones.adapter import Adapter
 
 PROCESSOR = "processor_config.json"
 COPIED = (

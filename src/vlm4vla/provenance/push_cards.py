@@ -10,7 +10,6 @@ from vlm4vla.conventions.benchmarks import facts
 from vlm4vla.core.artefacts import checkpoint_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.markup import markdown_line, markdown_text
-from vlm4vla.policies.card_scores import rollout_scores
 from vlm4vla.policies.model_card import OWN_LICENCE, CardScore, policy_card, read_sources
 from vlm4vla.study.layout import ARTEFACTS, PROVENANCE
 from vlm4vla.study.results_folder import Results, read_json, study_of
@@ -33,6 +32,8 @@ def policy_card_of(folder: Path, provenance: Mapping[str, Any], name: str, licen
 
 def _own_scores(results: Results, folder: Path) -> list[CardScore]:
     """The scores of the policy's own rollout; none if the study has no finished rollout of these weights."""
+    from vlm4vla.policies.card_scores import rollout_scores  # imports scipy.stats, which takes 0.9 CPU seconds
+
     inside = (folder.resolve() / PROVENANCE).relative_to(results.root.resolve()).as_posix()
     values = ARTEFACTS["vla"].parse(inside) or {}
     return rollout_scores(results.path("rollout", **values, executed=""), checkpoint_hash(folder))

@@ -29,7 +29,10 @@ def read_layers(paths: Sequence[Path]) -> Config:
 
 def _update(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+        if isinstance(value, Mapping):
+            # A mapping that YAML aliases share is copied, so that each place is overridden alone.
+            if not isinstance(base.get(key), dict):
+                base[key] = {}
             _update(base[key], value)
         else:
             base[key] = value

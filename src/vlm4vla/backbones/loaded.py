@@ -19,6 +19,7 @@ from vlm4vla.backbones.finite import DIVERGED, check_finite
 from vlm4vla.backbones.kernels.last_position import last_position_only
 from vlm4vla.backbones.kernels.padding_free import is_padding_free
 from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
+from vlm4vla.backbones.kernels.small_models import use_small_functions
 from vlm4vla.backbones.whole_words import remove_marks
 from vlm4vla.config.reading import Reading
 
@@ -54,6 +55,7 @@ class LoadedBackbone:
         self._gain, self._offset = image_processor.rescale_factor / std, -mean / std
         use_matrix_products(model)
         adapter.prepare(model)
+        use_small_functions(model)
 
     def read_as(self, reading: Reading) -> LoadedBackbone:
         """The same model, tokenizer and image processor, which read prompts as `reading` says."""

@@ -22,6 +22,11 @@ def _keep_last(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, .
     return (inputs[0][:, -1:], *inputs[1:])
 
 
+def keeps_last(module: nn.Module) -> bool:
+    """Whether the module now reads only the last position of a batch that is not packed."""
+    return _keep_last in module._forward_pre_hooks.values()
+
+
 class _PackedHooks:
     """The hooks of one module whose input row holds several packed sequences."""
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,21 @@ def children_seconds() -> Iterator[list[float]]:
     yield spent
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def read_commands(code: Path, python: str, layers: Sequence[str]) -> list[list[str]]:
+    """The words of each job's command after `vlm4vla`, from a dry run by the study's own version."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy(code, folder, [each for each in COPIED if each != "src"])
+        command = [python, "-m", "snakemake", "all_tables", "--cores", "1", "--dry-run", "--printshellcmds"]
+        command += ["--configfile", *layers] if layers else []
+        done = subprocess.run(command, cwd=folder, env=environment_of(code), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{code}: its version cannot plan this study: {done.stderr.strip()[-2000:]}")
+    lines = (done.stdout + done.stderr).splitlines()
+    found = [shlex.split(line.split("vlm4vla ", 1)[1]) for line in lines if "exec vlm4vla " in line]
+    return [words[: words.index(">")] for words in found]
 
 
 def read_graph(

@@ -1,10 +1,10 @@
 """Disk of the data of the study at the embedded scale, and CPU time to write and to read it, for two builds.
 
 The program runs the stages questions, demonstrations, auxiliary-data and fast-data of config.yaml, once with
-this checkout and once with another one (--before). The sizes grow with the number of pictures and episodes,
-so each stage makes only a share of them (--share), and the program divides the bytes by this share. It also
-reads every image of the question sets in batches of 64, in random order, and compares the pixels of the two
-builds. It prints a table and JSON.
+this checkout and once with another one (--before). Each version has its own config.yaml. The sizes grow with
+the number of pictures and episodes, so each stage makes only a share of them (--share), and the program
+divides the bytes by this share. It also reads every image of the question sets in batches of 64, in random
+order. It compares the pixels of the two versions where their settings are equal. It prints a table and JSON.
 
     python speed/data_disk.py [--before ../a-checkout-of-an-older-commit] [--share 0.125] [--folder FOLDER]
 """
@@ -16,17 +16,14 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builds import children_seconds, environment_of
-
-from vlm4vla.config.layers import read_layers
-from vlm4vla.study.study import Study
-from vlm4vla.workflow.jobs import Job, plan
+from builds import children_seconds, environment_of, read_commands
 
 HERE = Path(__file__).parents[1]
-STAGES = ("questions", "demonstrations", "auxiliary_data")
+STAGES = ("questions", "demonstrations", "auxiliary-data", "fast-data")
 COUNTS = ("train_pictures", "held_out_pictures", "episodes", "pictures")
 REPEATS = 3
 # Prints the SHA-256 of the pixels of both splits, and the CPU seconds of reading them.
@@ -78,22 +75,33 @@ def run(code: Path, *words: str) -> float:
     return spent[0]
 
 
-def make(code: Path, job: Job, share: float, folder: Path) -> dict[str, float]:
+def outputs(commands: Sequence[Sequence[str]]) -> dict[str, tuple[str, Any]]:
+    """The stage and the settings of each command, by output folder below the results, in order of stages."""
+    chosen: dict[str, tuple[str, Any]] = {}
+    for stage in STAGES:
+        for name, *words in sorted(commands):
+            if name == stage:
+                options = dict(zip(words[::2], words[1::2], strict=True))
+                output = "/".join(Path(options["--output"]).parts[2:])
+                chosen[output] = (stage, json.loads(options["--settings"]))
+    return chosen
+
+
+def make(
+    code: Path, output: str, stage: str, settings: Any, share: float, folder: Path
+) -> dict[str, float | str]:
     """Make a share of a job's data, and return its megabytes and CPU seconds at the whole number."""
-    settings = reduced(job.settings, share)
-    output = folder / job.stage / "-".join(job.key)
-    stage = job.stage.replace("_", "-")
-    words = ["--settings", json.dumps(settings), "--output", str(output)]
-    if "fast" in settings:
-        stage = "fast-data"
-        benchmark = settings["fast"]["benchmark"]
-        words += ["--demonstrations", str(folder / "demonstrations" / benchmark)]
-    factor = pictures(job.settings) / pictures(settings)
+    whole, settings = settings, reduced(settings, share)
+    target = folder / output
+    words = ["--settings", json.dumps(settings), "--output", str(target)]
+    if stage == "fast-data":
+        words += ["--demonstrations", str(folder / "demonstrations" / settings["fast"]["benchmark"])]
+    factor = pictures(whole) / pictures(settings)
     write = run(code, stage, *words)
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    made = {"megabytes": size * factor / 1e6, "write": write * factor}
-    if job.stage != "demonstrations":
-        command = [sys.executable, "-c", READER, str(output)]
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    made: dict[str, float | str] = {"megabytes": size * factor / 1e6, "write": write * factor}
+    if stage != "demonstrations":
+        command = [sys.executable, "-c", READER, str(target)]
         found = [
             subprocess.run(command, env=environment_of(code), check=True, stdout=subprocess.PIPE, text=True)
             for _ in range(REPEATS)
@@ -110,34 +118,40 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the data in this folder")
     parser.add_argument("--config", type=Path, nargs="*", default=[], help="more layers of the configuration")
     arguments = parser.parse_args()
-    jobs = plan(Study(read_layers([HERE / "config.yaml", *arguments.config])))
-    chosen = sorted(
-        (job for job in jobs.values() if job.stage in STAGES), key=lambda j: STAGES.index(j.stage)
-    )
     builds = {"before": arguments.before, "now": HERE} if arguments.before else {"now": HERE}
-    rows: dict[str, dict[str, dict[str, float]]] = {}
+    layers = [str(path.absolute()) for path in arguments.config]
+    plans = {b: outputs(read_commands(code, sys.executable, layers)) for b, code in builds.items()}
+    rows: dict[str, dict[str, dict[str, float | str]]] = {}
     with tempfile.TemporaryDirectory() as name:
         root = arguments.folder or Path(name)
-        for job in chosen:
-            key = "/".join((job.stage, *job.key)).rstrip("/")
-            rows[key] = {b: make(code, job, arguments.share, root / b) for b, code in builds.items()}
+        for key in plans["now"]:
+            rows[key] = {
+                b: make(code, key, *plans[b][key], arguments.share, root / b)
+                for b, code in builds.items()
+                if key in plans[b]
+            }
     print(json.dumps({"share": arguments.share, "rows": rows}, indent=1))
-    print(table(rows))
-    if len(builds) == 2 and any(
-        each["before"].get("pixels") != each["now"].get("pixels") for each in rows.values()
-    ):
-        sys.exit("the pixels of the two builds differ")
+    print(table(rows, list(builds)))
+    if "before" in plans:
+        equal = [key for key, job in plans["now"].items() if plans["before"].get(key) == job]
+        different = [
+            key for key in equal if rows[key]["before"].get("pixels") != rows[key]["now"].get("pixels")
+        ]
+        if different:
+            sys.exit(f"{', '.join(different)}: the pixels of the two builds differ")
+        print(f"equal settings and pixels: {', '.join(equal) or 'none'}")
 
 
-def table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
+def table(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], builds: Sequence[str]) -> str:
     """Megabytes, and CPU seconds to write and to read, of each build."""
-    builds = list(next(iter(rows.values())))
     lines = ["| data | " + " | ".join(f"MB, write, read {build}" for build in builds) + " |"]
     lines.append("| --- |" + " --- |" * len(builds))
     names = ("megabytes", "write", "read")
-    total = {b: {n: sum(row[b].get(n, 0.0) for row in rows.values()) for n in names} for b in builds}
+    total = {
+        b: {n: sum(row[b].get(n, 0.0) for row in rows.values() if b in row) for n in names} for b in builds
+    }
     for key, row in [*rows.items(), ("all", total)]:
-        cells = [", ".join(f"{row[b][n]:.1f}" for n in names if n in row[b]) for b in builds]
+        cells = [", ".join(f"{row[b][n]:.1f}" for n in names if n in row.get(b, {})) for b in builds]
         lines.append(f"| {key} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

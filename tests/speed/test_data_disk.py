@@ -2,15 +2,13 @@
 
 import hashlib
 import io
-import json
+import sys
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
-
-from vlm4vla.workflow.jobs import Job
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -34,11 +32,23 @@ def test_a_share_of_each_count():
     assert data_disk.reduced({"pictures": 40}, 0.1) == {"pictures": 16}  # FAST holds out one episode in ten
 
 
+def test_outputs_of_the_plan_of_a_checkout():
+    import builds
+    import data_disk
+
+    commands = builds.read_commands(ROOT, sys.executable, [str(ROOT / "workflow/scales/smoke.yaml")])
+    found = data_disk.outputs(commands)
+    assert list(found)[:2] == ["questions", "demonstrations/bridge"]
+    stage, settings = found["auxiliary_data/fast"]
+    assert (stage, settings["fast"]["pictures"]) == ("fast-data", 60)
+    assert found["questions"][1]["questions"]["train_pictures"] == 200
+    assert {stage for stage, _ in found.values()} == set(data_disk.STAGES)
+
+
 def test_size_and_pixels_of_a_set(tmp_path):
     import data_disk
 
-    job = Job("questions", (), "questions/provenance.json", (), lambda: json.dumps(SETTINGS))
-    found = data_disk.make(ROOT, job, 0.8, tmp_path)
+    found = data_disk.make(ROOT, "questions", "questions", SETTINGS, 0.8, tmp_path)
     folder = tmp_path / "questions"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert found["megabytes"] == pytest.approx(size * 60 / 48 / 1e6)  # 32 + 16 of 40 + 20 images
@@ -58,7 +68,12 @@ def test_the_table_adds_up():
 
     rows = {
         "questions": {"before": {"megabytes": 3.0, "write": 1.0, "read": 0.5, "pixels": "a"}},
-        "demonstrations/bridge": {"before": {"megabytes": 4.0, "write": 2.0}},
+        "demonstrations/bridge": {"before": {"megabytes": 4.0, "write": 2.0}, "now": {"megabytes": 1.0}},
     }
-    lines = data_disk.table(rows).splitlines()
+    lines = data_disk.table(rows, ["before"]).splitlines()
     assert lines[3:] == ["| demonstrations/bridge | 4.0, 2.0 |", "| all | 7.0, 3.0, 0.5 |"]
+    rows["questions"]["now"] = {"megabytes": 2.0}
+    rows["new"] = {"now": {"megabytes": 0.5}}
+    builds = ["before", "now"]
+    lines = data_disk.table(rows, builds).splitlines()
+    assert lines[4:] == ["| new |  | 0.5 |", "| all | 7.0, 3.0, 0.5 | 3.5, 0.0, 0.0 |"]

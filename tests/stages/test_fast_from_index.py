@@ -45,3 +45,17 @@ def test_tokens_and_images_are_the_same(tmp_path):
         one, two = (read_questions(tmp_path / name, split) for name in ("one", "two"))
         assert one.statements == two.statements and len(one) == len(two) > 10
         np.testing.assert_array_equal(one.images(range(len(one))), two.images(range(len(two))))
+
+
+def test_numbers_of_images(tmp_path):
+    memory = recorded(tmp_path / "memory")
+    for held_out, expected in ((None, 12), (5, 5)):
+        more = {} if held_out is None else {"held_out_pictures": held_out}
+        fast = FastTokens(benchmark="bridge", vocabulary=120, scale=10, pictures=30, **more)
+        settings = FastDataSettings(fast=fast, chunk=2, normalisation="range")
+        assert set(settings.model_dump(mode="json")["fast"]) >= set(more)
+        assert ("held_out_pictures" in settings.model_dump_json()) == (held_out is not None)
+        run(settings, demonstrations=memory, output=tmp_path / str(held_out))
+        assert len(read_questions(tmp_path / str(held_out), TRAIN)) == 30
+        # without a limit: all six frames of each held-out episode
+        assert len(read_questions(tmp_path / str(held_out), HELD_OUT)) == expected

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vlm4vla.config.base import Benchmark, Depth, Positive, Rate, Seed, Strict, TaskName, Width
+from vlm4vla.config.base import Benchmark, Depth, OmitsDefaults, Positive, Rate, Seed, Strict, TaskName, Width
 from vlm4vla.config.public_sets import TaskData
 from vlm4vla.config.training import Training
 
@@ -139,12 +139,14 @@ class Auxiliary(Strict):
 FastName = Literal["fast-freeze-vision", "fast-unfreeze-vision"]
 
 
-class FastTokens(Strict):
+class FastTokens(OmitsDefaults):
     """FAST injection: a VLM learns to predict the FAST tokens of a benchmark's demonstrations.
 
     The tokenizer is fitted on the demonstrations with `vocabulary` and `scale`. With `tokenizer`, a published
     tokenizer is used instead, and `vocabulary` and `scale` are ignored.
     """
+
+    OMITTED_AT_DEFAULT: ClassVar = frozenset({"held_out_pictures"})
 
     benchmark: Benchmark = Field(description="The benchmark whose demonstrations are used.")
     vocabulary: Positive | None = Field(
@@ -158,8 +160,9 @@ class FastTokens(Strict):
         description="Folder of the published universal FAST tokenizer, with tokenizer.json and "
         "processor_config.json.",
     )
-    pictures: Positive = Field(
-        description="Largest number of training images. The same limit applies to held-out images."
+    pictures: Positive = Field(description="Largest number of training images.")
+    held_out_pictures: Positive | None = Field(
+        None, description="Largest number of held-out images. By default, it is that of training images."
     )
     training: Training | None = Field(
         None, description="Replaces `auxiliary.training`, which all tasks share."

@@ -50,8 +50,12 @@ def run(settings: FastDataSettings, *, demonstrations: Path, output: Path) -> No
     write_json(output / "report.json", report(tokenizer, chunks[held_out], ids, held_out))
     hashes = {}
     random = np.random.default_rng(fast.seed)
-    for split, chosen in (("train", ~held_out), ("held_out", held_out)):
-        numbers = random.permutation(np.nonzero(chosen)[0])[: fast.pictures]
+    parts = (
+        ("train", ~held_out, fast.pictures),
+        ("held_out", held_out, fast.held_out_pictures or fast.pictures),
+    )
+    for split, chosen, most in parts:
+        numbers = random.permutation(np.nonzero(chosen)[0])[:most]
         pictures = _pictures(frames, ids, numbers)
         hashes[split] = write_split(output, split, pictures, len(numbers), f"fast {split}")
     provenance.write(output / "provenance.json", files=hashes)

@@ -1,16 +1,19 @@
 """Large datasets: written as videos and in several files, and resumed after a kill."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import zlib
 
 import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.stages import DemonstrationsSettings
@@ -138,6 +141,27 @@ def test_a_killed_writer_resumes_and_writes_the_same_bytes(whole, tmp_path):
     write(tmp_path / "set", pictures)
     assert first.stat().st_mtime_ns == time  # the file was kept
     assert files_of(tmp_path / "set") == files_of(folder)
+
+
+@pytest.mark.parametrize(("camera", "filters"), [("still", {0}), ("noisy", {1})])
+def test_frames_with_noise_are_stored_as_differences(tmp_path, camera, filters):
+    """Nothing changes between the frames of a still camera. Noise changes all, but neighbours are alike."""
+    random = np.random.default_rng(1)
+    texture = random.integers(0, 256, (SIDE, SIDE, 3))
+    folder, shown = tmp_path / "set", []
+    with LeRobotWriter(folder, fps=FPS, robot_type="arm", image_size=SIDE, pictures="png") as writer:
+        for images, *rest in episodes():
+            noisy = images + random.integers(-4, 5, images.shape)
+            still = np.broadcast_to(texture, images.shape)
+            images = np.clip(noisy if camera == "noisy" else still, 0, 255).astype(np.uint8)
+            writer.add_episode(images, *rest)
+            shown.extend(images)
+    rows = pq.read_table(folder / "data/chunk-000/file-000.parquet")[IMAGE].to_pylist()
+    for image, row in zip(shown, rows, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(row["bytes"]))), image)
+    # the first byte of the first row of pixels, after the header, a chunk's header, and those of the stream
+    found = {zlib.decompress(row["bytes"][41:-16])[0] for row in rows}
+    assert found == filters
 
 
 def test_an_unfinished_dataset_of_another_source_is_kept(tmp_path):

@@ -1,12 +1,16 @@
 """The PNG codec compared with Pillow, in both directions."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vlm4vla.data.pictures.png import decode, encode, encode_small
+
+
+FORMS = [encode, partial(encode, differences=True), encode_small]
 
 
 @pytest.fixture
@@ -20,7 +24,7 @@ def by_pillow(image, form="PNG", **options):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("form", [encode, encode_small])
+@pytest.mark.parametrize("form", FORMS)
 def test_pillow_reads_encoded_images(picture, form):
     for shown in (picture, np.sort(picture, axis=1), picture[:1, :1]):
         with Image.open(io.BytesIO(form(shown))) as image:
@@ -28,7 +32,7 @@ def test_pillow_reads_encoded_images(picture, form):
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(form(shown)))), shown)
 
 
-@pytest.mark.parametrize("form", [encode, encode_small])
+@pytest.mark.parametrize("form", FORMS)
 def test_round_trip(picture, form):
     for shown in (picture, np.sort(picture, axis=1), picture[:1, :1]):
         np.testing.assert_array_equal(decode(form(shown)), shown)
@@ -55,7 +59,7 @@ def test_other_modes_become_rgb(picture):
     assert decode(by_pillow(image, "JPEG")).shape == picture.shape
 
 
-@pytest.mark.parametrize("form", [encode, encode_small])
+@pytest.mark.parametrize("form", FORMS)
 def test_damaged_images_are_refused(picture, form):
     data = bytearray(form(picture))
     data[60:64] = b"\xff\xff\xff\xff"

@@ -17,6 +17,19 @@ from vlm4vla.data.pictures.png import encode
 from vlm4vla.data.pictures.video import VideoWriter
 
 EPISODES_PER_GROUP = 32  # episodes per row group; this limits the writer's memory
+COMPRESSION = "zstd"  # of the tables
+# Frames are stored as differences of neighbours only if these take less than this share of the space, because
+# decoding them takes longer.
+WORTHWHILE = 0.9
+
+
+def smaller_as_differences(images: np.ndarray) -> bool:
+    """Whether a compressed table of the frames (T, H, W, 3) is smaller with differences of neighbours."""
+    plain, differences = (
+        len(pa.compress(b"".join(encode(image, differences=each) for image in images), codec=COMPRESSION))
+        for each in (False, True)
+    )
+    return differences < WORTHWHILE * plain
 
 
 class _Abandoned(BaseException):
@@ -35,9 +48,10 @@ class EpisodeFile:
         self._schema = schema
         self._fps = fps
         self._waiting: list[pa.Table] = []
+        self._differences: bool | None = None  # decided by the first episode
         self._undo = ExitStack()
         self._table = self._undo.enter_context(atomic_path(folder / DATA_PATH.format(**self.path_fields)))
-        self._file = pq.ParquetWriter(self._table, schema, compression="zstd")
+        self._file = pq.ParquetWriter(self._table, schema, compression=COMPRESSION)
         self._video = None
         if video:
             path = folder / VIDEO_PATH.format(video_key=IMAGE, **self.path_fields)
@@ -80,7 +94,11 @@ class EpisodeFile:
     def _rows(self, images: np.ndarray, numbers: dict[str, np.ndarray], first: int) -> pa.Table:
         columns = {"index": pa.array(first + np.arange(len(images)))}
         if self._video is None:
-            encoded = [{"bytes": encode(image), "path": None} for image in images]
+            if self._differences is None:
+                self._differences = smaller_as_differences(images)
+            encoded = [
+                {"bytes": encode(image, differences=self._differences), "path": None} for image in images
+            ]
             columns[IMAGE] = pa.array(encoded, self._schema.field(IMAGE).type)
         for name, values in numbers.items():
             if values.ndim == 2:

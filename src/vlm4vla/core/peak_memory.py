@@ -14,15 +14,30 @@ from pathlib import Path
 _TAIL = 4096  # bytes at the end of a log that contain the line
 _LINE = re.compile(r"^[\w-]+: peak memory (\d+) MB$", re.MULTILINE)
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of getrusage's unit
+_STATUS = Path("/proc/self/status")
+_HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 def megabytes() -> int:
     """The largest resident memory of this process or of an ended child so far, in MB of 2^20 bytes.
 
-    The pages that a forked process shares with its parent count.
+    The pages that a forked process shares with its parent count: a job that starts by itself loads the same
+    modules. Memory that another program held in this process before exec does not count. Linux has both
+    figures: `ru_maxrss` of getrusage(2) includes that program, and `VmHWM` of proc_pid_status(5) does not.
     """
-    usages = [resource.getrusage(each) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(usage.ru_maxrss for usage in usages) * _UNIT // 2**20
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _UNIT
+    return max(_own(), children) // 2**20
+
+
+def _own() -> int:
+    """The largest resident memory of this process, in bytes."""
+    try:
+        found = _HIGH_WATER.search(_STATUS.read_text(errors="replace"))
+    except OSError:  # not Linux
+        found = None
+    if found is None:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+    return int(found[1]) * 1024
 
 
 def line(command: str) -> str:

@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from packaging.utils import canonicalize_name
 
 VERSION = "0.13.9"
 
@@ -44,6 +47,33 @@ def compiled(*arguments: str) -> dict[str, str]:
     done = uv("pip", "compile", "--quiet", "--no-header", "--no-annotate", *arguments)
     assert done.returncode == 0, done.stderr
     return pins(done.stdout)
+
+
+class Resolution(NamedTuple):
+    """What uv has chosen. `versions`: by normalised name. `parents`: who asks for each package, by name."""
+
+    versions: dict[str, str]
+    parents: dict[str, set[str]]
+
+    def needed_by(self, roots: Iterable[str]) -> set[str]:
+        """`roots`, and all packages for which one of them asks, directly or through others."""
+        found = set(roots) & self.versions.keys()
+        while added := {name for name, by in self.parents.items() if by & found} - found:
+            found |= added
+        return found
+
+
+def resolution(*arguments: str) -> Resolution:
+    """`uv pip compile` with the packages that ask for each. Raises AssertionError if nothing resolves."""
+    options = ("--no-header", "--annotation-style", "line")
+    done = uv("pip", "compile", "--quiet", *options, *arguments)
+    assert done.returncode == 0, done.stderr
+    parents = {}
+    for line in done.stdout.splitlines():
+        package, _, asking = line.partition("# via")
+        for name in pins(package.strip()):
+            parents[name] = {canonicalize_name(each.split()[0]) for each in asking.split(",") if each.split()}
+    return Resolution(pins(done.stdout), parents)
 
 
 def pins(text: str) -> dict[str, str]:

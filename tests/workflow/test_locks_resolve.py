@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from uv_resolver import compiled, pins, uv
+from packaging.utils import canonicalize_name
+from uv_resolver import Resolution, compiled, pins, resolution, uv
 
 REPOSITORY = Path(__file__).parents[2]
 LOCK = REPOSITORY / "requirements.lock"
@@ -27,16 +30,21 @@ def test_the_pythons_are_those_that_the_environment_script_accepts():
     assert script.count("(3, 11) <= sys.version_info[:2] <= (3, 13)") == 2
 
 
+@functools.cache
+def resolved(python: str) -> Resolution:
+    """The project with all extras, within both locks."""
+    locks = ("--constraint", str(LOCK), "--constraint", str(TESTS))
+    project = str(REPOSITORY / "pyproject.toml")
+    return resolution(project, "--all-extras", *locks, "--python-version", python)
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(each).name) for each in requirements}
+
+
 @pytest.mark.parametrize("python", PYTHONS)
 def test_all_extras_resolve_with_the_lock(python):
-    found = compiled(
-        str(REPOSITORY / "pyproject.toml"),
-        "--all-extras",
-        "--constraint",
-        str(LOCK),
-        "--python-version",
-        python,
-    )
+    found = resolved(python).versions
     lock = pins(LOCK.read_text())
     assert len(lock) > 100
     assert {name: found[name] for name in lock if name in found} == {n: lock[n] for n in lock if n in found}
@@ -52,21 +60,20 @@ def test_all_extras_resolve_with_the_lock(python):
 @pytest.mark.parametrize("extra", [None, "test"])
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_locks_have_all_packages_that_the_project_and_its_tests_need(python, extra):
-    found = compiled(
-        str(REPOSITORY / "pyproject.toml"),
-        *(() if extra is None else ("--extra", extra)),
-        "--constraint",
-        str(LOCK),
-        "--constraint",
-        str(TESTS),
-        "--python-version",
-        python,
-    )
+    roots = names(PROJECT["dependencies"])
+    roots |= names(PROJECT["optional-dependencies"][extra]) if extra else set()
+    found = resolved(python).needed_by(roots)
+    assert len(found) > 80
     # PyPI's torch for Linux brings these; a build for the CPU does not need them.
     cuda = {name for name in found if name.startswith(("nvidia-", "cuda-")) or name == "triton"}
     locked = pins(LOCK.read_text()) | (pins(TESTS.read_text()) if extra else {})
-    assert found.keys() - cuda - locked.keys() == set()  # both locks can be installed with --no-deps
+    assert found - cuda - locked.keys() == set()  # both locks can be installed with --no-deps
     assert pins(LOCK.read_text()).keys().isdisjoint(pins(TESTS.read_text()))
+
+
+def test_what_asks_for_a_package_is_followed_to_the_roots():
+    parents = {"a": {"project"}, "b": {"a"}, "c": {"b", "x"}, "x": {"project"}, "d": {"x"}}
+    assert Resolution(dict.fromkeys(parents, "1"), parents).needed_by({"a"}) == {"a", "b", "c"}
 
 
 def test_only_pillow_keeps_trackio_out_of_the_extras(tmp_path):

@@ -21,6 +21,7 @@ MCNEMAR, SIGN_FLIP, SEEDS_AND_STATES = "McNemar", "sign-flip", "seeds and states
 # Valid after an early stop
 SEQUENTIAL, SEEDS_AND_SEQUENTIAL = "sequential sign-flip", "seeds and sequential states"
 RANDOM_PATTERNS = 99_999
+_BLOCK = 4_000_000  # random signs at once: 32 MB
 _EXACT_UP_TO = 1_000_000  # the sum of all sizes; the time of the exact test grows with it
 
 
@@ -99,8 +100,13 @@ def sign_flip(differences: np.ndarray) -> float:
 def _random_sign_flips(sizes: np.ndarray, observed: int) -> float:
     """The share of random sign patterns of `sizes` whose sum is at least as far from 0 as `observed`."""
     distinct, counts = np.unique(sizes, return_counts=True)
-    up = np.random.default_rng(SEED).binomial(counts, 0.5, size=(RANDOM_PATTERNS, len(counts)))
-    far = int((np.abs((2 * up - counts) @ distinct) >= observed).sum())
+    rng, far = np.random.default_rng(SEED), 0
+    # In blocks, because all patterns of many sizes would take gigabytes. The patterns are the same.
+    block = max(1, _BLOCK // len(counts))
+    for begin in range(0, RANDOM_PATTERNS, block):
+        rows = min(block, RANDOM_PATTERNS - begin)
+        up = rng.binomial(counts, 0.5, size=(rows, len(counts)))
+        far += int((np.abs((2 * up - counts) @ distinct) >= observed).sum())
     return (1 + far) / (1 + RANDOM_PATTERNS)
 
 

@@ -1,13 +1,13 @@
-"""Parts of a transformer layer as single autograd functions, for small tensors on a CPU.
+"""Attention with its queries, keys and values as one autograd function, for small tensors on a CPU.
 
-A small model spends more time in element-wise operations and in their dispatch than in matrix products. Each
-function here has a backward pass of its own, which takes fewer operations than the graph of autograd. The
-results equal those of PyTorch up to rounding.
+A small model spends more time in element-wise operations and in their dispatch than in matrix products. The
+function has a backward pass of its own, which takes fewer operations than the graph of autograd. The results
+equal those of PyTorch up to rounding. RMSNorm, gated MLPs and GELU, written in the same way, each saved less
+than 2 % of a step on average, and are left to transformers.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-
-GELU_CUBIC = 0.044715  # of the tanh approximation of GELU (arXiv 1606.08415)
-# tanh(z) is 2 sigmoid(2 z) - 1, and PyTorch's sigmoid is several times faster than its tanh.
-GELU_SCALE = 2 * math.sqrt(2 / math.pi)
 
 
 def _normalise(rows: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -38,33 +34,6 @@ def _normalise_backward(
     along = torch.mv(products, scale / scale.numel()).unsqueeze(1)
     to_rows = (rows * scale).addcmul_(normed, along, value=-1).mul_(factors)
     return to_rows.view(gradient.shape), products.sum(0)
-
-
-def _tanh_gelu_gate(x: Tensor) -> Tensor:
-    """The factor of `x` in its GELU by the tanh approximation."""
-    return torch.addcmul(x, x * x, x, value=GELU_CUBIC).mul_(GELU_SCALE).sigmoid_()
-
-
-def _tanh_gelu_slope(x: Tensor, gate: Tensor, activated: Tensor) -> Tensor:
-    """The derivative of the tanh approximation of GELU."""
-    inner = (x * x).mul_(3 * GELU_CUBIC * GELU_SCALE).add_(GELU_SCALE)
-    return torch.addcmul(gate, activated - activated * gate, inner)
-
-
-class TanhGelu(Function):
-    """GELU by the tanh approximation."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        gate = _tanh_gelu_gate(x)
-        activated = x * gate
-        ctx.save_for_backward(x, gate, activated)
-        return activated
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _tanh_gelu_slope(*ctx.saved_tensors).mul_(gradient)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Small models on a CPU: attention, with its queries, keys and values, and GELU as single functions.
+"""Small models on a CPU: attention with its queries, keys and values as one function.
 
 Only models of at most `WIDEST` are changed. Only float32 and float64 on a CPU, and sequences of at most
 `LONGEST` tokens, are computed here; everything else is computed as transformers does it. A module gets a
@@ -20,7 +20,7 @@ from transformers import Cache, PreTrainedModel
 
 from vlm4vla.backbones.kernels.last_position import keeps_last
 from vlm4vla.backbones.kernels.packed_attention import NAME as PACKED
-from vlm4vla.backbones.kernels.small_functions import AttentionShape, SelfAttention, TanhGelu
+from vlm4vla.backbones.kernels.small_functions import AttentionShape, SelfAttention
 
 WIDEST = 512  # hidden size
 LONGEST = 128  # tokens
@@ -34,11 +34,6 @@ def is_small(x: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
-
-
-class _TanhGelu(nn.Module):
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return TanhGelu.apply(hidden_states) if is_small(hidden_states) else super().forward(hidden_states)
 
 
 # Attention ----------------------------------------------------------------------------------------------
@@ -183,7 +178,6 @@ KINDS: dict[str, type] = {  # by the name of a class of transformers
     "Qwen2_5_VLVisionAttention": _PackedAttention,
     "Qwen3VLVisionAttention": _PackedAttention,
     "Qwen3VLMoeVisionAttention": _PackedAttention,
-    "GELUTanh": _TanhGelu,
 }
 
 

@@ -1,9 +1,9 @@
 """Backbones at their published widths with random weights, for programs that measure speed.
 
 The widths are those in the configurations of the checkpoints: Qwen/Qwen2.5-VL-3B-Instruct,
-google/paligemma-3b-pt-224 and microsoft/kosmos-2-patch14-224. A small tokenizer splits the words. So prompts
-have nearly the real length, and the vocabulary has the real size. Qwen's image processor enlarges images to
-448x448 pixels, as in workflow/scales/paper.yaml.
+Qwen/Qwen3-VL-2B-Instruct, google/paligemma-3b-pt-224 and microsoft/kosmos-2-patch14-224. A small tokenizer
+splits the words. So prompts have nearly the real length, and the vocabulary has the real size. Qwen's image
+processor enlarges images to 448x448 pixels, as in workflow/scales/paper.yaml.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedTokenizerBase,
     Qwen2_5_VLConfig,
+    Qwen3VLConfig,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -30,9 +31,10 @@ from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, tiny_tokenizer
 from vlm4vla.config.backbones import Backbone, TinySize
+from vlm4vla.workflow.estimate.published_configs import published_configs
 
 SIDE = 224  # pixels of the study's images
-QWEN_PIXELS = 28 * 28 * 256  # the smallest image that the study's Qwen reads: 448 x 448
+QWEN_PIXELS = 448 * 448  # the smallest image that the study's Qwen reads
 
 
 def qwen(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrainedConfig:
@@ -62,6 +64,21 @@ def qwen(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTraine
             "window_size": 112,
             "fullatt_block_indexes": [7, 15, 23, 31],
         },
+        tie_word_embeddings=True,
+        **Qwen.token_ids(tokenizer),
+    )
+
+
+def qwen3(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrainedConfig:
+    fields = published_configs()["Qwen/Qwen3-VL-2B-Instruct"].config
+    ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.convert_tokens_to_ids(family.end),
+    }
+    return Qwen3VLConfig(
+        text_config=fields["text_config"] | ids,
+        vision_config=dict(fields["vision_config"]),
         tie_word_embeddings=True,
         **Qwen.token_ids(tokenizer),
     )
@@ -128,6 +145,7 @@ def kosmos(tokenizer: PreTrainedTokenizerBase, family: type[Adapter]) -> PreTrai
 
 FULL: dict[str, tuple[str, Callable[..., PreTrainedConfig]]] = {
     "qwen2.5-vl-3b": ("qwen2_5_vl", qwen),
+    "qwen3-vl-2b": ("qwen3_vl", qwen3),
     "paligemma-1": ("paligemma", paligemma),
     "kosmos-2": ("kosmos-2", kosmos),
 }
@@ -144,9 +162,10 @@ def full(name: str, words: list[str], device: torch.device) -> LoadedBackbone:
         )
     processor: Any = family.tiny_image_processor(SIDE)
     side = SIDE
-    if family_name == "qwen2_5_vl":
+    if family.has_pixel_bounds:
         bounds = {"shortest_edge": QWEN_PIXELS, "longest_edge": 2 * QWEN_PIXELS}
-        processor = Qwen2VLImageProcessorPil(size=bounds)
+        patch_size = model.config.vision_config.patch_size
+        processor = Qwen2VLImageProcessorPil(size=bounds, patch_size=patch_size)
         side = processed_side(bounds, processor.patch_size * processor.merge_size)
     return LoadedBackbone(model, tokenizer, processor, family(model.config, tokenizer, side))
 

@@ -9,7 +9,8 @@ prompts. The program prints JSON with the name of the device.
 Utilisation is model FLOPs over the dense bfloat16 peak of the device. The model FLOPs are those of the
 forward pass of one sample without padding and without logits, times three for the backward pass, times
 samples per second. Repeated work and padding do not count. If the peak of the device is not listed, it is
-measured with a matrix product.
+measured with a matrix product. `tokens_a_step` counts the tokens of the text model in one update, without
+padding, as each way prepares them; `equal_tokens` says that both counts are equal.
 
     python speed/step_time.py [--batch 32] [--micro-batch 8] [--steps 10] [BACKBONE ...]
     python speed/step_time.py --tiny      # a trial on a CPU, in a minute
@@ -114,6 +115,12 @@ def peak(device: torch.device, name: str) -> tuple[float, str]:
     return 2 * side**3 / seconds, "a timed matrix product"
 
 
+def real_tokens(inputs: dict[str, Any]) -> int:
+    """Tokens of the text model for prepared inputs, with each sample's query and without padding."""
+    mask = inputs["attention_mask"]
+    return int(mask.sum()) + len(mask)
+
+
 def timed(work: Callable[[], Any], times: int, device: torch.device) -> float:
     """Mean seconds of one call of `work`, after a first call that is not counted."""
     work()
@@ -162,8 +169,11 @@ def kernels(update: Callable[[], Any], device: torch.device) -> dict[str, Any]:
 
 def ours(
     policy: Policy, samples: Pictures, training: Training, steps: int, profile: dict[str, Any] | None = None
-) -> tuple[float, float]:
-    """(seconds per step, last loss) of the package's update. `profile` gets `kernels` of another update."""
+) -> tuple[float, float, int]:
+    """(seconds per step, last loss, tokens per step) of the package's update.
+
+    `profile` gets `kernels` of another update.
+    """
     objective, execution = ActionObjective(policy), training.execution
     group = ProcessGroup(execution)
     size = execution.micro_batch
@@ -179,24 +189,27 @@ def ours(
         with Prefetcher(batches.update, 0, steps + 3) as ahead:
 
             def update() -> None:
-                nonlocal done, loss
-                loss = accumulate_gradients(strategy, ahead.get(done).micro_batches, group)
+                nonlocal done, loss, tokens
+                micro_batches = ahead.get(done).micro_batches
+                if not tokens:
+                    tokens = sum(real_tokens(each.batch[0]) for each in micro_batches)
+                loss = accumulate_gradients(strategy, micro_batches, group)
                 strategy.gradient_norm()
                 strategy.step(done + 1, 1.0)
                 done += 1
 
-            loss = torch.zeros(())
+            loss, tokens = torch.zeros(()), 0
             update()  # compiles for one length of text; the next update compiles for any length
             seconds = timed(update, steps, group.device)
             if profile is not None:
                 profile |= kernels(update, group.device)
-    return seconds, float(loss)
+    return seconds, float(loss), tokens
 
 
 def plain(
     policy: Policy, samples: Pictures, training: Training, size: int, steps: int, device: torch.device
-) -> tuple[float, float]:
-    """(seconds per step, last loss) of the plain step, which accumulates micro-batches of `size` samples."""
+) -> tuple[float, float, int]:
+    """(seconds per step, last loss, tokens per step) of the plain step in micro-batches of `size` samples."""
     optimiser = training.optimiser
     step = PlainStep(policy, device, optimiser.learning_rate, optimiser.clip, bf16=True)
     done, loss = 0, torch.zeros(())
@@ -210,7 +223,9 @@ def plain(
         step.finish()
         done += 1
 
-    return timed(update, steps, device), float(loss)
+    ids = samples.ids(0)
+    tokens = real_tokens(step.prepare(samples.images[ids], samples.tasks(ids)))
+    return timed(update, steps, device), float(loss), tokens
 
 
 def measure(
@@ -251,7 +266,7 @@ def measure(
         try:
             if way == "ours":
                 profile: dict[str, Any] | None = {} if options.kernels else None
-                seconds, loss = ours(policy, samples, training, steps, profile)
+                seconds, loss, tokens = ours(policy, samples, training, steps, profile)
                 settings = {
                     "attention": attention,
                     "strategy": execution.strategy,
@@ -259,9 +274,11 @@ def measure(
                 }
                 settings |= {"kernels": profile} if profile else {}
             else:
-                seconds, loss = plain(policy, samples, training, options.plain_micro_batch, steps, device)
-                settings = {"logits": "of every token", "micro_batch": options.plain_micro_batch}
-            found[way] = result(seconds, options.batch, flops, peak_flops, device) | {"loss": loss} | settings
+                size = options.plain_micro_batch
+                seconds, loss, tokens = plain(policy, samples, training, size, steps, device)
+                settings = {"logits": "of every token", "micro_batch": size}
+            settings |= {"tokens_a_step": tokens, "loss": loss}
+            found[way] = result(seconds, options.batch, flops, peak_flops, device) | settings
         except torch.cuda.OutOfMemoryError:
             found[way] = {"error": "out of memory: lower --micro-batch, or use --gradient-checkpointing"}
         del policy, samples, backbone
@@ -271,6 +288,7 @@ def measure(
     if all("samples_per_second" in found[way] for way in ("ours", "plain")):
         rates = found["ours"]["samples_per_second"], found["plain"]["samples_per_second"]
         found["times_as_fast"] = round(rates[0] / rates[1], 3)
+        found["equal_tokens"] = found["ours"]["tokens_a_step"] == found["plain"]["tokens_a_step"]
     return found
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from vlm4vla.workflow.estimate.published_configs import published_configs
+
 SPEED = Path(__file__).parents[2] / "speed"
 
 
@@ -38,9 +40,15 @@ def test_output_has_both_implementations_and_the_device():
     assert sum(longest) / 1e3 <= 1.05 * kernels["busy"] * kernels["seconds"]
     rates = [found[way]["samples_per_second"] for way in ("ours", "plain")]
     assert found["times_as_fast"] == pytest.approx(rates[0] / rates[1], rel=0.01)
+    from full_size import tiny
+    from step_time import TASKS
+
+    backbone = tiny("qwen2.5-vl-3b", sorted({word for task in TASKS for word in task.split()}))
+    prompts = [len(backbone.prompt_ids(task)) for task in TASKS[:4]]
+    assert found["equal_tokens"] and found["ours"]["tokens_a_step"] == sum(prompts) + 4  # four queries
 
 
-@pytest.mark.parametrize("name", ["qwen2.5-vl-3b", "paligemma-1", "kosmos-2"])
+@pytest.mark.parametrize("name", ["qwen2.5-vl-3b", "qwen3-vl-2b", "paligemma-1", "kosmos-2"])
 def test_plain_step_has_the_same_loss_and_logits_for_every_token(name):
     from full_size import tiny
     from plain_step import PlainStep
@@ -61,6 +69,17 @@ def test_plain_step_has_the_same_loss_and_logits_for_every_token(name):
     assert float(plain) == pytest.approx(float(ours), rel=1e-4)
     longest = max(map(len, prompts)) + 1
     assert step.logits_shape[:2] == (4, longest) and step.logits_shape[2] >= len(policy.backbone.tokenizer)
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("qwen2.5-vl-3b", 256), ("qwen3-vl-2b", 196)])
+def test_full_size_qwen_reads_448_pixels(name, tokens):
+    """On torch's meta device, which needs no memory for the weights."""
+    from full_size import full
+
+    backbone = full(name, ["go"], torch.device("meta"))
+    assert backbone.image_size == 448 and backbone.adapter.image_tokens == tokens
+    stated = {each.study: each.parameters for each in published_configs().values()}[name]
+    assert sum(parameter.numel() for parameter in backbone.model.parameters()) == stated
 
 
 def test_flops_of_a_sample_are_near_those_of_its_matrix_products():

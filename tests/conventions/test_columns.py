@@ -13,6 +13,7 @@ import pytest
 import synthetic_study as made
 from datasets import load_dataset
 from described_files import undescribed, written_paths
+from undrawn_figures import undrawn
 from written_study import write_everything
 
 from vlm4vla.conventions.columns.description import FileKind, column, key, paths
@@ -33,7 +34,8 @@ def test_the_page_is_up_to_date():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    return write_everything(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("inputs"))
+    with undrawn():
+        return write_everything(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("inputs"))
 
 
 def test_every_column_of_every_table_is_described(written):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import synthetic_study as made
+from undrawn_figures import undrawn
 
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.benchmarks import facts
@@ -67,7 +68,8 @@ def test_the_main_table_shows_the_average_length_and_the_rates_in_a_row(tmp_path
         paths.append(made.write_episodes(tmp_path / "records", frame.assign(success=frame["solved"] == 2)))
     cells = {"backbones": list(scores), "auxiliaries": {}, "benchmarks": ["lamp-twice"]}
     output = tmp_path / "out"
-    table.run(made.settings("main", cells), episodes=paths, published=made.PUBLISHED, output=output)
+    with undrawn():
+        table.run(made.settings("main", cells), episodes=paths, published=made.PUBLISHED, output=output)
     text = (output / "tables" / "main.md").read_text()
     assert "Lamp twice (embedded): average length, 0 to 2" in text
     assert "| 1 in a row, % |" in text.replace("  ", "") and "3 in a row" not in text

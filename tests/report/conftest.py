@@ -2,6 +2,14 @@ from types import SimpleNamespace
 
 import pytest
 import synthetic_study as made
+from undrawn_figures import undrawn as without_figures
+
+
+@pytest.fixture(scope="module")
+def undrawn():
+    """The figures of all tables that the file makes are not drawn."""
+    with without_figures():
+        yield
 
 
 @pytest.fixture(scope="session")

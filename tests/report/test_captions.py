@@ -12,6 +12,8 @@ from vlm4vla.conventions.tables import TABLES
 from vlm4vla.report import captions
 from vlm4vla.stages.table import run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = {
     WILSON: "Wilson for success rates",
     CHAINS: "bounded mean over chains (Gaffke) for average length",

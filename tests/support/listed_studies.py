@@ -7,6 +7,7 @@ from pathlib import Path
 
 import synthetic_study as made
 import yaml
+from undrawn_figures import undrawn
 
 from vlm4vla.config.config import load_config
 from vlm4vla.report.dashboard.entries import StudyEntry, read_entry
@@ -41,13 +42,14 @@ def finished(root: Path, skill: float = 0.5, started: str = "2026-05-01T10:00:00
     for run in runs:
         _write_run(root, run, skill, started)
     cells = {"backbones": MODELS, "benchmarks": ["bridge"], "variants": ["full"]}
-    table.run(
-        made.settings("main", cells),
-        episodes=[Path(files.episodes_path(run)) for run in runs],
-        curves=[],
-        published=made.PUBLISHED,
-        output=root,
-    )
+    with undrawn():
+        table.run(
+            made.settings("main", cells),
+            episodes=[Path(files.episodes_path(run)) for run in runs],
+            curves=[],
+            published=made.PUBLISHED,
+            output=root,
+        )
     declared = [path for name in files.tables() for path in files.shown_files(name)]
     for path in (*declared, *files.film_files(), *files.summary_files(), root / "report.html"):
         if not Path(path).exists():

@@ -17,6 +17,8 @@ from vlm4vla.report.pages.page import escape_rst
 from vlm4vla.stages import summary as summary_stage
 from vlm4vla.stages.table import run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def summed(study, tuned, tmp_path_factory):

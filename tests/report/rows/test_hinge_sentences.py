@@ -9,6 +9,8 @@ import synthetic_study as made
 from vlm4vla.report.pages.findings import findings
 from vlm4vla.stages.table import run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MODELS = made.THREE
 CELLS = {"benchmarks": ["bridge"]}
 STATES = np.arange(96)

@@ -18,6 +18,8 @@ from vlm4vla.report.rows.early_stops import MARK, stop_mark, stop_sentence
 from vlm4vla.stages.table import run
 from vlm4vla.study.results_folder import Results
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MODELS = ["qwen2.5-vl-3b", "paligemma-1"]
 SKILL = {"full": 0.75, "freeze-vision": 0.15, "freeze-embedding": 0.74}
 CELLS = {"backbones": MODELS, "benchmarks": ["bridge"]}

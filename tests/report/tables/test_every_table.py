@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import synthetic_study as made
 from statsmodels.stats.multitest import multipletests
+from undrawn_figures import undrawn
 
 from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS, NEGATIVE, POSITIVE, UNDECIDED
 from vlm4vla.config.stages import TableSettings, read_settings
@@ -40,6 +41,15 @@ def tables(study, tmp_path_factory):
     for table in TABLES:
         make(table, study, output)
     return output
+
+
+@pytest.fixture
+def numbers_only():
+    with undrawn():
+        yield
+
+
+without_figures = pytest.mark.usefixtures("numbers_only")
 
 
 def rows(output, table):
@@ -217,6 +227,7 @@ def test_sensitivity_of_the_correlation(tables):
     assert [float(row["p_adjusted"]) for row in sets] == pytest.approx(expected, rel=1e-4)
 
 
+@without_figures
 def test_families_of_the_settings_are_used_by_lineage(study, tmp_path):
     """Qwen-VL's three types and PaliGemma's two are two lineages. Two backbones have their own family."""
     types = {"qwen2.5": "qwen2_5_vl", "qwen3": "qwen3_vl", "paligemma": "paligemma2"}
@@ -230,6 +241,7 @@ def test_families_of_the_settings_are_used_by_lineage(study, tmp_path):
     assert [check["families"]["families"] for check in analysis["sensitivity"]] == [4, 4, 4]
 
 
+@without_figures
 def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
     frame = made.episodes("kosmos-2", "full", "bridge", 0.6, scale="paper")
     cells = {"backbones": ["kosmos-2"], "benchmarks": ["bridge"]}
@@ -245,6 +257,7 @@ def test_at_the_papers_scale_agreement_is_a_column(tmp_path):
     assert row["agreement"] in text and "| agreement |" in text.replace("  ", "")
 
 
+@without_figures
 @pytest.mark.parametrize(("scale", "marked"), [("paper", True), ("released", True), ("smoke", False)])
 def test_published_numbers_in_doubt_are_marked_at_the_scales_of_real_models(tmp_path, scale, marked):
     """Qwen on Bridge was trained on negatives; CALVIN and the other families were not."""
@@ -273,6 +286,7 @@ def test_published_numbers_in_doubt_are_marked_at_the_scales_of_real_models(tmp_
     assert ("published_note" in rows(tmp_path, "main")[0]) == marked
 
 
+@without_figures
 def test_verdicts_name_findings_that_do_not_show(tmp_path):
     episodes = made.write_study(tmp_path, skills={"freeze-vision": 1.0, "scratch": 1.0})
     study = (tmp_path, episodes, made.write_capability(tmp_path), [])
@@ -284,6 +298,7 @@ def test_verdicts_name_findings_that_do_not_show(tmp_path):
     assert "collapses" in scratch and "score) does not show here: the opposite does" in scratch
 
 
+@without_figures
 def test_missing_cells_are_named(study, tmp_path):
     _root, episodes, capability, _curves = study
     kept = [path for path in episodes if "kosmos-2" not in str(path) and "random" not in str(path)]
@@ -313,6 +328,7 @@ def test_a_study_without_any_record_still_makes_its_tables(tmp_path):
         assert "Not measured" in (tmp_path / "tables" / f"{table}.md").read_text()
 
 
+@without_figures
 def test_two_seeds_are_in_the_caption_and_have_a_deviation(tmp_path):
     study = (tmp_path, made.write_study(tmp_path, seeds=(0, 1)), [], [])
     root, episodes, _, _ = study
@@ -328,6 +344,7 @@ def test_two_seeds_are_in_the_caption_and_have_a_deviation(tmp_path):
     assert "Training seeds 0, 1" in (root / "tables" / "main.md").read_text()
 
 
+@without_figures
 def test_a_missing_seed_is_named(tmp_path):
     paths = made.write_study(tmp_path, seeds=(0, 1, 2))
     gone = [f"kosmos-2/none/full/bridge/seed{seed}/episodes.parquet" for seed in (1, 2)]
@@ -343,6 +360,7 @@ def test_a_missing_seed_is_named(tmp_path):
     assert "Not measured: Kosmos-2 all trained on Bridge (embedded), seeds 1 and 2.\n" in text
 
 
+@without_figures
 def test_expert_vlas_are_rows_and_not_in_the_means(study, tables, tmp_path):
     _root, episodes, _, _ = study
     own = {"execution_horizon": 1, "protocol": "its own"}

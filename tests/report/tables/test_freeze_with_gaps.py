@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 import synthetic_study as made
 
 from vlm4vla.stages.table import run
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_every_backbone_does_not_cover_one_without_a_test(tmp_path):

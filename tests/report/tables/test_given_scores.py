@@ -12,6 +12,8 @@ from vlm4vla.config.capability import QuestionScore
 from vlm4vla.evaluation.capability.published_scores import mean_score, score_json
 from vlm4vla.stages.table import run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def write(root, **given):
     """Scores that grow with the place in TEN, of two sets; `given`: further fields of each score."""

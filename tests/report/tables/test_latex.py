@@ -10,10 +10,13 @@ import synthetic_study as made
 
 from vlm4vla.stages.table import run
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("pdflatex") is None,
-    reason="pdflatex is missing: apt-get install texlive-latex-base texlive-latex-recommended",
-)
+pytestmark = [
+    pytest.mark.usefixtures("undrawn"),
+    pytest.mark.skipif(
+        shutil.which("pdflatex") is None,
+        reason="pdflatex is missing: apt-get install texlive-latex-base texlive-latex-recommended",
+    ),
+]
 DOCUMENT = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}
 \begin{document}

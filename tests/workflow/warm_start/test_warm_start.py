@@ -279,10 +279,11 @@ def offered(monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="jobs start warm on Linux only")
 def test_a_run_with_several_trainings_is_offered_a_worker(offered):
     assert offered(["questions", "vla", "vla", "rollout", "capability"])
+    assert offered(["questions", "demonstrations", "backbone", "vla", "rollout", "cell"])  # make cell
 
 
 def test_few_jobs_get_none(offered):
-    assert not offered(["vla", "rollout", "capability", *["table"] * 20])
+    assert not offered(["vla", "rollout", *["table"] * 20])
 
 
 def test_a_cluster_gets_none(offered):

@@ -18,7 +18,7 @@ from vlm4vla.workflow.warm_start import client
 
 VARIABLE = "VLM4VLA_WARM_START"  # 0: every job starts by itself
 STAGES = ("backbone", "auxiliary", "capability", "vla", "rollout")  # rules whose jobs need torch
-FEWEST_JOBS = 4  # the worker's own start costs as much as that of one job
+FEWEST_JOBS = 3  # the worker's own start costs as much as that of one job; `make cell` has three
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 _LONGEST_SOCKET = 100  # bytes of a socket's path that every system accepts
 # Snakemake sets these to the threads of a job, which is one thread for the jobs of `STAGES`.

@@ -9,7 +9,6 @@ from PIL import Image
 
 from vlm4vla.data.pictures.png import decode, encode, encode_small
 
-
 FORMS = [encode, partial(encode, differences=True), encode_small]
 
 

@@ -47,6 +47,16 @@ echo "environment: installing requirements.lock into $folder, which takes a few 
 environment: torch for the CPU (TORCH=cpu). On Linux x86-64, PyPI's torch brings CUDA libraries: 5.9 GB (docs/set-up.md)"
 pip=("$folder/bin/python" -m pip)
 if [[ -n $torch ]]; then
+  # Two more processes install the other packages meanwhile: one process would wait for the network or unpack files,
+  # not both. They take no dependencies, which could bring another torch, and the call after this block says what fails.
+  mapfile -t others < <(grep -E '^[A-Za-z0-9]' requirements.lock | grep -v '^torch==')
+  halves=$(((${#others[@]} + 1) / 2))
+  installing=()
+  for first in 0 "$halves"; do
+    "${pip[@]}" install --quiet --no-compile --no-deps "${others[@]:first:halves}" >/dev/null 2>&1 &
+    installing+=($!)
+  done
+  trap 'kill "${installing[@]}" 2>/dev/null || true' EXIT
   pinned=$(grep '^torch==' requirements.lock)
   if [[ -d $torch ]]; then
     source=(--no-index --find-links "$torch")
@@ -59,6 +69,8 @@ if [[ -n $torch ]]; then
   "${pip[@]}" install --quiet --no-compile --no-deps --force-reinstall "${source[@]}" "$pinned" ||
     fail "TORCH=$torch has no $pinned for this Python, or cannot be reached: write cpu, the address of an index, or a \
 folder with the wheel"
+  wait "${installing[@]}" || true
+  trap - EXIT
 fi
 "${pip[@]}" install --quiet --no-compile --requirement requirements.lock
 "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable .

@@ -55,7 +55,9 @@ class Machine:
             timeout=120,
         )
         self.calls = self.log.read_text().splitlines()
-        self.pip = [line for line in self.calls if line.startswith("-m pip install")]
+        pip = [line for line in self.calls if line.startswith("-m pip install")]
+        self.parts = [line for line in pip if line.count("==") > 1]  # installed while torch is
+        self.pip = [line for line in pip if line not in self.parts]
         return done
 
 
@@ -97,7 +99,20 @@ def test_torch_alone_comes_from_the_chosen_index(machine, torch, source):
         if line.startswith("torch=")
     )
     assert source in machine.pip[0] and machine.pip[0].endswith(version) and "--no-deps" in machine.pip[0]
-    assert len(machine.pip) == 3 and not any("index" in line for line in machine.pip[1:])
+    assert len(machine.pip) == 3 and not any("index" in line for line in machine.pip[1:] + machine.parts)
+
+
+def test_the_other_packages_are_installed_while_torch_is(machine):
+    machine.python()
+    assert machine.run(TORCH="cpu").returncode == 0
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    pinned = [line for line in lines if line and not line.startswith(("#", "torch=="))]
+    found = [word for line in machine.parts for word in line.split() if "==" in word]
+    assert len(machine.parts) == 2 and sorted(found) == sorted(pinned)
+    assert all("--no-deps" in line for line in machine.parts)  # a dependency could bring another torch
+    # a part that fails is installed by the call that installs the whole lock, which says why it fails
+    assert machine.run(TORCH="cpu", FAILS="absl-py==").returncode == 0
+    assert any(line.endswith("--requirement requirements.lock") for line in machine.pip)
 
 
 def test_a_folder_with_wheels_needs_no_network(machine, tmp_path):
@@ -110,7 +125,7 @@ def test_a_build_that_cannot_be_had_stops_the_set_up(machine):
     """Otherwise the CUDA libraries, of which the user wanted none, would be installed."""
     machine.python()
     assert "TORCH=cpu" in error(machine.run(TORCH="cpu", FAILS="whl/cpu"))
-    assert len(machine.pip) == 1
+    assert len(machine.pip) == 1 and all("--no-deps" in line for line in machine.parts)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,13 @@ def undrawn():
         yield
 
 
+@pytest.fixture
+def numbers_only():
+    """The figures of the tables that one test makes are not drawn."""
+    with without_figures():
+        yield
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """A synthetic study: (folder of its tables, episode files, capability files, curve files)."""

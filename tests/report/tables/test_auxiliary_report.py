@@ -33,6 +33,7 @@ def test_generated_images_are_among_the_figures(written):
         assert page.read_text() == f"images of qwen2.5-vl-7b, {suffix}"
 
 
+@pytest.mark.usefixtures("numbers_only")
 def test_a_missing_page_is_named(tuned, tmp_path):
     folder = tmp_path / "auxiliary" / "qwen2.5-vl-7b" / "omni-generation"
     folder.mkdir(parents=True)
@@ -120,6 +121,7 @@ def test_seed_values_are_in_the_json(written):
     assert chosen[1]["value"] == pytest.approx(frame["solved"].mean())
 
 
+@pytest.mark.usefixtures("numbers_only")
 def test_missing_records_and_scores_are_named(tuned, tmp_path):
     make(
         tuned,
@@ -140,6 +142,7 @@ def test_a_study_without_any_record_still_makes_its_table(tmp_path):
     check_whole(tmp_path, "auxiliary")
 
 
+@pytest.mark.usefixtures("numbers_only")
 def test_one_seed_without_none_compares_nothing(tuned, tmp_path):
     cells = {"backbones": ["qwen2.5-vl-3b"], "auxiliaries": {"qwen2.5-vl-3b": ["robopoint"]}}
     settings = made.settings("auxiliary", cells, seeds=[0])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import synthetic_study as made
 from statsmodels.stats.multitest import multipletests
-from undrawn_figures import undrawn
 
 from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS, NEGATIVE, POSITIVE, UNDECIDED
 from vlm4vla.config.stages import TableSettings, read_settings
@@ -41,12 +40,6 @@ def tables(study, tmp_path_factory):
     for table in TABLES:
         make(table, study, output)
     return output
-
-
-@pytest.fixture
-def numbers_only():
-    with undrawn():
-        yield
 
 
 without_figures = pytest.mark.usefixtures("numbers_only")

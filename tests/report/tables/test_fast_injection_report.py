@@ -92,6 +92,7 @@ def grid(none, frozen, trained):
 BASE = np.arange(960) < 300
 
 
+@pytest.mark.usefixtures("numbers_only")
 @pytest.mark.parametrize(
     ("outcomes", "here"),
     [

@@ -13,8 +13,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def load(text: str):
-    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    _update(raw, yaml.safe_load(text))
+    raw: dict = {}
+    for layer in ((REPOSITORY / "config.yaml").read_text(), text):
+        _update(raw, yaml.safe_load(layer))
     return load_config(raw)
 
 

@@ -46,7 +46,7 @@ BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
 
 GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate env-test cluster \
-	cell test test-browser test-crate test-faults test-lerobot test-libero test-slurm lint schema report $(TARGETS)
+	cell test test-all test-browser test-crate test-faults test-lerobot test-libero test-slurm lint schema report $(TARGETS)
 FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
 	$(BARNARD)/ready $(BROWSER)/ready
 
@@ -86,7 +86,8 @@ help:
 	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
-	@echo "make test           run the tests"
+	@echo "make test           run the tests, without those that only CI needs (12 minutes on two cores)"
+	@echo "make test-all       run all tests"
 	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
@@ -143,7 +144,11 @@ $(TESTS): envs/test.lock $(READY)
 	@touch $@
 
 test: $(TESTS)
-	$(BIN)/pytest -n $(CORES) --dist loadfile
+	$(BIN)/pytest -m "not exhaustive and not browser" -n $(CORES) --dist loadfile
+
+# As .ci/run does.
+test-all: $(TESTS)
+	$(BIN)/pytest -m "not browser" -n $(CORES) --dist loadfile
 
 env-libero: $(LIBERO)/ready
 

@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from vlm4vla.core.imports import MODULES
-
 MATCH = """
 import torch
 from transformers.loss.loss_for_object_detection import HungarianMatcher
@@ -25,12 +23,15 @@ def run(code: str) -> list[str]:
     return subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
 
 
-@pytest.mark.parametrize("stage", MODULES)
-def test_a_start_imports_nothing_that_its_work_does_not_need(stage):
+def test_a_start_imports_nothing_that_its_work_does_not_need():
+    """One process imports what the jobs of all stages import."""
     unneeded = ("scipy.optimize", "datasets", "pandas", "matplotlib", "sklearn", "torchvision", "mujoco")
-    code = f"import sys; from vlm4vla.core import imports; imports.load(*imports.MODULES[{stage!r}])"
-    [found] = run(f"{code}; print([name for name in {unneeded} if name in sys.modules])")
-    assert found == "[]"
+    code = "import sys; from vlm4vla.core.imports import MODULES, load"
+    found = run(
+        f"{code}\nfor each in MODULES.values(): load(*each)\n"
+        f"print([name for name in {unneeded} if name in sys.modules], 'torch' in sys.modules)"
+    )
+    assert found == ["[] True"]
 
 
 def test_the_command_line_imports_no_heavy_module():
@@ -39,16 +40,22 @@ def test_the_command_line_imports_no_heavy_module():
     assert found == "[]"
 
 
-def test_a_detector_is_matched_as_without_this_module():
-    plain = run(f"{MATCH}print(found)")
+@pytest.fixture(scope="module")
+def plain():
+    """Whether transformers' models import scipy.optimize by themselves, and the match of a detector."""
+    return run(
+        f"import sys, transformers.modeling_utils\nprint('scipy.optimize' in sys.modules){MATCH}print(found)"
+    )
+
+
+def test_a_detector_is_matched_as_without_this_module(plain):
     deferred = run(
         f"import sys, vlm4vla.backbones.without_scipy{MATCH}"
         "print(found)\nprint('scipy.optimize' in sys.modules, loss.is_scipy_available())"
     )
-    assert deferred == [*plain, "True True"]
+    assert deferred == [plain[1], "True True"]
 
 
-def test_transformers_still_imports_it_by_itself():
+def test_transformers_still_imports_it_by_itself(plain):
     """If this fails, transformers has changed: remove `without_scipy`."""
-    code = "import sys, transformers.modeling_utils; print('scipy.optimize' in sys.modules)"
-    assert run(code) == ["True"]
+    assert plain[0] == "True"

@@ -1,11 +1,12 @@
 """How long the fuzz tests search.
 
-The usual profile has the same examples in every run, so that a run fails only after a change. A long search
-takes random ones:
+The usual profile has the same examples in every run, so that a run fails only after a change. A run that
+leaves out the tests marked `exhaustive` (make test) tries a tenth of them. A long search takes random ones:
 
     pytest tests/fuzz --hypothesis-profile=search
 """
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 COMMON = {
@@ -19,4 +20,10 @@ COMMON = {
 }
 settings.register_profile("tests", max_examples=2000, derandomize=True, **COMMON)
 settings.register_profile("search", max_examples=10_000, print_blob=True, **COMMON)
-settings.load_profile("tests")
+settings.register_profile("few", max_examples=200, derandomize=True, **COMMON)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wanted = config.getoption("--hypothesis-profile", None)
+    few = "not exhaustive" in config.option.markexpr
+    settings.load_profile(wanted or ("few" if few else "tests"))

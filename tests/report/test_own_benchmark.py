@@ -48,7 +48,13 @@ def settings(table, benchmarks, **changes):
     return given.model_copy(update={"cells": cells})
 
 
-@pytest.fixture(scope="module", params=[[*BUILT_IN, OWN], [OWN]], ids=["with built-in", "alone"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param([*BUILT_IN, OWN], id="with built-in", marks=pytest.mark.exhaustive),
+        pytest.param([OWN], id="alone"),
+    ],
+)
 def tables(request, study, records, curves, tmp_path_factory):
     output = tmp_path_factory.mktemp("tables")
     for table in made.BACKBONE_TABLES:

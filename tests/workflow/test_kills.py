@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.parametrize("stage", ["backbone", "table"])
+@pytest.mark.parametrize("stage", ["backbone", pytest.param("table", marks=pytest.mark.exhaustive)])
 def test_killed_run_resumes(project, stage):
     project.start_and_kill(stage)
     before = (project.folder / "calls.txt").read_text().split()

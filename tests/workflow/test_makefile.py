@@ -1,9 +1,14 @@
-"""The Makefile: a misspelt target, scale or profile, or a wrong number of seeds, ends with one line."""
+"""The Makefile: a misspelt target, scale or profile, or a wrong number of seeds, ends with one line.
+
+`make test` leaves out the tests marked `exhaustive`; `make test-all` and CI do not.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +90,54 @@ def test_a_scale_of_the_users_own_is_known(folder):
     (folder / "workflow" / "environment.sh").touch()
     (folder / "workflow" / "scales" / "mine.yaml").write_text("study: mine\n")
     assert make(folder, "all_tables", "SCALE=mine").returncode == 0
+
+
+def chosen_by(command: str, folder: Path) -> list[str]:
+    """What this pytest command of a shell script would run of three tests."""
+    (folder / "test_three.py").write_text(
+        "import pytest\n"
+        "def test_plain(): pass\n"
+        "@pytest.mark.exhaustive\ndef test_more(): pass\n"
+        "@pytest.mark.browser\ndef test_page(): pass\n"
+    )
+    program, *options = shlex.split(command.removeprefix("exec "))
+    assert program.endswith("/pytest")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--collect-only", "-q", "--config-file"]
+        + [str(REPOSITORY / "pyproject.toml"), "--rootdir", str(folder), str(folder), "-n", "0"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.split("::")[1] for line in done.stdout.splitlines() if "::" in line]
+
+
+def test_only_make_test_leaves_out_exhaustive_tests(folder, tmp_path_factory):
+    """Each command is run as it stands, on three tests."""
+    commands = {
+        goal: [line for line in make(folder, goal, "CORES=2").stdout.splitlines() if "bin/pytest" in line]
+        for goal in ("test", "test-all")
+    }
+    commands["CI"] = [
+        line for line in (REPOSITORY / ".ci" / "run").read_text().splitlines() if "bin/pytest" in line
+    ]
+    found = {}
+    for name, lines in commands.items():
+        [command] = lines
+        found[name] = chosen_by(command, tmp_path_factory.mktemp(name))
+    assert found == {
+        "test": ["test_plain"],
+        "test-all": ["test_plain", "test_more"],
+        "CI": ["test_plain", "test_more"],
+    }
+
+
+def test_the_fuzz_tests_try_a_tenth_without_exhaustive_tests(tmp_path):
+    code = "from hypothesis import settings\ndef test_x(): assert settings.default.max_examples == {}\n"
+    (tmp_path / "conftest.py").write_text((REPOSITORY / "tests" / "fuzz" / "conftest.py").read_text())
+    for options, examples in (([], 2000), (["-m", "not exhaustive and not browser"], 200)):
+        (tmp_path / "test_x.py").write_text(code.format(examples))
+        words = [*options, "--config-file", str(REPOSITORY / "pyproject.toml"), "--rootdir", str(tmp_path)]
+        done = subprocess.run([sys.executable, "-m", "pytest", *words, str(tmp_path)], capture_output=True)
+        assert done.returncode == 0, done.stdout

@@ -31,6 +31,7 @@ NAMES = (
     "docs/set-up.md",
     "docs/judge.md",
 )
+QUICK = ("README.md", "use-a-policy.md", "set-up.md")  # commands that take seconds
 PAGES = [REPOSITORY / name for name in NAMES]
 LANGUAGES = {"bash", "yaml", "python", "csv", "json", "text"}
 PROGRAMS = ("python", "snakemake", "vlm4vla", "pytest")  # of the environment
@@ -149,7 +150,13 @@ def test_the_readme_is_short_and_names_no_commit():
     assert "CITATION.cff" in text and text.count("| **") == 3
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[] if page.name in QUICK else pytest.mark.exhaustive)
+        for page in PAGES
+    ],
+)
 def test_every_command_of_a_page_is_accepted(checkout, page):
     texts = pasted(page, "yaml")
     (checkout.folder / "my-table.csv").write_text(pasted(page, "csv"))
@@ -160,6 +167,7 @@ def test_every_command_of_a_page_is_accepted(checkout, page):
         check(checkout, words, texts)
 
 
+@pytest.mark.exhaustive
 def test_the_pasted_blocks_of_a_page_are_one_file(checkout):
     """No key stands twice, which would be refused, and each block is a part of one valid configuration."""
     page = REPOSITORY / "docs" / "your-own-study.md"
@@ -205,6 +213,7 @@ def test_a_wrong_line_of_a_page_would_be_noticed(checkout, tmp_path, line, messa
         check(checkout, words, "")
 
 
+@pytest.mark.exhaustive
 def test_a_wrong_key_and_wrong_python_would_be_noticed(checkout):
     own = pasted(REPOSITORY / "docs" / "your-own-study.md", "yaml")
     assert own.count("    family: qwen3_vl") == 1
@@ -215,6 +224,7 @@ def test_a_wrong_key_and_wrong_python_would_be_noticed(checkout):
         checkout.run(".venv/bin/python", "-c", "from vlm4vla.policies.loading import load_policies")
 
 
+@pytest.mark.exhaustive
 def test_the_first_command_prints_a_result(tried):
     checkout, printed = tried
     text = (checkout.folder / CELL).read_text()
@@ -223,6 +233,7 @@ def test_the_first_command_prints_a_result(tried):
     assert re.search(r"\[\d+(\.\d+)?,\s\d+(\.\d+)?\]", text), "the success rate has an interval"
 
 
+@pytest.mark.exhaustive
 def test_the_policy_of_the_first_command_can_be_used_as_the_page_says(tried):
     checkout, _ = tried
     page = REPOSITORY / "docs" / "use-a-policy.md"
@@ -243,6 +254,7 @@ def test_the_readmes_minutes_are_those_of_the_estimate(checkout):
     assert f"is {minutes[1]} minutes on two cores" in (REPOSITORY / "README.md").read_text()
 
 
+@pytest.mark.exhaustive
 def test_the_readmes_figures_of_the_published_tables_are_those_that_a_command_prints(checkout):
     """`make published` makes them; they are compared with the words of its tables."""
     checkout.run("make", "published", "CORES=2")

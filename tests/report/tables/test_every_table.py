@@ -42,6 +42,16 @@ def tables(study, tmp_path_factory):
     return output
 
 
+def write_seeds(root, models, seeds):
+    """Records of these backbones on Bridge with several training seeds, and of floor and ceiling."""
+    frames = [made.episodes(model, "full", "bridge", 0.6, seed=seed) for model in models for seed in seeds]
+    frames += [
+        made.episodes("random", "full", "bridge", 0.12),
+        made.episodes("expert", "full", "bridge", 0.97),
+    ]
+    return [made.write_episodes(root, frame) for frame in frames]
+
+
 without_figures = pytest.mark.usefixtures("numbers_only")
 
 
@@ -295,7 +305,8 @@ def test_verdicts_name_findings_that_do_not_show(tmp_path):
 def test_missing_cells_are_named(study, tmp_path):
     _root, episodes, capability, _curves = study
     kept = [path for path in episodes if "kosmos-2" not in str(path) and "random" not in str(path)]
-    make("main", study, tmp_path, episodes=kept)
+    shown = made.settings("main", cells={"backbones": ["kosmos-2", "paligemma-1"]})
+    run(shown, episodes=kept, published=made.PUBLISHED, output=tmp_path)
     make("correlation", study, tmp_path, episodes=kept, capability=capability[1:])
     main = (tmp_path / "tables" / "main.md").read_text()
     assert "Not measured: Kosmos-2 all trained on CALVIN (embedded)" in main
@@ -323,28 +334,28 @@ def test_a_study_without_any_record_still_makes_its_tables(tmp_path):
 
 @without_figures
 def test_two_seeds_are_in_the_caption_and_have_a_deviation(tmp_path):
-    study = (tmp_path, made.write_study(tmp_path, seeds=(0, 1)), [], [])
-    root, episodes, _, _ = study
+    cells = {"backbones": ["paligemma-1", "paligemma-2"], "benchmarks": ["bridge"]}
     run(
-        made.settings("main", seeds=[0, 1]),
-        episodes=episodes,
+        made.settings("main", cells=cells, seeds=[0, 1]),
+        episodes=write_seeds(tmp_path, cells["backbones"], (0, 1)),
         published=made.PUBLISHED,
-        output=root,
+        output=tmp_path,
     )
-    row = only(rows(root, "main"), model="paligemma-2", benchmark="bridge")
+    row = only(rows(tmp_path, "main"), model="paligemma-2", benchmark="bridge")
     assert (row["seeds"], row["episodes"]) == ("2", "96")
     assert float(row["seed_sd"]) >= 0
-    assert "Training seeds 0, 1" in (root / "tables" / "main.md").read_text()
+    assert "Training seeds 0, 1" in (tmp_path / "tables" / "main.md").read_text()
 
 
 @without_figures
 def test_a_missing_seed_is_named(tmp_path):
-    paths = made.write_study(tmp_path, seeds=(0, 1, 2))
+    cells = {"backbones": ["kosmos-2", "paligemma-2"], "benchmarks": ["bridge"]}
+    paths = write_seeds(tmp_path, cells["backbones"], (0, 1, 2))
     gone = [f"kosmos-2/none/full/bridge/seed{seed}/episodes.parquet" for seed in (1, 2)]
     kept = [path for path in paths if not str(path).endswith((gone[0], gone[1]))]
     assert len(kept) == len(paths) - 2
     run(
-        made.settings("main", seeds=[0, 1, 2]),
+        made.settings("main", cells=cells, seeds=[0, 1, 2]),
         episodes=kept,
         published=made.PUBLISHED,
         output=tmp_path,
@@ -383,7 +394,15 @@ def test_expert_vlas_are_rows_and_not_in_the_means(study, tables, tmp_path):
     assert order[-4:] == ["openvla", "thinkact", "random", "expert"]
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param("main", marks=pytest.mark.exhaustive),
+        "freeze",
+        "scratch",
+        pytest.param("correlation", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_same_records_give_the_same_bytes(study, tables, tmp_path, table):
     _root, episodes, _capability, _curves = study
     make(table, study, tmp_path, episodes=episodes[::-1])
@@ -410,6 +429,7 @@ def _inflates(part):
         return False
 
 
+@without_figures
 def test_an_overwritten_table_leaves_no_temporary_files(study, tmp_path):
     make("freeze", study, tmp_path)
     make("freeze", study, tmp_path)
@@ -422,6 +442,7 @@ def test_unknown_table():
         read_settings(text, TableSettings)
 
 
+@without_figures
 def test_published_may_be_a_file_and_must_be_there(study, tmp_path):
     _root, _episodes, _, _ = study
     make("freeze", study, tmp_path, published=made.PUBLISHED / "freeze.csv")

@@ -15,6 +15,7 @@ def programs(monkeypatch):
     monkeypatch.syspath_prepend(str(SPEED))
 
 
+@pytest.mark.exhaustive  # six tables of three studies
 def test_tiny_studies_pass_through_every_table():
     command = [sys.executable, "null_studies.py", "--tiny", "--studies", "1", "--seeds", "1", "2"]
     done = subprocess.run(command, cwd=SPEED, capture_output=True, text=True, timeout=850)

@@ -27,6 +27,7 @@ def program(*words):
     return subprocess.run(command, cwd=SPEED, capture_output=True, text=True, timeout=850)
 
 
+@pytest.mark.exhaustive  # the whole program
 def test_latencies_and_rates_of_a_tiny_policy():
     done = program("--tiny", "--requests", "8", "--batches", "16", "--executed", "2")
     assert done.returncode == 0, done.stderr

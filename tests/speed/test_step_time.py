@@ -19,6 +19,7 @@ def programs(monkeypatch):
     monkeypatch.syspath_prepend(str(SPEED))
 
 
+@pytest.mark.exhaustive  # the compiler builds C++
 def test_output_has_both_implementations_and_the_device():
     command = [sys.executable, "step_time.py", "--tiny", "--steps", "1", "--batch", "4", "--micro-batch", "2"]
     done = subprocess.run(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlm4vla.backbones import build
-from vlm4vla.backbones.logits import greedy_answers
+from vlm4vla.backbones.logits import greedy_answers, hidden_states, hidden_states_at
 from vlm4vla.config.backbones import Backbone, TinySize
 from vlm4vla.config.capability import Capability
 from vlm4vla.config.stages import CapabilitySettings
@@ -94,3 +94,31 @@ def test_stage_writes_scores_that_add_up(tmp_path):
     assert found["overall"] == {"score": 4 / 12, "correct": 4, "questions": 12}
     assert set(found["provenance"]["inputs"]) == {"backbone", "questions"}
     assert found["provenance"]["settings"] == settings.model_dump(mode="json")
+
+
+def test_states_at_positions_are_those_of_all_positions(backbone, images, instructions):
+    """Also the gradients of the weights are the same, and the last layer's MLP sees the chosen positions only."""
+    batch = backbone.batch([backbone.question_ids(text) for text in instructions], images)
+    positions = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
+    positions[:, -1] = positions[0, -3] = positions[-1, -2] = True
+    weights = [weight for weight in backbone.model.parameters() if weight.requires_grad]
+    seen = []
+    mlp = backbone.adapter.last_layer(backbone.model)[1]
+    hook = mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[:-1].numel()))
+    results = []
+    for states in (
+        hidden_states_at(backbone, batch, positions),
+        hidden_states(backbone, batch)[positions],
+    ):
+        direction = torch.linspace(-1, 1, states.numel()).view_as(states)
+        gradients = torch.autograd.grad((states * direction).sum(), weights, allow_unused=True)
+        results.append((states, gradients))
+    hook.remove()
+    (few, few_gradients), (every, all_gradients) = results
+    assert seen == [int(positions.sum()), positions.numel()]
+    assert few.shape == (int(positions.sum()), backbone.hidden_size)
+    assert torch.allclose(few, every, atol=1e-5)
+    for one, other in zip(few_gradients, all_gradients, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert torch.allclose(one, other, rtol=1e-3, atol=1e-4 * other.abs().max().item() + 1e-7)

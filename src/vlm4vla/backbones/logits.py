@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlm4vla.backbones.kernels.last_position import last_position_only, positions_only
+from vlm4vla.backbones.kernels.padding_free import is_padding_free
+from vlm4vla.backbones.kernels.small_models import is_small_model
 from vlm4vla.backbones.loaded import LoadedBackbone
 
 
@@ -21,6 +24,18 @@ def hidden_states(backbone: LoadedBackbone, batch: dict[str, Any]) -> Tensor:
     inputs = dict(batch)
     embeddings = backbone.word_embedding()(inputs.pop("input_ids"))
     return backbone.adapter.last_hidden(backbone.model, embeddings, inputs)
+
+
+def hidden_states_at(backbone: LoadedBackbone, batch: dict[str, Any], positions: Tensor) -> Tensor:
+    """Hidden states (N, d) at the `positions` (B, T) bool, row by row.
+
+    A small model computes its last layer only there. In a large one, that layer is a small part of the work.
+    """
+    model = backbone.model
+    if is_padding_free(model) or not is_small_model(model):
+        return hidden_states(backbone, batch)[positions]
+    with positions_only(backbone.adapter.last_layer(model), positions):
+        return hidden_states(backbone, batch)[0]
 
 
 def append_tokens(backbone: LoadedBackbone, batch: dict[str, Any], ids: Tensor) -> dict[str, Any]:
@@ -45,12 +60,15 @@ def greedy_answers(
     `images`: (B, H, W, 3) uint8. Answers are short, so each step runs the whole sequence again instead of
     caching keys and values.
     """
+    model = backbone.model
     texts = [list(backbone.question_ids(question)) for question in questions]
     starts = [len(text) for text in texts]
     unfinished = np.arange(len(texts))
     for _ in range(longest):
         batch = backbone.batch([texts[index] for index in unfinished], images[unfinished])
-        best = logits(backbone, hidden_states(backbone, batch)[:, -1]).argmax(-1).numpy()  # (B,)
+        with last_position_only(backbone.adapter.last_layer(model), packed=is_padding_free(model)):
+            states = hidden_states(backbone, batch)
+        best = logits(backbone, states[:, -1]).argmax(-1).numpy()  # (B,)
         for index, token in zip(unfinished, best, strict=True):
             texts[index].append(int(token))
         unfinished = unfinished[best != backbone.end_id]

@@ -1,15 +1,18 @@
-"""Computing the last text layer only at the last position, because nothing reads the other positions.
+"""Computing the last text layer only at the positions that something reads.
 
 A VLA reads one position of the last layer: the query's. This layer needs keys and values of all positions,
 but its attention output and its MLP only at the last position. That saves a fifth of a small language model's
 work. Both outputs are added to a residual stream (B, T, d). If they have the shape (B, 1, d), the sum and its
 gradients are correct at the last position and not used at the others. If sequences are packed into one row
 (padding_free.py), the outputs are inserted into a row of zeros at the end of each sequence.
+
+Training on answers reads the positions whose next token belongs to an answer. Then the outputs are inserted into
+zeros at these positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +57,42 @@ def last_position_only(modules: Iterable[nn.Module], packed: bool = False) -> It
             hooks.append(module.register_forward_hook(packed_hooks.insert_in_row))
         else:
             hooks.append(module.register_forward_pre_hook(_keep_last))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _SelectedHooks:
+    """The hooks of one module that receives only the rows `indices` (N,) of (B * T, ...)."""
+
+    def __init__(self, indices: Tensor):
+        self.indices = indices
+
+    def select(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        self.leading = inputs[0].shape[:2]
+        return (inputs[0].flatten(0, 1)[self.indices][None], *inputs[1:])
+
+    def insert(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        rows = output.new_zeros(self.leading.numel(), output.shape[-1])
+        return rows.index_copy(0, self.indices, output[0]).unflatten(0, self.leading)
+
+
+@contextmanager
+def positions_only(modules: Sequence[nn.Module], positions: Tensor) -> Iterator[None]:
+    """Within this context, each module receives only the `positions` (B, T) bool of its first argument (B, T, ...).
+
+    The outputs are zero elsewhere. That of the last module, the final norm, has the shape (1, N, ...) of the N
+    selected positions.
+    """
+    indices = positions.flatten().nonzero().squeeze(1)
+    hooks = []
+    for module in modules:
+        own = _SelectedHooks(indices)
+        hooks.append(module.register_forward_pre_hook(own.select))
+        if module is not modules[-1]:
+            hooks.append(module.register_forward_hook(own.insert))
     try:
         yield
     finally:

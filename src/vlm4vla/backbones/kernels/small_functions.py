@@ -117,18 +117,16 @@ class SelfAttention(Function):
         # Query heads that share a key head follow each other, so they are further rows of one product.
         q = q.reshape(batch * groups, -1, size)
         k, v = keys.view(batch * groups, tokens, size), values.view(batch * groups, tokens, size)
-        added = None
-        if mask is not None:
-            added = mask[:, :, -queries:].expand(batch, heads, -1, -1).reshape(batch * groups, -1, tokens)
+        if shape.softcap is None:
+            q = q * shape.scale  # of all the tensors, the smallest
+        scores = torch.bmm(q, k.mT)
         capped = None
-        if shape.softcap is None and added is not None:
-            scores = torch.baddbmm(added, q, k.mT, alpha=shape.scale)
-        else:
-            scores = torch.bmm(q, k.mT).mul_(shape.scale)
         if shape.softcap is not None:
-            capped = scores.mul_(1 / shape.softcap).tanh_()
-            cap = shape.softcap
-            scores = capped * cap if added is None else torch.add(added, capped, alpha=cap)
+            capped = scores.mul_(shape.scale / shape.softcap).tanh_()
+            scores = capped * shape.softcap
+        if mask is not None:
+            # In place and broadcast: the mask of all heads would be as large as the scores.
+            scores.view(batch, heads, queries, tokens).add_(mask[:, :, -queries:])
         weights = scores.softmax(-1)
         attended = torch.bmm(weights, v).view(batch, heads, queries, size)
         ctx.save_for_backward(
@@ -156,8 +154,13 @@ class SelfAttention(Function):
         to_scores = torch._softmax_backward_data(torch.bmm(g, v.mT), weights, -1, weights.dtype)
         if capped is not None:
             to_scores.addcmul_(to_scores * capped, capped, value=-1)
-        to_q = torch.baddbmm(q, to_scores, k, beta=0, alpha=shape.scale).view(batch, heads, queries, size)
-        to_k = torch.baddbmm(k, to_scores.mT, q, beta=0, alpha=shape.scale).view(batch, groups, tokens, size)
+        if capped is not None:
+            to_scores.mul_(shape.scale)  # otherwise the factor is in `q`
+        to_q = torch.bmm(to_scores, k)
+        if capped is None:
+            to_q.mul_(shape.scale)
+        to_q = to_q.view(batch, heads, queries, size)
+        to_k = torch.bmm(to_scores.mT, q).view(batch, groups, tokens, size)
         if more_to_keys is not None:
             to_k = to_k + more_to_keys
         if more_to_values is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, PreTrainedConfig, PreTrainedModel
 
 from vlm4vla.backbones.kernels.last_position import keeps_last
 from vlm4vla.backbones.kernels.packed_attention import NAME as PACKED
@@ -81,14 +81,21 @@ def _self_attention(
     return SelfAttention.apply(states, *linears, *scales, cos, sin, mask, shape)
 
 
+def has_own_attention(config: PreTrainedConfig, length: int) -> bool:
+    """Whether a part of a model with this config computes `length` tokens by `SelfAttention`.
+
+    That needs the attention which the family's adapter chose: eager for scores with a soft cap, else sdpa.
+    """
+    own = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
+    return config._attn_implementation == own and length <= LONGEST
+
+
 def _fits(module: nn.Module, states: Tensor, mask: Tensor | None) -> bool:
     """Whether `_self_attention` computes what the module is asked for."""
     dropout = getattr(module, "attention_dropout", getattr(module, "dropout", 0.0))
-    own = "eager" if getattr(module, "attn_logit_softcapping", None) else "sdpa"  # as in the family's adapter
     return (
         is_small(states)
-        and module.config._attn_implementation == own
-        and states.shape[1] <= LONGEST
+        and has_own_attention(module.config, states.shape[1])
         and not (module.training and dropout)
         and (mask is None or mask.shape[1:] == (1, *2 * states.shape[1:2]))
     )
@@ -182,17 +189,27 @@ KINDS: dict[str, type] = {  # by the name of a class of transformers
 
 
 @functools.cache
-def _subclass(kind: type, own: type) -> type:
-    return type(f"Small{own.__name__}", (kind, own), {"__module__": own.__module__})
+def subclass_small(kind: type, own: type) -> type:
+    """The class `own` of transformers with the methods of `kind`.
+
+    transformers looks up by the qualified name which outputs of a model can be recorded, so that name stays.
+    """
+    names = {"__module__": own.__module__, "__qualname__": own.__qualname__}
+    return type(f"Small{own.__name__}", (kind, own), names)
+
+
+def is_small_model(model: PreTrainedModel) -> bool:
+    """Whether both parts of the model have at most the hidden size `WIDEST`."""
+    parts = (model.config.get_text_config(), model.config.vision_config)
+    return max(part.hidden_size for part in parts) <= WIDEST
 
 
 def use_small_functions(model: PreTrainedModel) -> None:
     """Change a small model in place; see this file's docstring. A large model stays as it is."""
-    parts = (model.config.get_text_config(), model.config.vision_config)
-    if max(part.hidden_size for part in parts) > WIDEST:
+    if not is_small_model(model):
         return
     for module in model.modules():
         own = type(module)
         kind = KINDS.get(own.__name__)
         if kind is not None and own.__module__.startswith("transformers."):
-            module.__class__ = _subclass(kind, own)
+            module.__class__ = subclass_small(kind, own)

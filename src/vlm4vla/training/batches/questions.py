@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.backbones.logits import hidden_states, logits
+from vlm4vla.backbones.logits import hidden_states_at, logits
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.dataset import QuestionSet
 from vlm4vla.data.questions.statements import Statement
@@ -40,8 +40,8 @@ class QuestionObjective(nn.Module):
         """
         inputs, answer_mask, labels = batch
         with captured_image_tokens(self.backbone) as captured:
-            states = hidden_states(self.backbone, inputs)
-        hidden = states[:, :-1][answer_mask[:, 1:]]  # (tokens, d)
+            before = nn.functional.pad(answer_mask[:, 1:], (0, 1))  # the positions that predict the tokens
+            hidden = hidden_states_at(self.backbone, inputs, before)  # (tokens, d)
         loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][answer_mask])
         return loss if self.alignment is None else loss + self.weight * self.alignment(captured[0], labels)
 
@@ -74,7 +74,7 @@ class QuestionBatches:
         self.questions = questions
         self.patch_labels = patch_labels
         self._sets = sorted(mixture)
-        self._means = np.array([mixture[name] for name in self._sets])
+        self._sums = np.cumsum([0, *(mixture[name] for name in self._sets)])
         present = questions.sets()
         for name in self._sets:
             if name not in present:
@@ -82,7 +82,7 @@ class QuestionBatches:
                     f"pretraining mixture: {questions.folder} has no statement of the question set {name!r}: "
                     f"remove {name!r} from the mixture (found: {', '.join(sorted(present))})"
                 )
-        self._set_of = questions.set_numbers(self._sets)
+        self._set_of: list[int] = questions.set_numbers(self._sets).tolist()
         self._locations: dict[int, list[str]] = {}  # by number of the statement
         self._images = ShuffledIds(len(questions), batch, seed)
         self._token_ids: dict[tuple[str, bool], list[int]] = {}
@@ -107,16 +107,17 @@ class QuestionBatches:
         """Draw a text about image number `image`: return the numbers of its statements, in order."""
         # One offset rounds all means. Each mean stays exact, and the lengths of texts differ by at most one
         # statement, which keeps the padding short.
-        left = np.diff(np.floor(np.cumsum([0, *self._means]) + random.random()))
+        left = np.diff(np.floor(self._sums + random.random())).astype(int).tolist()
         chosen: list[int] = []
         used: set[str] = set()
-        for number in random.permutation(self.questions.statement_numbers(image)):
+        for number in random.permutation(self.questions.statement_numbers(image)).tolist():
             group = self._set_of[number]
-            locations = self._locations_of(int(number))
-            if group >= 0 and left[group] > 0 and used.isdisjoint(locations):
-                left[group] -= 1
-                chosen.append(int(number))
-                used.update(locations)
+            if group >= 0 and left[group] > 0:
+                locations = self._locations_of(number)
+                if used.isdisjoint(locations):
+                    left[group] -= 1
+                    chosen.append(number)
+                    used.update(locations)
         # All means may have been rounded down, but a text needs one statement.
         return chosen or [int(random.choice(self.questions.statement_numbers(image)))]
 

@@ -97,7 +97,7 @@ def test_stage_writes_scores_that_add_up(tmp_path):
 
 
 def test_states_at_positions_are_those_of_all_positions(backbone, images, instructions):
-    """Also the gradients of the weights are the same, and the last layer's MLP sees the chosen positions only."""
+    """So are the gradients of the weights. The last layer's MLP sees the chosen positions only."""
     batch = backbone.batch([backbone.question_ids(text) for text in instructions], images)
     positions = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
     positions[:, -1] = positions[0, -3] = positions[-1, -2] = True

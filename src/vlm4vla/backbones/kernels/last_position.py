@@ -6,8 +6,8 @@ work. Both outputs are added to a residual stream (B, T, d). If they have the sh
 gradients are correct at the last position and not used at the others. If sequences are packed into one row
 (padding_free.py), the outputs are inserted into a row of zeros at the end of each sequence.
 
-Training on answers reads the positions whose next token belongs to an answer. Then the outputs are inserted into
-zeros at these positions.
+Training on answers reads the positions whose next token belongs to an answer. Then the outputs are inserted
+into zeros at these positions.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class _SelectedHooks:
 
 @contextmanager
 def positions_only(modules: Sequence[nn.Module], positions: Tensor) -> Iterator[None]:
-    """Within this context, each module receives only the `positions` (B, T) bool of its first argument (B, T, ...).
+    """Within this context, each module receives only the `positions` (B, T) bool of its argument (B, T, ...).
 
     The outputs are zero elsewhere. That of the last module, the final norm, has the shape (1, N, ...) of the N
     selected positions.

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -16,11 +17,13 @@ import sys
 from pathlib import Path
 from vlm4vla.backbones.checkpoint import check_folder
 from vlm4vla.core.errors import UserError
-try:
-    check_folder(Path(sys.argv[1]))
-    print("taken")
-except UserError as error:
-    print("refused:", error)
+for folder in sys.argv[1:]:
+    print("=====")
+    try:
+        check_folder(Path(folder))
+        print("taken")
+    except UserError as error:
+        print("refused:", error)
 """
 OWN_CODE = {
     "config.json": {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoProcessor": "own.Own"}},
@@ -54,30 +57,44 @@ def at_a_terminal(*words, seconds=400):
     return text.decode()
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A checkpoint with a program that leaves a mark when it is run."""
-    folder = tmp_path / "checkpoint"
+    folder = tmp_path_factory.mktemp("own") / "checkpoint"
     make("kosmos-2").save(folder)
-    (folder / "own.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'run')!r}).touch()")
+    (folder / "own.py").write_text(f"import pathlib; pathlib.Path({str(folder.parent / 'run')!r}).touch()")
     return folder
 
 
+@pytest.fixture(scope="module")
+def answers(folder):
+    """By file with code of its own: the folder, and the lines about it. One program reads all folders."""
+    folders = {}
+    for name, code in OWN_CODE.items():
+        folders[name] = shutil.copytree(folder, folder.parent / f"with {name}")
+        file = folders[name] / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | code))
+    text = at_a_terminal(sys.executable, "-c", READ, *map(str, folders.values()))
+    assert "[y/N]" not in text and "Traceback" not in text and not (folder.parent / "run").exists()
+    parts = text.split("=====")[1:]
+    return {
+        name: (found, part.splitlines()[1:])
+        for (name, found), part in zip(folders.items(), parts, strict=True)
+    }
+
+
 @pytest.mark.parametrize("name", OWN_CODE)
-def test_nothing_is_asked_at_a_terminal(folder, tmp_path, name):
-    file = folder / name
-    file.write_text(json.dumps(json.loads(file.read_text()) | OWN_CODE[name]))
-    text = at_a_terminal(sys.executable, "-c", READ, str(folder))
-    assert "[y/N]" not in text and "Traceback" not in text and not (tmp_path / "run").exists()
-    lines = text.splitlines()
+def test_nothing_is_asked_at_a_terminal(answers, name):
+    folder, lines = answers[name]
     if name == "tokenizer_config.json":  # the tokenizer's own file says all that is needed of its class
-        assert any(line == "taken" or line.startswith("refused: ") for line in lines), text
+        assert any(line == "taken" or line.startswith("refused: ") for line in lines), lines
     else:
-        assert any(line.startswith(f"refused: {folder}: ") for line in lines), text
+        assert any(line.startswith(f"refused: {folder}: ") for line in lines), lines
 
 
-def test_transformers_itself_asks(folder):
+def test_transformers_itself_asks(folder, tmp_path):
     """So the test above would see a question."""
+    folder = shutil.copytree(folder, tmp_path / "asking")
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | OWN_CODE["config.json"]))
     program = "import sys, transformers; transformers.AutoConfig.from_pretrained(sys.argv[1])"

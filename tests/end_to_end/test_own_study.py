@@ -60,6 +60,7 @@ def test_the_document_has_all_four_extensions_and_valid_links():
         assert (DOCUMENT.parent / link).exists(), link
 
 
+@pytest.mark.exhaustive
 def test_cells_agree_with_the_records(made):
     root, _ = made
     text = (root / CELLS[0]).read_text()
@@ -77,6 +78,7 @@ def test_cells_agree_with_the_records(made):
         assert (row["benchmark"], row["published"]) == ("push-button", "")
 
 
+@pytest.mark.exhaustive
 def test_artefacts_come_from_the_users_classes(made):
     root, _ = made
     assert AutoConfig.from_pretrained(root / "backbones/smolvlm-500m").model_type == "smolvlm"
@@ -96,6 +98,7 @@ def test_artefacts_come_from_the_users_classes(made):
     assert {"before", "after"} == set(scores)
 
 
+@pytest.mark.exhaustive
 def test_every_stage_that_runs_a_file_records_its_hash(made):
     root, _ = made
     examples = REPOSITORY / "docs" / "examples"
@@ -111,6 +114,7 @@ def test_every_stage_that_runs_a_file_records_its_hash(made):
     assert "extension" not in built_in["settings"]
 
 
+@pytest.mark.exhaustive
 def test_a_second_run_has_nothing_to_do(made):
     root, _ = made
     targets = [f"results/smoke/{cell}" for cell in CELLS]

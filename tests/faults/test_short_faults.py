@@ -29,6 +29,7 @@ def reference(tmp_path_factory):
     return project, time.monotonic() - began
 
 
+@pytest.mark.exhaustive
 def test_three_kills(reference, tmp_path):
     project, seconds = reference
     clone = replace(project, folder=tmp_path / "clone")

@@ -86,7 +86,7 @@ help:
 	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
-	@echo "make test           run the tests, without those that only CI needs (12 minutes on two cores)"
+	@echo "make test           run the tests, without those marked exhaustive, which CI runs, too"
 	@echo "make test-all       run all tests"
 	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"

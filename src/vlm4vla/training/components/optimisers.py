@@ -72,7 +72,7 @@ def build_optimisers(
     optimisers: list[torch.optim.Optimizer] = []
     if matrices:
         rate, decay = settings.muon_learning_rate, settings.weight_decay
-        optimisers.append(Muon(matrices, lr=rate, momentum=MUON_MOMENTUM, weight_decay=decay))
+        optimisers.append(Muon(matrices, rate, MUON_MOMENTUM, decay, settings.muon_polynomials))
     if any(others):
         optimisers.append(build_adamw(others, settings, settings.learning_rate, fused=True))
     for optimiser in optimisers:

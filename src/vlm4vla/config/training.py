@@ -36,8 +36,8 @@ class Optimiser(OmitsDefaults):
     muon_learning_rate: Rate = Field(4e-3, description="Largest learning rate of Muon.")
     muon_polynomials: Literal[3, 5] = Field(
         5,
-        description="How many polynomials approximate the orthogonal matrix of Muon's update: the usual 5, or "
-        "3 others that take three fifths of the time.",
+        description="How many polynomials approximate the orthogonal matrix of Muon's update: the usual 5, "
+        "or 3 others that take three fifths of the time.",
     )
     betas: tuple[Decay, Decay] = Field(
         (0.9, 0.95), description="Decay rates of AdamW's two moment estimates."

@@ -83,8 +83,8 @@ class _SelectedHooks:
 def positions_only(modules: Sequence[nn.Module], positions: Tensor) -> Iterator[None]:
     """Within this context, each module receives only the `positions` (B, T) bool of its argument (B, T, ...).
 
-    The outputs are zero elsewhere. That of the last module, the final norm, has the shape (1, N, ...) of the N
-    selected positions.
+    The outputs are zero elsewhere. That of the last module, the final norm, has the shape (1, N, ...): N
+    positions are selected.
     """
     indices = positions.flatten().nonzero().squeeze(1)
     hooks = []

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 # p(x) = a x + b x^3 + c x^5, one polynomial after another, by their number. The five equal ones are usual;
-# singular values end between 0.7 and 1.2. Of the three, each is the best for the interval that the one before it
-# leaves, in the sense of the largest |1 - p(x)|, as in Polar Express (arXiv 2505.16932). They begin with
+# singular values end between 0.7 and 1.2. Of the three, each is the best for the interval that the one before
+# it leaves, in the sense of the largest |1 - p(x)|, as in Polar Express (arXiv 2505.16932). They begin with
 # [0.01, 1], end with 0.73 to 1.27, and take three fifths of the time.
 POLYNOMIALS = {
     3: ((8.0934, -23.6204, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526)),

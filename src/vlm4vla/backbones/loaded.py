@@ -19,6 +19,7 @@ from vlm4vla.backbones.finite import DIVERGED, check_finite
 from vlm4vla.backbones.kernels.last_position import last_position_only
 from vlm4vla.backbones.kernels.padding_free import is_padding_free
 from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
+from vlm4vla.backbones.kernels.small_inputs import use_small_inputs
 from vlm4vla.backbones.kernels.small_models import use_small_functions
 from vlm4vla.backbones.whole_words import remove_marks
 from vlm4vla.config.reading import Reading
@@ -56,6 +57,7 @@ class LoadedBackbone:
         use_matrix_products(model)
         adapter.prepare(model)
         use_small_functions(model)
+        use_small_inputs(model)
 
     def read_as(self, reading: Reading) -> LoadedBackbone:
         """The same model, tokenizer and image processor, which read prompts as `reading` says."""

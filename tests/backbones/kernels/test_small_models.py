@@ -15,6 +15,7 @@ def plain(fresh, monkeypatch):
     """A backbone as transformers computes it, with the weights of `fresh()`."""
     with monkeypatch.context() as context:
         context.setattr(loaded, "use_small_functions", lambda model: None)
+        context.setattr(loaded, "use_small_inputs", lambda model: None)
         return fresh()
 
 

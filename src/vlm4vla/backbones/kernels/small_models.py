@@ -189,13 +189,8 @@ KINDS: dict[str, type] = {  # by the name of a class of transformers
 
 
 @functools.cache
-def subclass_small(kind: type, own: type) -> type:
-    """The class `own` of transformers with the methods of `kind`.
-
-    transformers looks up by the qualified name which outputs of a model can be recorded, so that name stays.
-    """
-    names = {"__module__": own.__module__, "__qualname__": own.__qualname__}
-    return type(f"Small{own.__name__}", (kind, own), names)
+def _subclass(kind: type, own: type) -> type:
+    return type(f"Small{own.__name__}", (kind, own), {"__module__": own.__module__})
 
 
 def is_small_model(model: PreTrainedModel) -> bool:
@@ -212,4 +207,4 @@ def use_small_functions(model: PreTrainedModel) -> None:
         own = type(module)
         kind = KINDS.get(own.__name__)
         if kind is not None and own.__module__.startswith("transformers."):
-            module.__class__ = subclass_small(kind, own)
+            module.__class__ = _subclass(kind, own)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from vlm4vla.core import imports, peak_memory
 
-_TAIL = 4096  # bytes at the end of a log that contain the line
 _LINE = re.compile(r"^[\w-]+: CPU time (\d+\.\d+) s, start-up (\d+\.\d+) s$", re.MULTILINE)
 
 
@@ -96,11 +95,5 @@ class PrintAtExit:
 
 def read_log(path: Path) -> JobTime | None:
     """The CPU time that a finished job has printed to its log `path`; None if the log has none."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(path.stat().st_size - _TAIL, 0))
-            text = log.read().decode(errors="replace")
-    except OSError:
-        return None
-    found = _LINE.findall(text)
+    found = _LINE.findall(peak_memory.end_of(path))
     return JobTime(*map(float, found[-1])) if found else None

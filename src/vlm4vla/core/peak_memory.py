@@ -11,7 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-_TAIL = 4096  # bytes at the end of a log that contain the line
+_TAIL = 4096  # bytes at the end of a log that contain the lines
 _LINE = re.compile(r"^[\w-]+: peak memory (\d+) MB$", re.MULTILINE)
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of getrusage's unit
 _STATUS = Path("/proc/self/status")
@@ -45,12 +45,17 @@ def line(command: str) -> str:
     return f"{command}: peak memory {megabytes()} MB"
 
 
+def end_of(log: Path) -> str:
+    """The last lines of a job's log; empty if it cannot be read."""
+    try:
+        with log.open("rb") as opened:
+            opened.seek(max(log.stat().st_size - _TAIL, 0))
+            return opened.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def read_log(path: Path) -> float:
     """The MB that a finished job has printed to its log `path`; 0 if the log has none."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(path.stat().st_size - _TAIL, 0))
-            found = _LINE.findall(log.read().decode(errors="replace"))
-    except OSError:
-        return 0.0
+    found = _LINE.findall(end_of(path))
     return float(found[-1]) if found else 0.0

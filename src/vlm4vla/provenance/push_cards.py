@@ -32,9 +32,8 @@ def policy_card_of(folder: Path, provenance: Mapping[str, Any], name: str, licen
 
 def _own_scores(results: Results, folder: Path) -> list[CardScore]:
     """The scores of the policy's own rollout; none if the study has no finished rollout of these weights."""
-    from vlm4vla.policies.card_scores import (
-        rollout_scores,  # imports scipy.stats, which takes 0.9 CPU seconds
-    )
+    # It imports scipy.stats, which takes 0.9 CPU seconds.
+    from vlm4vla.policies.card_scores import rollout_scores
 
     inside = (folder.resolve() / PROVENANCE).relative_to(results.root.resolve()).as_posix()
     values = ARTEFACTS["vla"].parse(inside) or {}

@@ -89,10 +89,8 @@ def share_wildcards() -> None:
     made = snakemake.rules.Wildcards
     if not isinstance(made, type):
         return
-    latest: list[Any] = [
-        None,
-        None,
-    ]  # a job's values, and their object: Snakemake calls a job's functions in turn
+    # A job's values, and their object: Snakemake calls a job's functions in turn.
+    latest: list[Any] = [None, None]
 
     def wildcards(*, fromdict: Any) -> Any:
         if fromdict is None or fromdict is not latest[0]:

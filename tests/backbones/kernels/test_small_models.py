@@ -38,8 +38,8 @@ def same(own, other, tolerance):
 
 
 def self_attentions(model):
-    return [module for module in model.modules() if type(module).__name__.startswith("Small")
-            and type(module).__name__.endswith("Attention")]  # fmt: skip
+    kinds = {kind for name, kind in small_models.KINDS.items() if name.endswith("Attention")}
+    return [module for module in model.modules() if kinds & set(type(module).__mro__)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

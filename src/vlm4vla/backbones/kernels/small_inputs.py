@@ -12,14 +12,13 @@ use (videos, cached keys, outputs of layers, ...) go to transformers' own forwar
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from vlm4vla.backbones.kernels.small_models import has_own_attention, is_small, is_small_model
+from vlm4vla.backbones.kernels.small_models import change_modules, has_own_attention, is_small
 
 IMAGE_INPUTS = (  # of Qwen's vision encoders
     "image_grid_thw",
@@ -151,24 +150,6 @@ KINDS: dict[str, type] = {  # by the name of a class of transformers
 }
 
 
-@functools.cache
-def _subclass(kind: type, own: type) -> type:
-    """The class `own` of transformers with the methods of `kind`.
-
-    By the class's name, transformers finds the names of a model's weights in files, and the outputs that it
-    can record. So the names stay the same.
-    """
-    names = {"__module__": own.__module__, "__qualname__": own.__qualname__}
-    return type(own.__name__, (kind, own), names)
-
-
 def use_small_inputs(model: PreTrainedModel) -> None:
-    """Change a small model in place; see this file's docstring. A large model stays as it is."""
-    if not is_small_model(model):
-        return
-    for module in model.modules():
-        own = type(module)
-        kind = KINDS.get(own.__name__)
-        is_known = kind is not None and own.__module__.startswith("transformers.")
-        if is_known and not issubclass(own, kind):
-            module.__class__ = _subclass(kind, own)
+    """Change a small model in place; see this file's docstring."""
+    change_modules(model, KINDS)

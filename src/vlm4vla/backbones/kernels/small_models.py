@@ -12,6 +12,7 @@ last text layer, only the query of the last position is computed if nothing else
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -190,7 +191,13 @@ KINDS: dict[str, type] = {  # by the name of a class of transformers
 
 @functools.cache
 def _subclass(kind: type, own: type) -> type:
-    return type(f"Small{own.__name__}", (kind, own), {"__module__": own.__module__})
+    """The class `own` of transformers with the methods of `kind`.
+
+    By the class's name, transformers finds the names of a model's weights in files, and the outputs that it
+    can record. So the names stay the same.
+    """
+    names = {"__module__": own.__module__, "__qualname__": own.__qualname__}
+    return type(own.__name__, (kind, own), names)
 
 
 def is_small_model(model: PreTrainedModel) -> bool:
@@ -199,12 +206,21 @@ def is_small_model(model: PreTrainedModel) -> bool:
     return max(part.hidden_size for part in parts) <= WIDEST
 
 
-def use_small_functions(model: PreTrainedModel) -> None:
-    """Change a small model in place; see this file's docstring. A large model stays as it is."""
+def change_modules(model: PreTrainedModel, kinds: Mapping[str, type]) -> None:
+    """Give the modules of a small model the methods of `kinds`, by the names of transformers' classes.
+
+    A large model stays as it is.
+    """
     if not is_small_model(model):
         return
     for module in model.modules():
         own = type(module)
-        kind = KINDS.get(own.__name__)
-        if kind is not None and own.__module__.startswith("transformers."):
+        kind = kinds.get(own.__name__)
+        is_known = kind is not None and own.__module__.startswith("transformers.")
+        if is_known and not issubclass(own, kind):
             module.__class__ = _subclass(kind, own)
+
+
+def use_small_functions(model: PreTrainedModel) -> None:
+    """Change a small model in place; see this file's docstring."""
+    change_modules(model, KINDS)

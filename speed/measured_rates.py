@@ -62,16 +62,17 @@ def start_seconds(stage: str, plain: bool) -> float:
 
 
 def finished(study: Study) -> Iterator[tuple[Job, float, float | None, int]]:
-    """Every finished job of `all_tables`, with its cost.
+    """Every finished job of `all_tables` and of tables of single cells, with its cost.
 
     The cost is the job's CPU seconds, the part that its start took (None if the job did not record it), and
     the size of its results in bytes.
     """
-    for job in plan(study).values():
+    cells = [str(path) for path in sorted((study.root / "cells").rglob("*.csv"))]
+    for job in plan(study, ["all_tables", *cells]).values():
         path = Path(job.output)
         if not path.exists():
             continue
-        shares_folder = job.stage in ("table", "report")
+        shares_folder = job.stage in ("table", "cell", "report")
         folder = path.parent if path.name in (PROVENANCE, EPISODES) else path
         size = 0 if shares_folder else sum(each.stat().st_size for each in _files(folder))
         file = path if path.suffix == ".json" else path.with_name(PROVENANCE)

@@ -33,6 +33,7 @@ def test_the_data_of_fast_injection_do_not_depend_on_its_training(raw):
 
 
 def test_variant_with_its_own_training(raw):
+    raw["benchmarks"]["calvin"]["training"] = None
     raw["variants"]["scratch"]["training"] = raw["vla"] | {"steps": 7}
     study = Study(load_config(raw))
 

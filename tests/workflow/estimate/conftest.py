@@ -32,6 +32,7 @@ def paper(raw) -> Study:
         "revision": "0" * 40,
     }
     raw["scale"] = "paper"
+    raw["benchmarks"]["calvin"]["training"] = None
     raw["vla"] = {"steps": 30000, "batch": 128, "optimiser": {"learning_rate": 2e-5}}
     raw["tables"] = {
         "freeze": {

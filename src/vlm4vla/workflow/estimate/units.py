@@ -45,7 +45,7 @@ def training_samples(training: dict[str, Any] | None) -> int:
 
 
 def units_of(job: Job, config: Config) -> Units:
-    """The units of a job. A table and a part of the report are one unit each."""
+    """The units of a job. A table, a cell's table and a part of the report are one unit each."""
     settings = job.settings
     name = backbone_of(job, config)
     family = config.backbones[name].family if name else ""
@@ -82,6 +82,8 @@ def units_of(job: Job, config: Config) -> Units:
             benchmark = settings["benchmark"]
             policy = f"{head_of(job, config)}/{family}" if name else settings["policy"]
             return Units(f"{benchmark}/{policy}", "episode", rollout_episodes(settings))
+        case "cell":
+            return Units("cell", "job", 1)
         case _:
             return Units("/".join(job.key[:1]) or job.stage, "job", 1)
 

@@ -74,7 +74,8 @@ def test_five_seeds_are_planned_in_seconds(raw):
 def test_jobs_have_the_settings_of_their_stages(study):
     run = study.cells("main")[0]
     job = plan(study, ["table_main"])[study.vla_path(run)]
-    assert job.settings["training"]["steps"] == study.config.vla.steps
+    assert run.benchmark == "calvin"  # has a training of its own
+    assert job.settings["training"]["steps"] == study.config.benchmarks["calvin"].training.steps
     assert job.inputs == (study.backbone_path(run.model), study.demonstrations_path(run.benchmark))
 
 

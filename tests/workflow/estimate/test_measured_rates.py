@@ -75,7 +75,8 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     assert other.seconds * 10 + other.start == pytest.approx(100, rel=1e-3)
     recorded = found["demonstrations", "libero-10"]
     assert (recorded.start, recorded.seconds) == (10, pytest.approx(50 / 10, rel=1e-3))
-    samples = study.config.vla.steps * study.config.vla.batch
+    steps = [json.loads(study.vla_settings(run))["training"]["steps"] for run in cells]
+    samples = sum(steps) / len(steps) * study.config.vla.batch  # mean of the jobs
     trained = found["vla", "qwen3_vl/mlp/none"]
     assert trained.jobs == len(cells) == 6
     assert trained.seconds * samples + trained.start == pytest.approx(400, rel=1e-3)

@@ -26,7 +26,9 @@ class Generic(Adapter):
     model_type = family = "generic"
     end = before_image = ""
     phrases = ()
+    is_generic = True
     is_read = False
+    attention = None  # transformers' own choice for the model
 
     def __init__(self, config: Any, processor: ProcessorMixin, image_size: int, source: str = "the backbone"):
         self.processor = processor
@@ -57,6 +59,9 @@ class Generic(Adapter):
 
     def next_turn(self, text: str) -> str:
         return self.layout.next_turn(text)
+
+    def saved(self, tokenizer: Any, image_processor: Any) -> tuple[Any, ...]:
+        return (self.processor,)
 
     # Batches ------------------------------------------------------------------------------------------
 
@@ -96,8 +101,8 @@ class Generic(Adapter):
             model(**inputs, use_cache=False)
         if len(placed) != 1 or len(kept) != 1:
             raise UserError(
-                f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and reaches "
-                f"the output layer {len(kept)} times, not once: register a family of your own for it "
+                f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
+                f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
                 "(docs/your-own-study.md)"
             )
         return kept[0][:, 0]

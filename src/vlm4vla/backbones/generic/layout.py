@@ -235,8 +235,8 @@ def _token_inputs(
         behind = longer[prefix:]
         if (values[:prefix] != longer[:prefix]).any() or (behind != behind[:1]).any() or lengths[0] <= prefix:
             raise UserError(
-                f"the processor's {name} differs between words of one text: register a family of your own for "
-                "it (docs/your-own-study.md)"
+                f"the processor's {name} differs between words of one text: register a family of your own "
+                "for it (docs/your-own-study.md)"
             )
         found[name] = longer[: prefix + 1].clone()
     return found

@@ -6,16 +6,24 @@ The processors of many models also read videos or sounds, with packages that a s
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.core.errors import UserError
 
 OWN_CODE = {"trust_remote_code": False}
+PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of the class in versions of transformers
 TOKENIZER, IMAGES = "tokenizer", "image_processor"
 
 
@@ -67,10 +75,23 @@ def without_other_parts(processor_class: type[ProcessorMixin]) -> type[Processor
 
 def _part(name: str, folder: Path) -> Any:
     if name == TOKENIZER:
-        return AutoTokenizer.from_pretrained(folder, **OWN_CODE)
+        return load_tokenizer(folder)
     if name == IMAGES:
         return AutoImageProcessor.from_pretrained(folder, backend="pil", **OWN_CODE)
     return Absent()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`, as its files say.
+
+    For some model types (Qwen3.5), AutoTokenizer takes a class of its own whatever the folder says, and
+    builds the splitting of texts anew. A folder whose class is the plain one of tokenizer.json is read with
+    that class.
+    """
+    file = Path(folder) / "tokenizer_config.json"
+    stated = json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class") if file.is_file() else None
+    kind = PreTrainedTokenizerFast if stated in PLAIN else AutoTokenizer
+    return kind.from_pretrained(folder, padding_side="left", **OWN_CODE)
 
 
 def load_processor(folder: Path) -> ProcessorMixin:

@@ -15,6 +15,7 @@ from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.complete_folder import PROBES, check_complete
 from vlm4vla.backbones.finite import check_finite_folder
 from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
+from vlm4vla.backbones.generic.checks import check_states
 from vlm4vla.backbones.generic.family import Generic
 from vlm4vla.backbones.generic.processor import load_processor
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
@@ -32,6 +33,8 @@ def load_folder(folder: Path, *, image_size: int | None = None, dtype: Dtype = "
     """Load a backbone; see `vlm4vla.backbones.load`. `dtype`: the type of the weights in memory."""
     loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)})
     check_finite_folder(loaded.model.state_dict(), folder, "download or pre-train the backbone again")
+    if loaded.adapter.is_generic:
+        check_states(loaded, str(folder))
     return loaded
 
 

@@ -86,6 +86,6 @@ def adapter_class_of(config: PreTrainedConfig, source: str) -> type[Adapter]:
 
         return Generic
     raise UserError(
-        f"{source}: model_type {config.model_type!r} has no adapter: use a checkpoint of one of "
-        + ", ".join(known_families())
+        f"{source}: model_type {config.model_type!r} has no adapter: use a checkpoint of a model for images "
+        "and text, such as " + ", ".join(known_families())
     )

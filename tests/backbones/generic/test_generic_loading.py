@@ -82,6 +82,31 @@ def test_a_model_without_a_vision_encoder_by_a_known_name_is_refused(tmp_path):
         loaded.vision_encoder()
 
 
+def test_a_model_that_does_not_look_at_the_image_is_refused(tmp_path):
+    model, processor = build_twin("llava_onevision", TinySize(), WORDS, SIDE, seed=0)
+    with torch.no_grad():
+        model.model.multi_modal_projector.linear_2.weight.zero_()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="the state of the action query does not depend on the image"):
+        load(tmp_path)
+
+
+def test_a_model_that_attends_to_padding_is_refused(tmp_path, monkeypatch):
+    written("llava_onevision", tmp_path)
+    load(tmp_path)
+
+    def without_mask(self, batch):
+        mask = torch.ones_like(batch["attention_mask"])
+        return {name: batch[name] for name in batch if name != "position_ids"} | {
+            "attention_mask": mask
+        }, None
+
+    monkeypatch.setattr(Generic, "_right_padded", without_mask)
+    with pytest.raises(UserError, match="the state of the action query depends on the padding of the prompt"):
+        load(tmp_path)
+
+
 def test_the_names_are_those_of_transformers_own_mapping():
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 

@@ -31,6 +31,11 @@ class Generic(Adapter):
     attention = None  # transformers' own choice for the model
 
     def __init__(self, config: Any, processor: ProcessorMixin, image_size: int, source: str = "the backbone"):
+        if config.is_encoder_decoder:
+            raise UserError(
+                f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a model "
+                "that reads image and text in one sequence: write another checkpoint"
+            )
         self.processor = processor
         self.source = source
         self.layout = layouts.find_layout(processor, image_size, source)

@@ -15,6 +15,8 @@ from documented_blocks import pasted
 from smoke_study import LAYER, REPOSITORY, snakemake
 from transformers import AutoConfig
 
+from vlm4vla.backbones.generic.twin import build_twin
+from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.artefacts import file_hash
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
@@ -23,8 +25,10 @@ LAYERS = (LAYER, "my-study.yaml", "few.yaml")
 CELLS = (
     "cells/smolvlm-500m/leftmost/full/push-button.md",  # a new family, task and benchmark
     "cells/my-vlm/none/full/push-button.md",  # only configuration
+    "cells/any-vlm/none/full/push-button.md",  # a checkpoint of a model type without an adapter of its own
 )
 FEW = {
+    "backbones": {"any-vlm": {"family": "gemma3", "parameters_b": 4.3, "checkpoint": "twin"}},
     "benchmarks": {
         "push-button": {"demonstrations": {"episodes": 12}, "evaluation": {"episodes": 2, "videos": 1}}
     }
@@ -42,6 +46,9 @@ def made(tmp_path_factory) -> tuple[Path, str]:
         shutil.copytree(REPOSITORY / name, folder / name)
     (folder / "my-study.yaml").write_text(pasted(DOCUMENT, "yaml"))
     (folder / "few.yaml").write_text(yaml.safe_dump(FEW))
+    model, processor = build_twin("gemma3", TinySize(), ["push", "the", "button"], 64, seed=0)
+    for part in (model, processor):
+        part.save_pretrained(folder / "twin")
     targets = [f"results/smoke/{cell}" for cell in CELLS]
     done = snakemake(*targets, "--cores", "2", folder=folder, layers=LAYERS)
     assert done.returncode == 0, done.stderr[-6000:]
@@ -67,6 +74,7 @@ def test_cells_agree_with_the_records(made):
     for part in ("smolvlm-500m after leftmost", "push-button (smoke)", "4 initial states", "own score"):
         assert part in text
     assert "my-vlm" in (root / CELLS[1]).read_text()
+    assert "any-vlm" in (root / CELLS[2]).read_text()
     for cell in CELLS:
         with (root / cell).with_suffix(".csv").open(newline="") as handle:
             rows = {row["metric"]: row for row in csv.DictReader(handle)}

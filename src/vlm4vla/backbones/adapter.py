@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from vlm4vla.backbones.kernels.last_position import last_position_only
 from vlm4vla.backbones.kernels.padding_free import is_padding_free, run_packed
 from vlm4vla.backbones.whole_words import WholeWords
 from vlm4vla.config.backbones import TinySize
@@ -40,10 +41,11 @@ class Adapter(ABC):
     model_type: ClassVar[str]  # the name in transformers
     end: ClassVar[str]  # the token that ends an answer
     phrases: ClassVar[tuple[str, ...]]  # special tokens and template phrases of a tiny tokenizer
-    attention: ClassVar[str | dict[str, str]] = "sdpa"  # transformers' attn_implementation
+    attention: ClassVar[str | dict[str, str] | None] = "sdpa"  # transformers' attn_implementation
     plainly_causal: ClassVar[bool] = False  # True if no token, not even of an image, attends to a later token
     image_options: ClassVar[dict[str, Any]] = {}  # arguments that override the image processor's own config
     has_pixel_bounds: ClassVar[bool] = False  # True for Qwen2-VL's image processor: any size within bounds
+    is_generic: ClassVar[bool] = False  # True for the adapter of all model types without one of their own
     is_read: ClassVar[bool] = True  # whether expert heads can use the language model of a user's own family
 
     def __init__(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, image_size: int):
@@ -66,6 +68,10 @@ class Adapter(ABC):
         other.reading = reading
         other._place_image()
         return other
+
+    def with_tokenizer(self, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> Self:
+        """An adapter for another vocabulary of the same backbone."""
+        return type(self)(config, tokenizer, self.image_size)
 
     @classmethod
     def serves(cls, config: PreTrainedConfig) -> bool:
@@ -107,6 +113,10 @@ class Adapter(ABC):
         """
         return {}
 
+    def saved(self, tokenizer: PreTrainedTokenizerBase, image_processor: Any) -> tuple[Any, ...]:
+        """What a folder holds beside the model, each with a method `save_pretrained`."""
+        return (tokenizer, image_processor)
+
     # Batches ------------------------------------------------------------------------------------------
 
     def positions(self, length: int) -> Tensor:
@@ -119,6 +129,30 @@ class Adapter(ABC):
         Other images are returned unchanged; the image processor then resizes them.
         """
         return images
+
+    def process(self, images: Tensor, image_processor: Any) -> dict[str, Any]:
+        """Vision inputs for images (B, H, W, 3) uint8, equal to those of `image_processor`.
+
+        Images of the backbone's own size need no resizing and are processed as one tensor. So are images that
+        the family can resize by itself (`resize`). Other images go through the image processor.
+        """
+        own = (self.image_size, self.image_size)
+        if tuple(images.shape[1:3]) != own:
+            images = self.resize(images, image_processor)
+        if tuple(images.shape[1:3]) == own:
+            mean, std = (
+                torch.tensor(list(values), dtype=torch.float32).view(1, 3, 1, 1)
+                for values in (image_processor.image_mean, image_processor.image_std)
+            )
+            pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+            pixel_values = self.pixels(pixels.mul_(image_processor.rescale_factor / std).add_(-mean / std))
+        else:
+            processed = image_processor(
+                images=list(images.numpy()), return_tensors="pt", **self.image_options
+            )
+            pixel_values = processed["pixel_values"]
+            self.check_pixels(pixel_values, images)
+        return {"pixel_values": pixel_values, **self.vision_inputs(images.shape[0])}
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """The model's `pixel_values` for normalised pixels (B, 3, H, W) float32."""
@@ -173,6 +207,32 @@ class Adapter(ABC):
         if is_padding_free(model):
             return run_packed(model.model, embeddings, inputs)
         return model.model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
+
+    def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
+        """Hidden states after the final norm, (B, T, d), for a `LoadedBackbone.batch`."""
+        inputs = dict(batch)
+        embeddings = self.word_embedding(model)(inputs.pop("input_ids"))
+        return self.last_hidden(model, embeddings, inputs)
+
+    def query_state(self, model: PreTrainedModel, batch: dict[str, Any], query: Tensor) -> Tensor:
+        """The hidden state (B, d) of `query` (d,) after the final norm; see `LoadedBackbone.hidden`."""
+        words = self.word_embedding(model)(batch["input_ids"])
+        embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
+        inputs = self.extend(batch)
+        if self.reading.query_position == "after-padding" and model.training:
+            # The longest prompt has no padding, so its query has the largest position.
+            positions = inputs["position_ids"]
+            last = positions[..., -1:].amax(-2, keepdim=True).expand_as(positions[..., -1:])
+            inputs["position_ids"] = torch.cat([positions[..., :-1], last], dim=-1)
+        with last_position_only(self.last_layer(model), packed=is_padding_free(model)):
+            states = self.last_hidden(model, embeddings, inputs)
+        return states[:, -1]
+
+    def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
+        """Vocabulary logits (..., V) for hidden states (..., d), equal to those of the model's forward."""
+        found = model.get_output_embeddings()(hidden)
+        cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+        return found if cap is None else torch.tanh(found / cap) * cap  # Gemma 2
 
     def text_model(self, model: PreTrainedModel) -> PreTrainedModel:
         """The language model without its output layer; for `PromptCache` and expert heads."""

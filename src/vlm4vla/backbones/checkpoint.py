@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.complete_folder import PROBES, check_complete
 from vlm4vla.backbones.finite import check_finite_folder
 from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
-from vlm4vla.backbones.image_size import processed_side
+from vlm4vla.backbones.generic.checks import check_states
+from vlm4vla.backbones.generic.family import Generic
+from vlm4vla.backbones.generic.processor import load_processor
+from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class_of
 from vlm4vla.backbones.vocabulary import has_word_tokens
@@ -29,6 +33,8 @@ def load_folder(folder: Path, *, image_size: int | None = None, dtype: Dtype = "
     """Load a backbone; see `vlm4vla.backbones.load`. `dtype`: the type of the weights in memory."""
     loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)})
     check_finite_folder(loaded.model.state_dict(), folder, "download or pre-train the backbone again")
+    if loaded.adapter.is_generic:
+        check_states(loaded, str(folder))
     return loaded
 
 
@@ -57,10 +63,16 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
         )
     _check_weights(folder, report)
     with _in_one_line(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **OWN_CODE)
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **OWN_CODE)
-        size = image_size or _own_image_size(model.config, image_processor)
-        adapter = family(model.config, tokenizer, size)
+        if issubclass(family, Generic):
+            processor = load_processor(folder)
+            tokenizer, image_processor = processor.tokenizer, processor.image_processor
+            size = image_size or _study_image_size(model.config, image_processor)
+            adapter: Adapter = family(model.config, processor, size, str(folder))
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **OWN_CODE)
+            image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **OWN_CODE)
+            size = image_size or _own_image_size(model.config, image_processor)
+            adapter = family(model.config, tokenizer, size)
     _check_prompts(folder, adapter, model.get_input_embeddings().weight.shape[0])
     with _in_one_line(folder):
         loaded = LoadedBackbone(model, tokenizer, image_processor, adapter)
@@ -116,6 +128,19 @@ def _check_prompts(folder: Path, adapter: Adapter, rows: int) -> None:
         raise UserError(
             f"{folder}: the tokenizer has the id {largest}, but the word embedding has {rows} rows: {COPY}"
         )
+
+
+def _study_image_size(config: Any, image_processor: Any) -> int:
+    """The image size that a model without an adapter of its own gets, in pixels.
+
+    It is the study's, and the checkpoint's image processor then resizes the images. Only a tiny model has a
+    smaller one.
+    """
+    size = getattr(getattr(config, "vision_config", None), "image_size", None)
+    side = size[0] if isinstance(size, (list, tuple)) else size
+    area = getattr(getattr(image_processor, "size", None), "longest_edge", None)
+    limits = [side, math.isqrt(area) if area is not None and area > STUDY_IMAGE_SIZE else area]
+    return min([STUDY_IMAGE_SIZE, *(limit for limit in limits if limit)])
 
 
 def _own_image_size(config: Any, image_processor: Any) -> int:

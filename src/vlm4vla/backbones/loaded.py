@@ -16,8 +16,6 @@ from transformers.utils import logging
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.finite import DIVERGED, check_finite
-from vlm4vla.backbones.kernels.last_position import last_position_only
-from vlm4vla.backbones.kernels.padding_free import is_padding_free
 from vlm4vla.backbones.kernels.patch_embedding import use_matrix_products
 from vlm4vla.backbones.kernels.small_inputs import use_small_inputs
 from vlm4vla.backbones.kernels.small_models import use_small_functions
@@ -49,11 +47,6 @@ class LoadedBackbone:
         self.end_id: int = adapter.end_id()
         self._prompts: dict[str, list[int]] = {}
         self._positions = adapter.positions(64)
-        mean, std = (
-            torch.tensor(list(values), dtype=torch.float32).view(1, 3, 1, 1)
-            for values in (image_processor.image_mean, image_processor.image_std)
-        )
-        self._gain, self._offset = image_processor.rescale_factor / std, -mean / std
         use_matrix_products(model)
         adapter.prepare(model)
         use_small_functions(model)
@@ -108,8 +101,6 @@ class LoadedBackbone:
     def encode_images(self, images: np.ndarray | Tensor) -> dict[str, Any]:
         """Vision inputs for images (B, H, W, 3) uint8, equal to those of the family's image processor.
 
-        Images of the backbone's own size need no resizing and are processed as one tensor. So are images that
-        the family can resize by itself (`Adapter.resize`). Other images go through the image processor.
         Raises ValueError for another shape or type.
         """
         images = torch.as_tensor(images)
@@ -117,19 +108,7 @@ class LoadedBackbone:
             raise ValueError(
                 f"images must be uint8 of shape (B, H, W, 3), got {images.dtype} {tuple(images.shape)}"
             )
-        own = (self.image_size, self.image_size)
-        if tuple(images.shape[1:3]) != own:
-            images = self.adapter.resize(images, self.image_processor)
-        if tuple(images.shape[1:3]) == own:
-            pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-            pixel_values = self.adapter.pixels(pixels.mul_(self._gain).add_(self._offset))
-        else:
-            processed = self.image_processor(
-                images=list(images.numpy()), return_tensors="pt", **self.adapter.image_options
-            )
-            pixel_values = processed["pixel_values"]
-            self.adapter.check_pixels(pixel_values, images)
-        return {"pixel_values": pixel_values, **self.adapter.vision_inputs(images.shape[0])}
+        return self.adapter.process(images, self.image_processor)
 
     def batch(self, ids: Sequence[Sequence[int]], images: np.ndarray | Tensor) -> dict[str, Any]:
         """Inputs of `model(**batch)` for B id lists, padded on the left, and images (B, H, W, 3) uint8.
@@ -171,17 +150,7 @@ class LoadedBackbone:
         `query`: (d,), an embedding that is appended to every sequence as its last token. The output layer is
         not called.
         """
-        words = self.word_embedding()(batch["input_ids"])
-        embeddings = torch.cat([words, query.to(words.dtype).expand(words.shape[0], 1, -1)], dim=1)
-        inputs = self.adapter.extend(batch)
-        if self.adapter.reading.query_position == "after-padding" and self.model.training:
-            # The longest prompt has no padding, so its query has the largest position.
-            positions = inputs["position_ids"]
-            last = positions[..., -1:].amax(-2, keepdim=True).expand_as(positions[..., -1:])
-            inputs["position_ids"] = torch.cat([positions[..., :-1], last], dim=-1)
-        with last_position_only(self.adapter.last_layer(self.model), packed=is_padding_free(self.model)):
-            states = self.adapter.last_hidden(self.model, embeddings, inputs)
-        return states[:, -1]
+        return self.adapter.query_state(self.model, batch, query)
 
     def save(self, folder: Path) -> None:
         """Write an ordinary Hugging Face folder. Each file is written atomically, the weights last.
@@ -192,7 +161,7 @@ class LoadedBackbone:
         check_finite(self.model.state_dict(), str(folder), DIVERGED)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as temporary:
-            for part in (self.model, self.tokenizer, self.image_processor):
+            for part in (self.model, *self.adapter.saved(self.tokenizer, self.image_processor)):
                 part.save_pretrained(temporary)
             files = sorted(Path(temporary).iterdir(), key=lambda file: file.suffix == ".safetensors")
             for file in files:

@@ -21,9 +21,7 @@ from vlm4vla.backbones.loaded import LoadedBackbone
 
 def hidden_states(backbone: LoadedBackbone, batch: dict[str, Any]) -> Tensor:
     """Hidden states after the final norm, (B, T, d), for a `LoadedBackbone.batch`."""
-    inputs = dict(batch)
-    embeddings = backbone.word_embedding()(inputs.pop("input_ids"))
-    return backbone.adapter.last_hidden(backbone.model, embeddings, inputs)
+    return backbone.adapter.hidden_states(backbone.model, batch)
 
 
 def hidden_states_at(backbone: LoadedBackbone, batch: dict[str, Any], positions: Tensor) -> Tensor:
@@ -32,9 +30,10 @@ def hidden_states_at(backbone: LoadedBackbone, batch: dict[str, Any], positions:
     A small model computes its last layer only there. In a large one, that layer is a small part of the work.
     """
     model = backbone.model
-    if is_padding_free(model) or not is_small_model(model):
+    last_layer = backbone.adapter.last_layer(model)
+    if is_padding_free(model) or not is_small_model(model) or not last_layer:
         return hidden_states(backbone, batch)[positions]
-    with positions_only(backbone.adapter.last_layer(model), positions):
+    with positions_only(last_layer, positions):
         return hidden_states(backbone, batch)[0]
 
 
@@ -46,9 +45,7 @@ def append_tokens(backbone: LoadedBackbone, batch: dict[str, Any], ids: Tensor) 
 
 def logits(backbone: LoadedBackbone, hidden: Tensor) -> Tensor:
     """Vocabulary logits (..., V) for hidden states (..., d), equal to those of the model's own forward."""
-    found = backbone.model.get_output_embeddings()(hidden)
-    cap = getattr(backbone.model.config.get_text_config(), "final_logit_softcapping", None)
-    return found if cap is None else torch.tanh(found / cap) * cap  # Gemma 2
+    return backbone.adapter.logits(backbone.model, hidden)
 
 
 @torch.inference_mode()

@@ -5,7 +5,11 @@ Importing this module loads neither torch nor transformers, so the workflow can 
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm4vla.core import registry
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 # Built-in families whose language model does not work with an expert head. Kosmos-2 has no rotary positions,
 # and its language model is called with other arguments.
 WITHOUT_EXPERT_HEADS = ("kosmos-2",)
+MAPPING = "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"  # of transformers
 
 
 def known_families() -> list[str]:
@@ -27,10 +32,33 @@ def known_families() -> list[str]:
     return [*FAMILIES, *registry.names("family")]
 
 
+@functools.cache
+def generic_types() -> frozenset[str]:
+    """The model types of transformers that read an image and a text and write a text.
+
+    They are read from the source of transformers, which takes much longer to import.
+    """
+    spec = importlib.util.find_spec("transformers")
+    if spec is None or spec.origin is None:
+        return frozenset()
+    source = (Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == MAPPING:
+            return frozenset(dict(ast.literal_eval(node.value.args[0])))
+    return frozenset()
+
+
+def is_known(family: str, *, tiny: bool) -> bool:
+    """Whether a backbone can have this `family`: as a tiny one only if it has an adapter of its own."""
+    return family in known_families() or (not tiny and family in generic_types())
+
+
 def supports_expert_heads(family: str) -> bool:
-    """Whether the family's language model works with an expert head; True for an unknown family."""
-    own = registry.find("family", family) if family not in FAMILIES else None
-    return family not in WITHOUT_EXPERT_HEADS if own is None else own.is_read
+    """Whether the family's language model works with an expert head."""
+    if family in FAMILIES:
+        return family not in WITHOUT_EXPERT_HEADS
+    own = registry.find("family", family)
+    return own is not None and own.is_read
 
 
 def adapter_class(family: str) -> type[Adapter]:
@@ -53,7 +81,11 @@ def adapter_class_of(config: PreTrainedConfig, source: str) -> type[Adapter]:
     for own in registry.classes("family"):
         if own.serves(config):
             return own
+    if config.model_type in generic_types():
+        from vlm4vla.backbones.generic.family import Generic
+
+        return Generic
     raise UserError(
-        f"{source}: model_type {config.model_type!r} has no adapter: use a checkpoint of one of "
-        + ", ".join(known_families())
+        f"{source}: model_type {config.model_type!r} has no adapter: use a checkpoint of a model for images "
+        "and text, such as " + ", ".join(known_families())
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from vlm4vla.backbones.loaded import LoadedBackbone
+from vlm4vla.core.errors import UserError
 
 
 class PromptCache:
@@ -25,7 +26,15 @@ class PromptCache:
     """
 
     def __init__(self, backbone: LoadedBackbone, inputs: dict[str, Any]):
-        """Run the language model on a `LoadedBackbone.batch`."""
+        """Run the language model on a `LoadedBackbone.batch`.
+
+        Raises UserError for a backbone without an adapter of its own.
+        """
+        if not backbone.adapter.is_read:
+            raise UserError(
+                "head: expert heads and heads that predict tokens do not support models of the "
+                f"type {backbone.adapter.family!r}: write a head of the kind `mlp`"
+            )
         rest = dict(inputs)
         embeddings = backbone.word_embedding()(rest.pop("input_ids"))
         self.backbone = backbone

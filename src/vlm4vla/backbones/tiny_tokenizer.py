@@ -6,7 +6,7 @@ around an instruction) is therefore a single token. Words are lower-cased; phras
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
@@ -17,11 +17,14 @@ from transformers import PreTrainedTokenizerFast
 BOS, PAD, EOS, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 
 
-def tiny_tokenizer(words: Sequence[str], phrases: Sequence[str]) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(
+    words: Sequence[str], phrases: Sequence[str], named: Mapping[str, str] | None = None
+) -> PreTrainedTokenizerFast:
     """Build the tokenizer. Ids: the four special tokens, `phrases` in their order, then the sorted words.
 
     The special tokens have the same order as in Kosmos-2, whose image placeholders are the ids after the
-    unknown token. If one phrase begins with another, the longer phrase has priority.
+    unknown token. If one phrase begins with another, the longer phrase has priority. `named`: those of
+    `phrases` that the tokenizer has as attributes, such as `image_token`.
     """
     special = list(dict.fromkeys([BOS, PAD, EOS, UNKNOWN, *phrases]))
     plain = sorted({word.lower() for word in words} - set(special))
@@ -38,5 +41,6 @@ def tiny_tokenizer(words: Sequence[str], phrases: Sequence[str]) -> PreTrainedTo
         eos_token=EOS,
         unk_token=UNKNOWN,
         padding_side="left",
+        **({"extra_special_tokens": dict(named)} if named else {}),
         model_input_names=["input_ids", "attention_mask"],
     )

@@ -126,6 +126,5 @@ def remove_added_words(
         raise ValueError(f"the backbone has {present} embeddings, but the earlier tokenizer needs {rows}")
     if present > rows:
         backbone.model.resize_token_embeddings(rows, mean_resizing=False)
-    family = type(backbone.adapter)
-    adapter = family(backbone.model.config, tokenizer, backbone.image_size)
+    adapter = backbone.adapter.with_tokenizer(backbone.model.config, tokenizer)
     return LoadedBackbone(backbone.model, tokenizer, backbone.image_processor, adapter)

@@ -84,7 +84,8 @@ class Backbone(Strict):
     """A vision-language model (VLM): a tiny one (`tiny` and `pretraining`), or a released `checkpoint`."""
 
     family: str = Field(
-        description="A built-in family, such as qwen3_vl, or a family that an extension file registers."
+        description="A built-in family, such as qwen3_vl, or a family that an extension file registers. For "
+        "a `checkpoint`, also any model type that transformers lists for images and text, such as gemma3."
     )
     parameters_b: Rate = Field(
         description="Size of the real model in billions of parameters, even for a tiny backbone."

@@ -42,6 +42,7 @@ from vlm4vla.policies.interface import Interface
 
 MOST_ACTIONS = 10_000  # of a chunk
 FORMAT = 2  # version of policy.json and policy.safetensors
+GENERIC = "generic"  # value of `adapter` in policy.json
 
 
 class Policy(nn.Module):
@@ -236,6 +237,7 @@ class Policy(nn.Module):
         reading = self.backbone.adapter.reading
         record |= {"centre_crop": self.centre_crop} if self.centre_crop is not None else {}
         record |= {"reading": reading.model_dump(mode="json")} if reading != Reading() else {}
+        record |= {"adapter": GENERIC} if self.backbone.adapter.is_generic else {}
         write_json(folder / "policy.json", record)
 
     @classmethod
@@ -286,6 +288,16 @@ class Policy(nn.Module):
         statistics = Statistics.from_json(record["statistics"])
         reading = Reading.model_validate(record.get("reading", {}))
         backbone = load(folder / "backbone", dtype="stored").read_as(reading)
+        if backbone.adapter.is_generic != (record.get("adapter") == GENERIC):
+            # Another adapter would write other prompts, without an error.
+            raise UserError(
+                f"{folder}: the policy was trained with another adapter for {backbone.adapter.family!r}: "
+                + (
+                    "import the file that registers the family first"
+                    if backbone.adapter.is_generic
+                    else "remove the file that registers the family"
+                )
+            )
         head = TypeAdapter(HeadSettings).validate_python(record["head"])
         state = StateScale.from_json(record["state"]) if record["state"] else None
         policy = cls.create(backbone, head, record["chunk"], record["benchmark"], statistics, 0, state)

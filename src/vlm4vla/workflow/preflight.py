@@ -13,7 +13,7 @@ from typing import Any
 from vlm4vla.backbones.complete_folder import check_chat_template, check_complete
 from vlm4vla.backbones.folder_files import MissingFileError
 from vlm4vla.backbones.installing import check_family
-from vlm4vla.backbones.lookup import known_families, supports_expert_heads
+from vlm4vla.backbones.lookup import is_known, known_families, supports_expert_heads
 from vlm4vla.backbones.tiny_sizes import check_tiny
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config.config import Config, load_config
@@ -60,7 +60,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
         check_results(study.config)
     needed = requirements_of(study, targets)
     for name, backbone in study.config.backbones.items():
-        if backbone.family not in known_families():
+        if not is_known(backbone.family, tiny=backbone.tiny is not None):
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + suggestion(backbone.family, known_families())

@@ -91,7 +91,7 @@ def _repeated_layers(objective: nn.Module, backbone: Any) -> list[nn.Module]:
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    last = None if backbone is None else backbone.adapter.last_layer(backbone.model)[0]
+    last = None if backbone is None else next(iter(backbone.adapter.last_layer(backbone.model)), None)
     return [
         module
         for module in objective.modules()

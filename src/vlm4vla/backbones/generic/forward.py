@@ -1,0 +1,95 @@
+"""A model's own forward pass with the action query among its words, up to the state before the output layer.
+
+Not obvious:
+- The ids are needed, not only their embeddings: some models (Gemma 4) compute more from them, and all find
+  the image's places by them. The query's place therefore has an ordinary id, and a hook replaces what the
+  word embedding gives for it.
+- Sequences are padded on the right here. A causal model then gives every real token the same positions as in
+  an unpadded sequence, whatever makes them, and no token attends to padding.
+- The output layer is replaced by one that keeps its input and returns it. The forward pass ends as usual,
+  which the hooks of sharded training need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+
+@contextmanager
+def query_placed(embedding: nn.Module, query: Tensor, at: Tensor, length: int) -> Iterator[list[int]]:
+    """Within the context, `embedding` gives `query` (d,) at index `at` (B,) of ids (B, length).
+
+    Yields a list that grows by one with each call that did so.
+    """
+    calls: list[int] = []
+
+    def place(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        if output.shape[:2] != (len(at), length):
+            return None
+        calls.append(1)
+        here = torch.arange(length, device=at.device) == at[:, None]
+        return torch.where(here[..., None], query.to(output.dtype), output)
+
+    hook = embedding.register_forward_hook(place)
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def states_kept(output_layer: nn.Module, rows: Tensor | None = None) -> Iterator[list[Tensor]]:
+    """Within the context, `output_layer` keeps the states (B, T, d) that it gets, and computes nothing.
+
+    `rows`: (B,), the index of the one state of each sequence to keep; then they have the shape (B, 1, d).
+    """
+    kept: list[Tensor] = []
+
+    def keep(states: Tensor, *_: Any, **__: Any) -> Tensor:
+        if rows is not None:
+            # A model that puts the image's tokens before the text has more states than ids.
+            states = states[torch.arange(len(rows), device=rows.device), rows.to(states.device)][:, None]
+        kept.append(states)
+        return states
+
+    output_layer.forward = keep
+    try:
+        yield kept
+    finally:
+        del output_layer.forward
+
+
+@contextmanager
+def states_replaced(output_layer: nn.Module, states: Tensor) -> Iterator[None]:
+    """Within the context, `output_layer` computes logits for `states` (N, d), not for its own input."""
+
+    def replace(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (states[None].to(inputs[0].dtype), *inputs[1:])
+
+    hook = output_layer.register_forward_pre_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that computes logits over the vocabulary."""
+    return model.get_output_embeddings()
+
+
+def moved(values: Tensor, padding: Tensor, *, left: bool) -> Tensor:
+    """Values (B, T, ...) padded on one side, padded on the other; `padding`: (B,) padded tokens of each row.
+
+    `left`: whether the result is padded on the left.
+    """
+    length = values.shape[1]
+    steps = -padding if left else padding
+    index = (torch.arange(length, device=values.device) + steps[:, None]) % length
+    return torch.gather(values, 1, index.view(*index.shape, *[1] * (values.ndim - 2)).expand_as(values))

@@ -1,0 +1,268 @@
+"""What a checkpoint's processor makes of one image and one text, found out by asking it.
+
+Prompts follow the chat template of the checkpoint: one turn of the user with the image and the text, then
+the start of the answer. A processor without a chat template gets the plain form: the image's placeholder,
+if it has one, followed by the text.
+
+The processor is asked with images of the backbone's size, so that the ids of the image and what belongs
+to them are the same for all samples. They are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from vlm4vla.core.errors import UserError
+
+# Texts that no template contains, of two lengths.
+SHORT, LONG = "open the drawer", "move the red block to the left of the large green bowl"
+ANSWER = "cupboard"
+IDS, MASK = "input_ids", "attention_mask"
+OPTIONS = {"enable_thinking": False}  # templates with a mode of thinking start the answer at once
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The prompt of a processor for one image.
+
+    `prefix`: ids up to and with the last one that stands for the image, or before the text where none does.
+    `first`: index of the image's first id in `prefix`. `count`: ids from there on that are the image's.
+    `after`: the text behind the prefix, with `SHORT` in the place of the question. `turn`: the text from an
+    answer's end to the next answer, with `SHORT` as the question, or None. `end`: the token that ends an
+    answer. `tokens`: further inputs of the model for each id, by name: the values (P + 1, ...) for the P ids
+    of the prefix and for any id behind it.
+    """
+
+    prefix: list[int]
+    first: int
+    count: int
+    after: str
+    turn: str | None
+    end: str
+    tokens: dict[str, Tensor]
+
+    def text(self, question: str) -> str:
+        """The text behind the prefix, for `question`."""
+        return self.after.replace(SHORT, question)
+
+    def next_turn(self, question: str) -> str:
+        """The text between an answer with its end token and the next answer, for `question`."""
+        return (self.turn if self.turn is not None else self.after).replace(SHORT, question)
+
+
+def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> Layout:
+    """Ask `processor` for its layout of an image of `image_size` pixels a side.
+
+    Raises UserError, which begins with `source`, if the processor puts an image behind the text, or if its
+    ids do not consist of those of the image and those of the text.
+    """
+    whole = rendered(processor, [SHORT])
+    short, long = (
+        ask(processor, [whole.replace(SHORT, text)], random_images(1, image_size)) for text in (SHORT, LONG)
+    )
+    ids, longer = ids_of(short), ids_of(long)
+    marks = image_token_ids_of(processor)
+    placed = [index for index, token in enumerate(ids) if token in marks]
+    after = _behind_image(processor, whole)
+    text_ids = encode(processor, after)
+    end = len(ids) - len(text_ids)
+    # Whatever a processor adds behind the last text, such as an end token, is not part of a prompt.
+    while end >= 0 and ids[end : end + len(text_ids)] != text_ids:
+        end -= 1
+    if end < 0 or longer[:end] != ids[:end] or (placed and placed[-1] >= end):
+        raise UserError(
+            f"{source}: the prompt of its processor is not an image with a text behind it: register a family "
+            "of your own for it (docs/your-own-study.md)"
+        )
+    first, count = (placed[0], placed[-1] + 1 - placed[0]) if placed else (end, 0)
+    end_token, turn = _behind_answer(processor)
+    return Layout(
+        prefix=ids[:end],
+        first=first,
+        count=count,
+        after=after,
+        turn=turn,
+        end=end_token,
+        tokens=_token_inputs(processor, short, long, end),
+    )
+
+
+# Asking the processor -------------------------------------------------------------------------------------
+
+
+def random_images(count: int, side: int, seed: int = 0) -> np.ndarray:
+    """Random images (count, side, side, 3) uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def ask(processor: ProcessorMixin, texts: list[str], images: np.ndarray) -> dict[str, Any]:
+    """What the processor returns for B texts with one image each, as tensors where it can be."""
+    given = [Image.fromarray(image) for image in images]
+    options = {"add_special_tokens": _adds_special(processor, texts[0]), "return_tensors": "pt"}
+    options |= {"return_mm_token_type_ids": True} if hasattr(processor, "return_mm_token_type_ids") else {}
+    try:
+        # One list for each text: some processors take a flat list for the images of one text.
+        return dict(processor(text=texts, images=[[image] for image in given], **options))
+    except (TypeError, ValueError):
+        return dict(processor(text=texts, images=given, **options))
+
+
+def _adds_special(processor: ProcessorMixin, text: str) -> bool:
+    """Whether the tokenizer shall add special tokens: not to a template's text, which has them."""
+    beginning = processor.tokenizer.bos_token
+    return not getattr(processor, "chat_template", None) or not (beginning and text.startswith(beginning))
+
+
+def encode(processor: ProcessorMixin, text: str) -> list[int]:
+    """Ids of a text without added special tokens."""
+    return processor.tokenizer(text, add_special_tokens=False)[IDS]
+
+
+def ids_of(asked: dict[str, Any]) -> list[int]:
+    """The ids of the only text."""
+    return asked[IDS][0].tolist()
+
+
+def image_token_ids_of(processor: ProcessorMixin) -> set[int]:
+    """The ids that stand for a part of an image."""
+    tokenizer = processor.tokenizer
+    found = {getattr(processor, "image_token_id", None), getattr(tokenizer, "image_token_id", None)}
+    found |= set(getattr(processor, "image_token_ids", None) or ())
+    for owner in (processor, tokenizer):
+        token = getattr(owner, "image_token", None)
+        if isinstance(token, str):
+            found.add(tokenizer.convert_tokens_to_ids(token))
+    return {token for token in found if isinstance(token, int) and token != tokenizer.unk_token_id}
+
+
+# Templates ------------------------------------------------------------------------------------------------
+
+
+def rendered(processor: ProcessorMixin, questions: Sequence[str], answers: Sequence[str] = ()) -> str:
+    """A conversation about one image, up to the start of an answer, or with the last answer."""
+    template = chat_template(processor)
+    if template is None:
+        return plain_placeholder(processor) + questions[0]
+    turns: list[dict[str, Any]] = []
+    for turn, question in enumerate(questions):
+        image = [] if turn else [{"type": "image"}]
+        turns.append({"role": "user", "content": [*image, {"type": "text", "text": question}]})
+        if turn < len(answers):
+            turns.append({"role": "assistant", "content": [{"type": "text", "text": answers[turn]}]})
+    texts, _ = render_jinja_template(
+        conversations=[turns],
+        chat_template=template,
+        add_generation_prompt=len(answers) < len(questions),
+        **processor.tokenizer.special_tokens_map,
+        **OPTIONS,
+    )
+    return texts[0]
+
+
+def chat_template(processor: ProcessorMixin) -> str | None:
+    """The processor's own template, or its tokenizer's."""
+    for owner in (processor, processor.tokenizer):
+        template = getattr(owner, "chat_template", None)
+        if isinstance(template, dict):
+            template = template.get("default")
+        if template:
+            return template
+    return None
+
+
+def plain_placeholder(processor: ProcessorMixin) -> str:
+    """The text that stands for an image in a prompt without a template; empty if the processor adds it."""
+    token = getattr(processor, "image_token", None)
+    return token if isinstance(token, str) else ""
+
+
+def _behind_image(processor: ProcessorMixin, whole: str) -> str:
+    """The part of a rendered prompt behind the image's placeholder."""
+    if chat_template(processor) is None:
+        return SHORT
+    before, _, _ = whole.partition(SHORT)
+    # Without its image the same conversation lacks the placeholder only.
+    start = max((before.rfind(mark) + len(mark) for mark in _marks(processor) if mark in before), default=0)
+    return whole[start:]
+
+
+def _marks(processor: ProcessorMixin) -> set[str]:
+    """The texts of tokens that a template may write for an image."""
+    tokenizer = processor.tokenizer
+    found = {
+        getattr(owner, name, None)
+        for owner in (processor, tokenizer)
+        for name in ("image_token", "boi_token")
+    }
+    found |= {tokenizer.convert_ids_to_tokens(token) for token in image_token_ids_of(processor)}
+    return {mark for mark in found if isinstance(mark, str) and mark}
+
+
+def _behind_answer(processor: ProcessorMixin) -> tuple[str, str | None]:
+    """The token that ends an answer, and the text between it and the next answer; None without a template."""
+    tokenizer = processor.tokenizer
+    if chat_template(processor) is None:
+        return tokenizer.eos_token, None
+    second = LONG
+    text = rendered(processor, [SHORT, second], [ANSWER])
+    between = text[text.rindex(ANSWER, 0, text.index(second)) + len(ANSWER) :].replace(second, SHORT)
+    tokens = encode(processor, between)
+    end = tokenizer.convert_ids_to_tokens(tokens[0])
+    if tokens[0] not in tokenizer.all_special_ids or not between.startswith(end):
+        return tokenizer.eos_token, between
+    return end, between[len(end) :]
+
+
+# Inputs for each id ---------------------------------------------------------------------------------------
+
+
+def _token_inputs(
+    processor: ProcessorMixin, short: dict[str, Any], long: dict[str, Any], prefix: int
+) -> dict[str, Tensor]:
+    """The inputs that have one value for each id, except ids and mask; see `Layout.tokens`."""
+    lengths = len(ids_of(short)), len(ids_of(long))
+    found = {}
+    for name in token_names(short, long):
+        values, longer = short[name][0], long[name][0]
+        behind = longer[prefix:]
+        if (values[:prefix] != longer[:prefix]).any() or (behind != behind[:1]).any() or lengths[0] <= prefix:
+            raise UserError(
+                f"the processor's {name} differs between words of one text: register a family of your own "
+                "for it (docs/your-own-study.md)"
+            )
+        found[name] = longer[: prefix + 1].clone()
+    return found
+
+
+def token_names(short: dict[str, Any], long: dict[str, Any]) -> list[str]:
+    """Names of the inputs whose second axis is that of the ids, except ids and mask."""
+    lengths = len(ids_of(short)), len(ids_of(long))
+    return [
+        name
+        for name, value in short.items()
+        if name not in (IDS, MASK)
+        and isinstance(value, Tensor)
+        and value.ndim > 1
+        and (value.shape[1], long[name].shape[1]) == lengths
+    ]
+
+
+def vision_names(asked: dict[str, Any], tokens: Sequence[str]) -> list[str]:
+    """Names of the inputs that belong to the images."""
+    return [name for name in asked if name not in (IDS, MASK, *tokens)]
+
+
+def vision_inputs(
+    processor: ProcessorMixin, layout: Layout, prompt: str, images: np.ndarray
+) -> dict[str, Any]:
+    """The inputs of the model that belong to images (B, H, W, 3), one for each sample."""
+    asked = ask(processor, [prompt] * len(images), images)
+    return {name: asked[name] for name in vision_names(asked, list(layout.tokens))}

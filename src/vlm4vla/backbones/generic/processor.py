@@ -1,0 +1,117 @@
+"""The processor of a checkpoint: tokenizer, image processor and chat template, without its other parts.
+
+The processors of many models also read videos or sounds, with packages that a study does not need
+(torchvision, librosa). Here these parts are left out: `Absent` stands in their place.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
+from transformers.processing_utils import ProcessorMixin
+
+from vlm4vla.core.errors import UserError
+
+OWN_CODE = {"trust_remote_code": False}
+PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of the class in versions of transformers
+TOKENIZER, IMAGES = "tokenizer", "image_processor"
+
+
+class Absent:
+    """The place of a processor of videos or sounds. Its settings are None."""
+
+    model_input_names: tuple[str, ...] = ()
+    _auto_class = None
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError("this processor reads images and text only")
+
+
+def without_other_parts(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """A subclass of `processor_class` that has only a tokenizer and an image processor.
+
+    It accepts image processors of any backend: some classes ask for the one of torchvision.
+    """
+
+    class ImagesAndText(processor_class):
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            return type(argument)
+
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return processor_class.get_attributes()
+
+        @classmethod
+        def _get_arguments_from_pretrained(
+            cls, folder: Any, processor_dict: Any = None, **options: Any
+        ) -> list[Any]:
+            return [_part(name, folder) for name in cls.get_attributes()]
+
+        def to_dict(self) -> dict[str, Any]:
+            absent = [name for name in self.get_attributes() if isinstance(getattr(self, name), Absent)]
+            parts = {name: self.__dict__.pop(name) for name in absent}
+            try:
+                return super().to_dict() | {"processor_class": processor_class.__name__}
+            finally:
+                self.__dict__.update(parts)
+
+    ImagesAndText.__name__ = ImagesAndText.__qualname__ = processor_class.__name__
+    return ImagesAndText
+
+
+def _part(name: str, folder: Path) -> Any:
+    if name == TOKENIZER:
+        return load_tokenizer(folder)
+    if name == IMAGES:
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", **OWN_CODE)
+    return Absent()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`, as its files say.
+
+    For some model types (Qwen3.5), AutoTokenizer takes a class of its own whatever the folder says, and
+    builds the splitting of texts anew. A folder whose class is the plain one of tokenizer.json is read with
+    that class.
+    """
+    file = Path(folder) / "tokenizer_config.json"
+    stated = json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class") if file.is_file() else None
+    kind = PreTrainedTokenizerFast if stated in PLAIN else AutoTokenizer
+    return kind.from_pretrained(folder, padding_side="left", **OWN_CODE)
+
+
+def load_processor(folder: Path) -> ProcessorMixin:
+    """The processor in `folder`, with its tokenizer and image processor.
+
+    The class is the one that the folder's files name, or else transformers' own for the model. Raises
+    UserError if there is none.
+    """
+    return without_other_parts(_processor_class(folder)).from_pretrained(folder, **OWN_CODE)
+
+
+def _processor_class(folder: Path) -> type[ProcessorMixin]:
+    name = ProcessorMixin.get_processor_dict(folder)[0].get("processor_class")
+    found = processor_class_from_name(name) if name else None
+    if found is None:
+        config = AutoConfig.from_pretrained(folder, **OWN_CODE)
+        if type(config) not in PROCESSOR_MAPPING:
+            raise UserError(
+                f"{folder}: transformers has no processor for the model type {config.model_type!r}: write a "
+                "checkpoint of another model, or register a family of your own (docs/your-own-study.md)"
+            )
+        found = PROCESSOR_MAPPING[type(config)]
+    return found

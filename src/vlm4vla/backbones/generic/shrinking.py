@@ -1,0 +1,233 @@
+"""A small configuration of any model type, made from transformers' default one by rules for the names of its
+keys.
+
+The rules know names, not models. What they get wrong shows when the model is built or run (checks.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+from typing import Any
+
+from transformers import PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from vlm4vla.backbones.tiny_sizes import PATCH
+from vlm4vla.config.backbones import TinySize
+
+WIDTHS = {"hidden_size", "d_model", "embed_dim", "n_embd", "width", "hidden_dim", "word_embed_proj_dim"}
+LAYERS = {
+    "num_hidden_layers",
+    "n_layer",
+    "depth",
+    "num_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "n_layers",
+    "layers",
+}
+HEADS = {
+    "num_attention_heads",
+    "n_head",
+    "num_heads",
+    "encoder_attention_heads",
+    "decoder_attention_heads",
+    "attention_heads",
+    "swa_num_attention_heads",
+    "linear_num_value_heads",
+    "mamba_num_heads",
+    "linear_num_heads",
+}
+KEY_VALUE_HEADS = {
+    "num_key_value_heads",
+    "swa_num_key_value_heads",
+    "num_global_key_value_heads",
+    "linear_num_key_heads",
+}
+HEAD_WIDTHS = {
+    "head_dim",
+    "global_head_dim",
+    "swa_head_dim",
+    "d_kv",
+    "qk_nope_head_dim",
+    "qk_rope_head_dim",
+    "v_head_dim",
+    "linear_key_head_dim",
+    "linear_value_head_dim",
+    "linear_head_dim",
+    "query_pre_attn_scalar",
+    "mamba_head_dim",
+}
+INNER = {
+    "intermediate_size",
+    "ffn_dim",
+    "mlp_dim",
+    "encoder_ffn_dim",
+    "decoder_ffn_dim",
+    "ffn_hidden_size",
+    "d_ff",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "intermediate_size_mlp",
+    "dense_intermediate_size",
+    "shared_intermediate_size",
+    "shared_experts_intermediate_size",
+    "moe_shared_expert_intermediate_size",
+    "block_ff_dim",
+    "projector_intermediate_size",
+    "alignment_intermediate_size",
+}
+EXPERTS = {"num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts"}
+CHOSEN = {"num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "top_k_experts"}
+TO_TEXT = {  # widths of a vision config that are those of the text model
+    "out_hidden_size",
+    "text_hidden_size",
+    "adapter_out_dim",
+    "output_dim",
+    "projection_dim",
+    "output_size",
+}
+LORA = {"q_lora_rank", "kv_lora_rank"}
+VOCABULARIES = {"vocab_size", "vocab_size_per_layer_input"}
+VISION = ("vision", "visual", "vit", "sam", "image", "clip", "siglip")
+SOUND = ("audio", "speech", "sound")
+
+
+class Shrinking:
+    """The rules, for one size, vocabulary and side of the image in pixels."""
+
+    def __init__(self, size: TinySize, vocabulary: int, image_size: int):
+        self.size = size
+        self.vocabulary = vocabulary
+        self.image_size = image_size
+
+    def config(self, model_type: str) -> PreTrainedConfig:
+        """The small configuration of `model_type`."""
+        default = CONFIG_MAPPING[model_type]()
+        for name, kind in default.sub_configs.items():
+            if getattr(default, name, None) is None and "vision" in name:
+                setattr(default, name, kind())  # by default without images
+        self.sections = default_sections(default)
+        small = self.shrink(default.to_dict(), ())
+        return type(default).from_dict(small)
+
+    def shrink(self, values: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        """A copy of a configuration's values; `path`: the keys that lead to it."""
+        sees = any(part in key for key in path for part in (*VISION, *SOUND))
+        size = self.size
+        width, heads = (size.vision_hidden, size.vision_heads) if sees else (size.hidden, size.heads)
+        inner, layers = (
+            (size.vision_intermediate, size.vision_layers) if sees else (size.intermediate, size.layers)
+        )
+        before = next((values[key] for key in sorted(LAYERS) if isinstance(values.get(key), int)), None)
+        small: dict[str, Any] = {}
+        for key, value in values.items():
+            small[key] = value
+            if key == "per_layer_config" and isinstance(value, dict) and before:
+                moved = {int(layer) - before + layers: each for layer, each in value.items()}
+                small[key] = {layer: each for layer, each in moved.items() if layer >= 0}
+            elif isinstance(value, dict):
+                small[key] = self.shrink(value, (*path, key))
+            elif isinstance(value, list):
+                small[key] = self._list(key, value, before, layers)
+            elif isinstance(value, bool) or not isinstance(value, int):
+                continue
+            elif key in WIDTHS:
+                small[key] = width
+            elif key in LAYERS:
+                small[key] = layers
+            elif key in HEADS:
+                small[key] = heads
+            elif key in KEY_VALUE_HEADS:
+                own = values.get("num_attention_heads")
+                small[key] = heads if value == own else 1 if value == 1 else min(heads, size.key_value_heads)
+            elif key in HEAD_WIDTHS:
+                small[key] = width // heads
+            elif key == "qk_head_dim":
+                small[key] = 2 * (width // heads)
+            elif key in INNER:
+                small[key] = inner
+            elif key in EXPERTS:
+                small[key] = size.experts or 4
+            elif key in CHOSEN:
+                small[key] = min(value, size.experts_per_token or 2)
+            elif key in TO_TEXT:
+                small[key] = size.hidden
+            elif key in LORA:
+                small[key] = width // 2
+            elif key in VOCABULARIES:
+                small[key] = self.vocabulary
+            elif key == "hidden_size_per_layer_input":
+                small[key] = width // heads
+            elif sees and key == "image_size":
+                small[key] = self.image_size
+            elif sees and key == "patch_size":
+                small[key] = PATCH
+            elif key in (
+                "mm_tokens_per_image",
+                "image_seq_length",
+                "num_image_tokens",
+                "vision_soft_tokens_per_image",
+            ):
+                small[key] = (self.image_size // PATCH) ** 2
+            elif key in ("n_group", "topk_group"):
+                small[key] = 1
+            elif key in ("first_k_dense_replace", "num_kv_shared_layers"):
+                small[key] = min(value, 1 if key == "first_k_dense_replace" else 0)
+            elif key == "num_position_embeddings":
+                small[key] = (self.image_size // PATCH) ** 2
+            elif key in ("vision_feature_layer", "vision_feature_layers") and value < 0:
+                small[key] = max(value, -size.vision_layers)
+        if "vision_output_dim" in small:  # the last layer's states beside those of some layers before it
+            small["vision_output_dim"] = width * (1 + len(small["intermediate_layers_indices"]))
+        if not sees:
+            self._rotary(small, width // heads)
+        return small
+
+    def _list(self, key: str, value: list[Any], before: int | None, layers: int) -> list[Any]:
+        if before is not None and len(value) == before and before > layers:
+            return value[-layers:]  # the last one is often of the rarer kind
+        if key.endswith(("_indexes", "_indices", "_layers", "_layer", "_ids")) and "token" not in key:
+            whole = all(isinstance(each, int) and not isinstance(each, bool) for each in value)
+            if whole and value:
+                return sorted({each % self.size.vision_layers for each in value})[
+                    : max(1, self.size.layers - 1)
+                ]
+        if key == "image_grid_pinpoints":
+            return [[self.image_size, self.image_size]]
+        if key == "image_size" and all(isinstance(each, int) for each in value):
+            return [self.image_size] * len(value)
+        if key == "patch_size" and all(isinstance(each, int) for each in value):
+            return [PATCH] * len(value)
+        return value
+
+    def _rotary(self, values: dict[str, Any], head: int) -> None:
+        """Let the sections of rotary positions fill half of the rotated part of a head."""
+        for key in ("rope_parameters", "rope_scaling"):
+            found = values.get(key)
+            if not isinstance(found, dict):
+                continue
+            sections = found.get("mrope_section") or (self.sections if "rope_theta" in found else None)
+            if sections:
+                share = found.get("partial_rotary_factor", values.get("partial_rotary_factor")) or 1.0
+                half = int((values.get("head_dim") or head) * share) // 2
+                scaled = [each * half // sum(sections) for each in sections]
+                scaled[0] += half - sum(scaled)
+                found["mrope_section"] = scaled
+
+
+def default_sections(config: PreTrainedConfig) -> list[int] | None:
+    """The sections of rotary positions that a model's source falls back to, if it has positions on axes."""
+    for part in (config.get_text_config(), config):
+        name = type(part).__module__.replace("configuration_", "modeling_")
+        try:
+            source = inspect.getsource(importlib.import_module(name))
+        except ModuleNotFoundError:  # a type that borrows the model of another one
+            continue
+        found = re.search(r'"mrope_section", (\[[\d, ]+\])', source)
+        if found:
+            return json.loads(found.group(1))
+    return None

@@ -1,0 +1,293 @@
+"""A tiny twin of any model type: its real classes, small, with a word-level tokenizer and no trained weights.
+
+The tokenizer gets the special tokens that the source of the type's processor names. The numbers of a
+processor that have to fit the model (patches, tokens of an image) come from the small configuration, or are
+found by running the vision encoder once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
+from transformers.processing_utils import ProcessorMixin
+
+from vlm4vla.backbones.generic import layout as layouts
+from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, without_other_parts
+from vlm4vla.backbones.generic.shrinking import Shrinking
+from vlm4vla.backbones.tiny_sizes import PATCH
+from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
+from vlm4vla.config.backbones import TinySize
+from vlm4vla.core.errors import UserError
+
+ORDINARY = {"pad_token": PAD, "eos_token": EOS, "bos_token": BOS, "unk_token": UNKNOWN}
+TOKEN_KEY = re.compile(r"(.*?)_?(?:token_)?(?:id|index)")
+WAKING = 0.05  # standard deviation of weights that transformers starts at zero
+AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
+# Processors of types that transformers' table of processors lacks; the folders of such models name the class.
+UNLISTED = {
+    "kosmos-2": "Kosmos2Processor",
+    "glm_ocr": "Glm46VProcessor",
+    "glmga": "Glm46VProcessor",
+    "cosmos3_omni": "Qwen3VLProcessor",
+    "fast_vlm": "LlavaProcessor",
+    "qwen2_5_omni_thinker": "Qwen2_5OmniProcessor",
+    "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor",
+}
+SPARE = tuple(f"<spare{index}>" for index in range(24))
+CHAT = (
+    "{% for message in messages %}<{{ message['role'] }}>{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% if message['role'] == 'assistant' %}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TEMPLATE_TOKENS = ("<user>", "<assistant>")
+
+
+def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
+    """The class of the processor of a model type. Raises UserError if transformers has none."""
+    name = UNLISTED.get(config.model_type)
+    if name is None and type(config) not in PROCESSOR_MAPPING:
+        raise UserError(f"{config.model_type}: transformers has no processor for it")
+    found = processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)]
+    # Without torchvision, transformers puts a placeholder in the place of some classes.
+    return getattr(importlib.import_module(found.__module__), found.__name__)
+
+
+def image_processor_class(config: PreTrainedConfig) -> type:
+    """The class of the image processor. Raises UserError if transformers has none that works with Pillow."""
+    kind = processor_class(config).__name__
+    # A type without an entry of its own uses the image processor of a type with the same processor.
+    same = [key for key in PROCESSOR_MAPPING if PROCESSOR_MAPPING[key].__name__ == kind]
+    found = next(
+        (IMAGE_PROCESSOR_MAPPING[key] for key in (type(config), *same) if key in IMAGE_PROCESSOR_MAPPING),
+        None,
+    )
+    if found is None:
+        raise UserError(f"{config.model_type}: transformers has no image processor for it")
+    if isinstance(found, dict):
+        found = found.get("pil")
+    if found is None:
+        raise UserError(f"{config.model_type}: its image processor needs torchvision")
+    return found
+
+
+def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], list[str]]:
+    """Special tokens that the processor's source names: attributes of its tokenizer with texts, and texts."""
+    source = inspect.getsource(inspect.getmodule(processor) or processor)
+    names = set(re.findall(r"tokenizer\.(\w+_token)(?:_id)?\b", source))
+    names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
+    texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source)))
+    names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
+    named = {name: f"<{name.removesuffix('_token')}>" for name in sorted(names)}
+    return named, texts
+
+
+def tokenizer_for(processor: type[ProcessorMixin], words: Sequence[str]) -> PreTrainedTokenizerBase:
+    """A word-level tokenizer with the special tokens of `processor`."""
+    named, texts = special_tokens(processor)
+    return tiny_tokenizer(words, [*named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
+
+
+def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:
+    """Give each `..._token_id` of a configuration the id of that token, or else of one that no text has."""
+    spare = iter(SPARE)
+    parts = [
+        config,
+        *(getattr(config, name) for name in config.sub_configs if getattr(config, name, None) is not None),
+    ]
+    for part in parts:
+        for key, value in part.to_dict().items():
+            match = TOKEN_KEY.fullmatch(key)
+            if match is None or "token" not in key or not (value is None or isinstance(value, int)):
+                continue
+            name = f"{match.group(1)}_token"
+            known = [getattr(owner, f"{name}_id", None) for owner in (tokenizer, processor)]
+            if name in ORDINARY:
+                found = getattr(tokenizer, f"{name}_id")
+            elif any(isinstance(each, int) for each in known):
+                found = next(each for each in known if isinstance(each, int))
+            else:
+                text = getattr(tokenizer, name, None) or getattr(processor, name, None)
+                if not isinstance(text, str):
+                    text = next(spare)
+                found = tokenizer.convert_tokens_to_ids(text)
+            setattr(part, key, found)
+
+
+def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int) -> Any:
+    """An image processor that leaves images of `image_size` pixels whole and unresized."""
+    processor = kind()
+    vision = getattr(config, "vision_config", None)
+    for name in ("size", "crop_size"):
+        size = getattr(processor, name, None)
+        if size is None:
+            continue
+        sides = {
+            key: image_size**2 if key.endswith("edge") and value and value > AREA else image_size
+            for key, value in dict(size).items()
+            if value is not None
+        }
+        setattr(processor, name, type(size)(**sides) if not isinstance(size, dict) else sides)
+    for name, value in (("min_pixels", image_size**2), ("max_pixels", image_size**2)):
+        if getattr(processor, name, None) is not None:
+            setattr(processor, name, value)
+    for name in ("patch_size", "temporal_patch_size", "merge_size"):
+        own = getattr(processor, name, None)
+        if own is None:
+            continue
+        value = getattr(vision, "spatial_merge_size" if name == "merge_size" else name, None)
+        if name == "patch_size" and value is None:
+            value = PATCH
+        if isinstance(value, (list, tuple)):
+            value = value[0]
+        if value is not None:
+            setattr(
+                processor,
+                name,
+                type(own)(**{key: value for key in dict(own)}) if hasattr(own, "keys") else value,
+            )
+    if hasattr(processor, "image_seq_length") or kind.__name__.startswith("Siglip"):
+        processor.image_seq_length = (image_size // PATCH) ** 2
+    if getattr(processor, "image_grid_pinpoints", None) is not None:
+        processor.image_grid_pinpoints = [[image_size, image_size]]
+    for name in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "do_convert_rgb"):
+        if hasattr(processor, name):
+            setattr(processor, name, False)
+    return processor
+
+
+def small_processor(
+    kind: type[ProcessorMixin],
+    config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    image_size: int,
+    **fixed: int,
+) -> ProcessorMixin:
+    """A processor of class `kind` with `tokenizer`, for images of `image_size` pixels, with `fixed`
+    settings."""
+    images = small_image_processor(image_processor_class(config), config, image_size)
+    kind = without_other_parts(kind)
+    parts = {name: Absent() for name in kind.get_attributes()} | {TOKENIZER: tokenizer, IMAGES: images}
+    options = {
+        name: _setting(name, config, parameter.default)
+        for name, parameter in inspect.signature(kind.__init__).parameters.items()
+        if name not in (*parts, "self", "args", "kwargs", "chat_template")
+    }
+    options = {name: value for name, value in options.items() if value is not inspect.Parameter.empty}
+    options |= {"img_size": image_size} if "img_size" in options else {}
+    if "num_image_tokens" in options and options["num_image_tokens"] is None:
+        options["num_image_tokens"] = (image_size // PATCH) ** 2
+    options |= fixed
+    processor = kind(**parts, **options)
+    token = getattr(processor, "image_token", None)
+    processor.chat_template = CHAT.replace("IMAGE", token if isinstance(token, str) else "")
+    return processor
+
+
+def _setting(name: str, config: PreTrainedConfig, default: Any) -> Any:
+    """The value of a processor's parameter by the configuration."""
+    for part in (getattr(config, "vision_config", None), config, config.get_text_config()):
+        value = getattr(part, name, None)
+        if value is not None:
+            return value[0] if isinstance(value, (list, tuple)) and name == "patch_size" else value
+    return default
+
+
+def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size: int, seed: int) -> tuple[
+    PreTrainedModel, ProcessorMixin
+]:  # fmt: skip
+    """The model with random weights, and its processor."""
+    kind = processor_class(CONFIG_MAPPING[model_type]())
+    tokenizer = tokenizer_for(kind, words)
+    config = Shrinking(size, len(tokenizer), image_size).config(model_type)
+    processor = small_processor(kind, config, tokenizer, image_size)
+    fill_ids(config, tokenizer, processor)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForImageTextToText.from_config(config).eval()
+    wake(model)
+    fixed = fitted(model, processor, image_size)
+    if fixed:
+        processor = small_processor(kind, config, tokenizer, image_size, **fixed)
+    return model, processor
+
+
+@torch.no_grad()
+def wake(model: PreTrainedModel) -> None:
+    """Give small values to weights that start as zeros and would hide the image: gates and projections."""
+    for name, parameter in model.named_parameters():
+        if not name.endswith("bias") and not parameter.any():
+            parameter.normal_(std=WAKING) if parameter.numel() > 1 else parameter.fill_(0.5)
+
+
+def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -> dict[str, int]:
+    """The setting of `processor` that gives an image as many ids as the model makes tokens of it."""
+    found = features(model, processor, image_size)
+    if found is None:
+        return {}
+    prompt = layouts.rendered(processor, [layouts.SHORT])
+    ids = layouts.ids_of(layouts.ask(processor, [prompt], layouts.random_images(1, image_size)))
+    marks = (
+        layouts.image_token_ids_of(processor) & {model.config.image_token_id}
+        if hasattr(model.config, "image_token_id")
+        else layouts.image_token_ids_of(processor)
+    )
+    count = sum(token in marks for token in ids)
+    if count == found:
+        return {}
+    settings = inspect.signature(type(processor).__init__).parameters
+    for name in settings:
+        if re.search(r"tokens|seq_len", name) and getattr(processor, name, None) == count:
+            return {name: found}
+    if "num_additional_image_tokens" in settings:
+        return {"num_additional_image_tokens": processor.num_additional_image_tokens + found - count}
+    return {}
+
+
+@torch.no_grad()
+def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -> int | None:
+    """The number of tokens that the model makes of one image, or None if transformers has no method for
+    it."""
+    see = next(
+        (
+            owner.get_image_features
+            for owner in (model, model.base_model)
+            if hasattr(owner, "get_image_features")
+        ),
+        None,
+    )
+    if see is None:
+        return None
+    prompt = layouts.rendered(processor, [layouts.SHORT])
+    asked = layouts.ask(processor, [prompt], layouts.random_images(1, image_size))
+    known = inspect.signature(see).parameters
+    given = {
+        name: value
+        for name, value in asked.items()
+        if name in known and name not in (layouts.IDS, layouts.MASK)
+    }
+    needed = {
+        name
+        for name, each in known.items()
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    }
+    if needed - set(given):
+        return None
+    output = see(**given)
+    output = getattr(output, "pooler_output", output)
+    parts = output if isinstance(output, (list, tuple)) else [output]
+    return sum(part.numel() for part in parts) // model.config.get_text_config().hidden_size

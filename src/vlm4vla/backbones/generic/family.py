@@ -33,8 +33,8 @@ class Generic(Adapter):
     def __init__(self, config: Any, processor: ProcessorMixin, image_size: int, source: str = "the backbone"):
         if config.is_encoder_decoder:
             raise UserError(
-                f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a model "
-                "that reads image and text in one sequence: write another checkpoint"
+                f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a "
+                "model that reads image and text in one sequence: write another checkpoint"
             )
         self.processor = processor
         self.source = source

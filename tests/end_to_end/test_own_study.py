@@ -31,7 +31,7 @@ FEW = {
     "backbones": {"any-vlm": {"family": "gemma3", "parameters_b": 4.3, "checkpoint": "twin"}},
     "benchmarks": {
         "push-button": {"demonstrations": {"episodes": 12}, "evaluation": {"episodes": 2, "videos": 1}}
-    }
+    },
 }
 
 

@@ -16,7 +16,7 @@ from vlm4vla.backbones.complete_folder import PROBES, check_complete
 from vlm4vla.backbones.finite import check_finite_folder
 from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
 from vlm4vla.backbones.generic.checks import check_states
-from vlm4vla.backbones.generic.family import Generic
+from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.processor import load_processor
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
@@ -63,7 +63,7 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
         )
     _check_weights(folder, report)
     with _in_one_line(folder):
-        if issubclass(family, Generic):
+        if issubclass(family, GenericAdapter):
             processor = load_processor(folder)
             tokenizer, image_processor = processor.tokenizer, processor.image_processor
             size = image_size or _study_image_size(model.config, image_processor)

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.family import Generic
+from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.backbones.generic.twin import SPARE, build_twin
 from vlm4vla.config.backbones import TinySize
@@ -38,18 +38,18 @@ each_type = pytest.mark.parametrize("model_type", TYPES)
 @functools.cache
 def twin(model_type: str):
     model, processor = build_twin(model_type, TinySize(), WORDS, SIDE, seed=0)
-    return model, Generic(model.config, processor, SIDE, model_type)
+    return model, GenericAdapter(model.config, processor, SIDE, model_type)
 
 
 def image(seed: int) -> torch.Tensor:
     return torch.from_numpy(layouts.random_images(1, SIDE, seed))
 
 
-def prompt(adapter: Generic, text: str) -> list[int]:
+def prompt(adapter: GenericAdapter, text: str) -> list[int]:
     return adapter.before + adapter.image_ids + adapter.encode(adapter.after_image(text))
 
 
-def batch(adapter: Generic, texts: list[str], seeds: list[int]) -> dict:
+def batch(adapter: GenericAdapter, texts: list[str], seeds: list[int]) -> dict:
     """Padded on the left, as `LoadedBackbone.batch` does it."""
     ids = [prompt(adapter, text) for text in texts]
     longest = max(map(len, ids))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vlm4vla.backbones import load
-from vlm4vla.backbones.generic.family import Generic
+from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.processor import load_processor
 from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.backbones.logits import greedy_answers
@@ -39,7 +39,7 @@ def images():
 def test_a_folder_gives_hidden_states_and_answers_and_can_be_saved_again(model_type, tmp_path):
     own = written(model_type, tmp_path / "first")
     loaded = load(tmp_path / "first")
-    assert isinstance(loaded.adapter, Generic) and loaded.image_size == SIDE
+    assert isinstance(loaded.adapter, GenericAdapter) and loaded.image_size == SIDE
     query = torch.linspace(-1, 1, loaded.hidden_size)
     ids = [list(loaded.prompt_ids(text)) for text in INSTRUCTIONS]
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_a_model_that_attends_to_padding_is_refused(tmp_path, monkeypatch):
             "attention_mask": mask
         }, None
 
-    monkeypatch.setattr(Generic, "_right_padded", without_mask)
+    monkeypatch.setattr(GenericAdapter, "_right_padded", without_mask)
     with pytest.raises(UserError, match="the state of the action query depends on the padding of the prompt"):
         load(tmp_path)
 

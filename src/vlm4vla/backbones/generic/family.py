@@ -17,7 +17,7 @@ from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.core.errors import UserError
 
 
-class Generic(Adapter):
+class GenericAdapter(Adapter):
     """Any model type: the checkpoint's processor and the model's own forward pass.
 
     `processor`: see generic/processor.py.

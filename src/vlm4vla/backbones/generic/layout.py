@@ -30,7 +30,7 @@ OPTIONS = {"enable_thinking": False}  # templates with a mode of thinking start 
 
 
 @dataclass(frozen=True)
-class Layout:
+class PromptLayout:
     """The prompt of a processor for one image.
 
     `prefix`: ids up to and with the last one that stands for the image, or before the text where none does.
@@ -58,7 +58,7 @@ class Layout:
         return (self.turn if self.turn is not None else self.after).replace(SHORT, question)
 
 
-def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> Layout:
+def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> PromptLayout:
     """Ask `processor` for its layout of an image of `image_size` pixels a side.
 
     Raises UserError, which begins with `source`, if the processor puts an image behind the text, or if its
@@ -84,7 +84,7 @@ def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> Layo
         )
     first, count = (placed[0], placed[-1] + 1 - placed[0]) if placed else (end, 0)
     end_token, turn = _behind_answer(processor)
-    return Layout(
+    return PromptLayout(
         prefix=ids[:end],
         first=first,
         count=count,
@@ -189,7 +189,6 @@ def _behind_image(processor: ProcessorMixin, whole: str) -> str:
     if chat_template(processor) is None:
         return SHORT
     before, _, _ = whole.partition(SHORT)
-    # Without its image the same conversation lacks the placeholder only.
     start = max((before.rfind(mark) + len(mark) for mark in _marks(processor) if mark in before), default=0)
     return whole[start:]
 
@@ -227,7 +226,7 @@ def _behind_answer(processor: ProcessorMixin) -> tuple[str, str | None]:
 def _token_inputs(
     processor: ProcessorMixin, short: dict[str, Any], long: dict[str, Any], prefix: int
 ) -> dict[str, Tensor]:
-    """The inputs that have one value for each id, except ids and mask; see `Layout.tokens`."""
+    """The inputs that have one value for each id, except ids and mask; see `PromptLayout.tokens`."""
     lengths = len(ids_of(short)), len(ids_of(long))
     found = {}
     for name in token_names(short, long):
@@ -261,7 +260,7 @@ def vision_names(asked: dict[str, Any], tokens: Sequence[str]) -> list[str]:
 
 
 def vision_inputs(
-    processor: ProcessorMixin, layout: Layout, prompt: str, images: np.ndarray
+    processor: ProcessorMixin, layout: PromptLayout, prompt: str, images: np.ndarray
 ) -> dict[str, Any]:
     """The inputs of the model that belong to images (B, H, W, 3), one for each sample."""
     asked = ask(processor, [prompt] * len(images), images)

@@ -156,7 +156,7 @@ def test_hidden_states_of_a_padded_batch_give_the_logits_of_each_sample(model_ty
 @each_type
 def test_image_and_text_train(model_type):
     model, adapter = twin(model_type)
-    parts = find_parts(model, model_type).names
+    parts = find_parts(model, model_type).of_parameters(model)
     assert set(parts) == {name for name, _ in model.named_parameters()}
     model.zero_grad()
     adapter.query_state(model, batch(adapter, [SHORT], [1]), query_of(model)).square().sum().backward()
@@ -174,6 +174,7 @@ def test_a_frozen_vision_encoder_stays_and_the_rest_moves(model_type):
     model, adapter = twin(model_type)
     weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     parts = find_parts(model, model_type)
+    names = parts.of_parameters(model)
     parts.vision.requires_grad_(False)
     try:
         adapter.query_state(model, batch(adapter, [SHORT], [1]), query_of(model)).square().sum().backward()
@@ -182,7 +183,7 @@ def test_a_frozen_vision_encoder_stays_and_the_rest_moves(model_type):
                 if weight.grad is not None:
                     weight -= 0.1 * weight.grad
         moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, weights[name])}
-        assert moved and {parts.names[name] for name in moved} <= {"projector", "language"}
+        assert moved and {names[name] for name in moved} <= {"projector", "language"}
     finally:
         parts.vision.requires_grad_(True)
         model.zero_grad()

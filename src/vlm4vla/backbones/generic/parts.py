@@ -21,13 +21,25 @@ Part = Literal["vision", "projector", "language"]
 
 @dataclass(frozen=True)
 class Parts:
-    """Modules of a model. `names`: the part of each parameter, by the parameter's name."""
+    """Modules of a model."""
 
     vision: nn.Module
     language: nn.Module
     embedding: nn.Module
     output: nn.Module
-    names: dict[str, Part]
+
+    def of_parameters(self, model: PreTrainedModel) -> dict[str, Part]:
+        """The part of each parameter of the model, by the parameter's name."""
+        seen = {id(weight) for weight in self.vision.parameters()}
+        text = {
+            id(weight)
+            for module in (self.language, self.embedding, self.output)
+            for weight in module.parameters()
+        }
+        return {
+            name: "vision" if id(weight) in seen else "language" if id(weight) in text else "projector"
+            for name, weight in model.named_parameters()
+        }
 
 
 def find_parts(model: PreTrainedModel, source: str) -> Parts:
@@ -44,13 +56,7 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
                 f"{source}: transformers finds no {what} in {type(model).__name__}: register a family of "
                 "your own for it (docs/your-own-study.md)"
             )
-    vision, language, embedding, output = found.values()
-    seen = {id(weight) for weight in vision.parameters()}
-    text = {id(weight) for module in (language, embedding, output) for weight in module.parameters()}
-    names: dict[str, Part] = {}
-    for name, weight in model.named_parameters():
-        names[name] = "vision" if id(weight) in seen else "language" if id(weight) in text else "projector"
-    return Parts(vision, language, embedding, output, names)
+    return Parts(*found.values())
 
 
 def _vision_encoder(model: PreTrainedModel) -> nn.Module | None:

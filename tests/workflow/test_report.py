@@ -133,7 +133,11 @@ def test_the_path_is_printed_at_the_end(written):
     assert f"({path.stat().st_size / 1e6:.1f} MB)" in done.stdout.splitlines()[-2]
     assert "metadata" not in done.stderr
     made = subprocess.run(
-        ["make", "-n", "report"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "report"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "snakemake all_tables --reporter study --logger study" in made.stdout.splitlines()[-1]
 

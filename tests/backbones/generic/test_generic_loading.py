@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from vlm4vla.backbones import load
 from vlm4vla.backbones.generic.family import GenericAdapter
+from vlm4vla.backbones.generic.forward import states_kept
 from vlm4vla.backbones.generic.processor import load_processor
 from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.backbones.logits import greedy_answers
@@ -105,6 +107,26 @@ def test_a_model_that_attends_to_padding_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(GenericAdapter, "_right_padded", without_mask)
     with pytest.raises(UserError, match="the state of the action query depends on the padding of the prompt"):
         load(tmp_path)
+
+
+def test_images_of_another_size_are_refused_if_they_become_other_tokens(tmp_path):
+    written("llava_onevision", tmp_path)
+    loaded = load(tmp_path)
+    with pytest.raises(ValueError, match="images of 64x128 pixels: resize them"):
+        loaded.encode_images(np.zeros((1, 64, 128, 3), dtype=np.uint8))
+
+
+def test_an_encoder_decoder_is_refused():
+    config = SimpleNamespace(is_encoder_decoder=True, model_type="florence2")
+    with pytest.raises(UserError, match="'florence2' is an encoder-decoder model"):
+        GenericAdapter(config, None, SIDE)
+
+
+def test_a_model_with_more_states_than_ids_is_refused():
+    layer = torch.nn.Linear(4, 9)
+    with states_kept(layer, 3), pytest.raises(UserError, match="makes 5 states of 3 ids"):
+        layer(torch.zeros(1, 5, 4))
+    assert layer(torch.zeros(1, 5, 4)).shape == (1, 5, 9)
 
 
 def test_the_names_are_those_of_transformers_own_mapping():

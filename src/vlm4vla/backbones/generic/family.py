@@ -16,6 +16,8 @@ from vlm4vla.backbones.generic.forward import moved, query_placed, states_kept, 
 from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.core.errors import UserError
 
+NOT_TINY = "family: a tiny backbone needs a built-in family, or one of an extension file: write one of them"
+
 
 class GenericAdapter(Adapter):
     """Any model type: the checkpoint's processor and the model's own forward pass.
@@ -101,7 +103,7 @@ class GenericAdapter(Adapter):
         parts = find_parts(model, self.source)
         with (
             query_placed(parts.embedding, query, last, ids.shape[1] + 1) as placed,
-            states_kept(parts.output, last) as kept,
+            states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
             model(**inputs, use_cache=False)
         if len(placed) != 1 or len(kept) != 1:
@@ -114,7 +116,8 @@ class GenericAdapter(Adapter):
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         inputs, padding = self._right_padded(batch)
-        with states_kept(find_parts(model, self.source).output) as kept:
+        length = batch["input_ids"].shape[1]
+        with states_kept(find_parts(model, self.source).output, length) as kept:
             model(**inputs, use_cache=False)
         return moved(kept[0], padding, left=True)
 
@@ -144,8 +147,8 @@ class GenericAdapter(Adapter):
 
     @classmethod
     def tiny_config(cls, size: Any, tokenizer: Any, image_size: int) -> Any:
-        raise NotImplementedError
+        raise UserError(NOT_TINY)
 
     @classmethod
     def tiny_image_processor(cls, image_size: int) -> Any:
-        raise NotImplementedError
+        raise UserError(NOT_TINY)

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+
+from vlm4vla.core.errors import UserError
 
 
 @contextmanager
@@ -44,25 +45,30 @@ def query_placed(embedding: nn.Module, query: Tensor, at: Tensor, length: int) -
 
 
 @contextmanager
-def states_kept(output_layer: nn.Module, rows: Tensor | None = None) -> Iterator[list[Tensor]]:
-    """Within the context, `output_layer` keeps the states (B, T, d) that it gets, and computes nothing.
+def states_kept(layer: nn.Module, length: int, rows: Tensor | None = None) -> Iterator[list[Tensor]]:
+    """Within the context, the output layer `layer` keeps the states (B, T, d) it gets, and computes nothing.
 
-    `rows`: (B,), the index of the one state of each sequence to keep; then they have the shape (B, 1, d).
+    `length`: T. `rows`: (B,), the index of the one state of each sequence to keep; then they have the shape
+    (B, 1, d). Raises UserError for another number of states, whose places in the sequence are not known.
     """
     kept: list[Tensor] = []
 
     def keep(states: Tensor, *_: Any, **__: Any) -> Tensor:
+        if states.shape[1] != length:
+            raise UserError(
+                f"the model makes {states.shape[1]} states of {length} ids, and an action query needs one "
+                "for each: register a family of your own for it (docs/your-own-study.md)"
+            )
         if rows is not None:
-            # A model that puts the image's tokens before the text has more states than ids.
             states = states[torch.arange(len(rows), device=rows.device), rows.to(states.device)][:, None]
         kept.append(states)
         return states
 
-    output_layer.forward = keep
+    layer.forward = keep
     try:
         yield kept
     finally:
-        del output_layer.forward
+        del layer.forward
 
 
 @contextmanager
@@ -77,11 +83,6 @@ def states_replaced(output_layer: nn.Module, states: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-
-
-def output_layer(model: PreTrainedModel) -> nn.Module | None:
-    """The layer that computes logits over the vocabulary."""
-    return model.get_output_embeddings()
 
 
 def moved(values: Tensor, padding: Tensor, *, left: bool) -> Tensor:

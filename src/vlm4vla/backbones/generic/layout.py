@@ -118,7 +118,7 @@ def ask(processor: ProcessorMixin, texts: list[str], images: np.ndarray) -> dict
 def _adds_special(processor: ProcessorMixin, text: str) -> bool:
     """Whether the tokenizer shall add special tokens: not to a template's text, which has them."""
     beginning = processor.tokenizer.bos_token
-    return not getattr(processor, "chat_template", None) or not (beginning and text.startswith(beginning))
+    return chat_template(processor) is None or not (beginning and text.startswith(beginning))
 
 
 def encode(processor: ProcessorMixin, text: str) -> list[int]:
@@ -262,6 +262,15 @@ def vision_names(asked: dict[str, Any], tokens: Sequence[str]) -> list[str]:
 def vision_inputs(
     processor: ProcessorMixin, layout: PromptLayout, prompt: str, images: np.ndarray
 ) -> dict[str, Any]:
-    """The inputs of the model that belong to images (B, H, W, 3), one for each sample."""
+    """The inputs of the model that belong to images (B, H, W, 3), one for each sample.
+
+    Raises ValueError if images of this size become other ids than those of the layout.
+    """
     asked = ask(processor, [prompt] * len(images), images)
+    if ids_of(asked)[: len(layout.prefix)] != layout.prefix:
+        height, width = images.shape[1:3]
+        raise ValueError(
+            f"the processor makes other tokens of images of {height}x{width} pixels: resize them to the "
+            "backbone's image size first"
+        )
     return {name: asked[name] for name in vision_names(asked, list(layout.tokens))}

@@ -1,7 +1,8 @@
 """How long the fuzz tests search.
 
-The usual profile has the same examples in every run, so that a run fails only after a change. A run that
-leaves out the tests marked `exhaustive` (make test) tries a tenth of them. A long search takes random ones:
+The usual profile has the same examples in every run of the same tests: Hypothesis also tries constants of
+the modules that are loaded, so another selection or order of tests can try others. A run that leaves out the
+tests marked `exhaustive` (make test) tries a tenth of them. A long search takes random ones:
 
     pytest tests/fuzz --hypothesis-profile=search
 """

@@ -35,6 +35,17 @@ def choice(**changes):
     return next(Tables(ListedRows(row | {"correct_answer": 1} | changes), ROLES["choices"], 1).read())
 
 
+@pytest.mark.parametrize("data", [True, 3, "aGVsbG8=", [137, 80]])
+def test_an_image_of_another_type_than_bytes_is_an_invalid_row(data):
+    found = choice(image={"bytes": data, "path": "a.png"})
+    assert isinstance(found, InvalidRow) and "`bytes` of its image is" in found.problem
+
+
+def test_a_row_without_an_image_has_no_problem():
+    assert choice(image={"bytes": None, "path": None}) == InvalidRow("set.json: sample 7", None)
+    assert choice(image={"bytes": b"", "path": "a.png"}).picture.path == "a.png"
+
+
 def test_a_conversation_becomes_questions_with_answers():
     found = conversation({"id": "a", "image": "x/1.png", "conversations": TURNS})
     assert found.statements == (("Where?", "[(0.1, 0.2)]"),)

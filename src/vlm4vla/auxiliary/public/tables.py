@@ -46,7 +46,12 @@ class Tables:
     def _sample(self, file: str, row: Mapping[str, Any]) -> Sample | InvalidRow:
         columns = self.columns
         where = f"{file}: sample {row[columns['id']]!r}"
-        picture = read_picture(row[columns["picture"]], self.frames)
+        value = row[columns["picture"]]
+        data = value.get("bytes") if isinstance(value, Mapping) else None
+        if data is not None and not isinstance(data, bytes):
+            problem = f"`bytes` of its image is {type(data).__name__}: write the bytes of a file, or `path`"
+            return InvalidRow(where, problem)
+        picture = read_picture(value, self.frames)
         if picture is None:
             return InvalidRow(where, None)
         question, answer = (plain_text(row[columns[role]]) for role in ("question", "answer"))
@@ -73,9 +78,8 @@ class Tables:
 def read_picture(value: Any, frames: int = 1) -> PictureFile | None:
     """Return the image in a Hugging Face struct, in bytes or in a file name, or None if there is no image."""
     if isinstance(value, Mapping):
-        if value.get("bytes"):
-            return PictureFile(data=value["bytes"])
-        value = value.get("path")
+        data = value.get("bytes")
+        value = data if isinstance(data, bytes) and data else value.get("path")
     if isinstance(value, bytes):
         return PictureFile(data=value)
     return PictureFile(path=value, frames=frames) if isinstance(value, str) and value else None

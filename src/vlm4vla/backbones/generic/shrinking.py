@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import math
 import re
 from typing import Any
 
@@ -92,6 +93,20 @@ TO_TEXT = {  # widths of a vision config that are those of the text model
 }
 LORA = {"q_lora_rank", "kv_lora_rank"}
 VOCABULARIES = {"vocab_size", "vocab_size_per_layer_input"}
+# How many patches a side become one token of the text model: a number, a pair of equal ones, or a share
+MERGES = (
+    "spatial_merge_size",
+    "merge_kernel_size",
+    "merge_size",
+    "scale_factor",
+    "downsample_factor",
+    "pixel_shuffle_ratio",
+    "downsample_ratio",
+)
+POOLED = "pooling_kernel_size"  # of Gemma 4, whose processor makes at least this many tokens of an image:
+LEAST_POOLED = 64
+# With 1, transformers 5.23 takes the padding of Gemma 4's images for their content.
+KERNEL = 2
 VISION = ("vision", "visual", "vit", "sam", "image", "clip", "siglip")
 SOUND = ("audio", "speech", "sound")
 
@@ -111,8 +126,15 @@ class Shrinking:
             if getattr(default, name, None) is None and "vision" in name:
                 setattr(default, name, kind())  # by default without images
         self.sections = default_sections(default)
+        self.patch = self.patch_of(default.to_dict())
         small = self.shrink(default.to_dict(), ())
         return type(default).from_dict(small)
+
+    def patch_of(self, values: dict[str, Any]) -> int:
+        """The side in pixels of a patch, by the default configuration: PATCH pixels become a token."""
+        if POOLED in values or any(POOLED in part for part in values.values() if isinstance(part, dict)):
+            return self.image_size // math.isqrt(LEAST_POOLED) // KERNEL
+        return max(1, PATCH // merge_of(values))
 
     def shrink(self, values: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         """A copy of a configuration's values; `path`: the keys that lead to it."""
@@ -165,7 +187,11 @@ class Shrinking:
             elif sees and key == "image_size":
                 small[key] = self.image_size
             elif sees and key == "patch_size":
-                small[key] = PATCH
+                small[key] = self.patch
+            elif key == POOLED:
+                small[key] = KERNEL
+            elif sees and key == "position_embedding_size":
+                small[key] = self.image_size // self.patch
             elif key in (
                 "mm_tokens_per_image",
                 "image_seq_length",
@@ -178,7 +204,7 @@ class Shrinking:
             elif key in ("first_k_dense_replace", "num_kv_shared_layers"):
                 small[key] = min(value, 1 if key == "first_k_dense_replace" else 0)
             elif key == "num_position_embeddings":
-                small[key] = (self.image_size // PATCH) ** 2
+                small[key] = (self.image_size // self.patch) ** 2
             elif key in ("vision_feature_layer", "vision_feature_layers") and value < 0:
                 small[key] = max(value, -size.vision_layers)
         if "vision_output_dim" in small:  # the last layer's states beside those of some layers before it
@@ -201,7 +227,7 @@ class Shrinking:
         if key == "image_size" and all(isinstance(each, int) for each in value):
             return [self.image_size] * len(value)
         if key == "patch_size" and all(isinstance(each, int) for each in value):
-            return [PATCH] * len(value)
+            return [self.patch] * len(value)
         return value
 
     def _rotary(self, values: dict[str, Any], head: int) -> None:
@@ -217,6 +243,19 @@ class Shrinking:
                 scaled = [each * half // sum(sections) for each in sections]
                 scaled[0] += half - sum(scaled)
                 found["mrope_section"] = scaled
+
+
+def merge_of(values: dict[str, Any]) -> int:
+    """How many patches a side become one token, by the keys `MERGES`, also in parts of the configuration."""
+    for key in MERGES:
+        value = values.get(key)
+        value = value[0] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, float) and 0 < value < 1:
+            return round(1 / value)
+        if isinstance(value, int) and value > 1:
+            return value
+    parts = (part for name, part in values.items() if isinstance(part, dict) and "audio" not in name)
+    return max((merge_of(part) for part in parts), default=1)
 
 
 def default_sections(config: PreTrainedConfig) -> list[int] | None:

@@ -29,9 +29,15 @@ from vlm4vla.core.errors import UserError, one_line
 OWN_CODE = {"trust_remote_code": False}
 
 
-def load_folder(folder: Path, *, image_size: int | None = None, dtype: Dtype = "float32") -> LoadedBackbone:
-    """Load a backbone; see `vlm4vla.backbones.load`. `dtype`: the type of the weights in memory."""
-    loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)})
+def load_folder(
+    folder: Path, *, image_size: int | None = None, dtype: Dtype = "float32", generic: bool = False
+) -> LoadedBackbone:
+    """Load a backbone; see `vlm4vla.backbones.load`.
+
+    `dtype`: the type of the weights in memory. `generic`: whether to use the generic adapter even if the
+    family has one of its own.
+    """
+    loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)}, generic)
     check_finite_folder(loaded.model.state_dict(), folder, "download or pre-train the backbone again")
     if loaded.adapter.is_generic:
         check_states(loaded, str(folder))
@@ -46,11 +52,13 @@ def check_folder(folder: Path) -> None:
     _load(folder, None, {"device_map": {"": "meta"}, "dtype": torch.float32})
 
 
-def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> LoadedBackbone:
+def _load(
+    folder: Path, image_size: int | None, options: dict[str, Any], generic: bool = False
+) -> LoadedBackbone:
     check_complete(folder)
     with _in_one_line(folder):
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
-    family = adapter_class_of(config, str(folder))
+    family: type[Adapter] = GenericAdapter if generic else adapter_class_of(config, str(folder))
     with _in_one_line(folder):
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder,

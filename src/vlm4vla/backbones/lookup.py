@@ -48,9 +48,14 @@ def generic_types() -> frozenset[str]:
     return frozenset()
 
 
-def is_known(family: str, *, tiny: bool) -> bool:
-    """Whether a backbone can have this `family`: as a tiny one only if it has an adapter of its own."""
-    return family in known_families() or (not tiny and family in generic_types())
+def is_generic(family: str) -> bool:
+    """Whether `family` is a model type that the generic adapter serves."""
+    return family not in known_families() and family in generic_types()
+
+
+def is_known(family: str) -> bool:
+    """Whether a backbone can have this `family`."""
+    return family in known_families() or family in generic_types()
 
 
 def supports_expert_heads(family: str) -> bool:

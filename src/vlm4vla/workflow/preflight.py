@@ -60,7 +60,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
         check_results(study.config)
     needed = requirements_of(study, targets)
     for name, backbone in study.config.backbones.items():
-        if not is_known(backbone.family, tiny=backbone.tiny is not None):
+        if not is_known(backbone.family):
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + suggestion(backbone.family, known_families())

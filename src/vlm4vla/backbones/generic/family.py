@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
+from collections.abc import Iterator
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -12,11 +16,13 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.forward import moved, query_placed, states_kept, states_replaced
+from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
 from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.core.errors import UserError
 
-NOT_TINY = "family: a tiny backbone needs a built-in family, or one of an extension file: write one of them"
+NEARLY = 0.5  # share of the largest change
+CLEARLY = 1.2  # times the median change
+SEE = "get_image_features"
 
 
 class GenericAdapter(Adapter):
@@ -143,12 +149,66 @@ class GenericAdapter(Adapter):
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         return []
 
-    # Tiny backbones -----------------------------------------------------------------------------------
+    # Alignment of image tokens ------------------------------------------------------------------------
+
+    def _seer(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The module of the model whose `get_image_features` its forward pass calls."""
+        found = next((each for each in (model.base_model, model) if hasattr(each, SEE)), None)
+        if found is None:
+            raise UserError(
+                f"{self.source}: transformers has no method that gives the image tokens of {self.family!r} "
+                "alone: write `pretraining.alignment: null`"
+            )
+        return found
+
+    def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
+        seer = self._seer(model)
+        known = inspect.signature(seer.get_image_features).parameters
+        seer.get_image_features(**{name: value for name, value in inputs.items() if name in known})
+
+    @contextlib.contextmanager
+    def image_states_kept(self, model: PreTrainedModel) -> Iterator[list[Tensor]]:
+        with features_kept(self._seer(model)) as kept:
+            yield kept
+
+    @torch.no_grad()
+    def image_patches(self, model: PreTrainedModel) -> int:
+        image = torch.from_numpy(layouts.random_images(1, self.image_size))
+        with features_kept(self._seer(model)) as kept:
+            self.see(model, self.process(image, None))
+        return kept[0].shape[:-1].numel()
+
+    @torch.no_grad()
+    def tokens_of_cells(self, model: PreTrainedModel, grid: int) -> list[list[int]]:
+        """See `Adapter`. A token shows a cell if a change of the cell changes the token most, or nearly.
+
+        The tokens of some models (LLaVA-OneVision) are an image and its tiles with ends of lines.
+        """
+        side, size = self.image_size // grid, self.image_size
+        images = np.full((grid**2 + 1, size, size, 3), 128, dtype=np.uint8)
+        for cell in range(grid**2):
+            row, column = (index * side for index in divmod(cell, grid))
+            images[cell, row : row + side, column : column + side] = layouts.random_images(1, side, cell)[0]
+        with features_kept(self._seer(model)) as kept:
+            self.see(model, self.process(torch.from_numpy(images), None))
+        states = kept[0].reshape(len(images), -1, kept[0].shape[-1])
+        changes = (states[:-1] - states[-1]).norm(dim=-1)  # (cells, tokens)
+        # Attention spreads a change over all tokens: what counts is how much more one token changes.
+        most, usual = changes.amax(1, keepdim=True), changes.median(1, keepdim=True).values
+        shows = changes - usual > NEARLY * (most - usual)
+        if (most < CLEARLY * usual).any() or shows.sum(1).max() > states.shape[1] // 4:
+            raise UserError(
+                f"{self.source}: the image tokens of {self.family!r} show no places of the image: write "
+                "`pretraining.alignment: null`"
+            )
+        return [cell.nonzero()[:, 0].tolist() for cell in shows]
+
+    # Tiny backbones (twin.py builds them) -------------------------------------------------------------
 
     @classmethod
     def tiny_config(cls, size: Any, tokenizer: Any, image_size: int) -> Any:
-        raise UserError(NOT_TINY)
+        raise NotImplementedError
 
     @classmethod
     def tiny_image_processor(cls, image_size: int) -> Any:
-        raise UserError(NOT_TINY)
+        raise NotImplementedError

@@ -25,7 +25,7 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
-from vlm4vla.backbones.adapter import TINY_MEAN, TINY_STD
+from vlm4vla.backbones.adapter import INSTRUCTION, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, without_other_parts
 from vlm4vla.backbones.generic.shrinking import Shrinking
@@ -101,7 +101,8 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
 def tokenizer_for(processor: type[ProcessorMixin], words: Sequence[str]) -> PreTrainedTokenizerBase:
     """A word-level tokenizer with the special tokens of `processor`."""
     named, texts = special_tokens(processor)
-    return tiny_tokenizer(words, [*named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
+    words = [*words, *layouts.SHORT.split(), *layouts.LONG.split(), layouts.ANSWER]
+    return tiny_tokenizer(words, [INSTRUCTION, *named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
 
 
 def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:

@@ -18,8 +18,10 @@ from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
 from vlm4vla.backbones.generic.parts import find_parts
+from vlm4vla.backbones.generic.pixels import find_pixel_map
 from vlm4vla.core.errors import UserError
 
+LARGE = 1000.0  # of states that show a cap of the logits
 NEARLY = 0.5  # share of the largest change
 CLEARLY = 1.2  # times the median change
 SEE = "get_image_features"
@@ -46,7 +48,11 @@ class GenericAdapter(Adapter):
             )
         self.processor = processor
         self.source = source
+        self._ends_plainly: bool | None = (
+            None  # whether the logits are the output layer's, found at first use
+        )
         self.layout = layouts.find_layout(processor, image_size, source)
+        self.pixel_map = find_pixel_map(self._ask, image_size)
         self.end = self.layout.end
         super().__init__(config, processor.tokenizer, image_size)
         self.family = self.model_type = config.model_type
@@ -95,8 +101,15 @@ class GenericAdapter(Adapter):
         return longer
 
     def process(self, images: Tensor, image_processor: Any) -> dict[str, Any]:
+        own = (self.image_size, self.image_size)
+        if self.pixel_map is not None and tuple(images.shape[1:3]) == own:
+            return self.pixel_map(images)
+        return self._ask(images.numpy())
+
+    def _ask(self, images: np.ndarray) -> dict[str, Any]:
+        """The vision inputs of images (B, H, W, 3) by the processor itself."""
         prompt = layouts.rendered(self.processor, [layouts.SHORT])
-        return layouts.vision_inputs(self.processor, self.layout, prompt, images.numpy())
+        return layouts.vision_inputs(self.processor, self.layout, prompt, images)
 
     # Model --------------------------------------------------------------------------------------------
 
@@ -128,11 +141,21 @@ class GenericAdapter(Adapter):
         return moved(kept[0], padding, left=True)
 
     def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
-        rows = hidden.reshape(-1, hidden.shape[-1])
-        ids = torch.tensor([[self.query_id]], device=hidden.device)
-        with states_replaced(find_parts(model, self.source).output, rows):
-            found = model(input_ids=ids, use_cache=False).logits
-        return found.view(*hidden.shape[:-1], -1)
+        output = find_parts(model, self.source).output
+        if self._ends_plainly is None:
+            with torch.no_grad():
+                rows = LARGE * torch.randn(2, hidden.shape[-1], generator=torch.Generator().manual_seed(0))
+                rows = rows.to(hidden)
+                self._ends_plainly = torch.equal(output(rows), self._ending(model, output, rows))
+        if self._ends_plainly:
+            return output(hidden)
+        return self._ending(model, output, hidden.reshape(-1, hidden.shape[-1])).view(*hidden.shape[:-1], -1)
+
+    def _ending(self, model: PreTrainedModel, output: nn.Module, rows: Tensor) -> Tensor:
+        """The logits (N, V) that the model's forward pass makes of states (N, d) at its output layer."""
+        ids = torch.tensor([[self.query_id]], device=rows.device)
+        with states_replaced(output, rows):
+            return model(input_ids=ids, use_cache=False).logits[0]
 
     def _right_padded(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """The inputs of the model's forward, padded on the right, and the padding (B,) of each row."""

@@ -18,6 +18,7 @@ from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
 from vlm4vla.backbones.generic.checks import check_states
 from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.processor import load_processor
+from vlm4vla.backbones.generic.shrinking import TINY_SIDE
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class_of
@@ -55,7 +56,7 @@ def check_folder(folder: Path) -> None:
 def _load(
     folder: Path, image_size: int | None, options: dict[str, Any], generic: bool = False
 ) -> LoadedBackbone:
-    check_complete(folder)
+    check_complete(folder, generic=generic)
     with _in_one_line(folder):
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
     family: type[Adapter] = GenericAdapter if generic else adapter_class_of(config, str(folder))
@@ -142,8 +143,11 @@ def _study_image_size(config: Any, image_processor: Any) -> int:
     """The image size that a model without an adapter of its own gets, in pixels.
 
     It is the study's, and the checkpoint's image processor then resizes the images. Only a tiny model has a
-    smaller one.
+    smaller one, which its config.json states or which follows from the configuration.
     """
+    stated = getattr(config, TINY_SIDE, None)
+    if isinstance(stated, int) and stated > 0:
+        return stated
     size = getattr(getattr(config, "vision_config", None), "image_size", None)
     side = size[0] if isinstance(size, (list, tuple)) else size
     area = getattr(getattr(image_processor, "size", None), "longest_edge", None)

@@ -19,6 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.config.backbones import TinySize
 
+TINY_SIDE = "vlm4vla_image_size"  # key of a twin's config.json: the side of its images in pixels
 WIDTHS = {"hidden_size", "d_model", "embed_dim", "n_embd", "width", "hidden_dim", "word_embed_proj_dim"}
 LAYERS = {
     "num_hidden_layers",
@@ -128,7 +129,7 @@ class Shrinking:
         self.sections = default_sections(default)
         self.patch = self.patch_of(default.to_dict())
         small = self.shrink(default.to_dict(), ())
-        return type(default).from_dict(small)
+        return type(default).from_dict({**small, TINY_SIDE: self.image_size})
 
     def patch_of(self, values: dict[str, Any]) -> int:
         """The side in pixels of a patch, by the default configuration: PATCH pixels become a token."""

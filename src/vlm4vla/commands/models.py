@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from vlm4vla.backbones.generic.surveyed import FILE, Finding, findings, page, written
+from vlm4vla.backbones.generic.surveyed import FILE, SurveyResult, findings, page, written
 from vlm4vla.backbones.lookup import generic_types
 from vlm4vla.commands.command import Command, option
 from vlm4vla.core.artefacts import write_text
@@ -32,7 +32,7 @@ def run_survey(arguments: argparse.Namespace) -> None:
 
     warnings.simplefilter("ignore")  # of transformers' processors, about NumPy
     logging.set_verbosity_error()
-    found: dict[str, Finding] = {}
+    found: dict[str, SurveyResult] = {}
     for number, each in enumerate(types, 1):
         found[each] = survey(each)
         print(f"[{number}/{len(types)}] {line(found[each])}", flush=True)
@@ -46,7 +46,7 @@ def run_survey(arguments: argparse.Namespace) -> None:
         sys.exit(FAILED_STATUS)
 
 
-def line(found: Finding) -> str:
+def line(found: SurveyResult) -> str:
     """A result in one line."""
     if not found.works:
         return f"{found.model_type}: fails at {found.failed}: {found.reason}"

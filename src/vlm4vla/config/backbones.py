@@ -83,12 +83,16 @@ class PixelBounds(Strict):
 class Backbone(Strict):
     """A vision-language model (VLM): a tiny one (`tiny` and `pretraining`), or a released `checkpoint`."""
 
-    family: str = Field(
-        description="A built-in family, such as qwen3_vl, or a family that an extension file registers. For "
-        "a `checkpoint`, also any model type that transformers lists for images and text, such as gemma3."
+    family: str | None = Field(
+        None,
+        description="A built-in family, such as qwen3_vl, a family that an extension file registers, or any "
+        "model type that transformers lists for images and text, such as gemma3. By default, that of the "
+        "checkpoint's config.json.",
     )
-    parameters_b: Rate = Field(
-        description="Size of the real model in billions of parameters, even for a tiny backbone."
+    parameters_b: Rate | None = Field(
+        None,
+        description="Size of the real model in billions of parameters, even for a tiny backbone. By default, "
+        "that of the checkpoint.",
     )
     tiny: TinySize | None = Field(
         None, description="Sizes of a tiny backbone. It needs `pretraining`, and excludes `checkpoint`."
@@ -121,7 +125,12 @@ class Backbone(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Backbone:
-        self.reading.check_family(self.family)
+        if self.family is not None:
+            self.reading.check_family(self.family)
+        elif self.tiny is not None:
+            raise ValueError("family: a tiny backbone needs it: write a model type, such as gemma3")
+        if self.parameters_b is None and self.tiny is not None:
+            raise ValueError("parameters_b: a tiny backbone needs it: write the size of the real model")
         if (self.tiny is None) == (self.checkpoint is None):
             raise ValueError("write either `tiny` (with `pretraining`) or `checkpoint`, not both")
         if (self.tiny is None) != (self.pretraining is None):
@@ -132,7 +141,7 @@ class Backbone(Strict):
 
     @model_validator(mode="after")
     def _has_pixel_bounds(self) -> Backbone:
-        if self.pixels is None:
+        if self.pixels is None or self.family is None:  # the family is then found before any job
             return self
         if self.tiny is not None:
             raise ValueError("pixels: a tiny backbone reads images of `image_size` pixels: remove this key")

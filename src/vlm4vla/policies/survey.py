@@ -24,7 +24,7 @@ from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones.checkpoint import load_folder
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.family import GenericAdapter
-from vlm4vla.backbones.generic.surveyed import Finding
+from vlm4vla.backbones.generic.surveyed import SurveyResult
 from vlm4vla.backbones.generic.twin import SPARE, build_twin
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.config.backbones import TinySize
@@ -48,9 +48,9 @@ class SurveyFault(Exception):
     """A check that failed, with what it found."""
 
 
-def survey(model_type: str, size: TinySize | None = None) -> Finding:
+def survey(model_type: str, size: TinySize | None = None) -> SurveyResult:
     """Build the twin of `model_type` and check it, up to the first check that fails."""
-    found = Finding(model_type, "twin", transformers=metadata.version("transformers"))
+    found = SurveyResult(model_type, "twin", transformers=metadata.version("transformers"))
     try:
         model, processor = build_twin(model_type, size or TinySize(), WORDS, SIDE, seed=0)
         found = replace(found, failed="prompt")

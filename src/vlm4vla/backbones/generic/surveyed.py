@@ -53,7 +53,7 @@ own; here, the generic adapter was checked with their types, too.
 
 
 @dataclass(frozen=True)
-class Finding:
+class SurveyResult:
     """The result for one model type.
 
     `failed`: the check that failed, or "". `reason`: what it found, or "". `needs`: packages beside the usual
@@ -76,15 +76,15 @@ class Finding:
 
 
 @functools.cache
-def findings() -> dict[str, Finding]:
+def findings() -> dict[str, SurveyResult]:
     """The results by model type."""
     return {each.model_type: each for each in read(FILE.read_text(encoding="utf-8"))}
 
 
-def read(text: str) -> list[Finding]:
+def read(text: str) -> list[SurveyResult]:
     """The results in the text of a CSV file."""
     return [
-        Finding(
+        SurveyResult(
             model_type=row["model_type"],
             failed=row["failed"],
             reason=row["reason"],
@@ -98,7 +98,7 @@ def read(text: str) -> list[Finding]:
     ]
 
 
-def written(found: Iterable[Finding]) -> str:
+def written(found: Iterable[SurveyResult]) -> str:
     """The text of a CSV file with these results."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

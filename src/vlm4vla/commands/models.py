@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from vlm4vla.backbones.generic.surveyed import FILE, SurveyResult, findings, page, written
-from vlm4vla.backbones.lookup import generic_types
+from vlm4vla.backbones.lookup import generic_types, registered_types
 from vlm4vla.commands.command import Command, option
 from vlm4vla.core.artefacts import write_text
 from vlm4vla.core.errors import UserError, suggestion
@@ -21,7 +21,7 @@ def run_survey(arguments: argparse.Namespace) -> None:
     """Survey model types."""
     types = arguments.types or sorted(generic_types())
     for each in types:
-        if each not in generic_types():
+        if each not in generic_types() and each not in registered_types():
             raise UserError(
                 f"{each!r} is no model type for images and text of the installed transformers: "
                 + suggestion(each, sorted(generic_types()))

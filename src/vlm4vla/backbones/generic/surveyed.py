@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import importlib.util
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -112,9 +113,12 @@ def written(found: Iterable[SurveyResult]) -> str:
 def problem(model_type: str) -> str | None:
     """Why a type does not work with the installed transformers; None if it does or if it is not known."""
     found = findings().get(model_type)
-    if found is None or found.works or found.transformers != metadata.version("transformers"):
+    if found is None or found.transformers != metadata.version("transformers"):
         return None
-    return found.reason
+    lacking = [name for name in found.needs if importlib.util.find_spec(name) is None]
+    if lacking:
+        return f"it needs {' and '.join(lacking)}: run in the environment of `make env-torchvision`"
+    return None if found.works else found.reason
 
 
 def page(same: float) -> str:

@@ -110,6 +110,11 @@ class Adapter(ABC):
         """The id of the token that ends an answer."""
         return self.tokenizer.convert_tokens_to_ids(self.end)
 
+    @property
+    def template(self) -> str:
+        """Where the format of prompts comes from, in words."""
+        return f"the format of the family {self.family}, written by its adapter"
+
     def processor_files(self) -> dict[str, dict[str, Any]]:
         """Keys that transformers' own processor needs in the JSON files of a folder (processor_files.py).
 
@@ -241,6 +246,10 @@ class Adapter(ABC):
     def text_model(self, model: PreTrainedModel) -> PreTrainedModel:
         """The language model without its output layer; for `PromptCache` and expert heads."""
         return model.model.language_model
+
+    def language_model(self, model: PreTrainedModel) -> nn.Module:
+        """The module that `vlm4vla backbone` lists as the language model."""
+        return self.text_model(model)
 
     def read(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Hidden states after the final norm (B, T, d), and transformers' cache; for `PromptCache`."""

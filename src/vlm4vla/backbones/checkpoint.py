@@ -50,7 +50,12 @@ def check_folder(folder: Path) -> None:
 
     The model is built on the meta device, where weights have names and shapes but no values.
     """
-    _load(folder, None, {"device_map": {"": "meta"}, "dtype": torch.float32})
+    load_meta(folder)
+
+
+def load_meta(folder: Path) -> LoadedBackbone:
+    """The backbone in a folder without its weights, which only have names and shapes."""
+    return _load(folder, None, {"device_map": {"": "meta"}, "dtype": torch.float32})
 
 
 def _load(

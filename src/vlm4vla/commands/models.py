@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -46,6 +47,22 @@ def run_survey(arguments: argparse.Namespace) -> None:
         sys.exit(FAILED_STATUS)
 
 
+def run_describe(arguments: argparse.Namespace) -> None:
+    """Describe a checkpoint."""
+    from transformers.utils import logging
+
+    from vlm4vla.backbones.description import describe, text
+    from vlm4vla.backbones.folder_files import PATTERNS
+    from vlm4vla.backbones.hub import fetch
+
+    logging.set_verbosity_error()
+    folder = Path(arguments.checkpoint).expanduser()
+    if not folder.is_dir() and "/" in arguments.checkpoint and arguments.revision:
+        folder = fetch(arguments.checkpoint, arguments.revision, PATTERNS, "vlm4vla backbone")
+    found = describe(folder)
+    print(json.dumps(found.json(), indent=2) if arguments.json else text(found))
+
+
 def line(found: SurveyResult) -> str:
     """A result in one line."""
     if not found.works:
@@ -54,6 +71,17 @@ def line(found: SurveyResult) -> str:
 
 
 MODELS = {
+    "describe": Command(
+        "describe a checkpoint as a backbone (also: vlm4vla backbone CHECKPOINT): modules and their sizes, "
+        "tokens of an image, prompt, and what each variant freezes",
+        run_describe,
+        (
+            option("checkpoint", metavar="CHECKPOINT", help="a Hugging Face folder, or a name on the hub"),
+            option("--revision", metavar="COMMIT", help="commit of a checkpoint on the hub"),
+            option("--json", action="store_true", help="print JSON"),
+        ),
+        timed=False,
+    ),
     "survey": Command(
         "check that model types of transformers work as backbones, with tiny twins of them",
         run_survey,

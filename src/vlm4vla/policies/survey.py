@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones.checkpoint import load_folder
+from vlm4vla.backbones.description import largest_modules
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.surveyed import SurveyResult
@@ -224,18 +225,7 @@ def check_training(twin: Twin) -> tuple[str, ...]:
         raise SurveyFault("no gradient reaches the vision encoder")
     for what in ("vision", "embedding"):
         _check_frozen(twin, what, still)
-    return _whole(policy.model, {name.removeprefix("model.") for name in still})
-
-
-def _whole(model: nn.Module, names: set[str]) -> tuple[str, ...]:
-    """The largest modules that consist of the parameters `names`, and the parameters that are left."""
-    found: list[str] = []
-    for name, module in model.named_modules():
-        own = {f"{name}.{each}" if name else each for each, _ in module.named_parameters()}
-        if own and own <= names and not name.startswith(tuple(f"{each}." for each in found)):
-            found.append(name)
-    left = {name for name in names if not name.startswith(tuple(f"{each}." for each in found))}
-    return (*found, *sorted(left))
+    return largest_modules(policy.model, {name.removeprefix("model.") for name in still})
 
 
 def _check_frozen(twin: Twin, what: Any, still: set[str]) -> None:

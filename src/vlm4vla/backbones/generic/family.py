@@ -79,6 +79,12 @@ class GenericAdapter(Adapter):
     def next_turn(self, text: str) -> str:
         return self.layout.next_turn(text)
 
+    @property
+    def template(self) -> str:
+        if layouts.chat_template(self.processor) is None:
+            return "none: the image's token and the text"
+        return "the checkpoint's own chat template"
+
     def saved(self, tokenizer: Any, image_processor: Any) -> tuple[Any, ...]:
         return (self.processor,)
 
@@ -168,6 +174,9 @@ class GenericAdapter(Adapter):
 
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [find_parts(model, self.source).vision]
+
+    def language_model(self, model: PreTrainedModel) -> nn.Module:
+        return find_parts(model, self.source).language
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         return []

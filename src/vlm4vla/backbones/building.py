@@ -21,7 +21,7 @@ def build_tiny(settings: Backbone, name: str, words: list[str], image_size: int,
         raise UserError(f"backbones.{name}: has a checkpoint and no `tiny` widths: load it, do not build it")
     check_tiny(size, name, image_size, settings.family)
     if is_generic(settings.family):
-        return build_generic(settings.family, size, name, words, image_size, seed)
+        return build_generic(settings.family, size, name, words, image_size, seed, settings.parts)
     family = adapter_class(settings.family)
     tokenizer = tiny_tokenizer(words, family.phrases)
     config = family.tiny_config(size, tokenizer, image_size)

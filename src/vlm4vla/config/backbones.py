@@ -80,6 +80,15 @@ class PixelBounds(Strict):
         return self
 
 
+class PartNames(Strict):
+    """Names of modules of a model, such as `model.vision_tower`, where transformers finds others or none."""
+
+    vision: str | None = Field(None, description="The vision encoder, which `freeze: vision` freezes.")
+    language: str | None = Field(None, description="The language model.")
+    embedding: str | None = Field(None, description="The word embedding, which `freeze: embedding` freezes.")
+    output: str | None = Field(None, description="The output layer, which computes the vocabulary's logits.")
+
+
 class Backbone(Strict):
     """A vision-language model (VLM): a tiny one (`tiny` and `pretraining`), or a released `checkpoint`."""
 
@@ -111,6 +120,18 @@ class Backbone(Strict):
         "qwen2_5_vl, qwen3_vl and qwen3_vl_moe. By default the checkpoint's own bounds. Images are first "
         "resized to `image_size`.",
     )
+    image_tokens: Positive | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Largest number of tokens of an image, for checkpoints of a model type without an "
+        "adapter of its own. Images are not cut into tiles, or become smaller, until the bound is kept.",
+    )
+    parts: PartNames | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Names of modules, for model types without an adapter of their own. `vlm4vla backbone "
+        "CHECKPOINT` shows what is found without them.",
+    )
     learning_rates: dict[Benchmark, Rate] = Field(
         default_factory=dict,
         exclude_if=lambda rates: not rates,
@@ -140,6 +161,17 @@ class Backbone(Strict):
         return self
 
     @model_validator(mode="after")
+    def _is_generic(self) -> Backbone:
+        for key in ("image_tokens", "parts"):
+            if getattr(self, key) is not None and self.family is not None and has_own_adapter(self.family):
+                raise ValueError(
+                    f"{key}: the family {self.family!r} has an adapter of its own: remove this key"
+                )
+        if self.image_tokens is not None and self.tiny is not None:
+            raise ValueError("image_tokens: a tiny backbone has few: remove this key")
+        return self
+
+    @model_validator(mode="after")
     def _has_pixel_bounds(self) -> Backbone:
         if self.pixels is None or self.family is None:  # the family is then found before any job
             return self
@@ -151,6 +183,11 @@ class Backbone(Strict):
                 "bounds: remove this key"
             )
         return self
+
+
+def has_own_adapter(family: str) -> bool:
+    """Whether `family` is built in or registered, so that its adapter knows its modules and its images."""
+    return family in registry.FAMILIES or registry.find("family", family) is not None
 
 
 def has_pixel_bounds(family: str) -> bool:

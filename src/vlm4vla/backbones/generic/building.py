@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlm4vla.backbones.generic.family import GenericAdapter
+from vlm4vla.backbones.generic.parts import NAMES
 from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.backbones.loaded import LoadedBackbone
-from vlm4vla.config.backbones import TinySize
+from vlm4vla.config.backbones import PartNames, TinySize
 from vlm4vla.core.errors import UserError, one_line
 
 
 def build_generic(
-    model_type: str, size: TinySize, name: str, words: Sequence[str], image_size: int, seed: int
+    model_type: str,
+    size: TinySize,
+    name: str,
+    words: Sequence[str],
+    image_size: int,
+    seed: int,
+    parts: PartNames | None = None,
 ) -> LoadedBackbone:
     """Build the twin of a model type; see `backbones.build`. `name`: the backbone's, for messages."""
     source = f"config.yaml: backbones.{name}"
     try:
         model, processor = build_twin(model_type, size, words, image_size, seed)
+        if parts is not None:
+            setattr(model.config, NAMES, parts.model_dump(exclude_none=True))
         adapter = GenericAdapter(model.config, processor, image_size, source)
         return LoadedBackbone(model, processor.tokenizer, processor.image_processor, adapter)
     except (UserError, MemoryError):

@@ -16,6 +16,9 @@ from vlm4vla.backbones.generic.forward import moved, query_placed, states_kept, 
 from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.core.errors import UserError
 
+# Types whose model numbers the images of a whole batch, and makes positions of the numbers: a sample would
+# depend on the samples before it. They get the positions that each sample has alone.
+NUMBERS_IMAGES = {"hunyuan_vl"}
 NOT_TINY = "family: a tiny backbone needs a built-in family, or one of an extension file: write one of them"
 
 
@@ -105,7 +108,7 @@ class GenericAdapter(Adapter):
             query_placed(parts.embedding, query, last, ids.shape[1] + 1) as placed,
             states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
-            model(**inputs, use_cache=False)
+            model(**inputs, **self._own_positions(model, inputs), use_cache=False)
         if len(placed) != 1 or len(kept) != 1:
             raise UserError(
                 f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
@@ -118,7 +121,7 @@ class GenericAdapter(Adapter):
         inputs, padding = self._right_padded(batch)
         length = batch["input_ids"].shape[1]
         with states_kept(find_parts(model, self.source).output, length) as kept:
-            model(**inputs, use_cache=False)
+            model(**inputs, **self._own_positions(model, inputs), use_cache=False)
         return moved(kept[0], padding, left=True)
 
     def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -136,6 +139,17 @@ class GenericAdapter(Adapter):
         for name in ("input_ids", "attention_mask", *self.layout.tokens):
             inputs[name] = moved(inputs[name], padding, left=False)
         return inputs, padding
+
+    def _own_positions(self, model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """The positions that the model gives each sample alone, if it would give others in a batch."""
+        if self.model_type not in NUMBERS_IMAGES:
+            return {}
+        names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
+        rows = [
+            model.base_model.get_rope_index(**{name: inputs[name][row : row + 1] for name in names})[0]
+            for row in range(len(inputs["input_ids"]))
+        ]
+        return {"position_ids": torch.cat(rows, dim=1)}
 
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         return [find_parts(model, self.source).vision]

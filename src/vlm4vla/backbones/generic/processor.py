@@ -32,6 +32,7 @@ class Absent:
 
     model_input_names: tuple[str, ...] = ()
     _auto_class = None
+    font = ""  # Ernie's processor asks whether this is the name of a file
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):

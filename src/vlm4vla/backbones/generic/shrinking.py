@@ -15,6 +15,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from vlm4vla.backbones.generic.absent_values import with_absent_values
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.config.backbones import TinySize
 
@@ -111,7 +112,7 @@ class Shrinking:
             if getattr(default, name, None) is None and "vision" in name:
                 setattr(default, name, kind())  # by default without images
         self.sections = default_sections(default)
-        small = self.shrink(default.to_dict(), ())
+        small = self.shrink(with_absent_values(model_type, default.to_dict()), ())
         return type(default).from_dict(small)
 
     def shrink(self, values: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -133,6 +134,8 @@ class Shrinking:
                 small[key] = self.shrink(value, (*path, key))
             elif isinstance(value, list):
                 small[key] = self._list(key, value, before, layers)
+            elif key == "head_dim" and value is None and "num_attention_heads" in values:
+                small[key] = width // heads
             elif isinstance(value, bool) or not isinstance(value, int):
                 continue
             elif key in WIDTHS:
@@ -173,6 +176,8 @@ class Shrinking:
                 "vision_soft_tokens_per_image",
             ):
                 small[key] = (self.image_size // PATCH) ** 2
+            elif key == "insert_layer_id":  # a merger behind this layer of the vision encoder
+                small[key] = 0
             elif key in ("n_group", "topk_group"):
                 small[key] = 1
             elif key in ("first_k_dense_replace", "num_kv_shared_layers"):
@@ -181,8 +186,14 @@ class Shrinking:
                 small[key] = (self.image_size // PATCH) ** 2
             elif key in ("vision_feature_layer", "vision_feature_layers") and value < 0:
                 small[key] = max(value, -size.vision_layers)
-        if "vision_output_dim" in small:  # the last layer's states beside those of some layers before it
+        if "intermediate_layers_indices" in small:  # the last layer's states beside those of layers before it
             small["vision_output_dim"] = width * (1 + len(small["intermediate_layers_indices"]))
+        if (
+            "pixel_shuffle_ratio" in small and "projector_input_dim" in small
+        ):  # neighbouring patches are joined
+            small["intermediate_size"] = int(width / small["pixel_shuffle_ratio"] ** 2)
+            for key in ("projector_input_dim", "projector_output_dim", "vision_output_dim"):
+                small[key] = inner
         if not sees:
             self._rotary(small, width // heads)
         return small
@@ -190,7 +201,8 @@ class Shrinking:
     def _list(self, key: str, value: list[Any], before: int | None, layers: int) -> list[Any]:
         if before is not None and len(value) == before and before > layers:
             return value[-layers:]  # the last one is often of the rarer kind
-        if key.endswith(("_indexes", "_indices", "_layers", "_layer", "_ids")) and "token" not in key:
+        of_layers = key.endswith(("_indexes", "_indices", "_layers", "_layer", "_ids"))
+        if of_layers and "token" not in key and "target" not in key:
             whole = all(isinstance(each, int) and not isinstance(each, bool) for each in value)
             if whole and value:
                 return sorted({each % self.size.vision_layers for each in value})[
@@ -215,7 +227,9 @@ class Shrinking:
                 share = found.get("partial_rotary_factor", values.get("partial_rotary_factor")) or 1.0
                 half = int((values.get("head_dim") or head) * share) // 2
                 scaled = [each * half // sum(sections) for each in sections]
-                scaled[0] += half - sum(scaled)
+                # What is left goes to the section unlike the others: some models need two of equal size.
+                odd = next((i for i, each in enumerate(sections) if sections.count(each) == 1), 0)
+                scaled[odd] += half - sum(scaled)
                 found["mrope_section"] = scaled
 
 

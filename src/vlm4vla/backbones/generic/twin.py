@@ -55,6 +55,13 @@ CHAT = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 TEMPLATE_TOKENS = ("<user>", "<assistant>")
+# Attributes of the tokenizer: the tokens that a checkpoint's template writes around an image, where the
+# processor or the model asks for them.
+AROUND = {
+    "hunyuan_vl": ("image_start_token", "image_end_token"),
+    "qwen2_5_omni_thinker": ("vision_bos_token", "vision_eos_token"),
+    "qwen3_omni_moe_thinker": ("vision_bos_token", "vision_eos_token"),
+}
 
 
 def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
@@ -115,6 +122,8 @@ def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, proce
             if match is None or "token" not in key or not (value is None or isinstance(value, int)):
                 continue
             name = f"{match.group(1)}_token"
+            if not hasattr(tokenizer, name):  # some tokenizers have other words for the same token
+                name = name.replace("vision_start", "vision_bos").replace("vision_end", "vision_eos")
             known = [getattr(owner, f"{name}_id", None) for owner in (tokenizer, processor)]
             if name in ORDINARY:
                 found = getattr(tokenizer, f"{name}_id")
@@ -132,7 +141,7 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
     """An image processor that leaves images of `image_size` pixels whole and unresized."""
     processor = kind()
     vision = getattr(config, "vision_config", None)
-    for name in ("size", "crop_size"):
+    for name in ("size", "crop_size", "high_res_size"):
         size = getattr(processor, name, None)
         if size is None:
             continue
@@ -142,7 +151,8 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
             if value is not None
         }
         setattr(processor, name, type(size)(**sides) if not isinstance(size, dict) else sides)
-    for name, value in (("min_pixels", image_size**2), ("max_pixels", image_size**2)):
+    sizes = {"min_pixels": image_size**2, "max_pixels": image_size**2, "scale_resolution": image_size}
+    for name, value in sizes.items():
         if getattr(processor, name, None) is not None:
             setattr(processor, name, value)
     for name in ("patch_size", "temporal_patch_size", "merge_size"):
@@ -194,7 +204,9 @@ def small_processor(
     options |= fixed
     processor = kind(**parts, **options)
     token = getattr(processor, "image_token", None)
-    processor.chat_template = CHAT.replace("IMAGE", token if isinstance(token, str) else "")
+    start, end = [getattr(tokenizer, name) for name in AROUND.get(config.model_type, ())] or ("", "")
+    placeholder = start + token + end if isinstance(token, str) else ""
+    processor.chat_template = CHAT.replace("IMAGE", placeholder)
     return processor
 
 
@@ -265,7 +277,7 @@ def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int)
     see = next(
         (
             owner.get_image_features
-            for owner in (model, model.base_model)
+            for owner in (model.base_model, model)  # the inner method names all that it needs
             if hasattr(owner, "get_image_features")
         ),
         None,
@@ -288,6 +300,10 @@ def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int)
     if needed - set(given):
         return None
     output = see(**given)
+    by_layer = getattr(output, "deepstack_features", None)  # for Granite, all image tokens, by text layer
     output = getattr(output, "pooler_output", output)
+    if output is None and by_layer is None:
+        return None
+    output = by_layer[0][1] if output is None else output
     parts = output if isinstance(output, (list, tuple)) else [output]
     return sum(part.numel() for part in parts) // model.config.get_text_config().hidden_size

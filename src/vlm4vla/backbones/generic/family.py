@@ -152,7 +152,8 @@ class GenericAdapter(Adapter):
         return {"position_ids": torch.cat(rows, dim=1)}
 
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
-        return [find_parts(model, self.source).vision]
+        parts = find_parts(model, self.source)
+        return [parts.vision, *parts.more_vision]
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         return []

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any
 
 import torch
@@ -99,7 +100,8 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
     texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source)))
     names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
-    named = {name: f"<{name.removesuffix('_token')}>" for name in sorted(names)}
+    fixed = dict(re.findall(r"self\.(\w+_token) = [\"'](<[^\"'\s]+>)[\"']\n", source))
+    named = {name: fixed.get(name, f"<{name.removesuffix('_token')}>") for name in sorted(names)}
     return named, texts
 
 
@@ -160,8 +162,8 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
         if own is None:
             continue
         value = getattr(vision, "spatial_merge_size" if name == "merge_size" else name, None)
-        if name == "patch_size" and value is None:
-            value = PATCH
+        if value is None and name in ("patch_size", "temporal_patch_size"):
+            value = PATCH if name == "patch_size" else 1  # a model of images alone does not repeat them
         if isinstance(value, (list, tuple)):
             value = value[0]
         if value is not None:
@@ -265,6 +267,9 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
     for name in settings:
         if re.search(r"tokens|seq_len", name) and getattr(processor, name, None) == count:
             return {name: found}
+    if "downsample_ratio" in settings:  # a square of image tokens and a separator behind them
+        patches = image_size // processor.patch_size
+        return {"downsample_ratio": patches / isqrt(found)}
     if "num_additional_image_tokens" in settings:
         return {"num_additional_image_tokens": processor.num_additional_image_tokens + found - count}
     return {}

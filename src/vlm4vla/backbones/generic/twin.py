@@ -27,7 +27,13 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processo
 from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, without_other_parts
+from vlm4vla.backbones.generic.processor import (
+    IMAGES,
+    TOKENIZER,
+    Absent,
+    check_reads_images,
+    without_other_parts,
+)
 from vlm4vla.backbones.generic.shrinking import Shrinking
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
@@ -69,6 +75,7 @@ def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
     """The class of the processor of a model type. Raises UserError if transformers has none."""
     name = UNLISTED.get(config.model_type)
     if name is None and type(config) not in PROCESSOR_MAPPING:
+        check_reads_images(config, config.model_type)
         raise UserError(f"{config.model_type}: transformers has no processor for it")
     found = processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)]
     # Without torchvision, transformers puts a placeholder in the place of some classes.

@@ -108,7 +108,7 @@ class GenericAdapter(Adapter):
             query_placed(parts.embedding, query, last, ids.shape[1] + 1) as placed,
             states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
-            model(**inputs, **self._own_positions(model, inputs), use_cache=False)
+            model(**self._fitted(model, inputs), use_cache=False)
         if len(placed) != 1 or len(kept) != 1:
             raise UserError(
                 f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
@@ -121,7 +121,7 @@ class GenericAdapter(Adapter):
         inputs, padding = self._right_padded(batch)
         length = batch["input_ids"].shape[1]
         with states_kept(find_parts(model, self.source).output, length) as kept:
-            model(**inputs, **self._own_positions(model, inputs), use_cache=False)
+            model(**self._fitted(model, inputs), use_cache=False)
         return moved(kept[0], padding, left=True)
 
     def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -140,16 +140,20 @@ class GenericAdapter(Adapter):
             inputs[name] = moved(inputs[name], padding, left=False)
         return inputs, padding
 
-    def _own_positions(self, model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """The positions that the model gives each sample alone, if it would give others in a batch."""
-        if self.model_type not in NUMBERS_IMAGES:
-            return {}
-        names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
-        rows = [
-            model.base_model.get_rope_index(**{name: inputs[name][row : row + 1] for name in names})[0]
-            for row in range(len(inputs["input_ids"]))
-        ]
-        return {"position_ids": torch.cat(rows, dim=1)}
+    def _fitted(self, model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Any]:
+        """`inputs` with pixels in the type of the model's weights, and with positions where it needs them."""
+        found = {
+            name: value.to(model.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+        if self.model_type in NUMBERS_IMAGES:
+            names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
+            rows = [
+                model.base_model.get_rope_index(**{name: inputs[name][row : row + 1] for name in names})[0]
+                for row in range(len(inputs["input_ids"]))
+            ]
+            found["position_ids"] = torch.cat(rows, dim=1)
+        return found
 
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
         parts = find_parts(model, self.source)

@@ -133,6 +133,8 @@ def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, proce
             name = f"{match.group(1)}_token"
             if not hasattr(tokenizer, name):  # some tokenizers have other words for the same token
                 name = name.replace("vision_start", "vision_bos").replace("vision_end", "vision_eos")
+            if name == "image_token" and hasattr(processor, layouts.PATCH_TOKEN):
+                name = layouts.PATCH_TOKEN  # the token whose places the states of an image take
             known = [getattr(owner, f"{name}_id", None) for owner in (tokenizer, processor)]
             if name in ORDINARY:
                 found = getattr(tokenizer, f"{name}_id")

@@ -23,6 +23,9 @@ ABSENT: dict[str, dict[str, dict[str, Any]]] = {
             "num_experts_per_tok": 6,
         },
     },
+    "diffusion_gemma": {
+        "text_config": {"num_experts": 128, "top_k_experts": 8, "moe_intermediate_size": 704},
+    },
     "granite4_vision": {
         # Four states stand for a window of sixteen: attention within a window needs more than one state.
         "": {

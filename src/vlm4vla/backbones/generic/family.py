@@ -109,12 +109,7 @@ class GenericAdapter(Adapter):
             states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
             model(**self._fitted(model, inputs), use_cache=False)
-        if len(placed) != 1 or len(kept) != 1:
-            raise UserError(
-                f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
-                f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
-                "(docs/your-own-study.md)"
-            )
+        self._check_once(placed, kept)
         return kept[0][:, 0]
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
@@ -130,6 +125,29 @@ class GenericAdapter(Adapter):
         with states_replaced(find_parts(model, self.source).output, rows):
             found = model(input_ids=ids, use_cache=False).logits
         return found.view(*hidden.shape[:-1], -1)
+
+    def own_logits(self, model: PreTrainedModel, batch: dict[str, Any], word: int | None = None) -> Tensor:
+        """Logits of the model's own forward pass for a batch without padding, with `word` behind the text.
+
+        They are what checks compare the methods above with.
+        """
+        if word is not None:
+            ids = nn.functional.pad(batch["input_ids"], (0, 1), value=word)
+            batch = self.extend(batch) | {"input_ids": ids}
+        return model(**self._own(batch)).logits
+
+    @staticmethod
+    def _own(batch: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in batch.items() if name != "position_ids"}
+
+    def _check_once(self, placed: list[int], kept: list[Tensor]) -> None:
+        """Raise UserError unless the query was placed once, and reached the output layer once."""
+        if len(placed) != 1 or len(kept) != 1:
+            raise UserError(
+                f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
+                f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
+                "(docs/your-own-study.md)"
+            )
 
     def _right_padded(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """The inputs of the model's forward, padded on the right, and the padding (B,) of each row."""

@@ -62,6 +62,12 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
 
 def _vision_encoder(model: PreTrainedModel) -> nn.Module | None:
     found = model.get_encoder("image")
+    embedding = model.get_input_embeddings()
+    while found is not None and any(module is embedding for module in found.modules()):
+        inner = found.get_encoder("image")  # this one reads the text, too
+        if inner is found:
+            break
+        found = inner
     if found not in (model, model.base_model):
         return found
     return next((module for name, module in model.named_modules() if name.endswith(UNCOMMON)), None)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from small_inputs import log_without_times
 from vla_settings import settings
 
@@ -25,6 +26,7 @@ def settings_with(**execution):
     return settings(training=Training.model_validate(values | {"execution": execution}))
 
 
+@pytest.mark.exhaustive
 def test_killed_with_two_processes_and_resumed_with_one(tmp_path, backbone, demonstrations, monkeypatch):
     two = settings_with(strategy="fsdp2", processes=2, micro_batch=2)
     output = tmp_path / "two"

@@ -9,6 +9,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,23 @@ def generic_types() -> frozenset[str]:
     return frozenset()
 
 
-def is_known(family: str, *, tiny: bool) -> bool:
-    """Whether a backbone can have this `family`: as a tiny one only if it has an adapter of its own."""
-    return family in known_families() or (not tiny and family in generic_types())
+def registered_types() -> set[str]:
+    """The model types that a user's file has registered with `AutoModelForImageTextToText`."""
+    auto = sys.modules.get("transformers.models.auto.modeling_auto")
+    mapping = getattr(auto, MAPPING.removesuffix("_NAMES"), None)
+    return {config.model_type for config in getattr(mapping, "_extra_content", ())}
+
+
+def is_generic(family: str) -> bool:
+    """Whether `family` is a model type that the generic adapter serves."""
+    if family in known_families():
+        return False
+    return family in generic_types() or family in registered_types()
+
+
+def is_known(family: str) -> bool:
+    """Whether a backbone can have this `family`."""
+    return family in known_families() or is_generic(family)
 
 
 def supports_expert_heads(family: str) -> bool:
@@ -81,7 +96,7 @@ def adapter_class_of(config: PreTrainedConfig, source: str) -> type[Adapter]:
     for own in registry.classes("family"):
         if own.serves(config):
             return own
-    if config.model_type in generic_types():
+    if is_generic(config.model_type):
         from vlm4vla.backbones.generic.kinds import generic_adapter_class
 
         return generic_adapter_class(config)

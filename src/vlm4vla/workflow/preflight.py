@@ -26,6 +26,7 @@ from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.study import Study, table_targets
+from vlm4vla.workflow.model_types import check_model_types
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
@@ -60,7 +61,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
         check_results(study.config)
     needed = requirements_of(study, targets)
     for name, backbone in study.config.backbones.items():
-        if not is_known(backbone.family, tiny=backbone.tiny is not None):
+        if not is_known(backbone.family):
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + suggestion(backbone.family, known_families())
@@ -74,6 +75,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
             check_files(folder, f"backbones.{name}.checkpoint")
         elif backbone.checkpoint is not None:
             check_cached(backbone.checkpoint, backbone.revision, f"backbones.{name}.checkpoint")
+    check_model_types(study)
     check_experts(study.config)
     with errors_as_notes(planned):
         check_datasets(study.config, needed.demonstrations)

@@ -8,14 +8,18 @@ belong to no module of their own, such as the embedding of a line's end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlm4vla.core.errors import UserError
+from vlm4vla.config.backbones import PartNames
+from vlm4vla.core.errors import UserError, suggestion
 
 UNCOMMON = ("image_encoder", "vision_embed_tokens", "vision_towers")  # names that `get_encoder` does not know
+NAMES = "vlm4vla_parts"  # key of config.json
+PARTS = ("vision", "language", "embedding", "output")
+DEPTH = 4  # of the names in a message
 Part = Literal["vision", "projector", "language"]
 
 
@@ -43,14 +47,26 @@ class Parts:
         }
 
 
+def with_part_names(config: dict[str, Any], names: PartNames) -> dict[str, Any]:
+    """A model's config.json with the names of its parts, which `find_parts` reads."""
+    return {**config, NAMES: names.model_dump(exclude_none=True)}
+
+
 def find_parts(model: PreTrainedModel, source: str) -> Parts:
-    """Find the parts of `model`. Raises UserError, which begins with `source`, if it lacks one."""
+    """Find the parts of `model`. Raises UserError, which begins with `source`, if it lacks one.
+
+    Names in the model's configuration (`with_part_names`) have priority.
+    """
     found = {
         "vision encoder": _vision_encoder(model),
         "language model": model.get_decoder(),
         "word embedding": model.get_input_embeddings(),
         "output layer": model.get_output_embeddings(),
     }
+    stated = getattr(model.config, NAMES, None) or {}
+    for what, key in zip(found, PARTS, strict=True):
+        if key in stated:
+            found[what] = _named(model, stated[key], key, source)
     for what, module in found.items():
         if module is None or module is model:
             raise UserError(
@@ -58,6 +74,16 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
                 "your own for it (docs/your-own-study.md)"
             )
     return Parts(*found.values(), more_vision=_more_vision(model, found["vision encoder"]))
+
+
+def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = [each for each, _ in model.named_modules() if each and each.count(".") < DEPTH]
+        raise UserError(
+            f"{source}: parts.{key}: {type(model).__name__} has no module {name!r}: {suggestion(name, known)}"
+        ) from None
 
 
 def _vision_encoder(model: PreTrainedModel) -> nn.Module | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import math
 import re
 from typing import Any
 
@@ -19,6 +20,7 @@ from vlm4vla.backbones.generic.absent_values import with_absent_values
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.config.backbones import TinySize
 
+TINY_SIDE = "vlm4vla_image_size"  # key of a twin's config.json: the side of its images in pixels
 WIDTHS = {"hidden_size", "d_model", "embed_dim", "n_embd", "width", "hidden_dim", "word_embed_proj_dim"}
 WIDTHS |= {"adapter_in_dim", "adapter_input_size", "ple_embed_dim"}
 LAYERS = {
@@ -96,6 +98,20 @@ TO_TEXT = {  # widths of a vision config that are those of the text model
 LORA = {"q_lora_rank", "kv_lora_rank"}
 VOCABULARIES = {"vocab_size", "vocab_size_per_layer_input"}
 LEAST_INITIAL = 1e-4  # a default below it would hide the image in a model with random weights
+# How many patches a side become one token of the text model: a number, a pair of equal ones, or a share
+MERGES = (
+    "spatial_merge_size",
+    "merge_kernel_size",
+    "merge_size",
+    "scale_factor",
+    "downsample_factor",
+    "pixel_shuffle_ratio",
+    "downsample_ratio",
+)
+POOLED = "pooling_kernel_size"  # of Gemma 4, whose processor makes at least this many tokens of an image:
+LEAST_POOLED = 64
+# With 1, transformers 5.23 takes the padding of Gemma 4's images for their content.
+KERNEL = 2
 VISION = ("vision", "visual", "vit", "sam", "image", "clip", "siglip")
 SOUND = ("audio", "speech", "sound")
 
@@ -115,8 +131,18 @@ class Shrinking:
             if getattr(default, name, None) is None and "vision" in name:
                 setattr(default, name, kind())  # by default without images
         self.sections = default_sections(default)
-        small = self.shrink(with_absent_values(model_type, default.to_dict()), ())
-        return type(default).from_dict(small)
+        values = with_absent_values(model_type, default.to_dict())
+        self.patch = self.patch_of(values)
+        small = self.shrink(values, ())
+        return type(default).from_dict({**small, TINY_SIDE: self.image_size})
+
+    def patch_of(self, values: dict[str, Any]) -> int:
+        """The side in pixels of a patch, by the default configuration: PATCH pixels become a token."""
+        if POOLED in values or any(POOLED in part for part in values.values() if isinstance(part, dict)):
+            return self.image_size // math.isqrt(LEAST_POOLED) // KERNEL
+        # MiniCPM-V merges patches within its vision encoder, and again behind it.
+        window = values.get("vision_config", {}).get("window_kernel_size", (1, 1))[0]
+        return max(1, PATCH // (merge_of(values) * window))
 
     def shrink(self, values: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         """A copy of a configuration's values; `path`: the keys that lead to it."""
@@ -177,7 +203,11 @@ class Shrinking:
             elif sees and key == "image_size":
                 small[key] = self.image_size
             elif sees and key == "patch_size":
-                small[key] = PATCH
+                small[key] = self.patch
+            elif key == POOLED:
+                small[key] = KERNEL
+            elif sees and key == "position_embedding_size":
+                small[key] = self.image_size // self.patch
             elif key in (
                 "mm_tokens_per_image",
                 "image_seq_length",
@@ -194,7 +224,7 @@ class Shrinking:
             elif key in ("first_k_dense_replace", "num_kv_shared_layers"):
                 small[key] = min(value, 1 if key == "first_k_dense_replace" else 0)
             elif key == "num_position_embeddings":
-                small[key] = (self.image_size // PATCH) ** 2
+                small[key] = (self.image_size // self.patch) ** 2
             elif key in ("vision_feature_layer", "vision_feature_layers") and value < 0:
                 small[key] = max(value, -size.vision_layers)
         if "intermediate_layers_indices" in small:  # the last layer's states beside those of earlier ones
@@ -226,7 +256,7 @@ class Shrinking:
         if key == "image_size" and all(isinstance(each, int) for each in value):
             return [self.image_size] * len(value)
         if key == "patch_size" and all(isinstance(each, int) for each in value):
-            return [PATCH] * len(value)
+            return [self.patch] * len(value)
         return value
 
     def _rotary(self, values: dict[str, Any], head: int) -> None:
@@ -251,6 +281,19 @@ class Shrinking:
         odd = next((i for i, each in enumerate(sections) if sections.count(each) == 1), 0)
         scaled[odd] += half - sum(scaled)
         found["mrope_section"] = scaled
+
+
+def merge_of(values: dict[str, Any]) -> int:
+    """How many patches a side become one token, by the keys `MERGES`, also in parts of the configuration."""
+    for key in MERGES:
+        value = values.get(key)
+        value = value[0] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, float) and 0 < value < 1:
+            return round(1 / value)
+        if isinstance(value, int) and value > 1:
+            return value
+    parts = (part for name, part in values.items() if isinstance(part, dict) and "audio" not in name)
+    return max((merge_of(part) for part in parts), default=1)
 
 
 def default_sections(config: PreTrainedConfig) -> list[int] | None:

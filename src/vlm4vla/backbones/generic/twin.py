@@ -26,6 +26,7 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
+from vlm4vla.backbones.adapter import INSTRUCTION, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.processor import (
     IMAGES,
@@ -41,6 +42,7 @@ from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.errors import UserError
 
 ORDINARY = {"pad_token": PAD, "eos_token": EOS, "bos_token": BOS, "unk_token": UNKNOWN}
+LEAST_SOFT_TOKENS = 70  # the least that Gemma 4's image processor accepts
 TOKEN_KEY = re.compile(r"(.*?)_?(?:token_)?(?:id|index)")
 WAKING = 0.05  # standard deviation of weights that transformers starts at zero
 AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
@@ -115,7 +117,8 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
 def tokenizer_for(processor: type[ProcessorMixin], words: Sequence[str]) -> PreTrainedTokenizerBase:
     """A word-level tokenizer with the special tokens of `processor`."""
     named, texts = special_tokens(processor)
-    return tiny_tokenizer(words, [*named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
+    words = [*words, *layouts.SHORT.split(), *layouts.LONG.split(), layouts.ANSWER]
+    return tiny_tokenizer(words, [INSTRUCTION, *named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
 
 
 def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:
@@ -152,16 +155,28 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
     """An image processor that leaves images of `image_size` pixels whole and unresized."""
     processor = kind()
     vision = getattr(config, "vision_config", None)
+    # Some count an image as the frames of a short video.
+    resize = getattr(inspect.getmodule(kind), "smart_resize", None)
+    of_video = resize is not None and "num_frames" in inspect.signature(resize).parameters
+    area = image_size**2 * (processor.temporal_patch_size if of_video else 1)
     for name in ("size", "crop_size", "high_res_size"):
         size = getattr(processor, name, None)
         if size is None:
             continue
         sides = {
-            key: image_size**2 if key.endswith("edge") and value and value > AREA else image_size
+            key: area if key.endswith("edge") and value and value > AREA else image_size
             for key, value in dict(size).items()
             if value is not None
         }
         setattr(processor, name, type(size)(**sides) if not isinstance(size, dict) else sides)
+    if hasattr(processor, "max_soft_tokens"):
+        processor.max_soft_tokens = LEAST_SOFT_TOKENS
+        processor.pooling_kernel_size = vision.pooling_kernel_size
+    if getattr(processor, "max_image_size", None) is not None:  # of a tile
+        processor.max_image_size = type(processor.max_image_size)(longest_edge=image_size)
+    for name, value in (("image_mean", TINY_MEAN), ("image_std", TINY_STD)):
+        if getattr(processor, name, None) is not None and getattr(processor, "do_normalize", True):
+            setattr(processor, name, value)
     sizes = {"min_pixels": image_size**2, "max_pixels": image_size**2, "scale_resolution": image_size}
     for name, value in sizes.items():
         if getattr(processor, name, None) is not None:

@@ -73,7 +73,8 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
                 f"{source}: transformers finds no {what} in {type(model).__name__}: register a family of "
                 "your own for it (docs/your-own-study.md)"
             )
-    return Parts(*found.values(), more_vision=_more_vision(model, found["vision encoder"]))
+    more = () if "vision" in stated else _more_vision(model, found["vision encoder"])
+    return Parts(*found.values(), more_vision=more)
 
 
 def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Module:

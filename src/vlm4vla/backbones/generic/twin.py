@@ -303,19 +303,13 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
 def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -> int | None:
     """The number of tokens that the model makes of one image, or None if transformers has no method for
     it."""
-    see = next(
-        (
-            owner.get_image_features
-            for owner in (model.base_model, model)  # the inner method names all that it needs
-            if hasattr(owner, "get_image_features")
-        ),
-        None,
-    )
-    if see is None:
+    owners = (model.base_model, model)  # either method may pass on arguments without naming them
+    ways = [owner.get_image_features for owner in owners if hasattr(owner, "get_image_features")]
+    if not ways:
         return None
     prompt = layouts.rendered(processor, [layouts.SHORT])
     asked = layouts.ask(processor, [prompt], layouts.random_images(1, image_size))
-    known = inspect.signature(see).parameters
+    known = {name: each for see in ways for name, each in inspect.signature(see).parameters.items()}
     given = {
         name: value
         for name, value in asked.items()
@@ -328,7 +322,7 @@ def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int)
     }
     if needed - set(given):
         return None
-    output = see(**given)
+    output = ways[0](**given)
     by_layer = getattr(output, "deepstack_features", None)  # for Granite, all image tokens, by text layer
     output = getattr(output, "pooler_output", output)
     if output is None and by_layer is None:

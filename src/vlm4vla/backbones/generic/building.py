@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm4vla.backbones.generic.family import GenericAdapter
+from vlm4vla.backbones.generic.kinds import generic_adapter_class
 from vlm4vla.backbones.generic.parts import NAMES
 from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.backbones.loaded import LoadedBackbone
@@ -27,7 +27,7 @@ def build_generic(
         model, processor = build_twin(model_type, size, words, image_size, seed)
         if parts is not None:
             setattr(model.config, NAMES, parts.model_dump(exclude_none=True))
-        adapter = GenericAdapter(model.config, processor, image_size, source)
+        adapter = generic_adapter_class(model.config)(model.config, processor, image_size, source)
         return LoadedBackbone(model, processor.tokenizer, processor.image_processor, adapter)
     except (UserError, MemoryError):
         raise

@@ -21,6 +21,9 @@ from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.backbones.generic.pixels import find_pixel_map
 from vlm4vla.core.errors import UserError
 
+# Types whose model numbers the images of a whole batch, and makes positions of the numbers: a sample would
+# depend on the samples before it. They get the positions that each sample has alone.
+NUMBERS_IMAGES = {"hunyuan_vl"}
 LARGE = 1000.0  # of states that show a cap of the logits
 NEARLY = 0.5  # share of the largest change
 CLEARLY = 1.2  # times the median change
@@ -130,20 +133,15 @@ class GenericAdapter(Adapter):
             query_placed(parts.embedding, query, last, ids.shape[1] + 1) as placed,
             states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
-            model(**inputs, use_cache=False)
-        if len(placed) != 1 or len(kept) != 1:
-            raise UserError(
-                f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
-                f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
-                "(docs/your-own-study.md)"
-            )
+            model(**self._fitted(model, inputs), use_cache=False)
+        self._check_once(placed, kept)
         return kept[0][:, 0]
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         inputs, padding = self._right_padded(batch)
         length = batch["input_ids"].shape[1]
         with states_kept(find_parts(model, self.source).output, length) as kept:
-            model(**inputs, use_cache=False)
+            model(**self._fitted(model, inputs), use_cache=False)
         return moved(kept[0], padding, left=True)
 
     def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -163,6 +161,29 @@ class GenericAdapter(Adapter):
         with states_replaced(output, rows):
             return model(input_ids=ids, use_cache=False).logits[0]
 
+    def own_logits(self, model: PreTrainedModel, batch: dict[str, Any], word: int | None = None) -> Tensor:
+        """Logits of the model's own forward pass for a batch without padding, with `word` behind the text.
+
+        They are what checks compare the methods above with.
+        """
+        if word is not None:
+            ids = nn.functional.pad(batch["input_ids"], (0, 1), value=word)
+            batch = self.extend(batch) | {"input_ids": ids}
+        return model(**self._own(batch)).logits
+
+    @staticmethod
+    def _own(batch: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in batch.items() if name != "position_ids"}
+
+    def _check_once(self, placed: list[int], kept: list[Tensor]) -> None:
+        """Raise UserError unless the query was placed once, and reached the output layer once."""
+        if len(placed) != 1 or len(kept) != 1:
+            raise UserError(
+                f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
+                f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
+                "(docs/your-own-study.md)"
+            )
+
     def _right_padded(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """The inputs of the model's forward, padded on the right, and the padding (B,) of each row."""
         mask = batch["attention_mask"]
@@ -172,8 +193,24 @@ class GenericAdapter(Adapter):
             inputs[name] = moved(inputs[name], padding, left=False)
         return inputs, padding
 
+    def _fitted(self, model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Any]:
+        """`inputs` with pixels in the type of the model's weights, and with positions where it needs them."""
+        found = {
+            name: value.to(model.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+        if self.model_type in NUMBERS_IMAGES:
+            names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
+            rows = [
+                model.base_model.get_rope_index(**{name: inputs[name][row : row + 1] for name in names})[0]
+                for row in range(len(inputs["input_ids"]))
+            ]
+            found["position_ids"] = torch.cat(rows, dim=1)
+        return found
+
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
-        return [find_parts(model, self.source).vision]
+        parts = find_parts(model, self.source)
+        return [parts.vision, *parts.more_vision]
 
     def language_model(self, model: PreTrainedModel) -> nn.Module:
         return find_parts(model, self.source).language

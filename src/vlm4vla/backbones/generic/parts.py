@@ -31,10 +31,11 @@ class Parts:
     language: nn.Module
     embedding: nn.Module
     output: nn.Module
+    more_vision: tuple[nn.Module, ...] = ()  # further vision encoders, such as one for a larger image
 
     def of_parameters(self, model: PreTrainedModel) -> dict[str, Part]:
         """The part of each parameter of the model, by the parameter's name."""
-        seen = {id(weight) for weight in self.vision.parameters()}
+        seen = {id(weight) for each in (self.vision, *self.more_vision) for weight in each.parameters()}
         text = {
             id(weight)
             for module in (self.language, self.embedding, self.output)
@@ -72,7 +73,8 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
                 f"{source}: transformers finds no {what} in {type(model).__name__}: register a family of "
                 "your own for it (docs/your-own-study.md)"
             )
-    return Parts(*found.values())
+    more = () if "vision" in stated else _more_vision(model, found["vision encoder"])
+    return Parts(*found.values(), more_vision=more)
 
 
 def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Module:
@@ -87,6 +89,24 @@ def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Modul
 
 def _vision_encoder(model: PreTrainedModel) -> nn.Module | None:
     found = model.get_encoder("image")
+    embedding = model.get_input_embeddings()
+    while found is not None and any(module is embedding for module in found.modules()):
+        inner = found.get_encoder("image")  # this one reads the text, too
+        if inner is found:
+            break
+        found = inner
     if found not in (model, model.base_model):
         return found
     return next((module for name, module in model.named_modules() if name.endswith(UNCOMMON)), None)
+
+
+def _more_vision(model: PreTrainedModel, vision: nn.Module) -> tuple[nn.Module, ...]:
+    """The vision encoders beside `vision`: whole models of pixels, by transformers' names for them."""
+    seen = set(vision.modules())
+    found = []
+    for name, module in model.named_modules():
+        is_model = isinstance(module, PreTrainedModel) and module.main_input_name == "pixel_values"
+        if module not in seen and is_model and "vision" in name.rpartition(".")[2]:
+            found.append(module)
+            seen |= set(module.modules())
+    return tuple(found)

@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones import build
+from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.config.config import Config, load_config
 from vlm4vla.config.training import Training
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
@@ -116,14 +117,23 @@ def demonstrations(folder: Path, image_size: int, episodes: int = 40, length: in
     return read_demonstrations(folder)
 
 
-def measure(config: Config, name: str, frames: DemonstrationSet, steps: int) -> dict[str, float | str | int]:
-    """The rate and the floor of one backbone, with the study's settings of VLA training."""
+def measure(
+    config: Config,
+    name: str,
+    frames: DemonstrationSet,
+    steps: int,
+    prepare: Callable[[LoadedBackbone], LoadedBackbone] = lambda backbone: backbone,
+) -> dict[str, float | str | int]:
+    """The rate and the floor of one backbone, with the study's settings of VLA training.
+
+    `prepare`: changes the backbone first.
+    """
     settings = config.benchmarks["calvin"]
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, "calvin")
     words = sorted(set(INSTRUCTION.split()))
 
     def fresh() -> tuple[ActionObjective, ActionBatches]:
-        loaded = build(config.backbones[name], name, words, config.image_size, 0)
+        loaded = prepare(build(config.backbones[name], name, words, config.image_size, 0))
         policy = Policy.create(loaded, config.head, settings.chunk, "calvin", statistics, 0)
         batches = ActionBatches(
             policy,

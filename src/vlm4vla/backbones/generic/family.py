@@ -17,8 +17,11 @@ from transformers.processing_utils import ProcessorMixin
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
-from vlm4vla.backbones.generic.parts import find_parts
+from vlm4vla.backbones.generic.last_layer import LastLayer, last_layer
+from vlm4vla.backbones.generic.parts import Parts, find_parts
 from vlm4vla.backbones.generic.pixels import find_pixel_map
+from vlm4vla.backbones.kernels.last_position import positions_only
+from vlm4vla.backbones.kernels.small_models import is_small_model
 from vlm4vla.core.errors import UserError
 
 # Types whose model numbers the images of a whole batch, and makes positions of the numbers: a sample would
@@ -51,6 +54,7 @@ class GenericAdapter(Adapter):
             )
         self.processor = processor
         self.source = source
+        self._reads_one: bool | None = None  # whether the last layer can compute one position, likewise
         self._ends_plainly: bool | None = (
             None  # whether the logits are the output layer's, found at first use
         )
@@ -129,13 +133,53 @@ class GenericAdapter(Adapter):
         inputs, _ = self._right_padded(longer)
         last = inputs["attention_mask"].sum(1) - 1
         parts = find_parts(model, self.source)
-        with (
-            query_placed(parts.embedding, query, last, ids.shape[1] + 1) as placed,
-            states_kept(parts.output, ids.shape[1] + 1, last) as kept,
-        ):
+        layer = last_layer(parts.language) if is_small_model(model) else None
+        if layer is None or layer.is_replaced or self._reads_one is False:
+            return self._state(model, parts, inputs, query, last)
+        if self._reads_one is None:
+            self._reads_one = self._is_same(model, parts, inputs, query, last, layer)
+        return self._state(model, parts, inputs, query, last, layer if self._reads_one else None)
+
+    def _state(
+        self,
+        model: PreTrainedModel,
+        parts: Parts,
+        inputs: dict[str, Any],
+        query: Tensor,
+        last: Tensor,
+        layer: LastLayer | None = None,
+    ) -> Tensor:
+        """The state (B, d) at index `last` (B,). `layer`: computes only there."""
+        count, length = inputs["input_ids"].shape
+        with contextlib.ExitStack() as stack:
+            placed = stack.enter_context(query_placed(parts.embedding, query, last, length))
+            if layer is None:
+                kept = stack.enter_context(states_kept(parts.output, length, last))
+            else:
+                here = torch.arange(length, device=last.device) == last[:, None]
+                stack.enter_context(positions_only(layer.modules, here))
+                kept = stack.enter_context(states_kept(parts.output, count))  # one row with the B states
             model(**self._fitted(model, inputs), use_cache=False)
         self._check_once(placed, kept)
-        return kept[0][:, 0]
+        return kept[0][:, 0] if layer is None else kept[0][0]
+
+    @torch.no_grad()
+    def _is_same(self, model: PreTrainedModel, *given: Any) -> bool:
+        """Whether the last layer gives the same state if it computes only one position.
+
+        That is asked, because other model types may compute more in it than attention and an MLP.
+        """
+        *usual, layer = given
+        was_training = model.training
+        model.eval()
+        try:
+            expected = self._state(model, *usual)
+            found = self._state(model, *usual, layer)
+        except (RuntimeError, IndexError, UserError):
+            return False
+        finally:
+            model.train(was_training)
+        return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         inputs, padding = self._right_padded(batch)

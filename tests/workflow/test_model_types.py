@@ -109,3 +109,26 @@ def test_an_unknown_type_without_a_twin_is_checked_when_it_is_loaded(raw, tmp_pa
     raw["backbones"]["mine"] = {"checkpoint": str(tmp_path), "family": "gemma3"}
     with pytest.raises(UserError, match=r"no config\.json"):
         open_study(raw)
+
+
+def with_attention(raw, attention, backbone):
+    raw["vla"]["execution"] = {"attention": attention}
+    for benchmark in raw["benchmarks"].values():
+        benchmark.pop("training", None)
+    raw["tables"]["main"]["backbones"] = [backbone]
+    return raw
+
+
+@pytest.mark.parametrize("backbone", ["mine", "paligemma-1"])
+def test_attention_without_padding_is_refused_before_a_run_where_it_is_not_causal(raw, backbone):
+    with_attention(tiny(raw, "gemma3"), "flash_attention_2", backbone)
+    with pytest.raises(UserError, match=rf"execution.attention: .* backbones.{backbone} has other attention"):
+        open_study(raw, ["table_main"])
+
+
+@pytest.mark.parametrize(
+    ("attention", "backbone"), [("auto", "mine"), ("sdpa", "mine"), ("flash_attention_2", "qwen3-vl-2b")]
+)
+def test_other_attention_is_planned(raw, attention, backbone):
+    raw["tables"]["main"]["experts"] = []
+    open_study(with_attention(tiny(raw, "gemma3"), attention, backbone), ["table_main"])

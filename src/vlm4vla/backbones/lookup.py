@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Built-in families whose language model does not work with an expert head. Kosmos-2 has no rotary positions,
 # and its language model is called with other arguments.
 WITHOUT_EXPERT_HEADS = ("kosmos-2",)
+WITHOUT_PACKING = ("paligemma", "paligemma2")  # tokens of an image attend to later ones
 MAPPING = "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"  # of transformers
 
 
@@ -74,6 +75,14 @@ def supports_expert_heads(family: str) -> bool:
         return family not in WITHOUT_EXPERT_HEADS
     own = registry.find("family", family)
     return own is not None and own.is_read
+
+
+def supports_packing(family: str) -> bool:
+    """Whether a training can use attention without padding (`attention: flash_attention_2`)."""
+    if family in FAMILIES:
+        return family not in WITHOUT_PACKING
+    own = registry.find("family", family)
+    return own is not None and own.plainly_causal
 
 
 def adapter_class(family: str) -> type[Adapter]:

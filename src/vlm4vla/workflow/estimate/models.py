@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm4vla.backbones.generic.surveyed import findings
 from vlm4vla.backbones.hub import cached_snapshot
+from vlm4vla.backbones.lookup import is_generic
 from vlm4vla.backbones.weights import weight_facts
 from vlm4vla.config.backbones import Backbone
 from vlm4vla.core.artefacts import parse_json
@@ -19,6 +21,7 @@ from vlm4vla.workflow.estimate.sizes import Shape, Stack
 
 TINY_PATCH = 16  # pixels per side
 TINY_VOCABULARY = 400  # tokens
+SURVEYED_SIDE = 64  # pixels of the images of `vlm4vla survey`
 USUAL_BILLIONS = 4.0  # of a checkpoint whose size is not known
 
 
@@ -111,8 +114,14 @@ def _folder(backbone: Backbone) -> Path:
     return folder
 
 
+def _surveyed_tokens(family: str | None, image_size: int) -> int | None:
+    """The tokens of an image in a tiny backbone without an adapter of its own, by the survey of its type."""
+    found = findings().get(family or "") if is_generic(family or "") else None
+    return round(found.image_tokens * (image_size / SURVEYED_SIDE) ** 2) if found and found.works else None
+
+
 def _tiny_shape(backbone: Backbone, image_size: int) -> Shape:
-    """The shape of a tiny backbone without norms and biases. One patch is one token in every family."""
+    """The shape of a tiny backbone without norms and biases. One patch is one token in built-in families."""
     size, family = backbone.tiny, backbone.family
     patches = (image_size // TINY_PATCH) ** 2
     kosmos = family == "kosmos-2"
@@ -144,6 +153,6 @@ def _tiny_shape(backbone: Backbone, image_size: int) -> Shape:
         patches=patches,
         keys=patches,
         patch_weights=3 * TINY_PATCH**2 * size.vision_hidden,
-        image_tokens=patches,
+        image_tokens=_surveyed_tokens(family, image_size) or patches,
         bridge=((size.vision_hidden * size.hidden, patches),),
     )

@@ -266,7 +266,8 @@ class GenericAdapter(Adapter):
 
     def _seer(self, model: PreTrainedModel) -> PreTrainedModel:
         """The module of the model whose `get_image_features` its forward pass calls."""
-        found = next((each for each in (model.base_model, model) if hasattr(each, SEE)), None)
+        owners = (model.base_model, model, *model.base_model.children())
+        found = next((each for each in owners if hasattr(each, SEE)), None)
         if found is None:
             raise UserError(
                 f"{self.source}: transformers has no method that gives the image tokens of {self.family!r} "
@@ -309,7 +310,8 @@ class GenericAdapter(Adapter):
         # Attention spreads a change over all tokens: what counts is how much more one token changes.
         most, usual = changes.amax(1, keepdim=True), changes.median(1, keepdim=True).values
         shows = changes - usual > NEARLY * (most - usual)
-        if (most < CLEARLY * usual).any() or shows.sum(1).max() > states.shape[1] // 4:
+        spread = shows.sum(1).max() > states.shape[1] // 4 or shows.sum(0).max() > len(shows) // 2
+        if (most < CLEARLY * usual).any() or spread:
             raise UserError(
                 f"{self.source}: the image tokens of {self.family!r} show no places of the image: write "
                 "`pretraining.alignment: null`"

@@ -108,11 +108,15 @@ def features_kept(owner: nn.Module) -> Iterator[list[Tensor]]:
 def image_features(output: Any) -> Tensor:
     """The image tokens (..., d) in what transformers' `get_image_features` returns.
 
-    It is a tensor or a list with one tensor for each image, by itself or as the pooled output.
+    It is a tensor or a list with one tensor for each image, by itself or as the pooled output. Granite gives
+    such a list for each of several layers, and Llama 4 the states before the projector.
     """
     if isinstance(output, tuple) and len(output) and not isinstance(output[0], Tensor):
         output = output[0]
     states = getattr(output, "pooler_output", output)
+    if states is None:
+        by_layer = getattr(output, "deepstack_features", None)
+        states = by_layer[0][1] if by_layer else output.last_hidden_state
     return states if isinstance(states, Tensor) else torch.cat(list(states))
 
 

@@ -28,6 +28,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.adapter import INSTRUCTION, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.generic import layout as layouts
+from vlm4vla.backbones.generic.forward import image_features
 from vlm4vla.backbones.generic.processor import (
     IMAGES,
     TOKENIZER,
@@ -322,11 +323,4 @@ def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int)
     }
     if needed - set(given):
         return None
-    output = ways[0](**given)
-    by_layer = getattr(output, "deepstack_features", None)  # for Granite, all image tokens, by text layer
-    output = getattr(output, "pooler_output", output)
-    if output is None and by_layer is None:
-        return None
-    output = by_layer[0][1] if output is None else output
-    parts = output if isinstance(output, (list, tuple)) else [output]
-    return sum(part.numel() for part in parts) // model.config.get_text_config().hidden_size
+    return image_features(ways[0](**given)).shape[:-1].numel()

@@ -51,7 +51,7 @@ class GenericAdapter(Adapter):
         self._ends_plainly: bool | None = (
             None  # whether the logits are the output layer's, found at first use
         )
-        self.layout = layouts.find_layout(processor, image_size, source)
+        self.layout = layouts.find_layout(processor, image_size, source, layouts.image_ids_of_model(config))
         self.pixel_map = find_pixel_map(self._ask, image_size)
         self.end = self.layout.end
         super().__init__(config, processor.tokenizer, image_size)

@@ -56,11 +56,15 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
 
     Names in the model's configuration (`with_part_names`) have priority.
     """
+    decoder = model.get_decoder()
+    output = model.get_output_embeddings()
+    if output is None and isinstance(decoder, PreTrainedModel):  # BLIP's text decoder has a layer of its own
+        output = decoder.get_output_embeddings()
     found = {
         "vision encoder": _vision_encoder(model),
-        "language model": model.get_decoder(),
+        "language model": decoder,
         "word embedding": model.get_input_embeddings(),
-        "output layer": model.get_output_embeddings(),
+        "output layer": output,
     }
     stated = getattr(model.config, NAMES, None) or {}
     for what, key in zip(found, PARTS, strict=True):

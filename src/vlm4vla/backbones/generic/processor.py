@@ -6,6 +6,7 @@ The processors of many models also read videos or sounds, with packages that a s
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,10 @@ def without_other_parts(processor_class: type[ProcessorMixin]) -> type[Processor
             finally:
                 self.__dict__.update(parts)
 
+    # SmolVLM's class asks for a package that it uses for prompts with videos only.
+    module = inspect.getmodule(processor_class)
+    if getattr(module, "num2words", "") is None:
+        module.num2words = Absent()
     ImagesAndText.__name__ = ImagesAndText.__qualname__ = processor_class.__name__
     return ImagesAndText
 

@@ -42,6 +42,7 @@ AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
 # Processors of types that transformers' table of processors lacks; the folders of such models name the class.
 UNLISTED = {
     "kosmos-2": "Kosmos2Processor",
+    "kosmos-2.5": "Kosmos2_5Processor",
     "glm_ocr": "Glm46VProcessor",
     "glmga": "Glm46VProcessor",
     "cosmos3_omni": "Qwen3VLProcessor",
@@ -94,6 +95,8 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
     texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source)))
     names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
+    if "self.image_token.content" in source:  # its class adds the token to a tokenizer without one
+        names.discard("image_token")
     named = {name: f"<{name.removesuffix('_token')}>" for name in sorted(names)}
     return named, texts
 
@@ -208,8 +211,7 @@ def small_processor(
         options["num_image_tokens"] = (image_size // PATCH) ** 2
     options |= fixed
     processor = kind(**parts, **options)
-    token = getattr(processor, "image_token", None)
-    processor.chat_template = CHAT.replace("IMAGE", token if isinstance(token, str) else "")
+    processor.chat_template = CHAT.replace("IMAGE", layouts.plain_placeholder(processor))
     return processor
 
 
@@ -230,6 +232,8 @@ def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size
     tokenizer = tokenizer_for(kind, words)
     config = Shrinking(size, len(tokenizer), image_size).config(model_type)
     processor = small_processor(kind, config, tokenizer, image_size)
+    # Some processors add tokens to their tokenizer.
+    config = Shrinking(size, len(tokenizer), image_size).config(model_type)
     fill_ids(config, tokenizer, processor)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

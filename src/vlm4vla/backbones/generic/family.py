@@ -19,6 +19,7 @@ from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
 from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.backbones.generic.pixels import find_pixel_map
+from vlm4vla.backbones.generic.refused import check_model
 from vlm4vla.core.errors import UserError
 
 LARGE = 1000.0  # of states that show a cap of the logits
@@ -46,11 +47,13 @@ class GenericAdapter(Adapter):
                 f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a "
                 "model that reads image and text in one sequence: write another checkpoint"
             )
+        check_model(config, source)
         self.processor = processor
         self.source = source
         self._ends_plainly: bool | None = (
             None  # whether the logits are the output layer's, found at first use
         )
+        self._needs_image = False
         self.layout = layouts.find_layout(processor, image_size, source, layouts.image_ids_of_model(config))
         self.pixel_map = find_pixel_map(self._ask, image_size)
         self.end = self.layout.end
@@ -159,9 +162,27 @@ class GenericAdapter(Adapter):
 
     def _ending(self, model: PreTrainedModel, output: nn.Module, rows: Tensor) -> Tensor:
         """The logits (N, V) that the model's forward pass makes of states (N, d) at its output layer."""
-        ids = torch.tensor([[self.query_id]], device=rows.device)
+        alone = {layouts.IDS: torch.tensor([[self.query_id]], device=rows.device)}
         with states_replaced(output, rows):
-            return model(input_ids=ids, use_cache=False).logits[0]
+            if not self._needs_image:
+                try:
+                    return model(**alone, use_cache=False).logits[0]
+                except (TypeError, ValueError):  # some models read no text without an image
+                    self._needs_image = True
+            return model(**self._example(rows), use_cache=False).logits[0]
+
+    def _example(self, like: Tensor) -> dict[str, Any]:
+        """The model's inputs for a prompt with an image, on the device and with the float type of `like`."""
+        ids = torch.tensor([[*self.layout.prefix, self.query_id]])
+        tokens = {name: table[None] for name, table in self.layout.tokens.items()}
+        inputs = {layouts.IDS: ids, layouts.MASK: torch.ones_like(ids), **tokens}
+        inputs |= self._ask(layouts.random_images(1, self.image_size))
+        return {
+            name: (value.to(like) if value.is_floating_point() else value.to(like.device))
+            if isinstance(value, Tensor)
+            else value
+            for name, value in inputs.items()
+        }
 
     def _right_padded(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """The inputs of the model's forward, padded on the right, and the padding (B,) of each row."""

@@ -206,7 +206,9 @@ def _behind_image(processor: ProcessorMixin, whole: str, ids: Collection[int]) -
     if chat_template(processor) is None:
         return SHORT
     before, _, _ = whole.partition(SHORT)
-    start = max((before.rfind(mark) + len(mark) for mark in _marks(processor, ids) if mark in before), default=0)
+    start = max(
+        (before.rfind(mark) + len(mark) for mark in _marks(processor, ids) if mark in before), default=0
+    )
     return whole[start:]
 
 

@@ -21,10 +21,14 @@ from transformers import (
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
+from vlm4vla.backbones.generic.refused import check_processor
 from vlm4vla.core.errors import UserError
 
 OWN_CODE = {"trust_remote_code": False}
 PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of the class in versions of transformers
+# Classes that write prompts of their own, and the class of the same prompts that takes any text. ShieldGemma 2
+# is a Gemma 3, whose processor asks whether an image shows something that a policy forbids.
+INSTEAD = {"ShieldGemma2Processor": "Gemma3Processor"}
 TOKENIZER, IMAGES = "tokenizer", "image_processor"
 
 
@@ -105,7 +109,9 @@ def load_processor(folder: Path) -> ProcessorMixin:
     The class is the one that the folder's files name, or else transformers' own for the model. Raises
     UserError if there is none.
     """
-    return without_other_parts(_processor_class(folder)).from_pretrained(folder, **OWN_CODE)
+    kind = _processor_class(folder)
+    check_processor(kind, str(folder))
+    return without_other_parts(kind).from_pretrained(folder, **OWN_CODE)
 
 
 def _processor_class(folder: Path) -> type[ProcessorMixin]:
@@ -119,4 +125,9 @@ def _processor_class(folder: Path) -> type[ProcessorMixin]:
                 "checkpoint of another model, or register a family of your own (docs/your-own-study.md)"
             )
         found = PROCESSOR_MAPPING[type(config)]
-    return found
+    return replacement(found)
+
+
+def replacement(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """The class that is used for processors of class `kind`; see `INSTEAD`."""
+    return processor_class_from_name(INSTEAD[kind.__name__]) if kind.__name__ in INSTEAD else kind

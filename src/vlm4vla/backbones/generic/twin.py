@@ -27,7 +27,8 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.adapter import INSTRUCTION, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, without_other_parts
+from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, replacement, without_other_parts
+from vlm4vla.backbones.generic.refused import check_model, check_processor
 from vlm4vla.backbones.generic.shrinking import Shrinking
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
@@ -50,6 +51,14 @@ UNLISTED = {
     "qwen2_5_omni_thinker": "Qwen2_5OmniProcessor",
     "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor",
 }
+# Tokens that a type's configuration names by other keys than `image_token_id`, or that its processor does not
+# name as attributes: the texts for keys of the configuration
+TOKENS: dict[str, dict[str, str | list[str]]] = {
+    "ovis2": {
+        "image_token_id": "<IMG_ATOM>",
+        "visual_indicator_token_ids": ["<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"],
+    },
+}
 SPARE = tuple(f"<spare{index}>" for index in range(24))
 CHAT = (
     "{% for message in messages %}<{{ message['role'] }}>{% for part in message['content'] %}"
@@ -65,7 +74,8 @@ def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
     name = UNLISTED.get(config.model_type)
     if name is None and type(config) not in PROCESSOR_MAPPING:
         raise UserError(f"{config.model_type}: transformers has no processor for it")
-    found = processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)]
+    found = replacement(processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)])
+    check_processor(found, config.model_type)
     # Without torchvision, transformers puts a placeholder in the place of some classes.
     return getattr(importlib.import_module(found.__module__), found.__name__)
 
@@ -93,7 +103,7 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     source = inspect.getsource(inspect.getmodule(processor) or processor)
     names = set(re.findall(r"tokenizer\.(\w+_token)(?:_id)?\b", source))
     names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
-    texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source)))
+    texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source) + re.findall(r"<[A-Z_]+>", source)))
     names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
     if "self.image_token.content" in source:  # its class adds the token to a tokenizer without one
         names.discard("image_token")
@@ -132,12 +142,18 @@ def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, proce
                     text = next(spare)
                 found = tokenizer.convert_tokens_to_ids(text)
             setattr(part, key, found)
+    for key, text in TOKENS.get(config.model_type, {}).items():
+        setattr(config, key, tokenizer.convert_tokens_to_ids(text))
 
 
 def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int) -> Any:
     """An image processor that leaves images of `image_size` pixels whole and unresized."""
     processor = kind()
     vision = getattr(config, "vision_config", None)
+    if isinstance(getattr(vision, "image_size", None), int):
+        image_size = max(image_size, vision.image_size)
+    if hasattr(processor, "image_size"):
+        processor.image_size = image_size
     # Some count an image as the frames of a short video.
     resize = getattr(inspect.getmodule(kind), "smart_resize", None)
     of_video = resize is not None and "num_frames" in inspect.signature(resize).parameters
@@ -156,7 +172,11 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
         processor.max_soft_tokens = LEAST_SOFT_TOKENS
         processor.pooling_kernel_size = vision.pooling_kernel_size
     if getattr(processor, "max_image_size", None) is not None:  # of a tile
-        processor.max_image_size = type(processor.max_image_size)(longest_edge=image_size)
+        processor.max_image_size = (
+            image_size
+            if isinstance(processor.max_image_size, int)
+            else type(processor.max_image_size)(longest_edge=image_size)
+        )
     for name, value in (("image_mean", TINY_MEAN), ("image_std", TINY_STD)):
         if getattr(processor, name, None) is not None and getattr(processor, "do_normalize", True):
             setattr(processor, name, value)
@@ -209,6 +229,8 @@ def small_processor(
     options |= {"img_size": image_size} if "img_size" in options else {}
     if "num_image_tokens" in options and options["num_image_tokens"] is None:
         options["num_image_tokens"] = (image_size // PATCH) ** 2
+    if "num_image_tokens" in options and hasattr(config, "latent_query_num"):
+        options["num_image_tokens"] = config.latent_query_num
     options |= fixed
     processor = kind(**parts, **options)
     processor.chat_template = CHAT.replace("IMAGE", layouts.plain_placeholder(processor))
@@ -228,6 +250,7 @@ def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size
     PreTrainedModel, ProcessorMixin
 ]:  # fmt: skip
     """The model with random weights, and its processor."""
+    check_model(CONFIG_MAPPING[model_type](), model_type)
     kind = processor_class(CONFIG_MAPPING[model_type]())
     tokenizer = tokenizer_for(kind, words)
     config = Shrinking(size, len(tokenizer), image_size).config(model_type)
@@ -242,7 +265,21 @@ def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size
     fixed = fitted(model, processor, image_size)
     if fixed:
         processor = small_processor(kind, config, tokenizer, image_size, **fixed)
+    write_image_tokens(model, processor, image_size)
     return model, processor
+
+
+def write_image_tokens(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -> None:
+    """Let the chat template write the tokens of an image, if the processor does not."""
+    marks = layouts.image_ids_of_model(model.config)
+    if layouts.plain_placeholder(processor) or not marks:
+        return
+    prompt = layouts.rendered(processor, [layouts.SHORT])
+    ids = layouts.ids_of(layouts.ask(processor, [prompt], layouts.random_images(1, image_size)))
+    if not marks & set(ids):
+        count = features(model, processor, image_size) or 0
+        token = processor.tokenizer.convert_ids_to_tokens(min(marks))
+        processor.chat_template = CHAT.replace("IMAGE", token * count)
 
 
 @torch.no_grad()

@@ -66,7 +66,9 @@ def find_layout(
 ) -> PromptLayout:
     """Ask `processor` for its layout of an image of `image_size` pixels a side.
 
-    `model_ids`: ids in whose places the model puts the image, beside those that the processor names. Raises UserError, which begins with `source`, if the processor puts an image behind the text, or if its
+    `model_ids`: ids in whose places the model puts the image, beside those that the processor names.
+
+    Raises UserError, which begins with `source`, if the processor puts an image behind the text, or if its
     ids do not consist of those of the image and those of the text.
     """
     whole = rendered(processor, [SHORT])

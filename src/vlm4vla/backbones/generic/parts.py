@@ -57,14 +57,11 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
     Names in the model's configuration (`with_part_names`) have priority.
     """
     decoder = model.get_decoder()
-    output = model.get_output_embeddings()
-    if output is None and isinstance(decoder, PreTrainedModel):  # BLIP's text decoder has a layer of its own
-        output = decoder.get_output_embeddings()
     found = {
         "vision encoder": _vision_encoder(model),
         "language model": decoder,
         "word embedding": model.get_input_embeddings(),
-        "output layer": output,
+        "output layer": output_layer(model),
     }
     stated = getattr(model.config, NAMES, None) or {}
     for what, key in zip(found, PARTS, strict=True):
@@ -77,6 +74,15 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
                 "your own for it (docs/your-own-study.md)"
             )
     return Parts(*found.values())
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that computes the logits: the model's, or else that of its decoder (BLIP)."""
+    decoder = model.get_decoder()
+    found = model.get_output_embeddings()
+    return (
+        decoder.get_output_embeddings() if found is None and isinstance(decoder, PreTrainedModel) else found
+    )
 
 
 def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Module:

@@ -26,9 +26,6 @@ from vlm4vla.core.errors import UserError
 
 OWN_CODE = {"trust_remote_code": False}
 PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of the class in versions of transformers
-# Classes that write prompts of their own, and the class of the same prompts that takes any text. ShieldGemma 2
-# is a Gemma 3, whose processor asks whether an image shows something that a policy forbids.
-INSTEAD = {"ShieldGemma2Processor": "Gemma3Processor"}
 TOKENIZER, IMAGES = "tokenizer", "image_processor"
 
 
@@ -125,9 +122,4 @@ def _processor_class(folder: Path) -> type[ProcessorMixin]:
                 "checkpoint of another model, or register a family of your own (docs/your-own-study.md)"
             )
         found = PROCESSOR_MAPPING[type(config)]
-    return replacement(found)
-
-
-def replacement(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
-    """The class that is used for processors of class `kind`; see `INSTEAD`."""
-    return processor_class_from_name(INSTEAD[kind.__name__]) if kind.__name__ in INSTEAD else kind
+    return found

@@ -8,9 +8,17 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.core.errors import UserError
 
+REASONS = {
+    # With transformers 5.23, AutoModelForImageTextToText makes a model with new random weights of any folder.
+    "shieldgemma2": "transformers reads its weights for its classifier of images only, whose answers are yes "
+    "and no",
+}
+
 
 def check_model(config: Any, source: str) -> None:
     """Raise UserError, which begins with `source`, if a policy cannot use the model."""
+    if config.model_type in REASONS:
+        raise UserError(f"{source}: {REASONS[config.model_type]}")
     # The code of an image part is the number of the nearest vector: a choice, which has no gradient.
     if hasattr(config, "vq_config") and not hasattr(config, "vision_config"):
         raise UserError(

@@ -238,6 +238,8 @@ class Shrinking:
     def _list(self, key: str, value: list[Any], before: int | None, layers: int) -> list[Any]:
         if before is not None and len(value) == before and before > layers:
             return value[-layers:]  # the last one is often of the rarer kind
+        if key == "global_attn_indexes" and self.side > self.image_size:
+            return []  # attention over all parts of a large image would take minutes
         if key.endswith(("_indexes", "_indices", "_layers", "_layer", "_ids")) and "token" not in key:
             whole = all(isinstance(each, int) and not isinstance(each, bool) for each in value)
             if whole and value:

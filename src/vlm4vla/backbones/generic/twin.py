@@ -27,7 +27,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.adapter import INSTRUCTION, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, replacement, without_other_parts
+from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, without_other_parts
 from vlm4vla.backbones.generic.refused import check_model, check_processor
 from vlm4vla.backbones.generic.shrinking import Shrinking
 from vlm4vla.backbones.tiny_sizes import PATCH
@@ -74,7 +74,7 @@ def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
     name = UNLISTED.get(config.model_type)
     if name is None and type(config) not in PROCESSOR_MAPPING:
         raise UserError(f"{config.model_type}: transformers has no processor for it")
-    found = replacement(processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)])
+    found = processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)]
     check_processor(found, config.model_type)
     # Without torchvision, transformers puts a placeholder in the place of some classes.
     return getattr(importlib.import_module(found.__module__), found.__name__)
@@ -297,11 +297,7 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
         return {}
     prompt = layouts.rendered(processor, [layouts.SHORT])
     ids = layouts.ids_of(layouts.ask(processor, [prompt], layouts.random_images(1, image_size)))
-    marks = (
-        layouts.image_token_ids_of(processor) & {model.config.image_token_id}
-        if hasattr(model.config, "image_token_id")
-        else layouts.image_token_ids_of(processor)
-    )
+    marks = layouts.image_ids_of_model(model.config) or layouts.image_token_ids_of(processor)
     count = sum(token in marks for token in ids)
     if count == found:
         return {}

@@ -18,6 +18,7 @@ from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
 from vlm4vla.backbones.generic.checks import check_states
 from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.processor import load_processor
+from vlm4vla.backbones.generic.refused import check_model
 from vlm4vla.backbones.generic.shrinking import TINY_SIDE
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
@@ -65,6 +66,8 @@ def _load(
     with _in_one_line(folder):
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
     family: type[Adapter] = GenericAdapter if generic else adapter_class_of(config, str(folder))
+    if issubclass(family, GenericAdapter):
+        check_model(config, str(folder))
     with _in_one_line(folder):
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder,

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from vlm4vla.backbones.checkpoint import load_meta
+from vlm4vla.backbones.generic.parts import output_layer
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.weights import stored_types
 
@@ -63,7 +64,7 @@ def describe(folder: Path) -> Description:
     """
     loaded = load_meta(folder)
     model, adapter = loaded.model, loaded.adapter
-    output = model.get_output_embeddings()
+    output = output_layer(model)
     embedding = loaded.word_embedding()
     tied = output is not None and output.weight is embedding.weight
     parts = _parts(loaded, output)

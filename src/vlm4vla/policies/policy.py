@@ -26,6 +26,7 @@ from vlm4vla.actions.normalisation import StateScale, Statistics
 from vlm4vla.backbones import load
 from vlm4vla.backbones.finite import DIVERGED, check_finite
 from vlm4vla.backbones.folder_files import LONGEST_REASON
+from vlm4vla.backbones.generic.parts import output_layer
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.processor_files import write_processor_files
@@ -102,10 +103,11 @@ class Policy(nn.Module):
         """
         for parameter in self.parameters():
             parameter.requires_grad_(True)
-        output = self.model.get_output_embeddings()
-        tied = output is None or output.weight is self.backbone.word_embedding().weight
-        if not tied and not self.head.trains_output_layer:
-            output.requires_grad_(False)
+        output = output_layer(self.model)
+        if output is not None and not self.head.trains_output_layer:
+            for parameter in output.parameters():
+                if parameter is not self.backbone.word_embedding().weight:
+                    parameter.requires_grad_(False)
         frozen = {
             "none": list,
             "vision": self.backbone.vision_encoder,

@@ -25,6 +25,7 @@ from vlm4vla.backbones.checkpoint import load_folder
 from vlm4vla.backbones.description import largest_modules
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.kinds import generic_adapter_class
+from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.backbones.generic.surveyed import SurveyResult
 from vlm4vla.backbones.generic.twin import SPARE, build_twin
 from vlm4vla.backbones.loaded import LoadedBackbone
@@ -183,7 +184,7 @@ class Widths(TorchDispatchMode):
 def check_vocabulary(twin: Twin) -> None:
     """No product with the vocabulary is computed for a policy; the model's own forward pass has one."""
     model, inputs = twin.loaded.model, twin.batch(INSTRUCTIONS[:1], [1])
-    rows = model.get_output_embeddings().weight.shape[0]
+    rows = find_parts(model, "twin").output.weight.shape[0]
     with Widths() as ours:
         twin.adapter.query_state(model, inputs, twin.query)
     with Widths() as plain:
@@ -199,7 +200,9 @@ def check_answers(twin: Twin) -> None:
     """The states of a padded batch give the logits of the model's own forward pass, as fine-tuning needs."""
     states = twin.adapter.hidden_states(twin.loaded.model, twin.batch(INSTRUCTIONS, [1, 2]))
     for row, (text, seed) in enumerate(zip(INSTRUCTIONS, (1, 2), strict=True)):
-        expected = twin.adapter.own_logits(twin.own, twin.batch([text], [seed]))[0]
+        alone = twin.batch([text], [seed])
+        # Some models put the states of an image in front of those of the ids.
+        expected = twin.adapter.own_logits(twin.own, alone)[0, -alone["input_ids"].shape[1] :]
         found = twin.adapter.logits(twin.loaded.model, states[row, -len(expected) :])
         _equal(found, expected, "the logits of a text")
 
@@ -209,7 +212,7 @@ def check_training(twin: Twin) -> tuple[str, ...]:
     policy = _policy(twin)
     _step(policy)
     still = {name for name, weight in policy.named_parameters() if weight.grad is None}
-    output = policy.model.get_output_embeddings()
+    output = find_parts(policy.model, "twin").output
     still -= {name for name, weight in policy.named_parameters() if weight is output.weight}
     still -= {name for name, weight in policy.named_parameters() if weight is getattr(output, "bias", None)}
     vision = {id(weight) for module in policy.backbone.vision_encoder() for weight in module.parameters()}

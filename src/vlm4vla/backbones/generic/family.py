@@ -20,6 +20,7 @@ from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed
 from vlm4vla.backbones.generic.last_layer import LastLayer, last_layer
 from vlm4vla.backbones.generic.parts import Parts, find_parts
 from vlm4vla.backbones.generic.pixels import find_pixel_map
+from vlm4vla.backbones.generic.refused import check_model
 from vlm4vla.backbones.kernels.last_position import positions_only
 from vlm4vla.backbones.kernels.small_models import is_small_model
 from vlm4vla.core.errors import UserError
@@ -52,13 +53,15 @@ class GenericAdapter(Adapter):
                 f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a "
                 "model that reads image and text in one sequence: write another checkpoint"
             )
+        check_model(config, source)
         self.processor = processor
         self.source = source
         self._reads_one: bool | None = None  # whether the last layer can compute one position, likewise
         self._ends_plainly: bool | None = (
             None  # whether the logits are the output layer's, found at first use
         )
-        self.layout = layouts.find_layout(processor, image_size, source)
+        self._needs_image = False
+        self.layout = layouts.find_layout(processor, image_size, source, layouts.image_ids_of_model(config))
         self.pixel_map = find_pixel_map(self._ask, image_size)
         self.end = self.layout.end
         super().__init__(config, processor.tokenizer, image_size)
@@ -201,9 +204,27 @@ class GenericAdapter(Adapter):
 
     def _ending(self, model: PreTrainedModel, output: nn.Module, rows: Tensor) -> Tensor:
         """The logits (N, V) that the model's forward pass makes of states (N, d) at its output layer."""
-        ids = torch.tensor([[self.query_id]], device=rows.device)
+        alone = {layouts.IDS: torch.tensor([[self.query_id]], device=rows.device)}
         with states_replaced(output, rows):
-            return model(input_ids=ids, use_cache=False).logits[0]
+            if not self._needs_image:
+                try:
+                    return model(**alone, use_cache=False).logits[0]
+                except (TypeError, ValueError):  # some models read no text without an image
+                    self._needs_image = True
+            return model(**self._example(rows), use_cache=False).logits[0]
+
+    def _example(self, like: Tensor) -> dict[str, Any]:
+        """The model's inputs for a prompt with an image, on the device and with the float type of `like`."""
+        ids = torch.tensor([[*self.layout.prefix, self.query_id]])
+        tokens = {name: table[None] for name, table in self.layout.tokens.items()}
+        inputs = {layouts.IDS: ids, layouts.MASK: torch.ones_like(ids), **tokens}
+        inputs |= self._ask(layouts.random_images(1, self.image_size))
+        return {
+            name: (value.to(like) if value.is_floating_point() else value.to(like.device))
+            if isinstance(value, Tensor)
+            else value
+            for name, value in inputs.items()
+        }
 
     def own_logits(self, model: PreTrainedModel, batch: dict[str, Any], word: int | None = None) -> Tensor:
         """Logits of the model's own forward pass for a batch without padding, with `word` behind the text.

@@ -50,16 +50,19 @@ def states_kept(layer: nn.Module, length: int, rows: Tensor | None = None) -> It
     """Within the context, the output layer `layer` keeps the states (B, T, d) it gets, and computes nothing.
 
     `length`: T. `rows`: (B,), the index of the one state of each sequence to keep; then they have the shape
-    (B, 1, d). Raises UserError for another number of states, whose places in the sequence are not known.
+    (B, 1, d). A model that puts the states of an image in front of the ids makes more states: those of the
+    last T places are kept, which are the texts' as long as padding is on the right. Raises UserError for
+    fewer states, whose places in the sequence are not known.
     """
     kept: list[Tensor] = []
 
     def keep(states: Tensor, *_: Any, **__: Any) -> Tensor:
-        if states.shape[1] != length:
+        if states.shape[1] < length:
             raise UserError(
                 f"the model makes {states.shape[1]} states of {length} ids, and an action query needs one "
                 "for each: register a family of your own for it (docs/your-own-study.md)"
             )
+        states = states[:, -length:]
         if rows is not None:
             states = states[torch.arange(len(rows), device=rows.device), rows.to(states.device)][:, None]
         kept.append(states)

@@ -10,7 +10,7 @@ to them are the same for all samples. They are computed once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,9 @@ ANSWER = "cupboard"
 IDS, MASK = "input_ids", "attention_mask"
 PATCH_TOKEN = "img_patch_token"  # Llama 4 has one token for an image, and others for its patches
 OPTIONS = {"enable_thinking": False}  # templates with a mode of thinking start the answer at once
+TARGETS = "labels"  # which some processors return beside the inputs, for the model's own training
+# Processors that put the images of a list behind the text, and a single image before it
+SINGLE = {"IdeficsProcessor"}
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,12 @@ class PromptLayout:
         return (self.turn if self.turn is not None else self.after).replace(SHORT, question)
 
 
-def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> PromptLayout:
+def find_layout(
+    processor: ProcessorMixin, image_size: int, source: str, model_ids: Collection[int] = ()
+) -> PromptLayout:
     """Ask `processor` for its layout of an image of `image_size` pixels a side.
+
+    `model_ids`: ids in whose places the model puts the image, beside those that the processor names.
 
     Raises UserError, which begins with `source`, if the processor puts an image behind the text, or if its
     ids do not consist of those of the image and those of the text.
@@ -70,12 +77,13 @@ def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> Prom
         ask(processor, [whole.replace(SHORT, text)], random_images(1, image_size)) for text in (SHORT, LONG)
     )
     ids, longer = ids_of(short), ids_of(long)
-    marks = image_token_ids_of(processor)
+    if ids == longer:
+        raise UserError(f"{source}: its processor does not read the text that it is given")
+    marks = image_token_ids_of(processor) | set(model_ids)
     placed = [index for index, token in enumerate(ids) if token in marks]
-    after = _behind_image(processor, whole)
+    after = _behind_image(processor, whole, marks)
     text_ids = encode(processor, after)
     end = len(ids) - len(text_ids)
-    # Whatever a processor adds behind the last text, such as an end token, is not part of a prompt.
     while end >= 0 and ids[end : end + len(text_ids)] != text_ids:
         end -= 1
     if end < 0 or longer[:end] != ids[:end] or (placed and placed[-1] >= end):
@@ -83,6 +91,7 @@ def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> Prom
             f"{source}: the prompt of its processor is not an image with a text behind it: register a family "
             "of your own for it (docs/your-own-study.md)"
         )
+    after += _added_behind(processor, after, ids[end:])
     first, count = (placed[0], placed[-1] + 1 - placed[0]) if placed else (end, 0)
     end_token, turn = _behind_answer(processor)
     return PromptLayout(
@@ -111,13 +120,15 @@ def ask(processor: ProcessorMixin, texts: list[str], images: np.ndarray) -> dict
     options |= {"return_mm_token_type_ids": True} if hasattr(processor, "return_mm_token_type_ids") else {}
     try:
         # One list for each text: some processors take a flat list for the images of one text.
-        found = processor(text=texts, images=[[image] for image in given], **options)
+        lists = given if type(processor).__name__ in SINGLE else [[image] for image in given]
+        found = processor(text=texts, images=lists, **options)
     except (TypeError, ValueError):
         found = processor(text=texts, images=given, **options)
     # Llama 4's processor gives bfloat16, which a model with other weights does not take.
     return {
         name: value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
         for name, value in found.items()
+        if name != TARGETS
     }
 
 
@@ -148,6 +159,12 @@ def image_token_ids_of(processor: ProcessorMixin) -> set[int]:
             if isinstance(token, str):
                 found.add(tokenizer.convert_tokens_to_ids(token))
     return {token for token in found if isinstance(token, int) and token != tokenizer.unk_token_id}
+
+
+def image_ids_of_model(config: Any) -> set[int]:
+    """The ids in whose places a model puts an image, by its configuration."""
+    found = {getattr(config, name, None) for name in ("image_token_id", "image_token_index")}
+    return {token for token in found if isinstance(token, int)}
 
 
 # Templates ------------------------------------------------------------------------------------------------
@@ -187,43 +204,65 @@ def chat_template(processor: ProcessorMixin) -> str | None:
 
 def plain_placeholder(processor: ProcessorMixin) -> str:
     """The text that stands for an image in a prompt without a template; empty if the processor adds it."""
-    token = getattr(processor, "image_token", None)
-    return token if isinstance(token, str) else ""
+    # A processor may replace a token in the text by others.
+    names = ("image_placeholder_token", "image_token")
+    found = (getattr(processor, name, None) for name in names)
+    return next((token for token in found if isinstance(token, str)), "")
 
 
-def _behind_image(processor: ProcessorMixin, whole: str) -> str:
+def _behind_image(processor: ProcessorMixin, whole: str, ids: Collection[int]) -> str:
     """The part of a rendered prompt behind the image's placeholder."""
     if chat_template(processor) is None:
         return SHORT
     before, _, _ = whole.partition(SHORT)
-    start = max((before.rfind(mark) + len(mark) for mark in _marks(processor) if mark in before), default=0)
+    start = max(
+        (before.rfind(mark) + len(mark) for mark in _marks(processor, ids) if mark in before), default=0
+    )
     return whole[start:]
 
 
-def _marks(processor: ProcessorMixin) -> set[str]:
-    """The texts of tokens that a template may write for an image."""
+def _marks(processor: ProcessorMixin, ids: Collection[int]) -> set[str]:
+    """The texts of tokens that a template may write for an image, whose own tokens are `ids`."""
     tokenizer = processor.tokenizer
     found = {
         getattr(owner, name, None)
         for owner in (processor, tokenizer)
-        for name in ("image_token", "boi_token")
+        for name in ("image_token", "boi_token", "image_placeholder_token")
     }
-    found |= {tokenizer.convert_ids_to_tokens(token) for token in image_token_ids_of(processor)}
+    found |= {tokenizer.convert_ids_to_tokens(token) for token in ids}
     return {mark for mark in found if isinstance(mark, str) and mark}
+
+
+def _added_behind(processor: ProcessorMixin, text: str, ids: list[int]) -> str:
+    """What the processor adds behind `text` in a prompt of `ids`, such as the line's end of PaliGemma.
+
+    Special tokens at the end, such as an end token, are not part of a prompt.
+    """
+    tokenizer = processor.tokenizer
+    count = len(ids)
+    while count and ids[count - 1] in tokenizer.all_special_ids:
+        count -= 1
+    added = tokenizer.decode(ids[len(encode(processor, text)) : count])
+    return added if encode(processor, text + added) == ids[:count] else ""
+
+
+def end_of_sentence(tokenizer: Any) -> str:
+    """The token that ends a text; tokenizers of BERT's kind have a separator for it."""
+    return tokenizer.eos_token or tokenizer.sep_token
 
 
 def _behind_answer(processor: ProcessorMixin) -> tuple[str, str | None]:
     """The token that ends an answer, and the text between it and the next answer; None without a template."""
     tokenizer = processor.tokenizer
     if chat_template(processor) is None:
-        return tokenizer.eos_token, None
+        return end_of_sentence(tokenizer), None
     second = LONG
     text = rendered(processor, [SHORT, second], [ANSWER])
     between = text[text.rindex(ANSWER, 0, text.index(second)) + len(ANSWER) :].replace(second, SHORT)
     tokens = encode(processor, between)
     end = tokenizer.convert_ids_to_tokens(tokens[0])
     if tokens[0] not in tokenizer.all_special_ids or not between.startswith(end):
-        return tokenizer.eos_token, between
+        return end_of_sentence(tokenizer), between
     return end, between[len(end) :]
 
 

@@ -57,11 +57,12 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
 
     Names in the model's configuration (`with_part_names`) have priority.
     """
+    decoder = model.get_decoder()
     found = {
         "vision encoder": _vision_encoder(model),
-        "language model": model.get_decoder(),
+        "language model": decoder,
         "word embedding": model.get_input_embeddings(),
-        "output layer": model.get_output_embeddings(),
+        "output layer": output_layer(model),
     }
     stated = getattr(model.config, NAMES, None) or {}
     for what, key in zip(found, PARTS, strict=True):
@@ -75,6 +76,15 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
             )
     more = () if "vision" in stated else _more_vision(model, found["vision encoder"])
     return Parts(*found.values(), more_vision=more)
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that computes the logits: the model's, or else that of its decoder (BLIP)."""
+    decoder = model.get_decoder()
+    found = model.get_output_embeddings()
+    return (
+        decoder.get_output_embeddings() if found is None and isinstance(decoder, PreTrainedModel) else found
+    )
 
 
 def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Module:

@@ -6,6 +6,7 @@ The processors of many models also read videos or sounds, with packages that a s
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
+from vlm4vla.backbones.generic.refused import check_processor
 from vlm4vla.core.errors import UserError
 
 OWN_CODE = {"trust_remote_code": False}
@@ -72,6 +74,10 @@ def without_other_parts(processor_class: type[ProcessorMixin]) -> type[Processor
             finally:
                 self.__dict__.update(parts)
 
+    # SmolVLM's class asks for a package that it uses for prompts with videos only.
+    module = inspect.getmodule(processor_class)
+    if getattr(module, "num2words", "") is None:
+        module.num2words = Absent()
     ImagesAndText.__name__ = ImagesAndText.__qualname__ = processor_class.__name__
     return ImagesAndText
 
@@ -103,7 +109,9 @@ def load_processor(folder: Path) -> ProcessorMixin:
     The class is the one that the folder's files name, or else transformers' own for the model. Raises
     UserError if there is none.
     """
-    return without_other_parts(_processor_class(folder)).from_pretrained(folder, **OWN_CODE)
+    kind = _processor_class(folder)
+    check_processor(kind, str(folder))
+    return without_other_parts(kind).from_pretrained(folder, **OWN_CODE)
 
 
 def check_reads_images(config: PreTrainedConfig, source: str) -> None:

@@ -112,6 +112,13 @@ POOLED = "pooling_kernel_size"  # of Gemma 4, whose processor makes at least thi
 LEAST_POOLED = 64
 # With 1, transformers 5.23 takes the padding of Gemma 4's images for their content.
 KERNEL = 2
+# Types whose projector merges patches without a key that says how many a side
+MERGED = {"got_ocr2": 4, "pp_chart2table": 4}
+# Types whose processor makes images of this many pixels a side, or writes the tokens for that many, whatever
+# its settings say; for Aria, with the number of pixels a side of a patch that makes 16 image tokens
+SIDES = {"got_ocr2": 256, "aria": 980}
+STARTED = 1e-3  # the least standard deviation of random weights that do something
+WRITTEN = 64  # image tokens that Kosmos-2's processor always writes
 VISION = ("vision", "visual", "vit", "sam", "image", "clip", "siglip")
 SOUND = ("audio", "speech", "sound")
 
@@ -132,17 +139,23 @@ class Shrinking:
                 setattr(default, name, kind())  # by default without images
         self.sections = default_sections(default)
         values = with_absent_values(model_type, default.to_dict())
-        self.patch = self.patch_of(values)
+        self.side = SIDES.get(model_type, self.image_size)
+        self.patch = self.patch_of(values, MERGED.get(model_type))
         small = self.shrink(values, ())
         return type(default).from_dict({**small, TINY_SIDE: self.image_size})
 
-    def patch_of(self, values: dict[str, Any]) -> int:
-        """The side in pixels of a patch, by the default configuration: PATCH pixels become a token."""
+    def patch_of(self, values: dict[str, Any], merged: int | None = None) -> int:
+        """The side in pixels of a patch, by the default configuration: PATCH pixels become a token.
+
+        `merged`: how many patches a side become one token, if no key says it.
+        """
+        if "projector_patch_to_query_dict" in values:
+            return self.side * PATCH // self.image_size
         if POOLED in values or any(POOLED in part for part in values.values() if isinstance(part, dict)):
             return self.image_size // math.isqrt(LEAST_POOLED) // KERNEL
         # MiniCPM-V merges patches within its vision encoder, and again behind it.
         window = values.get("vision_config", {}).get("window_kernel_size", (1, 1))[0]
-        return max(1, PATCH // (merge_of(values) * window))
+        return max(1, PATCH // ((merged or merge_of(values)) * window))
 
     def shrink(self, values: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         """A copy of a configuration's values; `path`: the keys that lead to it."""
@@ -159,6 +172,12 @@ class Shrinking:
             if key == "per_layer_config" and isinstance(value, dict) and before:
                 moved = {int(layer) - before + layers: each for layer, each in value.items()}
                 small[key] = {layer: self.shrink(each, path) for layer, each in moved.items() if layer >= 0}
+            elif key == "projector_patch_to_query_dict":  # by the number of patches; the processor, by pixels
+                tokens = (self.image_size // PATCH) ** 2
+                small[key], small["size_conversion"] = {tokens: tokens}, {self.side: tokens}
+            elif key in ("initializer_range", "init_std") and isinstance(value, float):
+                # Narrow layers need larger weights, and some types have no random weights by default.
+                small[key] = width**-0.5 if key == "init_std" or value < STARTED else value
             elif isinstance(value, dict):
                 small[key] = self.shrink(value, (*path, key))
             elif isinstance(value, list):
@@ -201,7 +220,9 @@ class Shrinking:
             elif key == "hidden_size_per_layer_input":
                 small[key] = width // heads
             elif sees and key == "image_size":
-                small[key] = self.image_size
+                small[key] = self.side
+            elif key == "latent_query_num":
+                small[key] = WRITTEN
             elif sees and key == "patch_size":
                 small[key] = self.patch
             elif key == POOLED:
@@ -242,6 +263,8 @@ class Shrinking:
     def _list(self, key: str, value: list[Any], before: int | None, layers: int) -> list[Any]:
         if before is not None and len(value) == before and before > layers:
             return value[-layers:]  # the last one is often of the rarer kind
+        if key == "global_attn_indexes" and self.side > self.image_size:
+            return []  # attention over all parts of a large image would take minutes
         of_layers = key.endswith(("_indexes", "_indices", "_layers", "_layer", "_ids"))
         if of_layers and "token" not in key and "target" not in key:
             whole = all(isinstance(each, int) and not isinstance(each, bool) for each in value)

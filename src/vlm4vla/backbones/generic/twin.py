@@ -36,6 +36,7 @@ from vlm4vla.backbones.generic.processor import (
     check_reads_images,
     without_other_parts,
 )
+from vlm4vla.backbones.generic.refused import check_model, check_processor
 from vlm4vla.backbones.generic.shrinking import Shrinking
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
@@ -50,12 +51,21 @@ AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
 # Processors of types that transformers' table of processors lacks; the folders of such models name the class.
 UNLISTED = {
     "kosmos-2": "Kosmos2Processor",
+    "kosmos-2.5": "Kosmos2_5Processor",
     "glm_ocr": "Glm46VProcessor",
     "glmga": "Glm46VProcessor",
     "cosmos3_omni": "Qwen3VLProcessor",
     "fast_vlm": "LlavaProcessor",
     "qwen2_5_omni_thinker": "Qwen2_5OmniProcessor",
     "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor",
+}
+# Tokens that a type's configuration names by other keys than `image_token_id`, or that its processor does not
+# name as attributes: the texts for keys of the configuration
+TOKENS: dict[str, dict[str, str | list[str]]] = {
+    "ovis2": {
+        "image_token_id": "<IMG_ATOM>",
+        "visual_indicator_token_ids": ["<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"],
+    },
 }
 SPARE = tuple(f"<spare{index}>" for index in range(24))
 CHAT = (
@@ -81,6 +91,7 @@ def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
         check_reads_images(config, config.model_type)
         raise UserError(f"{config.model_type}: transformers has no processor for it")
     found = processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)]
+    check_processor(found, config.model_type)
     # Without torchvision, transformers puts a placeholder in the place of some classes.
     return getattr(importlib.import_module(found.__module__), found.__name__)
 
@@ -108,9 +119,11 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     source = inspect.getsource(inspect.getmodule(processor) or processor)
     names = set(re.findall(r"tokenizer\.(\w+_token)(?:_id)?\b", source))
     names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
-    texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source)))
+    texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source) + re.findall(r"<[A-Z_]+>", source)))
     names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
     fixed = dict(re.findall(r"self\.(\w+_token) = [\"'](<[^\"'\s]+>)[\"']\n", source))
+    if "self.image_token.content" in source:  # its class adds the token to a tokenizer without one
+        names.discard("image_token")
     named = {name: fixed.get(name, f"<{name.removesuffix('_token')}>") for name in sorted(names)}
     return named, texts
 
@@ -150,12 +163,18 @@ def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, proce
                     text = next(spare)
                 found = tokenizer.convert_tokens_to_ids(text)
             setattr(part, key, found)
+    for key, text in TOKENS.get(config.model_type, {}).items():
+        setattr(config, key, tokenizer.convert_tokens_to_ids(text))
 
 
 def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int) -> Any:
     """An image processor that leaves images of `image_size` pixels whole and unresized."""
     processor = kind()
     vision = getattr(config, "vision_config", None)
+    if isinstance(getattr(vision, "image_size", None), int):
+        image_size = max(image_size, vision.image_size)
+    if hasattr(processor, "image_size"):
+        processor.image_size = image_size
     # Some count an image as the frames of a short video.
     resize = getattr(inspect.getmodule(kind), "smart_resize", None)
     of_video = resize is not None and "num_frames" in inspect.signature(resize).parameters
@@ -174,7 +193,11 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
         processor.max_soft_tokens = LEAST_SOFT_TOKENS
         processor.pooling_kernel_size = vision.pooling_kernel_size
     if getattr(processor, "max_image_size", None) is not None:  # of a tile
-        processor.max_image_size = type(processor.max_image_size)(longest_edge=image_size)
+        processor.max_image_size = (
+            image_size
+            if isinstance(processor.max_image_size, int)
+            else type(processor.max_image_size)(longest_edge=image_size)
+        )
     for name, value in (("image_mean", TINY_MEAN), ("image_std", TINY_STD)):
         if getattr(processor, name, None) is not None and getattr(processor, "do_normalize", True):
             setattr(processor, name, value)
@@ -228,12 +251,13 @@ def small_processor(
     options |= {"img_size": image_size} if "img_size" in options else {}
     if "num_image_tokens" in options and options["num_image_tokens"] is None:
         options["num_image_tokens"] = (image_size // PATCH) ** 2
+    if "num_image_tokens" in options and hasattr(config, "latent_query_num"):
+        options["num_image_tokens"] = config.latent_query_num
     options |= fixed
     processor = kind(**parts, **options)
-    token = getattr(processor, "image_token", None)
     start, end = [getattr(tokenizer, name) for name in AROUND.get(config.model_type, ())] or ("", "")
-    placeholder = start + token + end if isinstance(token, str) else ""
-    processor.chat_template = CHAT.replace("IMAGE", placeholder)
+    placeholder = layouts.plain_placeholder(processor)
+    processor.chat_template = CHAT.replace("IMAGE", start + placeholder + end if placeholder else "")
     return processor
 
 
@@ -250,10 +274,13 @@ def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size
     PreTrainedModel, ProcessorMixin
 ]:  # fmt: skip
     """The model with random weights, and its processor."""
+    check_model(CONFIG_MAPPING[model_type](), model_type)
     kind = processor_class(CONFIG_MAPPING[model_type]())
     tokenizer = tokenizer_for(kind, words)
     config = Shrinking(size, len(tokenizer), image_size).config(model_type)
     processor = small_processor(kind, config, tokenizer, image_size)
+    # Some processors add tokens to their tokenizer.
+    config = Shrinking(size, len(tokenizer), image_size).config(model_type)
     fill_ids(config, tokenizer, processor)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -262,7 +289,21 @@ def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size
     fixed = fitted(model, processor, image_size)
     if fixed:
         processor = small_processor(kind, config, tokenizer, image_size, **fixed)
+    write_image_tokens(model, processor, image_size)
     return model, processor
+
+
+def write_image_tokens(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -> None:
+    """Let the chat template write the tokens of an image, if the processor does not."""
+    marks = layouts.image_ids_of_model(model.config)
+    if layouts.plain_placeholder(processor) or not marks:
+        return
+    prompt = layouts.rendered(processor, [layouts.SHORT])
+    ids = layouts.ids_of(layouts.ask(processor, [prompt], layouts.random_images(1, image_size)))
+    if not marks & set(ids):
+        count = features(model, processor, image_size) or 0
+        token = processor.tokenizer.convert_ids_to_tokens(min(marks))
+        processor.chat_template = CHAT.replace("IMAGE", token * count)
 
 
 @torch.no_grad()
@@ -280,11 +321,7 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
         return {}
     prompt = layouts.rendered(processor, [layouts.SHORT])
     ids = layouts.ids_of(layouts.ask(processor, [prompt], layouts.random_images(1, image_size)))
-    marks = (
-        layouts.image_token_ids_of(processor) & {model.config.image_token_id}
-        if hasattr(model.config, "image_token_id")
-        else layouts.image_token_ids_of(processor)
-    )
+    marks = layouts.image_ids_of_model(model.config) or layouts.image_token_ids_of(processor)
     count = sum(token in marks for token in ids)
     if count == found:
         return {}

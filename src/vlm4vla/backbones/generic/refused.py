@@ -1,0 +1,39 @@
+"""Models and processors that cannot give a policy what it needs, whatever the adapter does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers.processing_utils import ProcessorMixin
+
+from vlm4vla.core.errors import UserError
+
+REASONS = {
+    # With transformers 5.23, AutoModelForImageTextToText makes a model with new random weights of any folder.
+    "shieldgemma2": "transformers reads its weights for its classifier of images only, whose answers are yes "
+    "and no",
+}
+
+
+def check_model(config: Any, source: str) -> None:
+    """Raise UserError, which begins with `source`, if a policy cannot use the model."""
+    if config.model_type in REASONS:
+        raise UserError(f"{source}: {REASONS[config.model_type]}")
+    # The code of an image part is the number of the nearest vector: a choice, which has no gradient.
+    if hasattr(config, "vq_config") and not hasattr(config, "vision_config"):
+        raise UserError(
+            f"{source}: its model turns images into codes, so no gradient reaches the vision encoder"
+        )
+
+
+def check_processor(kind: type[ProcessorMixin], source: str) -> None:
+    """Raise UserError, which begins with `source`, if the processor does not fit an image and a text."""
+    parts = kind.get_attributes()
+    if "video_processor" in parts and "image_processor" not in parts:
+        raise UserError(f"{source}: its processor reads videos, not images")
+    if "qformer_tokenizer" in parts:
+        # Images are read without their texts, once for all samples of a batch.
+        raise UserError(
+            f"{source}: its projector (a Q-Former) reads the instruction beside the image, with a tokenizer "
+            "of its own, and the generic adapter gives the projector images only"
+        )

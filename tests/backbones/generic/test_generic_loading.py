@@ -122,11 +122,20 @@ def test_an_encoder_decoder_is_refused():
         GenericAdapter(config, None, SIDE)
 
 
-def test_a_model_with_more_states_than_ids_is_refused():
+def test_a_model_with_fewer_states_than_ids_is_refused():
     layer = torch.nn.Linear(4, 9)
-    with states_kept(layer, 3), pytest.raises(UserError, match="makes 5 states of 3 ids"):
-        layer(torch.zeros(1, 5, 4))
-    assert layer(torch.zeros(1, 5, 4)).shape == (1, 5, 9)
+    with states_kept(layer, 5), pytest.raises(UserError, match="makes 3 states of 5 ids"):
+        layer(torch.zeros(1, 3, 4))
+
+
+def test_of_more_states_than_ids_the_last_ones_are_kept():
+    layer, states = torch.nn.Linear(4, 9), torch.arange(20.0).view(1, 5, 4)
+    with states_kept(layer, 3) as kept:
+        layer(states)
+    assert torch.equal(kept[0], states[:, 2:])
+    with states_kept(layer, 3, torch.tensor([1])) as kept:
+        layer(states)
+    assert torch.equal(kept[0], states[:, 3:4])
 
 
 def test_the_names_are_those_of_transformers_own_mapping():

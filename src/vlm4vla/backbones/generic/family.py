@@ -28,6 +28,9 @@ from vlm4vla.core.errors import UserError
 # Types whose model numbers the images of a whole batch, and makes positions of the numbers: a sample would
 # depend on the samples before it. They get the positions that each sample has alone.
 NUMBERS_IMAGES = {"hunyuan_vl"}
+# Values of inputs behind a prompt, if they differ from those in it: PaliGemma's prompt attends to all of
+# itself, and what it generates to what is before it.
+BEHIND_PROMPT = {("paligemma", "token_type_ids"): 1}
 LARGE = 1000.0  # of states that show a cap of the logits
 NEARLY = 0.5  # share of the largest change
 CLEARLY = 1.2  # times the median change
@@ -113,6 +116,8 @@ class GenericAdapter(Adapter):
         for name, table in self.layout.tokens.items():
             values = batch[name]
             more = table[-1:].to(values.device).expand(len(values), count, *table.shape[1:])
+            if (self.model_type, name) in BEHIND_PROMPT:
+                more = torch.full_like(more, BEHIND_PROMPT[self.model_type, name])
             longer[name] = torch.cat([values, more], dim=1)
         return longer
 

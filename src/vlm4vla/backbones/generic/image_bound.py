@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vlm4vla.backbones.generic.layout import find_layout
-from vlm4vla.backbones.generic.processor import load_processor
+from transformers import AutoConfig
+
+from vlm4vla.backbones.generic.layout import find_layout, image_ids_of_model
+from vlm4vla.backbones.generic.processor import OWN_CODE, load_processor
 from vlm4vla.backbones.pixel_bounds import FILES
 from vlm4vla.core.artefacts import write_json, write_text
 from vlm4vla.core.errors import UserError
@@ -61,7 +63,8 @@ def bound_image_tokens(folder: Path, bound: int, image_size: int, key: str) -> i
 
 
 def _tokens(folder: Path, image_size: int) -> int:
-    return find_layout(load_processor(folder), image_size, str(folder)).count
+    ids = image_ids_of_model(AutoConfig.from_pretrained(folder, **OWN_CODE))
+    return find_layout(load_processor(folder), image_size, str(folder), ids).count
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:

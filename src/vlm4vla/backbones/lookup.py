@@ -82,9 +82,9 @@ def adapter_class_of(config: PreTrainedConfig, source: str) -> type[Adapter]:
         if own.serves(config):
             return own
     if config.model_type in generic_types():
-        from vlm4vla.backbones.generic.family import GenericAdapter
+        from vlm4vla.backbones.generic.encoder_decoder import generic_adapter_class
 
-        return GenericAdapter
+        return generic_adapter_class(config)
     raise UserError(
         f"{source}: model_type {config.model_type!r} has no adapter: use a checkpoint of a model for images "
         "and text, such as " + ", ".join(known_families())

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from vlm4vla.actions.normalisation import Statistics
 from vlm4vla.backbones.generic import layout as layouts
+from vlm4vla.backbones.generic.encoder_decoder import generic_adapter_class
 from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.twin import SPARE, build_twin
 from vlm4vla.backbones.loaded import LoadedBackbone
@@ -70,7 +71,7 @@ def survey(model_type: str, size: TinySize | None = None) -> Finding:
     try:
         model, processor = build_twin(model_type, size or TinySize(), WORDS, SIDE, seed=0)
         stage = "prompt"
-        adapter = GenericAdapter(model.config, processor, SIDE, model_type)
+        adapter = generic_adapter_class(model.config)(model.config, processor, SIDE, model_type)
         own = copy.deepcopy(model)
         loaded = LoadedBackbone(model, processor.tokenizer, processor.image_processor, adapter)
         twin = Twin(own, loaded)
@@ -124,12 +125,12 @@ def check_processor(twin: Twin) -> None:
     instruction = "take the green cupboard"
     text = layouts.rendered(processor, [twin.adapter.instruction(instruction)])
     expected = layouts.ask(processor, [text], layouts.random_images(1, SIDE, 3))
-    found = twin.batch([instruction], [3])
+    found = twin.adapter.own_inputs(twin.batch([instruction], [3]))
     ids = found["input_ids"][0].tolist()
     if layouts.ids_of(expected)[: len(ids)] != ids:
         raise SurveyFault("the ids of a prompt are not those of the processor")
     for name, value in found.items():
-        if name not in (layouts.IDS, layouts.MASK, "position_ids"):
+        if name not in (layouts.IDS, layouts.MASK) and not name.startswith("decoder_"):
             wanted = torch.as_tensor(expected[name])
             if name in twin.adapter.layout.tokens:
                 wanted = wanted[:, : len(ids)]
@@ -161,7 +162,7 @@ def own_inputs(adapter: GenericAdapter, inputs: dict[str, Any], word: int | None
     if word is not None:
         ids = nn.functional.pad(inputs["input_ids"], (0, 1), value=word)
         inputs = adapter.extend(inputs) | {"input_ids": ids}
-    return {name: value for name, value in inputs.items() if name != "position_ids"}
+    return adapter.own_inputs(inputs)
 
 
 def check_padding(twin: Twin) -> None:

@@ -33,11 +33,6 @@ class GenericAdapter(Adapter):
     attention = None  # transformers' own choice for the model
 
     def __init__(self, config: Any, processor: ProcessorMixin, image_size: int, source: str = "the backbone"):
-        if config.is_encoder_decoder:
-            raise UserError(
-                f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a "
-                "model that reads image and text in one sequence: write another checkpoint"
-            )
         self.processor = processor
         self.source = source
         self.layout = layouts.find_layout(processor, image_size, source)
@@ -94,6 +89,10 @@ class GenericAdapter(Adapter):
 
     # Model --------------------------------------------------------------------------------------------
 
+    def own_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The inputs of the model's own forward pass for a batch, padded on the right."""
+        return self._right_padded(batch)[0]
+
     def query_state(self, model: PreTrainedModel, batch: dict[str, Any], query: Tensor) -> Tensor:
         ids = batch["input_ids"]
         longer = self.extend(batch)
@@ -106,13 +105,16 @@ class GenericAdapter(Adapter):
             states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
             model(**inputs, use_cache=False)
+        self._check_once(placed, kept)
+        return kept[0][:, 0]
+
+    def _check_once(self, placed: list[int], kept: list[Tensor]) -> None:
         if len(placed) != 1 or len(kept) != 1:
             raise UserError(
                 f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
                 f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
                 "(docs/your-own-study.md)"
             )
-        return kept[0][:, 0]
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         inputs, padding = self._right_padded(batch)

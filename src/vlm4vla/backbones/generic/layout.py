@@ -37,7 +37,7 @@ class PromptLayout:
     `first`: index of the image's first id in `prefix`. `count`: ids from there on that are the image's.
     `after`: the text behind the prefix, with `SHORT` in the place of the question. `turn`: the text from an
     answer's end to the next answer, with `SHORT` as the question, or None. `end`: the token that ends an
-    answer. `tokens`: further inputs of the model for each id, by name: the values (P + 1, ...) for the P ids
+    answer. `behind`: ids that the processor adds behind the text. `tokens`: further inputs of the model for each id, by name: the values (P + 1, ...) for the P ids
     of the prefix and for any id behind it.
     """
 
@@ -47,6 +47,7 @@ class PromptLayout:
     after: str
     turn: str | None
     end: str
+    behind: list[int]
     tokens: dict[str, Tensor]
 
     def text(self, question: str) -> str:
@@ -91,6 +92,7 @@ def find_layout(processor: ProcessorMixin, image_size: int, source: str) -> Prom
         after=after,
         turn=turn,
         end=end_token,
+        behind=ids[end + len(text_ids) :],
         tokens=_token_inputs(processor, short, long, end),
     )
 
@@ -181,7 +183,12 @@ def chat_template(processor: ProcessorMixin) -> str | None:
 def plain_placeholder(processor: ProcessorMixin) -> str:
     """The text that stands for an image in a prompt without a template; empty if the processor adds it."""
     token = getattr(processor, "image_token", None)
-    return token if isinstance(token, str) else ""
+    if not isinstance(token, str):
+        return ""
+    image = Image.fromarray(random_images(1, 8)[0])
+    placed = processor.prepare_inputs_layout(images=[[image]], text=[token + SHORT])[1]
+    # Florence-2's processor puts a placeholder before every text.
+    return "" if placed[0].count(token) > 1 else token
 
 
 def _behind_image(processor: ProcessorMixin, whole: str) -> str:

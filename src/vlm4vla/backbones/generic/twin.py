@@ -194,6 +194,8 @@ def small_processor(
     options |= fixed
     processor = kind(**parts, **options)
     token = getattr(processor, "image_token", None)
+    if config.is_encoder_decoder:  # released ones have no template
+        return processor
     processor.chat_template = CHAT.replace("IMAGE", token if isinstance(token, str) else "")
     return processor
 

@@ -23,6 +23,7 @@ from vlm4vla.training.distributed import launch
 from vlm4vla.training.distributed.processes import USER_ERROR_STATUS
 
 COMPLETION = "completion"
+DESCRIBE = "describe"
 INTERRUPTED_STATUS = 130  # of a program that Ctrl-C ended, by the convention of shells
 READER_LEFT_STATUS = 141  # of a program that SIGPIPE ended, by the same convention
 _USAGE_STATUS = 2  # of argparse
@@ -167,6 +168,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     words = sys.argv[1:] if arguments is None else arguments
+    words = [*words]
+    if len(words) > 1 and words[0] == "backbone" and not words[1].startswith("-"):
+        words[0] = DESCRIBE  # the stage of this name has options only
     unknown = _unknown_command(words)
     if unknown is not None:
         print(f"error: {unknown}", file=sys.stderr)

@@ -77,6 +77,7 @@ def test_same_seed_gives_the_same_weights_and_episodes(smoke, tmp_path):
     assert contents(tmp_path / "r", "episodes.parquet") == contents(first, "episodes.parquet")
 
 
+@MORE
 def test_rollout_killed_between_shards(smoke, tmp_path):
     first = Path(smoke.study.episodes_path(RUN)).parent
     arguments = (

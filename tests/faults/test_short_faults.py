@@ -11,7 +11,7 @@ from full_disk import NoMount, Trial, jobs_of, mounted
 from kill_study import State
 from kill_study import Trial as Kills
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.exhaustive]
 CELLS = (
     "results/smoke/demonstrations/bridge/provenance.json",
     "results/smoke/demonstrations/libero-10/provenance.json",
@@ -29,7 +29,6 @@ def reference(tmp_path_factory):
     return project, time.monotonic() - began
 
 
-@pytest.mark.exhaustive
 def test_three_kills(reference, tmp_path):
     project, seconds = reference
     clone = replace(project, folder=tmp_path / "clone")

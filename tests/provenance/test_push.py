@@ -127,6 +127,7 @@ def test_a_policy_arrives_and_acts_as_the_one_at_home(hub, push, start, policy, 
     np.testing.assert_allclose(np.load(tmp_path / "actions.npy"), expected, atol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_policies_that_cannot_be_loaded_are_one_line(hub, start, tmp_path):
     hub.repositories["models", "me/other"] = Repository(private=False, files={"README.md": b"no policy"})
     names = ["me/none", "me/other@v9", "me/other", "/no/folder", ".@main"]

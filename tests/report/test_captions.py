@@ -132,3 +132,18 @@ def test_the_caption_names_the_intervals_of_the_records(tmp_path, table, seeds):
 def test_the_executed_actions_of_experts_are_words(executed, words):
     own = ExpertSummary(backbone="kosmos-2", steps=6, executed=executed)
     assert f"6 training steps, {words}." in captions.experts_sentence({"pi0": own})
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sentence"),
+    [
+        ({}, ""),
+        ({"A": 16, "B": 16}, "Each backbone reads an image as 16 tokens."),
+        (
+            {"A": 16, "B": 64, "C": 16, "D": 36},
+            "Backbones read an image as 16 tokens, B as 64 and D as 36.",
+        ),
+    ],
+)
+def test_how_many_tokens_an_image_has(tokens, sentence):
+    assert captions.image_tokens_sentence(tokens) == sentence

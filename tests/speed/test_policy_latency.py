@@ -51,6 +51,7 @@ def test_latencies_and_rates_of_a_tiny_policy():
         assert set(eager["server"]) == {"batch_1", "batch_16"}
 
 
+@pytest.mark.exhaustive
 def test_a_compiled_policy_predicts_the_same():
     from full_size import tiny
     from policy_latency import differences, predictions, use_compiled

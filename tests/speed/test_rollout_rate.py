@@ -16,6 +16,7 @@ def program(*words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=850)
 
 
+@pytest.mark.exhaustive  # the whole program
 def test_rates_of_one_process_and_of_two_together():
     done = program("--benchmarks", "bridge", "--processes", "2")
     assert done.returncode == 0, done.stderr

@@ -7,15 +7,20 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from small_inputs import log_without_times
 from vla_settings import settings
 
+from vlm4vla.backbones import build
 from vlm4vla.cli import main
+from vlm4vla.config.backbones import Backbone
 from vlm4vla.config.training import Optimiser, Training
+from vlm4vla.core.artefacts import Provenance
 from vlm4vla.policies.policy import Policy
 from vlm4vla.stages.vla import run
 
 STEPS = 12
+TASK = "reach for the red block"
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # float32, with sums in another order
 
 
@@ -25,6 +30,7 @@ def settings_with(**execution):
     return settings(training=Training.model_validate(values | {"execution": execution}))
 
 
+@pytest.mark.exhaustive
 def test_killed_with_two_processes_and_resumed_with_one(tmp_path, backbone, demonstrations, monkeypatch):
     two = settings_with(strategy="fsdp2", processes=2, micro_batch=2)
     output = tmp_path / "two"
@@ -72,7 +78,34 @@ def test_killed_with_two_processes_and_resumed_with_one(tmp_path, backbone, demo
         )
     policies = [Policy.load(folder) for folder in (output, tmp_path / "one")]
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    pose = [policy.predict(images, ["reach for the red block"] * 2)[..., :6] for policy in policies]
+    pose = [policy.predict(images, [TASK] * 2)[..., :6] for policy in policies]
+    np.testing.assert_allclose(*pose, atol=1e-3)
+
+
+@pytest.mark.exhaustive
+def test_a_model_type_without_its_own_adapter_in_two_processes(tmp_path, demonstrations):
+    words = TASK.split()
+    tiny = Backbone(family="gemma3", parameters_b=1, tiny={}, pretraining="any")
+    build(tiny, "gemma3", words, 64, 0).save(tmp_path / "backbone")
+    Provenance("backbone", {}, {}, 0).write(tmp_path / "backbone" / "provenance.json")
+    for name, execution in (("one", {}), ("two", {"strategy": "fsdp2", "processes": 2})):
+        chosen = settings_with(micro_batch=2, **execution)
+        command = ["vla", "--settings", json.dumps(chosen.model_dump(mode="json"))]
+        command += ["--backbone", str(tmp_path / "backbone"), "--demonstrations", str(demonstrations)]
+        done = subprocess.run(
+            [sys.executable, "-m", "vlm4vla.cli", *command, "--output", str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    found, expected = (log_without_times(tmp_path / name) for name in ("two", "one"))
+    for key in ("loss", "gradient_norm"):
+        np.testing.assert_allclose(
+            [line[key] for line in found], [line[key] for line in expected], **CLOSE, err_msg=key
+        )
+    policies = [Policy.load(tmp_path / name) for name in ("two", "one")]
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    pose = [policy.predict(images, [TASK] * 2)[..., :6] for policy in policies]
     np.testing.assert_allclose(*pose, atol=1e-3)
 
 

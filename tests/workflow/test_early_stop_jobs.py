@@ -24,6 +24,7 @@ def cells(project, variants):
     project.change("workflow/scales/smoke.yaml", lambda smoke: smoke.pop("tables", None))
 
 
+@pytest.mark.exhaustive
 def test_a_rollout_needs_the_records_that_decide_when_it_stops(project):
     cells(project, ["full", "freeze-vision"])
     own, full = MESSAGE.format("freeze-vision"), MESSAGE.format("full")

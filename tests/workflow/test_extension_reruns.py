@@ -79,6 +79,7 @@ def test_a_changed_file_reruns_the_jobs_that_depend_on_it(project, name, first):
     assert jobs == first | {f"vla: {CELL}, seed 0", f"rollout: {CELL}, seed 0"}
 
 
+@pytest.mark.exhaustive
 def test_a_changed_family_reruns_its_backbones_only(project):
     def family(config: dict) -> None:
         tiny = {"hidden": 64, "intermediate": 128}

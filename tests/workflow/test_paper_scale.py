@@ -189,6 +189,7 @@ sys.exit(status)
 
 
 @pytest.mark.workflow
+@pytest.mark.exhaustive
 def test_five_seeds_are_planned_in_thirty_cpu_seconds_and_two_gigabytes(tmp_path):
     command = [sys.executable, "-c", PEAK, sys.executable, "-m", "snakemake", "--dry-run"]
     command += ["--configfile", PAPER, "--config", f"results={tmp_path}", "seeds=[1,2,3,4,5]"]

@@ -26,6 +26,7 @@ def test_the_target_has_one_job(project):
     assert not any("published" in job for job in project.dry_run("all_tables"))
 
 
+@pytest.mark.exhaustive
 def test_it_is_made_where_no_training_could_run(project):
     def break_training(config):
         config["minimum_free_gb"] = 1e9

@@ -24,6 +24,7 @@ def test_finished_study_has_nothing_to_do(project):
     assert "Nothing to be done" in project.snakemake("--cores", "2", "all_tables").stderr
 
 
+@pytest.mark.exhaustive
 def test_learning_rate_of_one_variant(project):
     project.change(SMOKE, lambda config: config.update(variants={"freeze-vision": {"training": TRAINING}}))
     assert project.dry_run() == {
@@ -55,11 +56,13 @@ def test_training_of_one_auxiliary_task(project):
     }
 
 
+@pytest.mark.exhaustive
 def test_training_of_a_task_in_no_table(project):
     project.change(SMOKE, lambda c: c["auxiliary"]["tasks"].update(robobrain2={"training": TRAINING}))
     assert project.dry_run() == {CONFIG}
 
 
+@pytest.mark.exhaustive
 def test_scale_of_the_fast_tokens(project):
     project.change(SMOKE, lambda config: config["auxiliary"]["fast"].update(scale=12))
     assert project.dry_run() == {
@@ -71,6 +74,7 @@ def test_scale_of_the_fast_tokens(project):
     }
 
 
+@pytest.mark.exhaustive
 def test_added_auxiliary_task(project):
     def add(config):
         config["tables"]["auxiliary"]["auxiliaries"]["qwen2.5-vl-3b"].append("robo2vlm")
@@ -99,6 +103,7 @@ def test_seed_of_one_table(project):
     }
 
 
+@pytest.mark.exhaustive
 def test_head_of_one_expert(project):
     project.change(SMOKE, lambda config: config["experts"].update(pi0={"head": {"integration_steps": 5}}))
     benchmarks = ("calvin", "bridge", "libero-10")
@@ -139,11 +144,13 @@ def test_added_backbone(project):
     }
 
 
+@pytest.mark.exhaustive
 def test_removed_backbone(project):
     project.change(SMOKE, lambda config: config["tables"]["main"]["backbones"].remove("kosmos-2"))
     assert project.dry_run() == {FILMS, SUMMARY, CONFIG, "table: main", "table: correlation"}
 
 
+@pytest.mark.exhaustive
 def test_pretraining_of_one_recipe(project):
     project.change(SMOKE, lambda c: c["pretraining"]["recipes"]["grounding"]["training"].update(steps=7))
     benchmarks = ("calvin", "bridge", "libero-10")
@@ -181,6 +188,7 @@ def test_comments_and_touched_files_change_nothing(project):
     assert project.dry_run() == set()
 
 
+@pytest.mark.exhaustive
 def test_only_a_deleted_table_is_made_again(project):
     (project.folder / "results/smoke/tables/main.md").unlink()
     assert project.dry_run() == {SUMMARY, "table: main"}

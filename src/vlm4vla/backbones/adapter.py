@@ -14,8 +14,11 @@ encoder's index tensors are therefore computed once for all samples.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 import torch
@@ -27,6 +30,7 @@ from vlm4vla.backbones.kernels.padding_free import is_padding_free, run_packed
 from vlm4vla.backbones.whole_words import WholeWords
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.config.reading import Reading
+from vlm4vla.core.errors import UserError
 
 INSTRUCTION = "What action should the robotic arm take to"  # prompt of chat families, as in the study
 # Mean and standard deviation of the embedded pre-training images (0..1). The released processors' own values
@@ -105,6 +109,11 @@ class Adapter(ABC):
     def end_id(self) -> int:
         """The id of the token that ends an answer."""
         return self.tokenizer.convert_tokens_to_ids(self.end)
+
+    @property
+    def template(self) -> str:
+        """Where the format of prompts comes from, in words."""
+        return f"the format of the family {self.family}, written by its adapter"
 
     def processor_files(self) -> dict[str, dict[str, Any]]:
         """Keys that transformers' own processor needs in the JSON files of a folder (processor_files.py).
@@ -238,6 +247,10 @@ class Adapter(ABC):
         """The language model without its output layer; for `PromptCache` and expert heads."""
         return model.model.language_model
 
+    def language_model(self, model: PreTrainedModel) -> nn.Module:
+        """The module that `vlm4vla backbone` lists as the language model."""
+        return self.text_model(model)
+
     def read(self, model: PreTrainedModel, embeddings: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         """Hidden states after the final norm (B, T, d), and transformers' cache; for `PromptCache`."""
         output = model.model(inputs_embeds=embeddings, use_cache=True, **inputs)
@@ -250,6 +263,44 @@ class Adapter(ABC):
     def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
         """Run only the vision encoder and the projector, on inputs from `LoadedBackbone.encode_images`."""
         model.model.get_image_features(**inputs)
+
+    @contextlib.contextmanager
+    def image_states_kept(self, model: PreTrainedModel) -> Iterator[list[Tensor]]:
+        """Within the context, each forward pass of the model appends its image tokens to the yielded list.
+
+        They have the shape (B, P, d) or (B * P, d), and P is `image_patches`.
+        """
+        kept: list[Tensor] = []
+
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                output = output[0] if isinstance(output, tuple) else output.pooler_output
+            kept.append(output)
+
+        hook = self.projector(model).register_forward_hook(keep)
+        try:
+            yield kept
+        finally:
+            hook.remove()
+
+    def image_patches(self, model: PreTrainedModel) -> int:
+        """The number of tokens that the vision encoder and the projector make of an image."""
+        return self.image_tokens
+
+    def tokens_of_cells(self, model: PreTrainedModel, grid: int) -> list[list[int]]:
+        """For each cell of an image, row by row: the image tokens that show it.
+
+        `grid`: cells a side. Here the tokens are the patches of a square, row by row. Raises UserError if
+        the tokens show no places of the image.
+        """
+        side = math.isqrt(self.image_tokens)
+        if side**2 != self.image_tokens:
+            raise UserError(
+                f"pretraining.alignment: the number of image tokens ({self.image_tokens}) must be a square: "
+                "write `alignment: null`"
+            )
+        rows = [cell * side // grid for cell in range(grid)]
+        return [[row * side + column] for row in rows for column in rows]
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         """The modules of the last text layer that add to the residual stream, and the final norm."""

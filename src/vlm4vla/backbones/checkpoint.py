@@ -18,6 +18,7 @@ from vlm4vla.backbones.folder_files import COPY, LONGEST_REASON
 from vlm4vla.backbones.generic.checks import check_states
 from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.processor import load_processor
+from vlm4vla.backbones.generic.shrinking import TINY_SIDE
 from vlm4vla.backbones.image_size import STUDY_IMAGE_SIZE, processed_side
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.lookup import adapter_class_of
@@ -29,9 +30,15 @@ from vlm4vla.core.errors import UserError, one_line
 OWN_CODE = {"trust_remote_code": False}
 
 
-def load_folder(folder: Path, *, image_size: int | None = None, dtype: Dtype = "float32") -> LoadedBackbone:
-    """Load a backbone; see `vlm4vla.backbones.load`. `dtype`: the type of the weights in memory."""
-    loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)})
+def load_folder(
+    folder: Path, *, image_size: int | None = None, dtype: Dtype = "float32", generic: bool = False
+) -> LoadedBackbone:
+    """Load a backbone; see `vlm4vla.backbones.load`.
+
+    `dtype`: the type of the weights in memory. `generic`: whether to use the generic adapter even if the
+    family has one of its own.
+    """
+    loaded = _load(folder, image_size, {"dtype": getattr(torch, dtype)}, generic)
     check_finite_folder(loaded.model.state_dict(), folder, "download or pre-train the backbone again")
     if loaded.adapter.is_generic:
         check_states(loaded, str(folder))
@@ -43,14 +50,21 @@ def check_folder(folder: Path) -> None:
 
     The model is built on the meta device, where weights have names and shapes but no values.
     """
-    _load(folder, None, {"device_map": {"": "meta"}, "dtype": torch.float32})
+    load_meta(folder)
 
 
-def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> LoadedBackbone:
-    check_complete(folder)
+def load_meta(folder: Path) -> LoadedBackbone:
+    """The backbone in a folder without its weights, which only have names and shapes."""
+    return _load(folder, None, {"device_map": {"": "meta"}, "dtype": torch.float32})
+
+
+def _load(
+    folder: Path, image_size: int | None, options: dict[str, Any], generic: bool = False
+) -> LoadedBackbone:
+    check_complete(folder, generic=generic)
     with _in_one_line(folder):
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
-    family = adapter_class_of(config, str(folder))
+    family: type[Adapter] = GenericAdapter if generic else adapter_class_of(config, str(folder))
     with _in_one_line(folder):
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder,
@@ -134,8 +148,11 @@ def _study_image_size(config: Any, image_processor: Any) -> int:
     """The image size that a model without an adapter of its own gets, in pixels.
 
     It is the study's, and the checkpoint's image processor then resizes the images. Only a tiny model has a
-    smaller one.
+    smaller one, which its config.json states or which follows from the configuration.
     """
+    stated = getattr(config, TINY_SIDE, None)
+    if isinstance(stated, int) and stated > 0:
+        return stated
     size = getattr(getattr(config, "vision_config", None), "image_size", None)
     side = size[0] if isinstance(size, (list, tuple)) else size
     area = getattr(getattr(image_processor, "size", None), "longest_edge", None)

@@ -47,11 +47,12 @@ CHAT = ("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "internvl")  # families with a
 IMAGE_IDS = ("image_token_id", "image_token_index")  # keys of config.json for the image's token
 
 
-def check_complete(folder: Path) -> None:
+def check_complete(folder: Path, *, generic: bool = False) -> None:
     """Raise UserError, with the file at fault, if the folder lacks a file or a file is not what it should be.
 
     Checked are the weights and their index, the tokenizer with its special tokens and size, the image
-    processor, and that no file is a Git LFS pointer.
+    processor, and that no file is a Git LFS pointer. `generic`: the prompts come from the folder's processor,
+    so that no special token of a built-in family is needed.
     """
     read_config(folder)
     check_no_pointers(folder)
@@ -59,7 +60,7 @@ def check_complete(folder: Path) -> None:
         if (folder / name).is_file():
             read_json(folder / name, "")
     weight_facts(folder)
-    check_tokenizer(folder)
+    check_tokenizer(folder, generic=generic)
     check_image_processor(folder)
 
 
@@ -133,7 +134,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + "..."
 
 
-def check_tokenizer(folder: Path) -> None:
+def check_tokenizer(folder: Path, *, generic: bool = False) -> None:
     """Raise UserError if the tokenizer is missing or empty, or does not fit the model.
 
     It has to have the family's special tokens, the id of the image's token in config.json, and no id beyond
@@ -153,7 +154,8 @@ def check_tokenizer(folder: Path) -> None:
         raise UserError(f"{file}: not a tokenizer ({reason}): {AGAIN}") from None
     ids = tokenizer.get_vocab(with_added_tokens=True)
     _check_words(file, tokenizer, ids)
-    _check_special(folder, ids)
+    if not generic:
+        _check_special(folder, ids)
     rows = embedding_rows(folder)
     if rows is not None and max(ids.values()) >= rows:
         word = max(ids, key=ids.__getitem__)

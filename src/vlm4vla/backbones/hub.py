@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from vlm4vla.backbones.complete_folder import check_complete, check_names
+from vlm4vla.backbones.complete_folder import CONFIG, check_complete, check_names
 from vlm4vla.backbones.folder_files import PATTERNS, MissingFileError
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError
@@ -89,6 +89,34 @@ def _fetch(name: str, revision: str, patterns: list[str], key: str) -> Path:
     check_room(_cache_folder(), size, f"{key}.checkpoint: {name!r}", alternative)
     with _DownloadProgress(name, size):
         return Path(_retry(lambda: snapshot_download(name, revision=revision, allow_patterns=patterns)))
+
+
+def fetch_config(name: str, revision: str, key: str) -> Path:
+    """The folder of the cache with config.json of model `name` at commit `revision`, which is downloaded.
+
+    `key`: the key of config.yaml that holds both. Raises UserError if the file cannot be had.
+    """
+    from huggingface_hub import hf_hub_download, is_offline_mode, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, CONFIG, revision=revision)
+    except HFValidationError:
+        raise UserError(
+            f"{key}.checkpoint: {name!r} is not a name on the hub: write OWNER/NAME, or the path of a local "
+            "folder without `revision`"
+        ) from None
+    if isinstance(cached, str):
+        return Path(cached).parent
+    if is_offline_mode():
+        raise UserError(
+            f"{key}.family: {name!r} is not in the cache {_cache_folder()}, and HF_HUB_OFFLINE forbids "
+            "looking its family up: write `family`, or run once where a network is available"
+        )
+    try:
+        return Path(_retry(lambda: hf_hub_download(name, CONFIG, revision=revision))).parent
+    except _hub_errors() as error:
+        raise UserError(f"{_describe(error, name, revision, key)}, or write `family`") from None
 
 
 def cached_snapshot(name: str, revision: str, patterns: Sequence[str] = PATTERNS) -> Path | None:

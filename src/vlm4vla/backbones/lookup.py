@@ -9,6 +9,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Built-in families whose language model does not work with an expert head. Kosmos-2 has no rotary positions,
 # and its language model is called with other arguments.
 WITHOUT_EXPERT_HEADS = ("kosmos-2",)
+WITHOUT_PACKING = ("paligemma", "paligemma2")  # tokens of an image attend to later ones
 MAPPING = "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES"  # of transformers
 
 
@@ -48,9 +50,23 @@ def generic_types() -> frozenset[str]:
     return frozenset()
 
 
-def is_known(family: str, *, tiny: bool) -> bool:
-    """Whether a backbone can have this `family`: as a tiny one only if it has an adapter of its own."""
-    return family in known_families() or (not tiny and family in generic_types())
+def registered_types() -> set[str]:
+    """The model types that a user's file has registered with `AutoModelForImageTextToText`."""
+    auto = sys.modules.get("transformers.models.auto.modeling_auto")
+    mapping = getattr(auto, MAPPING.removesuffix("_NAMES"), None)
+    return {config.model_type for config in getattr(mapping, "_extra_content", ())}
+
+
+def is_generic(family: str) -> bool:
+    """Whether `family` is a model type that the generic adapter serves."""
+    if family in known_families():
+        return False
+    return family in generic_types() or family in registered_types()
+
+
+def is_known(family: str) -> bool:
+    """Whether a backbone can have this `family`."""
+    return family in known_families() or is_generic(family)
 
 
 def supports_expert_heads(family: str) -> bool:
@@ -59,6 +75,14 @@ def supports_expert_heads(family: str) -> bool:
         return family not in WITHOUT_EXPERT_HEADS
     own = registry.find("family", family)
     return own is not None and own.is_read
+
+
+def supports_packing(family: str) -> bool:
+    """Whether a training can use attention without padding (`attention: flash_attention_2`)."""
+    if family in FAMILIES:
+        return family not in WITHOUT_PACKING
+    own = registry.find("family", family)
+    return own is not None and own.plainly_causal
 
 
 def adapter_class(family: str) -> type[Adapter]:
@@ -81,8 +105,8 @@ def adapter_class_of(config: PreTrainedConfig, source: str) -> type[Adapter]:
     for own in registry.classes("family"):
         if own.serves(config):
             return own
-    if config.model_type in generic_types():
-        from vlm4vla.backbones.generic.encoder_decoder import generic_adapter_class
+    if is_generic(config.model_type):
+        from vlm4vla.backbones.generic.kinds import generic_adapter_class
 
         return generic_adapter_class(config)
     raise UserError(

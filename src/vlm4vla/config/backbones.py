@@ -80,15 +80,28 @@ class PixelBounds(Strict):
         return self
 
 
+class PartNames(Strict):
+    """Names of modules of a model, such as `model.vision_tower`, where transformers finds others or none."""
+
+    vision: str | None = Field(None, description="The vision encoder, which `freeze: vision` freezes.")
+    language: str | None = Field(None, description="The language model.")
+    embedding: str | None = Field(None, description="The word embedding, which `freeze: embedding` freezes.")
+    output: str | None = Field(None, description="The output layer, which computes the vocabulary's logits.")
+
+
 class Backbone(Strict):
     """A vision-language model (VLM): a tiny one (`tiny` and `pretraining`), or a released `checkpoint`."""
 
-    family: str = Field(
-        description="A built-in family, such as qwen3_vl, or a family that an extension file registers. For "
-        "a `checkpoint`, also any model type that transformers lists for images and text, such as gemma3."
+    family: str | None = Field(
+        None,
+        description="A built-in family, such as qwen3_vl, a family that an extension file registers, or any "
+        "model type that transformers lists for images and text, such as gemma3. By default, that of the "
+        "checkpoint's config.json.",
     )
-    parameters_b: Rate = Field(
-        description="Size of the real model in billions of parameters, even for a tiny backbone."
+    parameters_b: Rate | None = Field(
+        None,
+        description="Size of the real model in billions of parameters, even for a tiny backbone. By default, "
+        "that of the checkpoint.",
     )
     tiny: TinySize | None = Field(
         None, description="Sizes of a tiny backbone. It needs `pretraining`, and excludes `checkpoint`."
@@ -107,6 +120,18 @@ class Backbone(Strict):
         "qwen2_5_vl, qwen3_vl and qwen3_vl_moe. By default the checkpoint's own bounds. Images are first "
         "resized to `image_size`.",
     )
+    image_tokens: Positive | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Largest number of tokens of an image, for checkpoints of a model type without an "
+        "adapter of its own. Images are not cut into tiles, or become smaller, until the bound is kept.",
+    )
+    parts: PartNames | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Names of modules, for model types without an adapter of their own. `vlm4vla backbone "
+        "CHECKPOINT` shows what is found without them.",
+    )
     learning_rates: dict[Benchmark, Rate] = Field(
         default_factory=dict,
         exclude_if=lambda rates: not rates,
@@ -121,7 +146,12 @@ class Backbone(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Backbone:
-        self.reading.check_family(self.family)
+        if self.family is not None:
+            self.reading.check_family(self.family)
+        elif self.tiny is not None:
+            raise ValueError("family: a tiny backbone needs it: write a model type, such as gemma3")
+        if self.parameters_b is None and self.tiny is not None:
+            raise ValueError("parameters_b: a tiny backbone needs it: write the size of the real model")
         if (self.tiny is None) == (self.checkpoint is None):
             raise ValueError("write either `tiny` (with `pretraining`) or `checkpoint`, not both")
         if (self.tiny is None) != (self.pretraining is None):
@@ -131,8 +161,19 @@ class Backbone(Strict):
         return self
 
     @model_validator(mode="after")
+    def _is_generic(self) -> Backbone:
+        for key in ("image_tokens", "parts"):
+            if getattr(self, key) is not None and self.family is not None and has_own_adapter(self.family):
+                raise ValueError(
+                    f"{key}: the family {self.family!r} has an adapter of its own: remove this key"
+                )
+        if self.image_tokens is not None and self.tiny is not None:
+            raise ValueError("image_tokens: a tiny backbone has few: remove this key")
+        return self
+
+    @model_validator(mode="after")
     def _has_pixel_bounds(self) -> Backbone:
-        if self.pixels is None:
+        if self.pixels is None or self.family is None:  # the family is then found before any job
             return self
         if self.tiny is not None:
             raise ValueError("pixels: a tiny backbone reads images of `image_size` pixels: remove this key")
@@ -142,6 +183,11 @@ class Backbone(Strict):
                 "bounds: remove this key"
             )
         return self
+
+
+def has_own_adapter(family: str) -> bool:
+    """Whether `family` is built in or registered, so that its adapter knows its modules and its images."""
+    return family in registry.FAMILIES or registry.find("family", family) is not None
 
 
 def has_pixel_bounds(family: str) -> bool:

@@ -237,6 +237,7 @@ class Policy(nn.Module):
         reading = self.backbone.adapter.reading
         record |= {"centre_crop": self.centre_crop} if self.centre_crop is not None else {}
         record |= {"reading": reading.model_dump(mode="json")} if reading != Reading() else {}
+        record |= {"image_tokens": self.backbone.adapter.image_tokens}
         record |= {"adapter": GENERIC} if self.backbone.adapter.is_generic else {}
         write_json(folder / "policy.json", record)
 

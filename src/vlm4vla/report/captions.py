@@ -65,6 +65,18 @@ def episodes_sentence(records: Sequence[Mapping[str, Any]], scale: str) -> str:
     return f"Episodes in each cell: {'; '.join(parts)}. {stop_sentence(records)}".strip()
 
 
+def image_tokens_sentence(tokens: Mapping[str, int]) -> str:
+    """How many tokens of its prompt each backbone has for an image; empty if nothing is known."""
+    counts = sorted(set(tokens.values()))
+    if not counts:
+        return ""
+    if len(counts) == 1:
+        return f"Each backbone reads an image as {counts[0]} tokens."
+    usual = max(counts, key=list(tokens.values()).count)
+    others = [f"{name} as {count}" for name, count in tokens.items() if count != usual]
+    return f"Backbones read an image as {usual} tokens, {names.joined(others)}."
+
+
 def seeds_sentence(seeds: Sequence[int]) -> str:
     """The training seeds, and what the intervals and tests cover."""
     if len(seeds) == 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlm4vla.backbones import build
 from vlm4vla.backbones.installing import install
@@ -11,9 +13,13 @@ from vlm4vla.backbones.model_hashes import model_hashes
 from vlm4vla.backbones.pixel_bounds import write_pixel_bounds
 from vlm4vla.config.stages import BackboneSettings
 from vlm4vla.core import imports
-from vlm4vla.core.artefacts import Provenance, file_hash
+from vlm4vla.core.artefacts import Provenance, file_hash, write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.results_folder import read_json
+
+EXAMPLE = "open the drawer"
+if TYPE_CHECKING:
+    from vlm4vla.backbones.loaded import LoadedBackbone
 
 ALIGNMENT = "alignment"  # subfolder with the log of the contrastive training
 
@@ -34,8 +40,10 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
             )
         _pretrain(settings, questions, output)
     else:
-        from vlm4vla.backbones.checkpoint import check_folder
+        from vlm4vla.backbones.checkpoint import load_meta
         from vlm4vla.backbones.finite import check_finite_files
+        from vlm4vla.backbones.generic.image_bound import bound_image_tokens
+        from vlm4vla.backbones.generic.parts import with_part_names
 
         install(
             settings.backbone.checkpoint,
@@ -46,7 +54,14 @@ def run(settings: BackboneSettings, *, questions: Path | None, output: Path) -> 
         )
         if settings.backbone.pixels is not None:
             write_pixel_bounds(output, settings.backbone.pixels, f"backbones.{settings.name}")
-        check_folder(output)
+        key = f"backbones.{settings.name}"
+        if settings.backbone.parts is not None:
+            file = output / "config.json"
+            write_json(file, with_part_names(json.loads(file.read_text()), settings.backbone.parts))
+        if settings.backbone.image_tokens is not None:
+            size = load_meta(output).image_size
+            bound_image_tokens(output, settings.backbone.image_tokens, size, f"{key}.image_tokens")
+        _say(load_meta(output), settings.name)
         check_finite_files(output, f"write another checkpoint in backbones.{settings.name}")
     provenance.write(output / "provenance.json", outputs=model_hashes(output))
     for part in (output / "checkpoints", output / ALIGNMENT / "checkpoints"):
@@ -109,7 +124,18 @@ def _pretrain(settings: BackboneSettings, questions: Path, output: Path) -> None
         identity=identity,
         title=f"pre-training {settings.name}",
     )
+    _say(backbone, settings.name)
     backbone.save(output)
+
+
+def _say(backbone: LoadedBackbone, name: str) -> None:
+    """Print how many tokens an image has."""
+    adapter, side = backbone.adapter, backbone.image_size
+    print(
+        f"backbone {name}: an image of {side} x {side} pixels has {adapter.image_tokens} tokens, and a "
+        f"prompt {len(backbone.prompt_ids(EXAMPLE))} with them",
+        flush=True,
+    )
 
 
 def _vocabulary(path: Path) -> list[str]:

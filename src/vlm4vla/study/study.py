@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vlm4vla.backbones.found_families import with_families
 from vlm4vla.config.config import Config
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.study.files import StudyFiles
@@ -21,7 +22,7 @@ class Study(StudyFiles, StageSettings):
     """
 
     def __init__(self, config: Config):
-        super().__init__(config)
+        super().__init__(with_families(config))
         check_references(self)
 
     def target_of(self, table: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from vlm4vla.backbones.complete_folder import check_chat_template, check_complete
 from vlm4vla.backbones.folder_files import MissingFileError
 from vlm4vla.backbones.installing import check_family
-from vlm4vla.backbones.lookup import is_known, known_families, supports_expert_heads
+from vlm4vla.backbones.lookup import is_known, known_families, supports_expert_heads, supports_packing
 from vlm4vla.backbones.tiny_sizes import check_tiny
 from vlm4vla.backbones.weights import weight_files
 from vlm4vla.config.config import Config, load_config
@@ -26,6 +26,7 @@ from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.study import Study, table_targets
+from vlm4vla.workflow.model_types import check_model_types
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
@@ -60,7 +61,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
         check_results(study.config)
     needed = requirements_of(study, targets)
     for name, backbone in study.config.backbones.items():
-        if not is_known(backbone.family, tiny=backbone.tiny is not None):
+        if not is_known(backbone.family):
             raise UserError(
                 f"config.yaml: backbones.{name}.family: unknown family {backbone.family!r}: "
                 + suggestion(backbone.family, known_families())
@@ -74,7 +75,9 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
             check_files(folder, f"backbones.{name}.checkpoint")
         elif backbone.checkpoint is not None:
             check_cached(backbone.checkpoint, backbone.revision, f"backbones.{name}.checkpoint")
+    check_model_types(study)
     check_experts(study.config)
+    check_packing(study.config, needed.packed)
     with errors_as_notes(planned):
         check_datasets(study.config, needed.demonstrations)
     fast = study.config.auxiliary and study.config.auxiliary.fast
@@ -110,6 +113,18 @@ def check_experts(config: Config) -> None:
             raise UserError(
                 f"config.yaml: experts.{name}.backbone: {expert.backbone!r} has the family {family!r}, and "
                 "expert heads do not support its language model: write a backbone of another family"
+            )
+
+
+def check_packing(config: Config, names: Collection[str]) -> None:
+    """Refuse attention without padding for a backbone that cannot have it."""
+    for name in sorted(names):
+        family = config.backbones[name].family or ""
+        if not supports_packing(family):
+            raise UserError(
+                f"config.yaml: execution.attention: flash_attention_2 is for plain causal attention, and the "
+                f"family {family!r} of backbones.{name} has other attention, or may have: write `attention: "
+                "auto` or `attention: sdpa`"
             )
 
 

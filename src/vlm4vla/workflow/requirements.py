@@ -5,12 +5,14 @@ The checks before a run look only for these. A cell on LIBERO-10 runs without th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
+from typing import Any
 
 from vlm4vla.study.study import Study
+from vlm4vla.workflow.estimate.units import backbone_of
 from vlm4vla.workflow.jobs import Job, plan
 from vlm4vla.workflow.resources import JobResources
 
@@ -23,7 +25,8 @@ class Requirements:
     are read, and whose simulators run. `sets`: the auxiliary tasks whose datasets are read. `capability`: the
     (backbone, auxiliary task) pairs whose question scores are read. `correlation`: whether the run makes the
     table of this name, which needs a score of every backbone. `gpus`: the number of GPUs of the largest
-    training. `trackers`: the trackers that receive the curves of trainings.
+    training. `trackers`: the trackers that receive the curves of trainings. `packed`: the backbones whose
+    trainings ask for attention without padding.
     """
 
     backbones: frozenset[str]
@@ -34,6 +37,7 @@ class Requirements:
     correlation: bool
     gpus: int
     trackers: frozenset[str]
+    packed: frozenset[str]
 
 
 def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
@@ -62,13 +66,29 @@ def _requirements(study: Study, targets: tuple[str, ...]) -> Requirements:
         correlation=any(job.stage == "table" and job.key == ("correlation",) for job in jobs),
         gpus=_most_gpus(study, jobs),
         trackers=frozenset(name for job in jobs if job.stage != "rollout" for name in _trackers(job)),
+        packed=frozenset(_packed(study, jobs)),
     )
+
+
+def _execution(job: Job) -> dict[str, Any]:
+    """How a training is executed; empty for other jobs and for trainings without this key."""
+    return (job.settings.get("training") or {}).get("execution") or {}
 
 
 def _trackers(job: Job) -> list[str]:
     """The trackers of a training; none for other jobs."""
-    execution = (job.settings.get("training") or {}).get("execution") or {}
-    return list(execution.get("trackers", ()))
+    return list(_execution(job).get("trackers", ()))
+
+
+def _asks_for_packing(job: Job) -> bool:
+    return job.stage in ("vla", "auxiliary") and _execution(job).get("attention") == "flash_attention_2"
+
+
+def _packed(study: Study, jobs: Iterable[Job]) -> Iterator[str]:
+    for job in jobs:
+        name = backbone_of(job, study.config)
+        if name is not None and _asks_for_packing(job):
+            yield name
 
 
 def _most_gpus(study: Study, jobs: Iterable[Job]) -> int:

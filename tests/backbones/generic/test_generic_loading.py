@@ -15,7 +15,7 @@ from vlm4vla.backbones.generic.forward import states_kept
 from vlm4vla.backbones.generic.processor import load_processor
 from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.backbones.logits import greedy_answers
-from vlm4vla.backbones.lookup import generic_types, is_known, supports_expert_heads
+from vlm4vla.backbones.lookup import generic_types, is_generic, is_known, supports_expert_heads
 from vlm4vla.backbones.prompt_cache import PromptCache
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.errors import UserError
@@ -136,7 +136,8 @@ def test_the_names_are_those_of_transformers_own_mapping():
     assert set(TYPES) <= generic_types()
 
 
-def test_a_model_type_is_a_family_of_checkpoints_only():
-    assert is_known("gemma3", tiny=False) and not is_known("gemma3", tiny=True)
-    assert not is_known("gemma33", tiny=False)
+def test_a_model_type_is_a_family():
+    assert is_known("gemma3") and is_generic("gemma3")
+    assert is_known("qwen3_vl") and not is_generic("qwen3_vl")
+    assert not is_known("gemma33")
     assert supports_expert_heads("qwen3_vl") and not supports_expert_heads("gemma3")

@@ -80,7 +80,14 @@ def drawn(tmp_path_factory):
 
 
 # The fewest backbones, points that all lie at 0, and the most crowded panels.
-@pytest.mark.parametrize(("backbones", "level"), [(2, 0.4), (9, 0.0), (20, 0.4)])
+@pytest.mark.parametrize(
+    ("backbones", "level"),
+    [
+        pytest.param(2, 0.4, marks=pytest.mark.exhaustive),
+        pytest.param(9, 0.0, marks=pytest.mark.exhaustive),
+        (20, 0.4),
+    ],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_text_is_cut_off_or_covers_another(drawn, name, backbones, level):
     texts, (width, height) = drawn(name, backbones, level)

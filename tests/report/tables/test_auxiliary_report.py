@@ -160,6 +160,7 @@ def test_the_same_records_give_the_same_bytes(tuned, written, tmp_path):
     check_same_bytes(written, tmp_path, "auxiliary")
 
 
+@pytest.mark.exhaustive
 def test_rollouts_after_a_task_do_not_change_other_tables(study, tuned, tmp_path):
     _root, episodes, _capability, curves = study
     extra = [path for path in tuned.episodes if "none" not in path.parts]

@@ -16,7 +16,6 @@ from vlm4vla.training.batches.alignment import (
     AlignmentBatches,
     AlignmentObjective,
     PatchLabels,
-    captured_image_tokens,
 )
 from vlm4vla.training.batches.questions import QuestionBatches, QuestionObjective
 from vlm4vla.training.loop import train
@@ -80,9 +79,9 @@ def test_alignment_sees_the_tokens_that_the_language_model_reads(train_split, fa
     batch = QuestionBatches(backbone, train_split, {"where": 1.0}, 4, 0).batch(
         np.arange(3), np.random.default_rng(0)
     )
-    with captured_image_tokens(backbone) as read:
+    with backbone.adapter.image_states_kept(backbone.model) as read:
         hidden_states(backbone, batch[0])
-    with captured_image_tokens(backbone) as alone:
+    with backbone.adapter.image_states_kept(backbone.model) as alone:
         backbone.adapter.see(backbone.model, backbone.encode_images(train_split.images(np.arange(3))))
     assert len(read) == len(alone) == 1
     assert read[0].numel() == 3 * backbone.adapter.image_tokens * backbone.hidden_size

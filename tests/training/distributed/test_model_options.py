@@ -263,3 +263,26 @@ def test_a_layer_in_bfloat16_gets_a_float_mask_without_infinity():
     assert dtype == received.dtype == torch.bfloat16 and not autocast
     assert torch.isfinite(received).all() and received[0, 0] == 0
     assert torch.isfinite(torch.softmax(received.float(), -1)).all()
+
+
+GENERIC = ["gemma3", "qwen3_5", "mllama"]
+
+
+@pytest.mark.parametrize("family", GENERIC)
+def test_checkpointed_layers_of_other_model_types_give_the_same_step(family):
+    model = objective(family)
+    assert_same(step(model, gradient_checkpointing=True), step(model))
+
+
+@pytest.mark.parametrize("family", GENERIC)
+def test_eager_attention_of_other_model_types_gives_the_same_step(family):
+    model = objective(family)
+    assert_same(step(model, attention="eager"), step(model))
+
+
+@pytest.mark.parametrize("family", GENERIC)
+def test_other_model_types_have_no_attention_without_padding(family):
+    model = objective(family)
+    with pytest.raises(UserError, match=f"flash_attention_2 takes no mask, and {family} needs one"):
+        step(model, attention="flash_attention_2")
+    assert_same(step(model, attention="auto"), step(model))

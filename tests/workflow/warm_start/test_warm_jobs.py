@@ -25,6 +25,7 @@ from vlm4vla.workflow.warm_start import client, offering
 
 pytestmark = [
     pytest.mark.timeout(900),
+    pytest.mark.exhaustive,
     pytest.mark.skipif(sys.platform != "linux", reason="jobs start warm on Linux only"),
 ]
 MAIN = "import sys; from vlm4vla.cli import main; sys.exit(main())"

@@ -101,6 +101,9 @@ class Kosmos2(Adapter):
         embeddings, _ = model.image_to_text_projection(nn.functional.normalize(features, dim=-1))
         return embeddings
 
+    def language_model(self, model: PreTrainedModel) -> nn.Module:
+        return model.text_model
+
     def projector(self, model: PreTrainedModel) -> nn.Module:
         return model.image_to_text_projection
 

@@ -32,11 +32,6 @@ REFUSED = {
 }
 
 
-def generic_adapter_class(config: Any) -> type[GenericAdapter]:
-    """The generic adapter for a model's configuration."""
-    return EncoderDecoderAdapter if config.is_encoder_decoder else GenericAdapter
-
-
 class EncoderDecoderAdapter(GenericAdapter):
     """Any encoder-decoder model whose encoder reads image and text."""
 
@@ -108,20 +103,20 @@ class EncoderDecoderAdapter(GenericAdapter):
             query_placed(embedding, query, decoder - 1, length) as placed,
             states_kept(parts.output, length, decoder - 1) as kept,
         ):
-            model(**inputs, use_cache=False)
+            model(**self._fitted(model, inputs), use_cache=False)
         self._check_once(placed, kept)
         return kept[0][:, 0]
 
     def _decoder_embedding(self, model: PreTrainedModel) -> nn.Module:
         """The decoder's word embedding, which is another module than the encoder's, with the same weights."""
-        return find_parts(model, self.source).language.get_input_embeddings()
+        return model.get_decoder().get_input_embeddings()
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         """The decoder's states at the places of its ids in the sequence, and zeros at the encoder's."""
         inputs, padding, encoder, decoder = self._divided(batch)
         length = inputs["decoder_input_ids"].shape[1]
         with states_kept(find_parts(model, self.source).output, length) as kept:
-            model(**inputs, use_cache=False)
+            model(**self._fitted(model, inputs), use_cache=False)
         states = kept[0]
         places = torch.arange(batch["input_ids"].shape[1], device=states.device) - encoder[:, None]
         is_decoder = (places >= 0) & (places < decoder[:, None])
@@ -129,12 +124,10 @@ class EncoderDecoderAdapter(GenericAdapter):
         whole = torch.gather(states, 1, index) * is_decoder[..., None].to(states.dtype)
         return moved(whole, padding, left=True)
 
-    def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
-        rows = hidden.reshape(-1, hidden.shape[-1])
-        ids = torch.tensor([[self.start_id]], device=hidden.device)
-        with states_replaced(find_parts(model, self.source).output, rows):
-            found = model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits
-        return found.view(*hidden.shape[:-1], -1)
+    def _ending(self, model: PreTrainedModel, output: nn.Module, rows: Tensor) -> Tensor:
+        ids = torch.tensor([[self.start_id]], device=rows.device)
+        with states_replaced(output, rows):
+            return model(input_ids=ids, decoder_input_ids=ids, use_cache=False).logits[0]
 
 
 def start_id_of(config: Any, source: str) -> int:

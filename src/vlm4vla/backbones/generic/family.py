@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
+from collections.abc import Iterator
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -12,11 +16,18 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.forward import moved, query_placed, states_kept, states_replaced
+from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
 from vlm4vla.backbones.generic.parts import find_parts
+from vlm4vla.backbones.generic.pixels import find_pixel_map
 from vlm4vla.core.errors import UserError
 
-NOT_TINY = "family: a tiny backbone needs a built-in family, or one of an extension file: write one of them"
+# Types whose model numbers the images of a whole batch, and makes positions of the numbers: a sample would
+# depend on the samples before it. They get the positions that each sample has alone.
+NUMBERS_IMAGES = {"hunyuan_vl"}
+LARGE = 1000.0  # of states that show a cap of the logits
+NEARLY = 0.5  # share of the largest change
+CLEARLY = 1.2  # times the median change
+SEE = "get_image_features"
 
 
 class GenericAdapter(Adapter):
@@ -35,7 +46,11 @@ class GenericAdapter(Adapter):
     def __init__(self, config: Any, processor: ProcessorMixin, image_size: int, source: str = "the backbone"):
         self.processor = processor
         self.source = source
+        self._ends_plainly: bool | None = (
+            None  # whether the logits are the output layer's, found at first use
+        )
         self.layout = layouts.find_layout(processor, image_size, source)
+        self.pixel_map = find_pixel_map(self._ask, image_size)
         self.end = self.layout.end
         super().__init__(config, processor.tokenizer, image_size)
         self.family = self.model_type = config.model_type
@@ -62,6 +77,12 @@ class GenericAdapter(Adapter):
     def next_turn(self, text: str) -> str:
         return self.layout.next_turn(text)
 
+    @property
+    def template(self) -> str:
+        if layouts.chat_template(self.processor) is None:
+            return "none: the image's token and the text"
+        return "the checkpoint's own chat template"
+
     def saved(self, tokenizer: Any, image_processor: Any) -> tuple[Any, ...]:
         return (self.processor,)
 
@@ -84,14 +105,17 @@ class GenericAdapter(Adapter):
         return longer
 
     def process(self, images: Tensor, image_processor: Any) -> dict[str, Any]:
+        own = (self.image_size, self.image_size)
+        if self.pixel_map is not None and tuple(images.shape[1:3]) == own:
+            return self.pixel_map(images)
+        return self._ask(images.numpy())
+
+    def _ask(self, images: np.ndarray) -> dict[str, Any]:
+        """The vision inputs of images (B, H, W, 3) by the processor itself."""
         prompt = layouts.rendered(self.processor, [layouts.SHORT])
-        return layouts.vision_inputs(self.processor, self.layout, prompt, images.numpy())
+        return layouts.vision_inputs(self.processor, self.layout, prompt, images)
 
     # Model --------------------------------------------------------------------------------------------
-
-    def own_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The inputs of the model's own forward pass for a batch, padded on the right."""
-        return self._right_padded(batch)[0]
 
     def query_state(self, model: PreTrainedModel, batch: dict[str, Any], query: Tensor) -> Tensor:
         ids = batch["input_ids"]
@@ -104,31 +128,56 @@ class GenericAdapter(Adapter):
             query_placed(parts.embedding, query, last, ids.shape[1] + 1) as placed,
             states_kept(parts.output, ids.shape[1] + 1, last) as kept,
         ):
-            model(**inputs, use_cache=False)
+            model(**self._fitted(model, inputs), use_cache=False)
         self._check_once(placed, kept)
         return kept[0][:, 0]
 
+    def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
+        inputs, padding = self._right_padded(batch)
+        length = batch["input_ids"].shape[1]
+        with states_kept(find_parts(model, self.source).output, length) as kept:
+            model(**self._fitted(model, inputs), use_cache=False)
+        return moved(kept[0], padding, left=True)
+
+    def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
+        output = find_parts(model, self.source).output
+        if self._ends_plainly is None:
+            with torch.no_grad():
+                rows = LARGE * torch.randn(2, hidden.shape[-1], generator=torch.Generator().manual_seed(0))
+                rows = rows.to(hidden)
+                self._ends_plainly = torch.equal(output(rows), self._ending(model, output, rows))
+        if self._ends_plainly:
+            return output(hidden)
+        return self._ending(model, output, hidden.reshape(-1, hidden.shape[-1])).view(*hidden.shape[:-1], -1)
+
+    def _ending(self, model: PreTrainedModel, output: nn.Module, rows: Tensor) -> Tensor:
+        """The logits (N, V) that the model's forward pass makes of states (N, d) at its output layer."""
+        ids = torch.tensor([[self.query_id]], device=rows.device)
+        with states_replaced(output, rows):
+            return model(input_ids=ids, use_cache=False).logits[0]
+
+    def own_logits(self, model: PreTrainedModel, batch: dict[str, Any], word: int | None = None) -> Tensor:
+        """Logits of the model's own forward pass for a batch without padding, with `word` behind the text.
+
+        They are what checks compare the methods above with.
+        """
+        if word is not None:
+            ids = nn.functional.pad(batch["input_ids"], (0, 1), value=word)
+            batch = self.extend(batch) | {"input_ids": ids}
+        return model(**self.own_inputs(batch)).logits
+
+    def own_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The inputs of the model's own forward pass for a batch without padding."""
+        return {name: value for name, value in batch.items() if name != "position_ids"}
+
     def _check_once(self, placed: list[int], kept: list[Tensor]) -> None:
+        """Raise UserError unless the query was placed once, and reached the output layer once."""
         if len(placed) != 1 or len(kept) != 1:
             raise UserError(
                 f"{self.source}: in one forward pass, the model embeds its words {len(placed)} times and "
                 f"reaches the output layer {len(kept)} times, not once: register a family of your own for it "
                 "(docs/your-own-study.md)"
             )
-
-    def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
-        inputs, padding = self._right_padded(batch)
-        length = batch["input_ids"].shape[1]
-        with states_kept(find_parts(model, self.source).output, length) as kept:
-            model(**inputs, use_cache=False)
-        return moved(kept[0], padding, left=True)
-
-    def logits(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
-        rows = hidden.reshape(-1, hidden.shape[-1])
-        ids = torch.tensor([[self.query_id]], device=hidden.device)
-        with states_replaced(find_parts(model, self.source).output, rows):
-            found = model(input_ids=ids, use_cache=False).logits
-        return found.view(*hidden.shape[:-1], -1)
 
     def _right_padded(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
         """The inputs of the model's forward, padded on the right, and the padding (B,) of each row."""
@@ -139,18 +188,91 @@ class GenericAdapter(Adapter):
             inputs[name] = moved(inputs[name], padding, left=False)
         return inputs, padding
 
+    def _fitted(self, model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Any]:
+        """`inputs` with pixels in the type of the model's weights, and with positions where it needs them."""
+        found = {
+            name: value.to(model.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+        if self.model_type in NUMBERS_IMAGES:
+            names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
+            rows = [
+                model.base_model.get_rope_index(**{name: inputs[name][row : row + 1] for name in names})[0]
+                for row in range(len(inputs["input_ids"]))
+            ]
+            found["position_ids"] = torch.cat(rows, dim=1)
+        return found
+
     def vision_encoder(self, model: PreTrainedModel) -> list[nn.Module]:
-        return [find_parts(model, self.source).vision]
+        parts = find_parts(model, self.source)
+        return [parts.vision, *parts.more_vision]
+
+    def language_model(self, model: PreTrainedModel) -> nn.Module:
+        return find_parts(model, self.source).language
 
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         return []
 
-    # Tiny backbones -----------------------------------------------------------------------------------
+    # Alignment of image tokens ------------------------------------------------------------------------
+
+    def _seer(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The module of the model whose `get_image_features` its forward pass calls."""
+        found = next((each for each in (model.base_model, model) if hasattr(each, SEE)), None)
+        if found is None:
+            raise UserError(
+                f"{self.source}: transformers has no method that gives the image tokens of {self.family!r} "
+                "alone: write `pretraining.alignment: null`"
+            )
+        return found
+
+    def see(self, model: PreTrainedModel, inputs: dict[str, Any]) -> None:
+        seer = self._seer(model)
+        known = inspect.signature(seer.get_image_features).parameters
+        seer.get_image_features(**{name: value for name, value in inputs.items() if name in known})
+
+    @contextlib.contextmanager
+    def image_states_kept(self, model: PreTrainedModel) -> Iterator[list[Tensor]]:
+        with features_kept(self._seer(model)) as kept:
+            yield kept
+
+    @torch.no_grad()
+    def image_patches(self, model: PreTrainedModel) -> int:
+        image = torch.from_numpy(layouts.random_images(1, self.image_size))
+        with features_kept(self._seer(model)) as kept:
+            self.see(model, self.process(image, None))
+        return kept[0].shape[:-1].numel()
+
+    @torch.no_grad()
+    def tokens_of_cells(self, model: PreTrainedModel, grid: int) -> list[list[int]]:
+        """See `Adapter`. A token shows a cell if a change of the cell changes the token most, or nearly.
+
+        The tokens of some models (LLaVA-OneVision) are an image and its tiles with ends of lines.
+        """
+        side, size = self.image_size // grid, self.image_size
+        images = np.full((grid**2 + 1, size, size, 3), 128, dtype=np.uint8)
+        for cell in range(grid**2):
+            row, column = (index * side for index in divmod(cell, grid))
+            images[cell, row : row + side, column : column + side] = layouts.random_images(1, side, cell)[0]
+        with features_kept(self._seer(model)) as kept:
+            self.see(model, self.process(torch.from_numpy(images), None))
+        states = kept[0].reshape(len(images), -1, kept[0].shape[-1])
+        changes = (states[:-1] - states[-1]).norm(dim=-1)  # (cells, tokens)
+        # Attention spreads a change over all tokens: what counts is how much more one token changes.
+        most, usual = changes.amax(1, keepdim=True), changes.median(1, keepdim=True).values
+        shows = changes - usual > NEARLY * (most - usual)
+        if (most < CLEARLY * usual).any() or shows.sum(1).max() > states.shape[1] // 4:
+            raise UserError(
+                f"{self.source}: the image tokens of {self.family!r} show no places of the image: write "
+                "`pretraining.alignment: null`"
+            )
+        return [cell.nonzero()[:, 0].tolist() for cell in shows]
+
+    # Tiny backbones (twin.py builds them) -------------------------------------------------------------
 
     @classmethod
     def tiny_config(cls, size: Any, tokenizer: Any, image_size: int) -> Any:
-        raise UserError(NOT_TINY)
+        raise NotImplementedError
 
     @classmethod
     def tiny_image_processor(cls, image_size: int) -> Any:
-        raise UserError(NOT_TINY)
+        raise NotImplementedError

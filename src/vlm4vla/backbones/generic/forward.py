@@ -12,6 +12,7 @@ Not obvious:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,6 +84,36 @@ def states_replaced(output_layer: nn.Module, states: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+@contextmanager
+def features_kept(owner: nn.Module) -> Iterator[list[Tensor]]:
+    """Within the context, `owner.get_image_features` appends its image tokens to the yielded list."""
+    kept: list[Tensor] = []
+    plain = owner.get_image_features
+
+    @functools.wraps(plain)
+    def keep(*arguments: Any, **options: Any) -> Any:
+        output = plain(*arguments, **options)
+        kept.append(image_features(output))
+        return output
+
+    owner.get_image_features = keep
+    try:
+        yield kept
+    finally:
+        del owner.get_image_features
+
+
+def image_features(output: Any) -> Tensor:
+    """The image tokens (..., d) in what transformers' `get_image_features` returns.
+
+    It is a tensor or a list with one tensor for each image, by itself or as the pooled output.
+    """
+    if isinstance(output, tuple) and len(output) and not isinstance(output[0], Tensor):
+        output = output[0]
+    states = getattr(output, "pooler_output", output)
+    return states if isinstance(states, Tensor) else torch.cat(list(states))
 
 
 def moved(values: Tensor, padding: Tensor, *, left: bool) -> Tensor:

@@ -26,6 +26,7 @@ from vlm4vla.core.errors import UserError
 SHORT, LONG = "open the drawer", "move the red block to the left of the large green bowl"
 ANSWER = "cupboard"
 IDS, MASK = "input_ids", "attention_mask"
+PATCH_TOKEN = "img_patch_token"  # Llama 4 has one token for an image, and others for its patches
 OPTIONS = {"enable_thinking": False}  # templates with a mode of thinking start the answer at once
 
 
@@ -112,9 +113,14 @@ def ask(processor: ProcessorMixin, texts: list[str], images: np.ndarray) -> dict
     options |= {"return_mm_token_type_ids": True} if hasattr(processor, "return_mm_token_type_ids") else {}
     try:
         # One list for each text: some processors take a flat list for the images of one text.
-        return dict(processor(text=texts, images=[[image] for image in given], **options))
+        found = processor(text=texts, images=[[image] for image in given], **options)
     except (TypeError, ValueError):
-        return dict(processor(text=texts, images=given, **options))
+        found = processor(text=texts, images=given, **options)
+    # Llama 4's processor gives bfloat16, which a model with other weights does not take.
+    return {
+        name: value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in found.items()
+    }
 
 
 def _adds_special(processor: ProcessorMixin, text: str) -> bool:
@@ -139,9 +145,10 @@ def image_token_ids_of(processor: ProcessorMixin) -> set[int]:
     found = {getattr(processor, "image_token_id", None), getattr(tokenizer, "image_token_id", None)}
     found |= set(getattr(processor, "image_token_ids", None) or ())
     for owner in (processor, tokenizer):
-        token = getattr(owner, "image_token", None)
-        if isinstance(token, str):
-            found.add(tokenizer.convert_tokens_to_ids(token))
+        for name in ("image_token", PATCH_TOKEN):
+            token = getattr(owner, name, None)
+            if isinstance(token, str):
+                found.add(tokenizer.convert_tokens_to_ids(token))
     return {token for token in found if isinstance(token, int) and token != tokenizer.unk_token_id}
 
 

@@ -14,9 +14,11 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
@@ -32,6 +34,7 @@ class Absent:
 
     model_input_names: tuple[str, ...] = ()
     _auto_class = None
+    font = ""  # Ernie's processor asks whether this is the name of a file
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -103,12 +106,26 @@ def load_processor(folder: Path) -> ProcessorMixin:
     return without_other_parts(_processor_class(folder)).from_pretrained(folder, **OWN_CODE)
 
 
+def check_reads_images(config: PreTrainedConfig, source: str) -> None:
+    """Raise UserError, which begins with `source`, if the model of `config` reads no images.
+
+    Transformers has such models in its table of models of images and texts, too.
+    """
+    model = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)
+    if model is not None and not {"image", "video"} & set(model.input_modalities):
+        raise UserError(
+            f"{source}: the model type {config.model_type!r} reads no images: write a checkpoint of a model "
+            "with a vision encoder"
+        )
+
+
 def _processor_class(folder: Path) -> type[ProcessorMixin]:
     name = ProcessorMixin.get_processor_dict(folder)[0].get("processor_class")
     found = processor_class_from_name(name) if name else None
     if found is None:
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
         if type(config) not in PROCESSOR_MAPPING:
+            check_reads_images(config, str(folder))
             raise UserError(
                 f"{folder}: transformers has no processor for the model type {config.model_type!r}: write a "
                 "checkpoint of another model, or register a family of your own (docs/your-own-study.md)"

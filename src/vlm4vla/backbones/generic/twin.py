@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any
 
 import torch
@@ -25,8 +26,15 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING, processor_class_from_name
 from transformers.processing_utils import ProcessorMixin
 
+from vlm4vla.backbones.adapter import INSTRUCTION, TINY_MEAN, TINY_STD
 from vlm4vla.backbones.generic import layout as layouts
-from vlm4vla.backbones.generic.processor import IMAGES, TOKENIZER, Absent, without_other_parts
+from vlm4vla.backbones.generic.processor import (
+    IMAGES,
+    TOKENIZER,
+    Absent,
+    check_reads_images,
+    without_other_parts,
+)
 from vlm4vla.backbones.generic.shrinking import Shrinking
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
@@ -34,6 +42,7 @@ from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.errors import UserError
 
 ORDINARY = {"pad_token": PAD, "eos_token": EOS, "bos_token": BOS, "unk_token": UNKNOWN}
+LEAST_SOFT_TOKENS = 70  # the least that Gemma 4's image processor accepts
 TOKEN_KEY = re.compile(r"(.*?)_?(?:token_)?(?:id|index)")
 WAKING = 0.05  # standard deviation of weights that transformers starts at zero
 AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
@@ -55,12 +64,20 @@ CHAT = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 TEMPLATE_TOKENS = ("<user>", "<assistant>")
+# Attributes of the tokenizer: the tokens that a checkpoint's template writes around an image, where the
+# processor or the model asks for them.
+AROUND = {
+    "hunyuan_vl": ("image_start_token", "image_end_token"),
+    "qwen2_5_omni_thinker": ("vision_bos_token", "vision_eos_token"),
+    "qwen3_omni_moe_thinker": ("vision_bos_token", "vision_eos_token"),
+}
 
 
 def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
     """The class of the processor of a model type. Raises UserError if transformers has none."""
     name = UNLISTED.get(config.model_type)
     if name is None and type(config) not in PROCESSOR_MAPPING:
+        check_reads_images(config, config.model_type)
         raise UserError(f"{config.model_type}: transformers has no processor for it")
     found = processor_class_from_name(name) if name else PROCESSOR_MAPPING[type(config)]
     # Without torchvision, transformers puts a placeholder in the place of some classes.
@@ -92,14 +109,16 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
     texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source)))
     names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
-    named = {name: f"<{name.removesuffix('_token')}>" for name in sorted(names)}
+    fixed = dict(re.findall(r"self\.(\w+_token) = [\"'](<[^\"'\s]+>)[\"']\n", source))
+    named = {name: fixed.get(name, f"<{name.removesuffix('_token')}>") for name in sorted(names)}
     return named, texts
 
 
 def tokenizer_for(processor: type[ProcessorMixin], words: Sequence[str]) -> PreTrainedTokenizerBase:
     """A word-level tokenizer with the special tokens of `processor`."""
     named, texts = special_tokens(processor)
-    return tiny_tokenizer(words, [*named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
+    words = [*words, *layouts.SHORT.split(), *layouts.LONG.split(), layouts.ANSWER]
+    return tiny_tokenizer(words, [INSTRUCTION, *named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
 
 
 def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:
@@ -115,6 +134,10 @@ def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, proce
             if match is None or "token" not in key or not (value is None or isinstance(value, int)):
                 continue
             name = f"{match.group(1)}_token"
+            if not hasattr(tokenizer, name):  # some tokenizers have other words for the same token
+                name = name.replace("vision_start", "vision_bos").replace("vision_end", "vision_eos")
+            if name == "image_token" and hasattr(processor, layouts.PATCH_TOKEN):
+                name = layouts.PATCH_TOKEN  # the token whose places the states of an image take
             known = [getattr(owner, f"{name}_id", None) for owner in (tokenizer, processor)]
             if name in ORDINARY:
                 found = getattr(tokenizer, f"{name}_id")
@@ -132,17 +155,30 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
     """An image processor that leaves images of `image_size` pixels whole and unresized."""
     processor = kind()
     vision = getattr(config, "vision_config", None)
-    for name in ("size", "crop_size"):
+    # Some count an image as the frames of a short video.
+    resize = getattr(inspect.getmodule(kind), "smart_resize", None)
+    of_video = resize is not None and "num_frames" in inspect.signature(resize).parameters
+    area = image_size**2 * (processor.temporal_patch_size if of_video else 1)
+    for name in ("size", "crop_size", "high_res_size"):
         size = getattr(processor, name, None)
         if size is None:
             continue
         sides = {
-            key: image_size**2 if key.endswith("edge") and value and value > AREA else image_size
+            key: area if key.endswith("edge") and value and value > AREA else image_size
             for key, value in dict(size).items()
             if value is not None
         }
         setattr(processor, name, type(size)(**sides) if not isinstance(size, dict) else sides)
-    for name, value in (("min_pixels", image_size**2), ("max_pixels", image_size**2)):
+    if hasattr(processor, "max_soft_tokens"):
+        processor.max_soft_tokens = LEAST_SOFT_TOKENS
+        processor.pooling_kernel_size = vision.pooling_kernel_size
+    if getattr(processor, "max_image_size", None) is not None:  # of a tile
+        processor.max_image_size = type(processor.max_image_size)(longest_edge=image_size)
+    for name, value in (("image_mean", TINY_MEAN), ("image_std", TINY_STD)):
+        if getattr(processor, name, None) is not None and getattr(processor, "do_normalize", True):
+            setattr(processor, name, value)
+    sizes = {"min_pixels": image_size**2, "max_pixels": image_size**2, "scale_resolution": image_size}
+    for name, value in sizes.items():
         if getattr(processor, name, None) is not None:
             setattr(processor, name, value)
     for name in ("patch_size", "temporal_patch_size", "merge_size"):
@@ -150,8 +186,8 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
         if own is None:
             continue
         value = getattr(vision, "spatial_merge_size" if name == "merge_size" else name, None)
-        if name == "patch_size" and value is None:
-            value = PATCH
+        if value is None and name in ("patch_size", "temporal_patch_size"):
+            value = PATCH if name == "patch_size" else 1  # a model of images alone does not repeat them
         if isinstance(value, (list, tuple)):
             value = value[0]
         if value is not None:
@@ -196,7 +232,9 @@ def small_processor(
     token = getattr(processor, "image_token", None)
     if config.is_encoder_decoder:  # released ones have no template
         return processor
-    processor.chat_template = CHAT.replace("IMAGE", token if isinstance(token, str) else "")
+    start, end = [getattr(tokenizer, name) for name in AROUND.get(config.model_type, ())] or ("", "")
+    placeholder = start + token + end if isinstance(token, str) else ""
+    processor.chat_template = CHAT.replace("IMAGE", placeholder)
     return processor
 
 
@@ -255,6 +293,9 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
     for name in settings:
         if re.search(r"tokens|seq_len", name) and getattr(processor, name, None) == count:
             return {name: found}
+    if "downsample_ratio" in settings:  # a square of image tokens and a separator behind them
+        patches = image_size // processor.patch_size
+        return {"downsample_ratio": patches / isqrt(found)}
     if "num_additional_image_tokens" in settings:
         return {"num_additional_image_tokens": processor.num_additional_image_tokens + found - count}
     return {}
@@ -264,19 +305,13 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
 def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -> int | None:
     """The number of tokens that the model makes of one image, or None if transformers has no method for
     it."""
-    see = next(
-        (
-            owner.get_image_features
-            for owner in (model, model.base_model)
-            if hasattr(owner, "get_image_features")
-        ),
-        None,
-    )
-    if see is None:
+    owners = (model.base_model, model)  # either method may pass on arguments without naming them
+    ways = [owner.get_image_features for owner in owners if hasattr(owner, "get_image_features")]
+    if not ways:
         return None
     prompt = layouts.rendered(processor, [layouts.SHORT])
     asked = layouts.ask(processor, [prompt], layouts.random_images(1, image_size))
-    known = inspect.signature(see).parameters
+    known = {name: each for see in ways for name, each in inspect.signature(see).parameters.items()}
     given = {
         name: value
         for name, value in asked.items()
@@ -289,7 +324,11 @@ def features(model: PreTrainedModel, processor: ProcessorMixin, image_size: int)
     }
     if needed - set(given):
         return None
-    output = see(**given)
+    output = ways[0](**given)
+    by_layer = getattr(output, "deepstack_features", None)  # for Granite, all image tokens, by text layer
     output = getattr(output, "pooler_output", output)
+    if output is None and by_layer is None:
+        return None
+    output = by_layer[0][1] if output is None else output
     parts = output if isinstance(output, (list, tuple)) else [output]
     return sum(part.numel() for part in parts) // model.config.get_text_config().hidden_size

@@ -204,6 +204,8 @@ STAGE_KINDS = (
             key("state", "Bounds of the robot's state; null if the policy reads no state.", whole=True),
             key("centre_crop", "Fraction of the image area that the policy reads.", "0 to 1"),
             key("reading", "How the backbone reads its prompt, as in config.yaml.", whole=True),
+            key("image_tokens", "Number of tokens of an image in the prompt.", "tokens"),
+            key("adapter", "`generic` if the backbone's model type has no adapter of its own."),
             key(
                 "interface", "Image size (pixels), camera, rate (Hz), names and units of actions.", whole=True
             ),

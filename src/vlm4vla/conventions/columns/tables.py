@@ -341,6 +341,7 @@ _ANALYSIS: tuple[ColumnText, ...] = (
             column("best", "Share of resamples in which the policy is the best one.", "0 to 1"),
         ),
     ),
+    key("image_tokens", "For each backbone: tokens of an image in the prompt.", "tokens", whole=True),
     key(
         "by_task",
         "Success of each policy on each task, and its difference to the mean of the other policies.",

@@ -48,6 +48,24 @@ def read_curves(paths: Sequence[Path]) -> list[Curve]:
     return sorted(curves, key=lambda curve: (curve.benchmark, curve.model, curve.variant, curve.seed))
 
 
+def read_image_tokens(paths: Sequence[Path]) -> dict[str, int]:
+    """The tokens of an image for each backbone with a trained VLA among `paths`, as `read_curves` takes them.
+
+    Policies of earlier versions do not state them.
+    """
+    found = {}
+    for path in map(Path, paths):
+        folder = path if path.is_dir() else path.parent
+        try:
+            tokens = parse_json((folder / "policy.json").read_text()).get("image_tokens")
+            model = parse_json((folder / "provenance.json").read_text())["settings"]["backbone"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # `read_curves` says what is wrong
+        if isinstance(tokens, int):
+            found[model] = tokens
+    return found
+
+
 def draw_learning_curves(curves: Sequence[Curve], scale: str, stem: Path) -> None:
     """Write `stem`.{pdf,png}: one panel per benchmark, with one line per training.
 

@@ -17,7 +17,7 @@ from vlm4vla.config.tables import Cells
 from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, facts, maximum, metrics, score_metric
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import captions, marks, names
-from vlm4vla.report.figures.learning_curves import draw_learning_curves, read_curves
+from vlm4vla.report.figures.learning_curves import draw_learning_curves, read_curves, read_image_tokens
 from vlm4vla.report.figures.overview import draw_overview
 from vlm4vla.report.figures.radar import draw_radar
 from vlm4vla.report.figures.ranks import draw_ranks
@@ -80,6 +80,7 @@ def build(inputs: TableInputs) -> Table:
     tasks = _attempts(records, labels, benchmarks)
     draw_tasks(tasks, labels, benchmarks, scale, figures / "tasks")
     draw_learning_curves(read_curves(inputs.curves), scale, figures / "learning_curves")
+    tokens = read_image_tokens(inputs.curves)
     blocks = [_scores(rows, policies, cells, scale, paper)]
     chains = [name for name in benchmarks if facts(name).is_chain]
     blocks += [_chains(rows, policies, cells, name, scale) for name in chains]
@@ -97,7 +98,7 @@ def build(inputs: TableInputs) -> Table:
     return Table(
         name="main",
         title=f"Backbones as robot policies, {scale} scale",
-        caption=_caption(rows, settings, paper, any(tests.values()), bool(rankings)),
+        caption=_caption(rows, settings, paper, any(tests.values()), bool(rankings), tokens),
         records=rows,
         blocks=blocks,
         verdicts=verdicts,
@@ -108,6 +109,7 @@ def build(inputs: TableInputs) -> Table:
             "pairs": [test for found in tests.values() for test in found],
             "hinges": [record for found in hinges for record in found.records],
             "standing": ranking_details,
+            "image_tokens": tokens,
             "by_task": pairs.task_grids(records, models, benchmarks),
             "ranks": [
                 {"model": model, "variant": variant, "benchmark": name, **vars(rank)}
@@ -253,7 +255,12 @@ def _against_floor(tests: Sequence[Mapping[str, Any]], margin: float) -> str:
 
 
 def _caption(
-    rows: Sequence[Row], settings: TableSettings, paper: Published, has_pairs: bool, has_ranking: bool
+    rows: Sequence[Row],
+    settings: TableSettings,
+    paper: Published,
+    has_pairs: bool,
+    has_ranking: bool,
+    tokens: Mapping[str, int],
 ) -> str:
     cells, scale = settings.cells, settings.scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
@@ -262,6 +269,9 @@ def _caption(
         f"Each backbone becomes a policy by the same recipe and is evaluated on {shown}.",
         captions.scale_sentence(scale, settings.departures),
         captions.experts_sentence(settings.experts) if cells.experts else "",
+        captions.image_tokens_sentence(
+            {names.model(name): count for name, count in tokens.items() if name in cells.backbones}
+        ),
         captions.episodes_sentence(rows, scale),
         captions.seeds_sentence(settings.seeds),
         captions.intervals_sentence(rows),

@@ -11,8 +11,6 @@ backbone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,7 +65,7 @@ class AlignmentObjective(nn.Module):
     def forward(self, batch: tuple[dict[str, Any], Tensor]) -> Tensor:
         """`batch`: vision inputs of `LoadedBackbone.encode_images`, and labels (B, P, W) bool."""
         inputs, labels = batch
-        with captured_image_tokens(self.backbone) as captured:
+        with self.backbone.adapter.image_states_kept(self.model) as captured:
             self.backbone.adapter.see(self.model, inputs)
         return self.alignment(captured[0], labels)
 
@@ -77,23 +75,23 @@ class PatchLabels:
 
     `word_ids`: (W,) token ids of all these words.
 
-    Raises UserError if there are no such statements, or if the image tokens are not the patches of a square.
+    Raises UserError if there are no such statements, or if the image tokens show no places of the image.
     """
 
     def __init__(self, backbone: LoadedBackbone, questions: QuestionSet):
         self.questions = questions
-        self.side = math.isqrt(backbone.adapter.image_tokens)
         question_words = {
             number: statement.question.split()
             for number, statement in enumerate(questions.statements)
             if statement.set == LOCATION_SET
         }
-        if not question_words or self.side**2 != backbone.adapter.image_tokens:
+        if not question_words:
             raise UserError(
                 f"pretraining.alignment: {questions.folder} must have statements of the question set "
-                f"{LOCATION_SET!r}, and the number of image tokens ({backbone.adapter.image_tokens}) must be "
-                "a square: write `alignment: null`"
+                f"{LOCATION_SET!r}: write `alignment: null`"
             )
+        self.patches = backbone.adapter.image_patches(backbone.model)
+        tokens = backbone.adapter.tokens_of_cells(backbone.model, GRID)
         # Words of every question, such as "where is the ... ?", name nothing.
         common = set.intersection(*map(set, question_words.values())) if len(question_words) > 1 else set()
         words = {
@@ -104,20 +102,18 @@ class PatchLabels:
         column = {word: index for index, word in enumerate(vocabulary)}
         self.word_ids = torch.tensor([backbone.adapter.encode(word)[0] for word in vocabulary])
         self._columns = {number: [column[word] for word in own] for number, own in words.items()}
-        self._patches = {number: self._patch(own[-1]) for number, own in words.items()}
-
-    def _patch(self, cell: str) -> int:
-        """Return the image token that contains the cell `<locNN>`."""
-        row, column = divmod(int(cell.removeprefix("<loc").removesuffix(">")), GRID)
-        return row * self.side // GRID * self.side + column * self.side // GRID
+        self._tokens = {
+            number: tokens[int(own[-1].removeprefix("<loc").removesuffix(">"))]
+            for number, own in words.items()
+        }
 
     def labels(self, images: np.ndarray) -> Tensor:
         """Return (B, P, W) bool for the numbers (B,) of images."""
-        labels = np.zeros((len(images), self.side**2, len(self.word_ids)), dtype=bool)
+        labels = np.zeros((len(images), self.patches, len(self.word_ids)), dtype=bool)
         for row, image in zip(labels, images, strict=True):
             for number in self.questions.statement_numbers(image):
                 if number in self._columns:
-                    row[self._patches[number], self._columns[number]] = True
+                    row[np.ix_(self._tokens[number], self._columns[number])] = True
         return torch.from_numpy(labels)
 
 
@@ -137,23 +133,3 @@ class AlignmentBatches:
         """Return the vision inputs and the labels of images `ids`."""
         images = self.patch_labels.questions.images(ids)
         return self.backbone.encode_images(images), self.patch_labels.labels(ids)
-
-
-@contextmanager
-def captured_image_tokens(backbone: LoadedBackbone) -> Iterator[list[Tensor]]:
-    """Within the context, each forward pass of the model appends its image tokens to the yielded list.
-
-    They have the shape (B, P, d) or (B * P, d).
-    """
-    captured: list[Tensor] = []
-
-    def capture(module: nn.Module, inputs: Any, output: Any) -> None:
-        if not isinstance(output, Tensor):
-            output = output[0] if isinstance(output, tuple) else output.pooler_output
-        captured.append(output)
-
-    hook = backbone.adapter.projector(backbone.model).register_forward_hook(capture)
-    try:
-        yield captured
-    finally:
-        hook.remove()

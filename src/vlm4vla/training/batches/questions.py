@@ -14,7 +14,7 @@ from vlm4vla.backbones.logits import hidden_states_at, logits
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.questions.dataset import QuestionSet
 from vlm4vla.data.questions.statements import Statement
-from vlm4vla.training.batches.alignment import Alignment, PatchLabels, captured_image_tokens
+from vlm4vla.training.batches.alignment import Alignment, PatchLabels
 from vlm4vla.training.components.samples import ShuffledIds
 
 MAX_CACHED = 50_000  # tokenised questions and answers; also statements
@@ -39,7 +39,7 @@ class QuestionObjective(nn.Module):
         The answer mask is true for each token that is predicted from the tokens before it.
         """
         inputs, answer_mask, labels = batch
-        with captured_image_tokens(self.backbone) as captured:
+        with self.backbone.adapter.image_states_kept(self.model) as captured:
             before = nn.functional.pad(answer_mask[:, 1:], (0, 1))  # the positions that predict the tokens
             hidden = hidden_states_at(self.backbone, inputs, before)  # (tokens, d)
         loss = nn.functional.cross_entropy(logits(self.backbone, hidden), inputs["input_ids"][answer_mask])

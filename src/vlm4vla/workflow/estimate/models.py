@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlm4vla.backbones.generic.surveyed import findings
+from vlm4vla.backbones.hub import cached_snapshot
+from vlm4vla.backbones.lookup import is_generic
+from vlm4vla.backbones.weights import weight_facts
 from vlm4vla.config.backbones import Backbone
 from vlm4vla.core.artefacts import parse_json
+from vlm4vla.core.errors import UserError
 from vlm4vla.workflow.estimate.published_configs import published_configs
 from vlm4vla.workflow.estimate.shapes import shape_of
 from vlm4vla.workflow.estimate.sizes import Shape, Stack
 
 TINY_PATCH = 16  # pixels per side
 TINY_VOCABULARY = 400  # tokens
+SURVEYED_SIDE = 64  # pixels of the images of `vlm4vla survey`
+USUAL_BILLIONS = 4.0  # of a checkpoint whose size is not known
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,18 @@ def model_of(backbone: Backbone, image_size: int) -> Model:
     if published is not None:
         processor = _bounded(published.processor, backbone)
         return Model(shape_of(published.config, processor), 1.0, published.hub)
-    folder = Path(backbone.checkpoint or "").expanduser()
     try:
+        folder = _folder(backbone)
         config = parse_json((folder / "config.json").read_text())
         processor = parse_json((folder / "preprocessor_config.json").read_text())
         return Model(shape_of(config, _bounded(processor["size"], backbone)), 1.0, str(folder))
-    except (OSError, ValueError, KeyError, TypeError):  # a file is missing, or fields have default values
+    except (
+        UserError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # a file is missing, or fields have default values
         return _similar_model(backbone)
 
 
@@ -62,17 +77,51 @@ def _bounded(size: Mapping[str, int], backbone: Backbone) -> dict[str, int]:
 
 def _similar_model(backbone: Backbone) -> Model:
     """The published model with the most similar size, of the same family if the family has one."""
-    size = backbone.parameters_b * 1e9
+    billions, known_from = _billions(backbone)
+    size = billions * 1e9
     known = list(published_configs().values())
     model_type = "paligemma" if backbone.family == "paligemma2" else backbone.family
     family = [each for each in known if each.config["model_type"] == model_type] or known
     shapes = {each.hub: shape_of(each.config, _bounded(each.processor, backbone)) for each in family}
     hub = min(shapes, key=lambda name: abs(shapes[name].parameters - size))
-    return Model(shapes[hub], size / shapes[hub].parameters, f"{hub}, scaled to {backbone.parameters_b:g} B")
+    words = f"{hub}, scaled to {billions:.3g} B{known_from}"
+    return Model(shapes[hub], size / shapes[hub].parameters, words)
+
+
+def _billions(backbone: Backbone) -> tuple[float, str]:
+    """The size of a checkpoint in billions of parameters, and in words where it comes from, if not stated."""
+    if backbone.parameters_b is not None:
+        return backbone.parameters_b, ""
+    try:
+        facts = weight_facts(_folder(backbone))
+        return sum(math.prod(t.shape) for file in facts.values() for t in file.values()) / 1e9, ""
+    except (UserError, OSError):
+        pass
+    in_name = re.search(r"(\d+(?:\.\d+)?)b(?![a-z])", Path(backbone.checkpoint or "").name.lower())
+    if in_name:
+        return float(in_name.group(1)), " by its name"
+    return USUAL_BILLIONS, ", an assumption: write parameters_b"
+
+
+def _folder(backbone: Backbone) -> Path:
+    """The checkpoint's folder on this machine. Raises UserError if it has none."""
+    name = backbone.checkpoint or ""
+    if backbone.revision is None:
+        return Path(name).expanduser()
+    folder = cached_snapshot(name, backbone.revision)
+    if folder is None:
+        raise UserError(f"{name} is not in the cache")
+    return folder
+
+
+def _surveyed_tokens(family: str | None, image_size: int) -> int | None:
+    """The tokens of an image in a tiny backbone without an adapter of its own, by the survey of its type."""
+    found = findings().get(family or "") if is_generic(family or "") else None
+    return round(found.image_tokens * (image_size / SURVEYED_SIDE) ** 2) if found and found.works else None
 
 
 def _tiny_shape(backbone: Backbone, image_size: int) -> Shape:
-    """The shape of a tiny backbone without norms and biases. One patch is one token in every family."""
+    """The shape of a tiny backbone without norms and biases. One patch is one token in built-in families."""
     size, family = backbone.tiny, backbone.family
     patches = (image_size // TINY_PATCH) ** 2
     kosmos = family == "kosmos-2"
@@ -104,6 +153,6 @@ def _tiny_shape(backbone: Backbone, image_size: int) -> Shape:
         patches=patches,
         keys=patches,
         patch_weights=3 * TINY_PATCH**2 * size.vision_hidden,
-        image_tokens=patches,
+        image_tokens=_surveyed_tokens(family, image_size) or patches,
         bridge=((size.vision_hidden * size.hidden, patches),),
     )

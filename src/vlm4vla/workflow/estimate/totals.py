@@ -90,8 +90,26 @@ def estimate(jobs: Mapping[str, Job], estimator: Estimator) -> Totals:
     sentences = [
         sentence.format(mfu=estimator.mfu) for key, sentence in assumed.SENTENCES.items() if key in keys
     ]
+    sentences += _image_tokens(remaining, estimator)
     ordered = sorted(rows.values(), key=lambda row: ORDER.index(row.stage))
     return Totals(ordered, simulated, sentences, _notes(remaining, estimator))
+
+
+def _image_tokens(jobs: Mapping[str, Job], estimator: Estimator) -> list[str]:
+    """How many tokens of an image the FLOPs count: one sentence for each number, and where it comes from."""
+    of: dict[str, list[str]] = {}
+    for job in jobs.values():
+        name = backbone_of(job, estimator.config)
+        if name is None or name not in estimator.config.backbones:
+            continue
+        model = estimator.model(name)
+        words = f"{model.shape.image_tokens} tokens"
+        if model.scale != 1:
+            words += f" (those of {model.source.split(',')[0]})"
+        of.setdefault(words, [])
+        if name not in of[words]:
+            of[words].append(name)
+    return [f"an image has {words} in {', '.join(sorted(found))}" for words, found in sorted(of.items())]
 
 
 def _notes(jobs: Mapping[str, Job], estimator: Estimator) -> list[str]:

@@ -1,0 +1,97 @@
+"""Commands about the model types of transformers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from vlm4vla.backbones.generic.surveyed import FILE, SurveyResult, findings, page, written
+from vlm4vla.backbones.lookup import generic_types, registered_types
+from vlm4vla.commands.command import Command, option
+from vlm4vla.core.artefacts import write_text
+from vlm4vla.core.errors import UserError, suggestion
+
+PAGE = Path("docs/backbones.md")
+FAILED_STATUS = 1
+
+
+def run_survey(arguments: argparse.Namespace) -> None:
+    """Survey model types."""
+    types = arguments.types or sorted(generic_types())
+    for each in types:
+        if each not in generic_types() and each not in registered_types():
+            raise UserError(
+                f"{each!r} is no model type for images and text of the installed transformers: "
+                + suggestion(each, sorted(generic_types()))
+            )
+    from transformers.utils import logging
+
+    from vlm4vla.policies.survey import SAME, survey
+
+    warnings.simplefilter("ignore")  # of transformers' processors, about NumPy
+    logging.set_verbosity_error()
+    found: dict[str, SurveyResult] = {}
+    for number, each in enumerate(types, 1):
+        found[each] = survey(each)
+        print(f"[{number}/{len(types)}] {line(found[each])}", flush=True)
+    works = sum(each.works for each in found.values())
+    print(f"{works} of {len(types)} work")
+    if arguments.update:
+        write_text(FILE, written((findings() | found).values()))
+        findings.cache_clear()
+        write_text(PAGE, page(SAME))
+    elif works < len(types):
+        sys.exit(FAILED_STATUS)
+
+
+def run_describe(arguments: argparse.Namespace) -> None:
+    """Describe a checkpoint."""
+    from transformers.utils import logging
+
+    from vlm4vla.backbones.description import describe, text
+    from vlm4vla.backbones.folder_files import PATTERNS
+    from vlm4vla.backbones.hub import fetch
+
+    logging.set_verbosity_error()
+    folder = Path(arguments.checkpoint).expanduser()
+    if not folder.is_dir() and "/" in arguments.checkpoint and arguments.revision:
+        folder = fetch(arguments.checkpoint, arguments.revision, PATTERNS, "vlm4vla backbone")
+    found = describe(folder)
+    print(json.dumps(found.json(), indent=2) if arguments.json else text(found))
+
+
+def line(found: SurveyResult) -> str:
+    """A result in one line."""
+    if not found.works:
+        return f"{found.model_type}: fails at {found.failed}: {found.reason}"
+    return f"{found.model_type}: works, {found.image_tokens} image tokens"
+
+
+MODELS = {
+    "describe": Command(
+        "describe a checkpoint as a backbone (also: vlm4vla backbone CHECKPOINT): modules and their sizes, "
+        "tokens of an image, prompt, and what each variant freezes",
+        run_describe,
+        (
+            option("checkpoint", metavar="CHECKPOINT", help="a Hugging Face folder, or a name on the hub"),
+            option("--revision", metavar="COMMIT", help="commit of a checkpoint on the hub"),
+            option("--json", action="store_true", help="print JSON"),
+        ),
+        timed=False,
+    ),
+    "survey": Command(
+        "check that model types of transformers work as backbones, with tiny twins of them",
+        run_survey,
+        (
+            option("types", nargs="*", metavar="TYPE", help="model types, such as gemma3 (default: all)"),
+            option(
+                "--update",
+                action="store_true",
+                help=f"write the results to {PAGE} and to the file that a run refuses model types by",
+            ),
+        ),
+    ),
+}

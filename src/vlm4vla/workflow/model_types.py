@@ -1,0 +1,92 @@
+"""Checks before any job of backbones whose model type has no adapter of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from vlm4vla.backbones.generic.surveyed import findings, problem
+from vlm4vla.backbones.lookup import is_generic
+from vlm4vla.core.errors import UserError
+from vlm4vla.study.study import Study
+
+PAGE = "docs/backbones.md"
+
+
+def check_model_types(study: Study) -> None:
+    """Raise UserError for a backbone whose model type, or whose tiny widths, do not work.
+
+    What `vlm4vla survey` has found with the installed transformers is known. Any other type is surveyed now.
+    A tiny backbone that no run has made yet is built once.
+    """
+    surveyed: set[str] = set()
+    for name, backbone in study.config.backbones.items():
+        family = backbone.family or ""
+        if not is_generic(family):
+            continue
+        key = f"config.yaml: backbones.{name}"
+        reason = problem(family)
+        if reason is not None:
+            raise UserError(f"{key}.family: {family!r} does not work as a backbone: {reason} ({PAGE})")
+        if not _is_known(family) and family not in surveyed:
+            surveyed.add(family)
+            with _quiet():
+                _survey(family, key, tiny=backbone.tiny is not None)
+        if backbone.tiny is not None and not Path(study.backbone_path(name)).exists():
+            with _quiet():
+                _build(study, name)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Within the context, transformers does not say which faster packages it could use."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _is_known(family: str) -> bool:
+    found = findings().get(family)
+    return found is not None and found.transformers == metadata.version("transformers")
+
+
+def _survey(family: str, key: str, *, tiny: bool) -> None:
+    """Survey a type that nobody has surveyed, such as one of a newer transformers."""
+    from vlm4vla.policies.survey import survey
+
+    found = survey(family)
+    if found.works:
+        return
+    if found.failed == "twin" and not tiny:
+        # The rules for tiny configurations do not fit it, which says nothing about the checkpoint.
+        print(
+            f"note: {key}: no small model of the type {family!r} can be built to check it before the run "
+            f"({found.reason}): the checkpoint is checked when it is loaded",
+            file=sys.stderr,
+        )
+        return
+    raise UserError(
+        f"{key}.family: {family!r} does not work as a backbone with transformers "
+        f"{metadata.version('transformers')}: `vlm4vla survey` fails at {found.failed!r}: {found.reason}"
+    )
+
+
+def _build(study: Study, name: str) -> None:
+    """Build a tiny backbone with the configured widths, and check it."""
+    from vlm4vla.backbones import build
+    from vlm4vla.backbones.generic.checks import check_states
+    from vlm4vla.training.batches.alignment import GRID
+
+    config = study.config
+    backbone = build(config.backbones[name], name, [], config.image_size, 0)
+    check_states(backbone, f"config.yaml: backbones.{name}")
+    if config.pretraining is not None and config.pretraining.alignment is not None:
+        backbone.adapter.tokens_of_cells(backbone.model, GRID)

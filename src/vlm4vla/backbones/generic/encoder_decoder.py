@@ -20,7 +20,7 @@ from transformers.processing_utils import ProcessorMixin
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.forward import moved, query_placed, states_kept, states_replaced
-from vlm4vla.backbones.generic.parts import find_parts
+from vlm4vla.backbones.generic.parts import find_parts, text_decoder
 from vlm4vla.core.errors import UserError
 
 NO_TEXT = "its encoder reads an image only, and an instruction has to go to the encoder"
@@ -109,7 +109,7 @@ class EncoderDecoderAdapter(GenericAdapter):
 
     def _decoder_embedding(self, model: PreTrainedModel) -> nn.Module:
         """The decoder's word embedding, which is another module than the encoder's, with the same weights."""
-        return model.get_decoder().get_input_embeddings()
+        return text_decoder(model).get_input_embeddings()
 
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         """The decoder's states at the places of its ids in the sequence, and zeros at the encoder's."""

@@ -87,9 +87,19 @@ def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Modul
         ) from None
 
 
+def text_decoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The decoder of an encoder-decoder model, without an encoder of text around it (Florence-2)."""
+    found = model.get_decoder()
+    while found.get_decoder() is not found:
+        found = found.get_decoder()
+    return found
+
+
 def _language_model(model: PreTrainedModel) -> nn.Module:
-    decoder = model.get_decoder()
-    if not model.config.is_encoder_decoder or decoder is model:
+    if not model.config.is_encoder_decoder:
+        return model.get_decoder()
+    decoder = text_decoder(model)
+    if decoder is model:
         return decoder
     encoder = model.get_encoder()
     if _vision_encoder(model) in list(encoder.modules()):

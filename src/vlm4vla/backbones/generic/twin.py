@@ -44,6 +44,7 @@ from vlm4vla.core.errors import UserError
 ORDINARY = {"pad_token": PAD, "eos_token": EOS, "bos_token": BOS, "unk_token": UNKNOWN}
 LEAST_SOFT_TOKENS = 70  # the least that Gemma 4's image processor accepts
 TOKEN_KEY = re.compile(r"(.*?)_?(?:token_)?(?:id|index)")
+LENGTH = "image_seq_length"
 WAKING = 0.05  # standard deviation of weights that transformers starts at zero
 AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
 # Processors of types that transformers' table of processors lacks; the folders of such models name the class.
@@ -227,6 +228,8 @@ def small_processor(
     options |= {"img_size": image_size} if "img_size" in options else {}
     if "num_image_tokens" in options and options["num_image_tokens"] is None:
         options["num_image_tokens"] = (image_size // PATCH) ** 2
+    if LENGTH in fixed and LENGTH not in options:  # Florence-2 reads the image processor's
+        images.image_seq_length = fixed.pop(LENGTH)
     options |= fixed
     processor = kind(**parts, **options)
     token = getattr(processor, "image_token", None)
@@ -293,6 +296,8 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
     for name in settings:
         if re.search(r"tokens|seq_len", name) and getattr(processor, name, None) == count:
             return {name: found}
+    if getattr(processor.image_processor, LENGTH, None) == count:
+        return {LENGTH: found}
     if "downsample_ratio" in settings:  # a square of image tokens and a separator behind them
         patches = image_size // processor.patch_size
         return {"downsample_ratio": patches / isqrt(found)}

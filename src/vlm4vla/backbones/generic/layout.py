@@ -38,8 +38,8 @@ class PromptLayout:
     `first`: index of the image's first id in `prefix`. `count`: ids from there on that are the image's.
     `after`: the text behind the prefix, with `SHORT` in the place of the question. `turn`: the text from an
     answer's end to the next answer, with `SHORT` as the question, or None. `end`: the token that ends an
-    answer. `behind`: ids that the processor adds behind the text. `tokens`: further inputs of the model for each id, by name: the values (P + 1, ...) for the P ids
-    of the prefix and for any id behind it.
+    answer. `behind`: ids that the processor adds behind the text. `tokens`: further inputs of the model for
+    each id, by name: the values (P + 1, ...) for the P ids of the prefix and for any id behind it.
     """
 
     prefix: list[int]

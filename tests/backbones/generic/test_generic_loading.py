@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,12 +113,6 @@ def test_images_of_another_size_are_refused_if_they_become_other_tokens(tmp_path
     loaded = load(tmp_path)
     with pytest.raises(ValueError, match="images of 64x128 pixels: resize them"):
         loaded.encode_images(np.zeros((1, 64, 128, 3), dtype=np.uint8))
-
-
-def test_an_encoder_decoder_is_refused():
-    config = SimpleNamespace(is_encoder_decoder=True, model_type="florence2")
-    with pytest.raises(UserError, match="'florence2' is an encoder-decoder model"):
-        GenericAdapter(config, None, SIDE)
 
 
 def test_a_model_with_fewer_states_than_ids_is_refused():

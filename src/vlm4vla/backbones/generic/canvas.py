@@ -46,7 +46,7 @@ class CanvasAdapter(GenericAdapter):
         return found.view(*hidden.shape[:-1], -1)
 
     def own_logits(self, model: PreTrainedModel, batch: dict[str, Any], word: int | None = None) -> Tensor:
-        inputs = self._own(batch)
+        inputs = self.own_inputs(batch)
         if word is not None:
             ids = torch.full((len(batch["input_ids"]), 1), word)
             return model(**inputs, decoder_input_ids=ids).logits

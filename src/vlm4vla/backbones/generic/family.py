@@ -51,11 +51,6 @@ class GenericAdapter(Adapter):
     attention = None  # transformers' own choice for the model
 
     def __init__(self, config: Any, processor: ProcessorMixin, image_size: int, source: str = "the backbone"):
-        if config.is_encoder_decoder:
-            raise UserError(
-                f"{source}: {config.model_type!r} is an encoder-decoder model, and an action query needs a "
-                "model that reads image and text in one sequence: write another checkpoint"
-            )
         check_model(config, source)
         self.processor = processor
         self.source = source
@@ -239,10 +234,10 @@ class GenericAdapter(Adapter):
         if word is not None:
             ids = nn.functional.pad(batch["input_ids"], (0, 1), value=word)
             batch = self.extend(batch) | {"input_ids": ids}
-        return model(**self._own(batch)).logits
+        return model(**self.own_inputs(batch)).logits
 
-    @staticmethod
-    def _own(batch: dict[str, Any]) -> dict[str, Any]:
+    def own_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The inputs of the model's own forward pass for a batch without padding."""
         return {name: value for name, value in batch.items() if name != "position_ids"}
 
     def _check_once(self, placed: list[int], kept: list[Tensor]) -> None:

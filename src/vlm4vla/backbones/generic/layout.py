@@ -41,8 +41,8 @@ class PromptLayout:
     `first`: index of the image's first id in `prefix`. `count`: ids from there on that are the image's.
     `after`: the text behind the prefix, with `SHORT` in the place of the question. `turn`: the text from an
     answer's end to the next answer, with `SHORT` as the question, or None. `end`: the token that ends an
-    answer. `tokens`: further inputs of the model for each id, by name: the values (P + 1, ...) for the P ids
-    of the prefix and for any id behind it.
+    answer. `behind`: ids that the processor adds behind the text. `tokens`: further inputs of the model for
+    each id, by name: the values (P + 1, ...) for the P ids of the prefix and for any id behind it.
     """
 
     prefix: list[int]
@@ -51,6 +51,7 @@ class PromptLayout:
     after: str
     turn: str | None
     end: str
+    behind: list[int]
     tokens: dict[str, Tensor]
 
     def text(self, question: str) -> str:
@@ -101,6 +102,7 @@ def find_layout(
         after=after,
         turn=turn,
         end=end_token,
+        behind=ids[end + len(text_ids) :],
         tokens=_token_inputs(processor, short, long, end),
     )
 
@@ -207,7 +209,13 @@ def plain_placeholder(processor: ProcessorMixin) -> str:
     # A processor may replace a token in the text by others.
     names = ("image_placeholder_token", "image_token")
     found = (getattr(processor, name, None) for name in names)
-    return next((token for token in found if isinstance(token, str)), "")
+    token = next((each for each in found if isinstance(each, str)), "")
+    if not token or not hasattr(processor, "prepare_inputs_layout"):
+        return token
+    image = Image.fromarray(random_images(1, 8)[0])
+    placed = processor.prepare_inputs_layout(images=[[image]], text=[token + SHORT])[1]
+    # Florence-2's processor puts a placeholder before every text.
+    return "" if placed[0].count(token) > 1 else token
 
 
 def _behind_image(processor: ProcessorMixin, whole: str, ids: Collection[int]) -> str:

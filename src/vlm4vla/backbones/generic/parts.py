@@ -57,10 +57,9 @@ def find_parts(model: PreTrainedModel, source: str) -> Parts:
 
     Names in the model's configuration (`with_part_names`) have priority.
     """
-    decoder = model.get_decoder()
     found = {
         "vision encoder": _vision_encoder(model),
-        "language model": decoder,
+        "language model": _language_model(model),
         "word embedding": model.get_input_embeddings(),
         "output layer": output_layer(model),
     }
@@ -95,6 +94,26 @@ def _named(model: PreTrainedModel, name: str, key: str, source: str) -> nn.Modul
         raise UserError(
             f"{source}: parts.{key}: {type(model).__name__} has no module {name!r}: {suggestion(name, known)}"
         ) from None
+
+
+def text_decoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The decoder of an encoder-decoder model, without an encoder of text around it (Florence-2)."""
+    found = model.get_decoder()
+    while found.get_decoder() is not found:
+        found = found.get_decoder()
+    return found
+
+
+def _language_model(model: PreTrainedModel) -> nn.Module:
+    if not model.config.is_encoder_decoder:
+        return model.get_decoder()
+    decoder = text_decoder(model)
+    if decoder is model:
+        return decoder
+    encoder = model.get_encoder()
+    if _vision_encoder(model) in list(encoder.modules()):
+        encoder = encoder.get_decoder()  # transformers' name for its part that reads text
+    return nn.ModuleList([encoder, decoder])
 
 
 def _vision_encoder(model: PreTrainedModel) -> nn.Module | None:

@@ -256,6 +256,8 @@ class Shrinking:
             small["intermediate_size"] = int(width / small["pixel_shuffle_ratio"] ** 2)
             for key in ("projector_input_dim", "projector_output_dim", "vision_output_dim"):
                 small[key] = inner
+        if isinstance(values.get("patch_stride"), list):
+            self._stages(small, values["patch_size"])
         if not sees:
             self._rotary(small, width // heads)
         return small
@@ -281,6 +283,13 @@ class Shrinking:
         if key == "patch_size" and all(isinstance(each, int) for each in value):
             return [self.patch] * len(value)
         return value
+
+    def _stages(self, values: dict[str, Any], kernels: list[int]) -> None:
+        """Let the stages of a convolutional encoder (Florence-2) be small, with their own kernels."""
+        count = len(kernels)
+        values["patch_size"], values["depths"] = kernels, [1] * count
+        values["embed_dim"] = [self.size.vision_hidden] * count
+        values["num_heads"] = values["num_groups"] = [self.size.vision_heads] * count
 
     def _rotary(self, values: dict[str, Any], head: int) -> None:
         """Let the sections of rotary positions fill half of the rotated part of a head."""

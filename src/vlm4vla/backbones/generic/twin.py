@@ -46,6 +46,7 @@ from vlm4vla.core.errors import UserError
 ORDINARY = {"pad_token": PAD, "eos_token": EOS, "bos_token": BOS, "unk_token": UNKNOWN}
 LEAST_SOFT_TOKENS = 70  # the least that Gemma 4's image processor accepts
 TOKEN_KEY = re.compile(r"(.*?)_?(?:token_)?(?:id|index)")
+LENGTH = "image_seq_length"
 WAKING = 0.05  # standard deviation of weights that transformers starts at zero
 AREA = 2000  # a `shortest_edge` above it is a number of pixels, not a side
 # Processors of types that transformers' table of processors lacks; the folders of such models name the class.
@@ -253,8 +254,12 @@ def small_processor(
         options["num_image_tokens"] = (image_size // PATCH) ** 2
     if "num_image_tokens" in options and hasattr(config, "latent_query_num"):
         options["num_image_tokens"] = config.latent_query_num
+    if LENGTH in fixed and LENGTH not in options:  # Florence-2 reads the image processor's
+        images.image_seq_length = fixed.pop(LENGTH)
     options |= fixed
     processor = kind(**parts, **options)
+    if config.is_encoder_decoder:  # released ones have no template
+        return processor
     start, end = [getattr(tokenizer, name) for name in AROUND.get(config.model_type, ())] or ("", "")
     placeholder = layouts.plain_placeholder(processor)
     processor.chat_template = CHAT.replace("IMAGE", start + placeholder + end if placeholder else "")
@@ -329,6 +334,8 @@ def fitted(model: PreTrainedModel, processor: ProcessorMixin, image_size: int) -
     for name in settings:
         if re.search(r"tokens|seq_len", name) and getattr(processor, name, None) == count:
             return {name: found}
+    if getattr(processor.image_processor, LENGTH, None) == count:
+        return {LENGTH: found}
     if "downsample_ratio" in settings:  # a square of image tokens and a separator behind them
         patches = image_size // processor.patch_size
         return {"downsample_ratio": patches / isqrt(found)}

@@ -202,8 +202,9 @@ def _subclass(kind: type, own: type) -> type:
 
 def is_small_model(model: PreTrainedModel) -> bool:
     """Whether both parts of the model have at most the hidden size `WIDEST`."""
-    parts = (model.config.get_text_config(), model.config.vision_config)
-    # A vision encoder of several parts (DeepSeek-OCR) has no size of its own; it is left as it is.
+    parts = (model.config.get_text_config(), getattr(model.config, "vision_config", None))
+    # A vision encoder of several parts (DeepSeek-OCR) has no size of its own, and that inside an encoder of
+    # image and text (T5Gemma 2) is not named here: both are left as they are.
     return max(getattr(part, "hidden_size", WIDEST + 1) for part in parts) <= WIDEST
 
 

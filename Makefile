@@ -38,6 +38,8 @@ LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
 LEROBOT := .venv-lerobot
 LEROBOT_LOCK := envs/lerobot/requirements.lock
+TORCHVISION := .venv-torchvision
+TORCHVISION_LOCK := envs/torchvision/requirements.lock
 CRATE := .venv-rocrate
 CRATE_LOCK := envs/rocrate/requirements.lock
 BARNARD := .venv-barnard
@@ -45,10 +47,11 @@ BARNARD_LOCK := envs/barnard/requirements.lock
 BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
 
-GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate env-test cluster \
-	cell test test-all test-browser test-crate test-faults test-lerobot test-libero test-slurm lint schema report $(TARGETS)
+GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate env-test \
+	env-torchvision cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero test-slurm \
+	test-torchvision lint schema report $(TARGETS)
 FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
-	$(BARNARD)/ready $(BROWSER)/ready
+	$(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
 suggest = $(or $(shell PYTHONPATH=src $(or $(PYTHON),python3) -c 'import sys; \
@@ -92,6 +95,7 @@ help:
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
+	@echo "make test-torchvision  check the model types that need torchvision or timm, in $(TORCHVISION)"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
 	@echo "make test-browser   open the report in Chromium, with Playwright in $(BROWSER)"
 	@echo "make lint           run the linters"
@@ -103,6 +107,7 @@ help:
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
+	@echo "make env-torchvision  make the environment $(TORCHVISION) with torchvision and timm (envs/torchvision)"
 	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
 	@echo "make env-barnard    make the environment $(BARNARD) of sequentialized-barnard-tests (envs/barnard)"
 	@echo "make env-browser    make the environment $(BROWSER) of Playwright (envs/browser)"
@@ -167,6 +172,15 @@ $(LEROBOT)/ready: $(LEROBOT_LOCK) envs/lerobot/environment.sh
 
 test-lerobot: $(LEROBOT)/ready $(TESTS)
 	$(BIN)/pytest tests/data/lerobot/own_loader
+
+env-torchvision: $(TORCHVISION)/ready
+
+$(TORCHVISION)/ready: $(TORCHVISION_LOCK) pyproject.toml envs/torchvision/environment.sh
+	PYTHON=$(PYTHON311) envs/torchvision/environment.sh $(TORCHVISION)
+	@touch $@
+
+test-torchvision: $(TORCHVISION)/ready
+	$(TORCHVISION)/bin/pytest tests/policies/test_survey.py -k as_the_page_says
 
 env-rocrate: $(CRATE)/ready
 

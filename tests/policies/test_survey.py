@@ -33,7 +33,7 @@ QUICK = (
 def cases():
     for each in findings().values():
         marks = [] if each.model_type in QUICK else [pytest.mark.exhaustive]
-        lacking = [name for name in each.needs if importlib.util.find_spec(name) is None]
+        lacking = each.lacking()
         if lacking:
             marks.append(pytest.mark.skip(f"needs {' and '.join(lacking)}: make test-torchvision"))
         elif not IS_USUAL and not each.needs:

@@ -21,6 +21,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from vlm4vla.backbones.generic.parts import output_layer
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.backbones.whole_words import WholeWords, stored_word
 from vlm4vla.core.artefacts import write_json
@@ -66,7 +67,7 @@ def add_words(backbone: LoadedBackbone, words: Sequence[str]) -> LoadedBackbone:
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
-            layers = (model.get_input_embeddings(), model.get_output_embeddings())
+            layers = (model.get_input_embeddings(), output_layer(model))
             for weight in {layer.weight for layer in layers if layer is not None}:
                 weight[rows:] = weight[:rows].mean(0)
     grown = LoadedBackbone(model, tokenizer, backbone.image_processor, backbone.adapter)

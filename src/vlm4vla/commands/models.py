@@ -34,6 +34,11 @@ def run_survey(arguments: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")  # of transformers' processors, about NumPy
     logging.set_verbosity_error()
     found: dict[str, SurveyResult] = {}
+    known = findings()
+    left_out = [each for each in types if each in known and known[each].lacking()]
+    if left_out and not arguments.types:
+        print(f"left out, because packages are missing (make env-torchvision): {', '.join(left_out)}")
+        types = [each for each in types if each not in left_out]
     for number, each in enumerate(types, 1):
         found[each] = survey(each)
         print(f"[{number}/{len(types)}] {line(found[each])}", flush=True)

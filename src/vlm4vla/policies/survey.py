@@ -27,7 +27,7 @@ from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.kinds import generic_adapter_class
 from vlm4vla.backbones.generic.parts import find_parts
 from vlm4vla.backbones.generic.surveyed import SurveyResult
-from vlm4vla.backbones.generic.twin import SPARE, build_twin
+from vlm4vla.backbones.generic.twin import SPARE, build_twin, needed_packages
 from vlm4vla.backbones.loaded import LoadedBackbone
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.config.policies import MlpHeadSettings
@@ -55,7 +55,7 @@ def survey(model_type: str, size: TinySize | None = None) -> SurveyResult:
     found = SurveyResult(model_type, "twin", transformers=metadata.version("transformers"))
     try:
         model, processor = build_twin(model_type, size or TinySize(), WORDS, SIDE, seed=0)
-        found = replace(found, failed="prompt")
+        found = replace(found, failed="prompt", needs=needed_packages(model, processor))
         adapter = generic_adapter_class(model.config)(model.config, processor, SIDE, model_type)
         own = copy.deepcopy(model)
         loaded = LoadedBackbone(model, processor.tokenizer, processor.image_processor, adapter)
@@ -131,11 +131,12 @@ def check_state(twin: Twin) -> None:
     word = adapter.tokenizer.convert_tokens_to_ids(SPARE[-1])
     scale = (embedding(torch.tensor([[word]]))[0, 0] / embedding.weight[word]).mean()  # of Gemma's words
     embedding.weight[word] = twin.query / scale
+    query = embedding(torch.tensor([[word]]))[0, 0]  # some embeddings end with a normalisation
     inputs = twin.batch([INSTRUCTIONS[1]], [1])
     expected = adapter.own_logits(own, inputs, word)[0, -1]
     query_id, adapter.query_id = adapter.query_id, word
     try:
-        found = adapter.query_state(twin.loaded.model, inputs, twin.query)
+        found = adapter.query_state(twin.loaded.model, inputs, query)
         # An output layer with the words' weights gets the query as one of its rows, too.
         rows = torch.arange(len(expected)) != word
         _equal(adapter.logits(twin.loaded.model, found)[0][rows], expected[rows], "its logits")

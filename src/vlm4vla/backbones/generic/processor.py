@@ -1,13 +1,17 @@
 """The processor of a checkpoint: tokenizer, image processor and chat template, without its other parts.
 
 The processors of many models also read videos or sounds, with packages that a study does not need
-(torchvision, librosa). Here these parts are left out: `Absent` stands in their place.
+(torchvision, librosa). Here these parts are left out: `Absent` stands in their place. Images are read with
+Pillow, except for the types whose image processor transformers has for torchvision only.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,27 @@ from vlm4vla.core.errors import UserError
 OWN_CODE = {"trust_remote_code": False}
 PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of the class in versions of transformers
 TOKENIZER, IMAGES = "tokenizer", "image_processor"
+FURTHER = ("torchvision", "timm")  # packages that few types need, and that the usual environment lacks
+
+
+@contextmanager
+def further_packages(source: str, model_type: str) -> Iterator[None]:
+    """Within the context, a missing package of `FURTHER` is a UserError that begins with `source`."""
+    try:
+        yield
+    except (ImportError, ValueError) as error:  # a ValueError where AutoImageProcessor finds no class
+        missing = next((name for name in FURTHER if name in str(error).lower() and not is_there(name)), None)
+        if missing is None:
+            raise
+        raise UserError(
+            f"{source}: the model type {model_type!r} needs {missing}: run make env-torchvision, and use "
+            "its environment"
+        ) from None
+
+
+def is_there(package: str) -> bool:
+    """Whether a package can be imported."""
+    return importlib.util.find_spec(package) is not None
 
 
 class Absent:
@@ -86,6 +111,7 @@ def _part(name: str, folder: Path) -> Any:
     if name == TOKENIZER:
         return load_tokenizer(folder)
     if name == IMAGES:
+        # This is the one of torchvision where there is none of Pillow.
         return AutoImageProcessor.from_pretrained(folder, backend="pil", **OWN_CODE)
     return Absent()
 
@@ -107,11 +133,13 @@ def load_processor(folder: Path) -> ProcessorMixin:
     """The processor in `folder`, with its tokenizer and image processor.
 
     The class is the one that the folder's files name, or else transformers' own for the model. Raises
-    UserError if there is none.
+    UserError if there is none, or if a package is missing that it needs.
     """
-    kind = _processor_class(folder)
-    check_processor(kind, str(folder))
-    return without_other_parts(kind).from_pretrained(folder, **OWN_CODE)
+    model_type = AutoConfig.from_pretrained(folder, **OWN_CODE).model_type
+    with further_packages(str(folder), model_type):
+        kind = _processor_class(folder)
+        check_processor(kind, str(folder))
+        return without_other_parts(kind).from_pretrained(folder, **OWN_CODE)
 
 
 def check_reads_images(config: PreTrainedConfig, source: str) -> None:

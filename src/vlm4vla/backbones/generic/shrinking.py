@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from vlm4vla.backbones.generic.absent_values import with_absent_values
+from vlm4vla.backbones.generic.small_values import with_small_values
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.config.backbones import TinySize
 
@@ -141,8 +142,8 @@ class Shrinking:
         values = with_absent_values(model_type, default.to_dict())
         self.side = SIDES.get(model_type, self.image_size)
         self.patch = self.patch_of(values, MERGED.get(model_type))
-        small = self.shrink(values, ())
-        return type(default).from_dict({**small, TINY_SIDE: self.image_size})
+        small = self.shrink(values, ()) | {TINY_SIDE: self.image_size}
+        return type(default).from_dict(with_small_values(model_type, small, self.size))
 
     def patch_of(self, values: dict[str, Any], merged: int | None = None) -> int:
         """The side in pixels of a patch, by the default configuration: PATCH pixels become a token.

@@ -75,6 +75,10 @@ class SurveyResult:
     def works(self) -> bool:
         return not self.failed
 
+    def lacking(self) -> list[str]:
+        """The packages that the type needs and that are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
 
 @functools.cache
 def findings() -> dict[str, SurveyResult]:
@@ -115,9 +119,8 @@ def problem(model_type: str) -> str | None:
     found = findings().get(model_type)
     if found is None or found.transformers != metadata.version("transformers"):
         return None
-    lacking = [name for name in found.needs if importlib.util.find_spec(name) is None]
-    if lacking:
-        return f"it needs {' and '.join(lacking)}: run in the environment of `make env-torchvision`"
+    if found.lacking():
+        return f"it needs {' and '.join(found.lacking())}: run in the environment of `make env-torchvision`"
     return None if found.works else found.reason
 
 

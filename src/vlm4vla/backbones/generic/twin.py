@@ -34,10 +34,13 @@ from vlm4vla.backbones.generic.processor import (
     TOKENIZER,
     Absent,
     check_reads_images,
+    further_packages,
     without_other_parts,
 )
 from vlm4vla.backbones.generic.refused import check_model, check_processor
 from vlm4vla.backbones.generic.shrinking import Shrinking
+from vlm4vla.backbones.generic.small_values import IMAGES as IMAGE_SETTINGS
+from vlm4vla.backbones.generic.small_values import PROCESSOR, TOKENS
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
 from vlm4vla.config.backbones import TinySize
@@ -59,14 +62,6 @@ UNLISTED = {
     "fast_vlm": "LlavaProcessor",
     "qwen2_5_omni_thinker": "Qwen2_5OmniProcessor",
     "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor",
-}
-# Tokens that a type's configuration names by other keys than `image_token_id`, or that its processor does not
-# name as attributes: the texts for keys of the configuration
-TOKENS: dict[str, dict[str, str | list[str]]] = {
-    "ovis2": {
-        "image_token_id": "<IMG_ATOM>",
-        "visual_indicator_token_ids": ["<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"],
-    },
 }
 SPARE = tuple(f"<spare{index}>" for index in range(24))
 CHAT = (
@@ -98,7 +93,8 @@ def processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
 
 
 def image_processor_class(config: PreTrainedConfig) -> type:
-    """The class of the image processor. Raises UserError if transformers has none that works with Pillow."""
+    """The class of the image processor, of Pillow if there is one. Raises UserError if transformers has none,
+    or has it for torchvision, which is not installed."""
     kind = processor_class(config).__name__
     # A type without an entry of its own uses the image processor of a type with the same processor.
     same = [key for key in PROCESSOR_MAPPING if PROCESSOR_MAPPING[key].__name__ == kind]
@@ -109,9 +105,7 @@ def image_processor_class(config: PreTrainedConfig) -> type:
     if found is None:
         raise UserError(f"{config.model_type}: transformers has no image processor for it")
     if isinstance(found, dict):
-        found = found.get("pil")
-    if found is None:
-        raise UserError(f"{config.model_type}: its image processor needs torchvision")
+        found = found.get("pil") or found["torchvision"]
     return found
 
 
@@ -120,13 +114,16 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     source = inspect.getsource(inspect.getmodule(processor) or processor)
     names = set(re.findall(r"tokenizer\.(\w+_token)(?:_id)?\b", source))
     names |= set(re.findall(r"tokenizer, \"(\w+_token)\"", source))
-    texts = sorted(set(re.findall(r"[\"'](<[^\"'<>\s{}]+>)[\"']", source) + re.findall(r"<[A-Z_]+>", source)))
+    texts = set(re.findall(r"(?<=[\"'}])(<[^\"'<>\s{}]+>)(?=[\"'{])", source))
+    texts |= set(re.findall(r"<[A-Z_]+>", source))
+    # Some have other brackets: `image_token="[IMG]"`, `IMAGE_TOKEN = "]<]image[>["`.
+    texts |= set(re.findall(r"(?i)\b\w+_token(?:: str)? ?= ?[\"']([^\"'\s{}\w][^\"'{}]+)[\"']", source))
     names = {name for name in names if not name.startswith("add_")} - set(ORDINARY)
     fixed = dict(re.findall(r"self\.(\w+_token) = [\"'](<[^\"'\s]+>)[\"']\n", source))
     if "self.image_token.content" in source:  # its class adds the token to a tokenizer without one
         names.discard("image_token")
     named = {name: fixed.get(name, f"<{name.removesuffix('_token')}>") for name in sorted(names)}
-    return named, texts
+    return named, sorted(texts)
 
 
 def tokenizer_for(processor: type[ProcessorMixin], words: Sequence[str]) -> PreTrainedTokenizerBase:
@@ -228,6 +225,9 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
     for name in ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "do_convert_rgb"):
         if hasattr(processor, name):
             setattr(processor, name, False)
+    for name, value in IMAGE_SETTINGS.get(config.model_type, {}).items():
+        value = value(config) if callable(value) else value
+        setattr(processor, name, type(processor.size)(**value) if name == "size" else value)
     return processor
 
 
@@ -256,7 +256,7 @@ def small_processor(
         options["num_image_tokens"] = config.latent_query_num
     if LENGTH in fixed and LENGTH not in options:  # Florence-2 reads the image processor's
         images.image_seq_length = fixed.pop(LENGTH)
-    options |= fixed
+    options |= PROCESSOR.get(config.model_type, {}) | fixed
     processor = kind(**parts, **options)
     if config.is_encoder_decoder:  # released ones have no template
         return processor
@@ -278,7 +278,14 @@ def _setting(name: str, config: PreTrainedConfig, default: Any) -> Any:
 def build_twin(model_type: str, size: TinySize, words: Sequence[str], image_size: int, seed: int) -> tuple[
     PreTrainedModel, ProcessorMixin
 ]:  # fmt: skip
-    """The model with random weights, and its processor."""
+    """The model with random weights, and its processor. Raises UserError if a package is missing for it."""
+    with further_packages(model_type, model_type):
+        return _build(model_type, size, words, image_size, seed)
+
+
+def _build(model_type: str, size: TinySize, words: Sequence[str], image_size: int, seed: int) -> tuple[
+    PreTrainedModel, ProcessorMixin
+]:  # fmt: skip
     check_model(CONFIG_MAPPING[model_type](), model_type)
     kind = processor_class(CONFIG_MAPPING[model_type]())
     tokenizer = tokenizer_for(kind, words)
@@ -309,6 +316,17 @@ def write_image_tokens(model: PreTrainedModel, processor: ProcessorMixin, image_
         count = features(model, processor, image_size) or 0
         token = processor.tokenizer.convert_ids_to_tokens(min(marks))
         processor.chat_template = CHAT.replace("IMAGE", token * count)
+
+
+def needed_packages(model: PreTrainedModel, processor: ProcessorMixin) -> tuple[str, ...]:
+    """The packages beside the usual environment that the classes of a model and its processor need."""
+    ancestors = type(processor.image_processor).__mro__
+    stated = getattr(type(processor), "__backends", ())  # by transformers' decorator `requires`
+    of_torchvision = "torchvision" in stated or any(
+        each.__name__ == "TorchvisionBackend" for each in ancestors
+    )
+    of_timm = any(type(each).__name__ == "TimmWrapperModel" for each in model.modules())
+    return ("torchvision",) * of_torchvision + ("timm",) * of_timm
 
 
 @torch.no_grad()

@@ -209,7 +209,8 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
             continue
         value = getattr(vision, "spatial_merge_size" if name == "merge_size" else name, None)
         if value is None and name in ("patch_size", "temporal_patch_size"):
-            value = PATCH if name == "patch_size" else 1  # a model of images alone does not repeat them
+            # A model of images alone does not repeat them.
+            value = PATCH if name == "patch_size" else getattr(vision, "patch_temporal", 1)
         if isinstance(value, (list, tuple)):
             value = value[0]
         if value is not None:

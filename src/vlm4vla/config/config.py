@@ -152,6 +152,10 @@ class Config(OmitsDefaults):
                     f"experts.{name}.backbone: unknown backbone {expert.backbone!r}: "
                     + suggestion(expert.backbone, self.backbones)
                 )
+            try:
+                expert.reading.check_family(self.backbones[expert.backbone].family)
+            except ValueError as error:
+                raise ValueError(f"experts.{name}.{error}") from None
             for benchmark, settings in self.benchmarks.items():
                 chunk = expert.chunk or settings.chunk
                 horizon = expert.execution_horizon or settings.evaluation.execution_horizon

@@ -160,7 +160,7 @@ class StageSettings(Runs):
                 normalisation=benchmark.normalisation,
                 second_bounds=benchmark.second_bounds,
                 first_episodes=benchmark.first_episodes,
-                reading=Reading() if expert else self.config.backbones[run.model].reading,
+                reading=(expert or self.config.backbones[run.model]).reading,
                 shift=benchmark.shift,
                 colour_jitter=benchmark.colour_jitter,
                 augmentation=benchmark.augmentation,

@@ -9,7 +9,7 @@ from scipy import stats
 from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
 from vlm4vla.config.stages import ExpertSummary
 from vlm4vla.conventions.tables import TABLES
-from vlm4vla.report import captions
+from vlm4vla.report import captions, names
 from vlm4vla.stages.table import run
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -132,3 +132,15 @@ def test_the_caption_names_the_intervals_of_the_records(tmp_path, table, seeds):
 def test_the_executed_actions_of_experts_are_words(executed, words):
     own = ExpertSummary(backbone="kosmos-2", steps=6, executed=executed)
     assert f"6 training steps, {words}." in captions.experts_sentence({"pi0": own})
+
+
+def test_released_policies_are_named_in_place_of_the_training():
+    both = ExpertSummary(
+        backbone="kosmos-2", steps=6, executed="1 of 2 predicted actions", released={"libero-10": "a/pi0@c"}
+    )
+    only = both.model_copy(update={"executed": ""})
+    sentence = captions.experts_sentence({"pi0": both, "openvla": only})
+    assert (
+        "6 training steps, executes 1 of 2 predicted actions (the released a/pi0@c on LIBERO-10);" in sentence
+    )
+    assert f"; {names.model('openvla')} is the released a/pi0@c on LIBERO-10." in sentence

@@ -48,10 +48,10 @@ def check_folder(folder: Path) -> None:
 
 def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> LoadedBackbone:
     check_complete(folder)
-    with _in_one_line(folder):
+    with in_one_line(folder):
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
     family = adapter_class_of(config, str(folder))
-    with _in_one_line(folder):
+    with in_one_line(folder):
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder,
             attn_implementation=family.attention,
@@ -61,8 +61,8 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
             output_loading_info=True,
             **options,
         )
-    _check_weights(folder, report)
-    with _in_one_line(folder):
+    check_weights(folder, report)
+    with in_one_line(folder):
         if issubclass(family, GenericAdapter):
             processor = load_processor(folder)
             tokenizer, image_processor = processor.tokenizer, processor.image_processor
@@ -74,7 +74,7 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
             size = image_size or _own_image_size(model.config, image_processor)
             adapter = family(model.config, tokenizer, size)
     _check_prompts(folder, adapter, model.get_input_embeddings().weight.shape[0])
-    with _in_one_line(folder):
+    with in_one_line(folder):
         loaded = LoadedBackbone(model, tokenizer, image_processor, adapter)
     if not has_word_tokens(loaded) and loaded.prompt_ids(PROBES[0]) == loaded.prompt_ids(PROBES[1]):
         raise UserError(f"{folder}: the tokenizer turns two instructions into one prompt: {COPY}")
@@ -82,7 +82,7 @@ def _load(folder: Path, image_size: int | None, options: dict[str, Any]) -> Load
 
 
 @contextlib.contextmanager
-def _in_one_line(folder: Path) -> Iterator[None]:
+def in_one_line(folder: Path) -> Iterator[None]:
     """Turn an error of transformers about a folder's content into a UserError."""
     try:
         yield
@@ -101,7 +101,8 @@ def _in_one_line(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_weights(folder: Path, report: dict[str, Any]) -> None:
+def check_weights(folder: Path, report: dict[str, Any]) -> None:
+    """Raise UserError if transformers' loading report names weights that are missing or of another shape."""
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(

@@ -14,7 +14,7 @@ from vlm4vla.config.simulators import ExternalPolicy
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.core.artefacts import parse_json
-from vlm4vla.evaluation.records import crop_text, episode_row
+from vlm4vla.evaluation.records import crop_text, episode_row, released_text
 from vlm4vla.evaluation.simulators.episodes import SimulatorEpisode, benchmark_entries
 
 QUERY = "SELECT status, metrics, steps, context, failure_reason, failure_detail FROM episode_results"
@@ -100,7 +100,7 @@ def records_table(
     """The records of `episodes`. Raises KeyError if an episode is missing in `played`."""
     evaluation = settings.evaluation
     entries = benchmark_entries(evaluation)
-    protocol = protocol_text(settings.benchmark, evaluation, external)
+    protocol = protocol_text(settings.benchmark, evaluation, external) + released_text(settings)
     rows = [
         episode_row(
             settings,

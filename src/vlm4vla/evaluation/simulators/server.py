@@ -27,11 +27,13 @@ from vlm4vla.evaluation.simulators.job_keys import JobKey
 from vlm4vla.evaluation.simulators.served_policies import (
     Query,
     ServedPolicy,
+    ServedPredictor,
     ServedRandom,
     ServedReplay,
     ServedVla,
     read_statistics,
 )
+from vlm4vla.policies.released.folder import rollout_folder
 
 if TYPE_CHECKING:
     from vla_eval.model_servers.base import SessionContext
@@ -148,12 +150,17 @@ def _state(values: Any) -> np.ndarray:
 def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Path | None) -> ServedPolicy:
     """The policy that `settings.policy` names.
 
-    `vla` is a trained policy and needs the folder `vla`. `random` and `expert`, which replays recorded
-    actions, need the folder `demonstrations`. Raises UserError if the folder is missing or does not fit.
+    `vla` is a released policy, or a trained one, which needs the folder `vla`. `random` and `expert`, which
+    replays recorded actions, need the folder `demonstrations`. Raises UserError if the folder is missing or
+    does not fit.
     """
     evaluation = settings.evaluation
     assert evaluation.simulator is not None
     kind = evaluation.simulator.unnormalisation
+    if settings.released is not None:
+        from vlm4vla.policies.released.pi0 import load_released
+
+        return ServedPredictor(load_released(rollout_folder(settings), settings), evaluation.seed)
     if settings.policy == "vla":
         assert vla is not None
         return ServedVla(vla, settings.benchmark, kind, evaluation.seed, evaluation.centre_crop)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vlm4vla.actions.normalisation import Statistics
+from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.actions import POSE_SIZE
 from vlm4vla.core.artefacts import files_of
 from vlm4vla.core.errors import UserError
@@ -125,6 +126,16 @@ class ServedVla(ServedPredictor):
             )
         policy.check_centre_crop(centre_crop, folder)
         super().__init__(policy, seed)
+
+
+class ServedReleased(ServedPredictor):
+    """The released policy of a rollout. Raises UserError for a folder that is damaged or does not fit."""
+
+    def __init__(self, settings: RolloutSettings):
+        from vlm4vla.policies.released.folder import rollout_folder
+        from vlm4vla.policies.released.pi0 import load_released
+
+        super().__init__(load_released(rollout_folder(settings), settings), settings.evaluation.seed)
 
 
 def read_statistics(demonstrations: Path, kind: str, benchmark: str) -> Statistics:

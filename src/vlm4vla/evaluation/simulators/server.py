@@ -27,13 +27,12 @@ from vlm4vla.evaluation.simulators.job_keys import JobKey
 from vlm4vla.evaluation.simulators.served_policies import (
     Query,
     ServedPolicy,
-    ServedPredictor,
     ServedRandom,
+    ServedReleased,
     ServedReplay,
     ServedVla,
     read_statistics,
 )
-from vlm4vla.policies.released.folder import rollout_folder
 
 if TYPE_CHECKING:
     from vla_eval.model_servers.base import SessionContext
@@ -158,9 +157,7 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     assert evaluation.simulator is not None
     kind = evaluation.simulator.unnormalisation
     if settings.released is not None:
-        from vlm4vla.policies.released.pi0 import load_released
-
-        return ServedPredictor(load_released(rollout_folder(settings), settings), evaluation.seed)
+        return ServedReleased(settings)
     if settings.policy == "vla":
         assert vla is not None
         return ServedVla(vla, settings.benchmark, kind, evaluation.seed, evaluation.centre_crop)

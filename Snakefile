@@ -6,7 +6,7 @@ from vlm4vla.study.runs import REFERENCES
 from vlm4vla.workflow.estimate.expected_times import expect_jobs
 from vlm4vla.workflow.resources import JobResources, scaled
 from vlm4vla.workflow.report_entries import study_entry
-from vlm4vla.workflow.snakefile import any_of, begin
+from vlm4vla.workflow.snakefile import any_model_of, any_of, begin
 from vlm4vla.workflow.snakemake_workarounds import lift_default_job_limit
 from vlm4vla.workflow.warm_start.offering import offer_warm_start
 

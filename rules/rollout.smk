@@ -33,6 +33,36 @@ rule rollout:
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
+# A released policy (`benchmarks.B.released_policies`) in place of the VLA: nothing is trained.
+rule released_rollout:
+    output:
+        LAYOUT.output("rollout"),
+    log:
+        LAYOUT.log("rollout"),
+    benchmark:
+        LAYOUT.benchmark("rollout")
+    wildcard_constraints:
+        vlm=any_model_of(STUDY.embedded_released()),
+    priority: 40
+    conda:
+        "../envs/vlm4vla.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(16000),
+        runtime=scaled(240),
+        gpu=1,
+    params:
+        folder=subpath(output[0], parent=True),
+        settings=STUDY.rollout_settings,
+    message:
+        "rollout: {wildcards.vlm} as released, {wildcards.benchmark}, seed {wildcards.seed}"
+    shell:
+        "exec vlm4vla rollout --settings {params.settings:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+ruleorder: released_rollout > rollout
+
+
 rule reference:
     output:
         LAYOUT.output("reference"),

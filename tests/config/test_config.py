@@ -176,6 +176,14 @@ def message(raw: dict, **changes) -> str:
             "experts.openvla.backbone: unknown backbone 'paligemma': did you mean 'paligemma-",
         ),
         (
+            {"experts": {"openvla": {"reading": {"attention": "prefix"}}}},
+            "experts.openvla.reading.attention: the family qwen2_5_vl has no such setting",
+        ),
+        (
+            {"experts": {"pi0": {"reading": {"query_position": "after-padding"}}}},
+            "experts.pi0: reading.query_position: an expert VLA has no action query: remove this key",
+        ),
+        (
             {"experts": {"openvla": {"execution_horizon": 3}}},
             "experts.openvla: execution_horizon 3 is above chunk 1: write at most 1",
         ),

@@ -9,7 +9,7 @@ from scipy import stats
 from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
 from vlm4vla.config.stages import ExpertSummary
 from vlm4vla.conventions.tables import TABLES
-from vlm4vla.report import captions
+from vlm4vla.report import captions, names
 from vlm4vla.stages.table import run
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -147,3 +147,15 @@ def test_the_executed_actions_of_experts_are_words(executed, words):
 )
 def test_how_many_tokens_an_image_has(tokens, sentence):
     assert captions.image_tokens_sentence(tokens) == sentence
+
+
+def test_released_policies_are_named_in_place_of_the_training():
+    both = ExpertSummary(
+        backbone="kosmos-2", steps=6, executed="1 of 2 predicted actions", released={"libero-10": "a/pi0@c"}
+    )
+    only = both.model_copy(update={"executed": ""})
+    sentence = captions.experts_sentence({"pi0": both, "openvla": only})
+    assert (
+        "6 training steps, executes 1 of 2 predicted actions (the released a/pi0@c on LIBERO-10);" in sentence
+    )
+    assert f"; {names.model('openvla')} is the released a/pi0@c on LIBERO-10." in sentence

@@ -128,7 +128,9 @@ def test_every_rule_takes_its_paths_from_the_layout(tmp_path, source):
         if rule == "all_tables":
             continue
         table = rule.removeprefix("table_")
-        name = {"simulator_rollout": "rollout"}.get(rule, rule if rule in ARTEFACTS else "table")
+        name = {"simulator_rollout": "rollout", "released_rollout": "rollout"}.get(
+            rule, rule if rule in ARTEFACTS else "table"
+        )
         at = published if rule == "published" else layout
         values = {"table": table} if name == "table" else {}
         assert logs == [at.log(name, **values)]

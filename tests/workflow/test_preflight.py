@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from pi0_models import STATISTICS, write_pi0
 from safetensors.numpy import save_file
 from tiny_backbones import make
 
@@ -239,6 +240,55 @@ def test_a_damaged_checkpoint_in_the_cache_is_refused_before_any_job(raw, checkp
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"robobrain2\.checkpoint: .*tokenizer\.json is missing"):
         open_study(raw)
+
+
+@pytest.fixture
+def released(raw, tmp_path):
+    """The folder of a pi0 that acts on Bridge."""
+    (tmp_path / "pi0").mkdir()
+    folder = write_pi0(tmp_path / "pi0")
+    raw["benchmarks"]["bridge"]["released_policies"] = {"pi0": {"checkpoint": str(folder)}}
+    return folder
+
+
+def test_a_released_policy_is_checked_before_any_job(raw, released):
+    key = r"benchmarks\.bridge\.released_policies\.pi0"
+    assert open_study(raw, ["table_main"])
+    policy = raw["benchmarks"]["bridge"]["released_policies"]["pi0"]
+    policy["statistics"] = STATISTICS | {"state_mean": [0.0] * 7, "state_std": [1.0] * 7}
+    with pytest.raises(
+        UserError, match=rf"{key}\.statistics: a state of 7 numbers, but the robot's .* has 8"
+    ):
+        open_study(raw)
+    policy.pop("statistics")
+    policy["execution_horizon"] = 5
+    with pytest.raises(UserError, match=rf"{key}\.execution_horizon: 5 is above the 4 actions"):
+        open_study(raw)
+    policy.pop("execution_horizon")
+    for name, expected in (
+        ("processor_config.json", "image processor"),
+        ("tokenizer.json", "tokenizer.json"),
+    ):
+        kept = (released / name).read_bytes()
+        (released / name).unlink()
+        with pytest.raises(UserError, match=rf"{key}\.checkpoint: .*{expected}"):
+            open_study(raw, planned=True)
+        (released / name).write_bytes(kept)
+    make("paligemma").save(released)
+    with pytest.raises(UserError, match=rf"{key}\.checkpoint: .* is a 'paligemma', but only 'pi0' acts"):
+        open_study(raw)
+
+
+def test_a_released_policy_of_the_hub_needs_a_commit(raw):
+    policy = {"checkpoint": "someone/pi0"}
+    raw["benchmarks"]["bridge"]["released_policies"] = {"pi0": policy}
+    with pytest.raises(UserError, match="a hub name and its `revision`"):
+        open_study(raw)
+    policy["revision"] = "main"
+    with pytest.raises(UserError, match=r"released_policies\.pi0\.revision: 'main' is not a commit"):
+        open_study(raw)
+    policy["revision"] = "0" * 40
+    assert open_study(raw)  # its rollout downloads and checks it
 
 
 @pytest.mark.parametrize("present", [(), ("tokenizer.json",)])

@@ -13,7 +13,7 @@ from snakemake.resources import Resources
 REPOSITORY = Path(__file__).parents[2]
 PROFILES = REPOSITORY / "workflow" / "profiles"
 RULES = set(re.findall(r"^rule (\w+):", "".join(map(Path.read_text, REPOSITORY.glob("rules/*.smk"))), re.M))
-GPU_STAGES = {"auxiliary", "capability", "vla", "rollout", "reference"}
+GPU_STAGES = {"auxiliary", "capability", "vla", "rollout", "released_rollout", "reference"}
 WILDCARDS = [
     SimpleNamespace(vlm=vlm, benchmark=benchmark, task="robopoint")
     for vlm in ("kosmos-2", "qwen3-vl-30b-a3b")

@@ -103,7 +103,8 @@ def test_other_stages_have_the_settings_of_the_paper(studies):
     """Expert VLAs, demonstrations and checkpoints do not depend on the layer."""
     for benchmark in ("calvin", "bridge"):
         settings = vla_settings(studies["released"], "pi0", benchmark)
-        assert "reading" not in settings and settings["training"]["optimiser"]["clip"] == 1.0
+        assert settings["reading"] == {"attention": "prefix"}  # of pi0 itself, not of its backbone
+        assert settings["training"]["optimiser"]["clip"] == 1.0
     for vlm in studies["paper"].config.backbones:
         stage = type("Wildcards", (), {"vlm": vlm})
         assert studies["paper"].backbone_settings(stage) == studies["released"].backbone_settings(stage)

@@ -63,12 +63,12 @@ def _load(
     folder: Path, image_size: int | None, options: dict[str, Any], generic: bool = False
 ) -> LoadedBackbone:
     check_complete(folder, generic=generic)
-    with _in_one_line(folder):
+    with in_one_line(folder):
         config = AutoConfig.from_pretrained(folder, **OWN_CODE)
     family: type[Adapter] = GenericAdapter if generic else adapter_class_of(config, str(folder))
     if issubclass(family, GenericAdapter):
         check_model(config, str(folder))
-    with _in_one_line(folder):
+    with in_one_line(folder):
         model, report = AutoModelForImageTextToText.from_pretrained(
             folder,
             attn_implementation=family.attention,
@@ -78,8 +78,8 @@ def _load(
             output_loading_info=True,
             **options,
         )
-    _check_weights(folder, report)
-    with _in_one_line(folder):
+    check_weights(folder, report)
+    with in_one_line(folder):
         if issubclass(family, GenericAdapter):
             processor = load_processor(folder)
             tokenizer, image_processor = processor.tokenizer, processor.image_processor
@@ -91,7 +91,7 @@ def _load(
             size = image_size or _own_image_size(model.config, image_processor)
             adapter = family(model.config, tokenizer, size)
     _check_prompts(folder, adapter, model.get_input_embeddings().weight.shape[0])
-    with _in_one_line(folder):
+    with in_one_line(folder):
         loaded = LoadedBackbone(model, tokenizer, image_processor, adapter)
     if not has_word_tokens(loaded) and loaded.prompt_ids(PROBES[0]) == loaded.prompt_ids(PROBES[1]):
         raise UserError(f"{folder}: the tokenizer turns two instructions into one prompt: {COPY}")
@@ -99,7 +99,7 @@ def _load(
 
 
 @contextlib.contextmanager
-def _in_one_line(folder: Path) -> Iterator[None]:
+def in_one_line(folder: Path) -> Iterator[None]:
     """Turn an error of transformers about a folder's content into a UserError."""
     try:
         yield
@@ -118,7 +118,8 @@ def _in_one_line(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_weights(folder: Path, report: dict[str, Any]) -> None:
+def check_weights(folder: Path, report: dict[str, Any]) -> None:
+    """Raise UserError if transformers' loading report names weights that are missing or of another shape."""
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(

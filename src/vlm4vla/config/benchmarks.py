@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from vlm4vla.config.base import Fraction, Name, Positive, Seed, Strict
 from vlm4vla.config.demonstrations import Demonstrations
+from vlm4vla.config.released_policies import ReleasedPolicy
 from vlm4vla.config.simulators import OptionalSimulator
 from vlm4vla.config.training import Training
 from vlm4vla.core.errors import suggestion
@@ -163,6 +164,12 @@ class BenchmarkConfig(Strict):
         None,
         exclude_if=lambda value: value is None,
         description="Replaces the policy training (`vla`) on this benchmark.",
+    )
+    released_policies: dict[Name, ReleasedPolicy] = Field(
+        default_factory=dict,
+        exclude_if=lambda policies: not policies,
+        description="Released policies that are rolled out as they are, by the name of the expert VLA that "
+        "they replace on this benchmark; see docs/experts.md.",
     )
     evaluation: EvaluationProtocol = Field(description="How the policies of this benchmark are evaluated.")
 

@@ -20,6 +20,7 @@ from vlm4vla.config.benchmarks import BenchmarkConfig, check_stops
 from vlm4vla.config.capability import Capability
 from vlm4vla.config.error_messages import error_lines
 from vlm4vla.config.policies import Expert, MlpHeadSettings, Variant
+from vlm4vla.config.released_policies import check_released
 from vlm4vla.config.simulators import check_simulators
 from vlm4vla.config.tables import Cells, ConfiguredTable
 from vlm4vla.config.training import Training
@@ -152,6 +153,10 @@ class Config(OmitsDefaults):
                     f"experts.{name}.backbone: unknown backbone {expert.backbone!r}: "
                     + suggestion(expert.backbone, self.backbones)
                 )
+            try:
+                expert.reading.check_family(self.backbones[expert.backbone].family)
+            except ValueError as error:
+                raise ValueError(f"experts.{name}.{error}") from None
             for benchmark, settings in self.benchmarks.items():
                 chunk = expert.chunk or settings.chunk
                 horizon = expert.execution_horizon or settings.evaluation.execution_horizon
@@ -163,6 +168,7 @@ class Config(OmitsDefaults):
         self._fast_fits()
         self._shifts_fit()
         check_simulators(self.benchmarks, self.experts)
+        check_released(self.benchmarks, self.experts)
         check_stops(self.benchmarks, self.backbones, self.variants)
         for table, cells in self.tables.items():
             for key, known in (

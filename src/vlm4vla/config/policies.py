@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from vlm4vla.config.base import Depth, Name, Positive, Rate, Strict, Width
+from vlm4vla.config.reading import Reading
 from vlm4vla.config.training import Training
 
 # Half of the features of a time are sines and half are cosines (policies/heads/flow_matching.py).
@@ -136,6 +137,18 @@ class Expert(Strict):
     training: Training | None = Field(
         None, description="Replaces the usual policy training on every benchmark."
     )
+    reading: Reading = Field(
+        default_factory=Reading,
+        exclude_if=lambda reading: reading == Reading(),
+        description="How this policy reads its prompt, where it differs from the usual way. The `reading` of "
+        "the backbone does not apply to it.",
+    )
+
+    @model_validator(mode="after")
+    def _has_no_query(self) -> Expert:
+        if self.reading.query_position != "next":
+            raise ValueError("reading.query_position: an expert VLA has no action query: remove this key")
+        return self
 
     @model_validator(mode="after")
     def _executes_what_it_predicts(self) -> Expert:

@@ -1,8 +1,8 @@
 """How a policy's backbone reads its prompt, where that differs from the family's own format.
 
-The released code of the study departs from the families' formats in these settings (docs/fidelity.md). They
-apply to the training and the rollouts of policies with the study's action head. Pre-training, auxiliary
-fine-tuning, question scores and expert VLAs keep the family's format.
+The released code of the study departs from the families' formats in these settings (docs/fidelity.md). Those
+of a backbone apply to the training and the rollouts of policies with the study's action head. Expert VLAs
+have their own. Pre-training, auxiliary fine-tuning and question scores keep the default.
 """
 
 from __future__ import annotations

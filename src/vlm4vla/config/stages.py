@@ -21,6 +21,7 @@ from vlm4vla.config.demonstrations import Demonstrations
 from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.reading import Reading
+from vlm4vla.config.released_policies import ReleasedPolicy
 from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.training import Training
 from vlm4vla.core.artefacts import canonical_json
@@ -122,12 +123,14 @@ class ExpertSummary(Strict):
     """The facts about an expert VLA in a caption.
 
     `steps`: training steps, or a mapping from benchmarks to training steps. `executed`: executed and
-    predicted steps of a chunk, in words.
+    predicted steps of a chunk, in words; empty if the policy is trained for no benchmark of the table.
+    `released`: the released policy that acts instead, by benchmark.
     """
 
     backbone: Name
     steps: Positive | dict[Name, Positive]
     executed: str
+    released: dict[Name, str] = Field(default_factory=dict, exclude_if=lambda found: not found)
 
 
 class TableSettings(Strict):
@@ -175,6 +178,8 @@ class RolloutSettings(ExtensionSettings):
     image_size: Positive
     study: Name
     scale: str
+    # The released policy that acts instead of a trained one.
+    released: ReleasedPolicy | None = Field(None, exclude_if=lambda value: value is None)
     # The number of a shard of an evaluation on a simulator; None for all shards.
     shard: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda value: value is None)
 

@@ -76,6 +76,7 @@ def table(
     protocol = (
         f"{settings.benchmark} ({settings.scale}): success at any step, at most {evaluation.max_steps} steps "
         f"an instruction, {evaluation.execution_horizon} steps of a chunk executed{crop_text(evaluation)}"
+        f"{released_text(settings)}"
     )
     rows = [
         episode_row(
@@ -99,6 +100,11 @@ def table(
 def crop_text(evaluation: EvaluationProtocol) -> str:
     """The part of a protocol that names the centre crop; empty if policies see whole images."""
     return f", the centre {evaluation.centre_crop:g} of each image seen" if evaluation.centre_crop else ""
+
+
+def released_text(settings: RolloutSettings) -> str:
+    """The part of a protocol that names a released policy; empty for all other policies."""
+    return f", the released policy {settings.released.source}" if settings.released else ""
 
 
 def write(path: Path, rows: pa.Table) -> None:

@@ -95,6 +95,21 @@ class Policy(nn.Module):
             torch.manual_seed(seed)
             return cls(backbone, head, chunk, benchmark, statistics, state_scale)
 
+    @property
+    def reads_state(self) -> bool:
+        """Whether `predict` needs the robot's state."""
+        return self.head.reads_state
+
+    @property
+    def samples(self) -> bool:
+        """Whether `predict` needs noise."""
+        return self.head.samples
+
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """The shape of the noise of one prediction."""
+        return self.chunk, ACTION_SIZE
+
     def freeze(self, what: Literal["none", "vision", "embedding"]) -> None:
         """Train all parameters, or freeze the vision encoder or the word embedding.
 

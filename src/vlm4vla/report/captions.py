@@ -104,12 +104,18 @@ def intervals_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def experts_sentence(experts: Mapping[str, ExpertSummary]) -> str:
-    """The backbone, training steps and executed steps of each expert VLA."""
-    parts = [
-        f"{names.model(name)} on {names.model(own.backbone)}, {names.steps(own.steps)} training steps, "
-        f"executes {_executed(own.executed)}"
-        for name, own in experts.items()
-    ]
+    """The backbone, training steps and executed steps of each expert VLA, or the released policy instead."""
+    parts = []
+    for name, own in experts.items():
+        others = [f"{source} on {facts(benchmark).title}" for benchmark, source in own.released.items()]
+        trained = (
+            f"{names.model(name)} on {names.model(own.backbone)}, {names.steps(own.steps)} training steps, "
+            f"executes {_executed(own.executed)}"
+        )
+        if not own.executed:
+            parts.append(f"{names.model(name)} is the released {names.joined(others)}")
+        else:
+            parts.append(trained + (f" (the released {names.joined(others)})" if others else ""))
     return (
         f"Expert VLAs follow the original models, with their own heads and settings: {'; '.join(parts)}. "
         "The means over backbones do not include them."

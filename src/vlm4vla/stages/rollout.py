@@ -31,6 +31,7 @@ from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop, solved_in_order
 from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
+from vlm4vla.policies.released.folder import folder_hash, rollout_folder
 from vlm4vla.stages.scored_card import write_scores
 
 SHARD = 50  # episodes that step together; an interrupted rollout loses at most so many
@@ -44,6 +45,8 @@ def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
         return actors.ScriptedExpert(benchmark)
     if settings.policy == "random":
         return actors.RandomActor(benchmark, settings.evaluation.seed, horizon)
+    if settings.released is not None:
+        return actors.ReleasedActor(rollout_folder(settings), settings)
     assert vla is not None
     evaluation = settings.evaluation
     return actors.PolicyActor(vla, horizon, evaluation.seed, evaluation.centre_crop)
@@ -76,11 +79,11 @@ def run(
 
     The scores are also written on the model card of the policy (stages/scored_card.py).
 
-    `vla`: folder of the policy; None for reference policies. `demonstrations`: for reference policies on real
-    simulators (stages/rollout_simulator.py), which write no films. `against`: folder of the rollout that
-    `evaluation.stop` compares this one with. Then the shards are blocks, and the rollout ends with the block
-    in which the comparison is decided. Raises UserError for an episode with another number of tasks than the
-    benchmark declares, and for a missing or unsuitable `against`.
+    `vla`: folder of the policy; None for reference policies and released ones. `demonstrations`: for
+    reference policies on real simulators (stages/rollout_simulator.py), which write no films. `against`:
+    folder of the rollout that `evaluation.stop` compares this one with. Then the shards are blocks, and the
+    rollout ends with the block in which the comparison is decided. Raises UserError for an episode with
+    another number of tasks than the benchmark declares, and for a missing or unsuitable `against`.
     """
     evaluation = settings.evaluation
     check_against(settings, against)
@@ -95,7 +98,10 @@ def run(
     inputs = {name: folder / "provenance.json" for name, folder in folders.items() if folder}
     dumped = settings.model_dump(mode="json")
     provenance = Provenance("rollout", dumped, inputs, evaluation.seed)
-    checkpoint = checkpoint_hash(vla) if vla else settings.policy
+    if settings.released is not None:
+        checkpoint = folder_hash(rollout_folder(settings))
+    else:
+        checkpoint = checkpoint_hash(vla) if vla else settings.policy
     benchmark = get_benchmark(settings.benchmark)
     episodes = benchmark.evaluation(evaluation.episodes, evaluation.seed)
     expected = facts(benchmark.name).instructions_per_episode

@@ -35,6 +35,7 @@ from vlm4vla.evaluation.simulators.episodes import (
 )
 from vlm4vla.evaluation.simulators.installation import check_installed
 from vlm4vla.evaluation.simulators.job_keys import JobKey
+from vlm4vla.policies.released.folder import folder_hash, rollout_folder
 from vlm4vla.stages.scored_card import write_scores
 from vlm4vla.study.layout import EPISODES as RECORDS
 from vlm4vla.study.layout import PROVENANCE, SHARDS
@@ -53,19 +54,22 @@ def run(
 ) -> None:
     """Write `episodes.parquet` and `provenance.json` to `output`. Finished episodes are not run again.
 
-    `vla`: folder of the policy. `demonstrations`: folder of the demonstrations, for reference policies.
+    `vla`: folder of a trained policy. `demonstrations`: folder of the demonstrations, for reference policies.
     `against`: folder of the rollout that `evaluation.stop` compares this one with.
     Raises UserError (one line) if a simulator is not installed, if the server does not answer or dies, or if
     an episode fails. Finished episodes are kept.
     """
     simulator = _simulator(settings)
     other = simulator.policies.get(settings.backbone)
-    if settings.policy == "vla" and vla is None and other is None:
+    if settings.policy == "vla" and vla is None and other is None and settings.released is None:
         raise UserError(f"--vla: write the folder of the policy {settings.backbone}")
     inputs = {"vla": vla, "demonstrations": demonstrations, "against": against}
     files = {name: folder / "provenance.json" for name, folder in inputs.items() if folder is not None}
     provenance = Provenance("rollout", settings.model_dump(mode="json"), files, settings.evaluation.seed)
-    checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
+    if settings.released is not None:
+        checkpoint = folder_hash(rollout_folder(settings))
+    else:
+        checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
     stop = None
     if against is not None:
         stop = _run_blocks(settings, checkpoint, vla, against, output)

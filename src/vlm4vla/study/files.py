@@ -124,9 +124,9 @@ class StudyFiles(Runs):
         return self.auxiliary_path(model, wildcards.auxiliary)
 
     def served_vla(self, wildcards: Any) -> list[str]:
-        """The VLA that an evaluation on a simulator serves; none with an external policy server."""
+        """The VLA that an evaluation on a simulator serves; none if a policy of other authors acts."""
         run = Run.from_wildcards(wildcards)
-        return [] if run.model in REFERENCES or self.is_served_externally(run) else [self.vla_path(run)]
+        return [self.vla_path(run)] if self.is_trained(run) else []
 
     def served_demonstrations(self, wildcards: Any) -> list[str]:
         """The demonstrations whose action bounds limit random actions."""

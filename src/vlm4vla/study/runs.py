@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from vlm4vla.config.auxiliary import FastName
 from vlm4vla.config.config import Config
+from vlm4vla.config.released_policies import ReleasedPolicy
 from vlm4vla.config.tables import Cells
 from vlm4vla.config.training import Training
 from vlm4vla.conventions.tables import TABLES
@@ -161,6 +162,23 @@ class Runs:
         """Whether an external policy server answers for `run`, so that no VLA is trained."""
         simulator = self.config.benchmarks[run.benchmark].evaluation.simulator
         return simulator is not None and run.model in simulator.policies
+
+    def released_policy(self, run: Run) -> ReleasedPolicy | None:
+        """The released policy that acts in `run`, so that no VLA is trained; None for all other runs."""
+        return self.config.benchmarks[run.benchmark].released_policies.get(run.model)
+
+    def is_trained(self, run: Run) -> bool:
+        """Whether `run` is of a VLA that is trained here: no reference policy, and none of other authors."""
+        others = self.is_served_externally(run) or self.released_policy(run) is not None
+        return run.model not in REFERENCES and not others
+
+    def embedded_released(self) -> list[tuple[str, str]]:
+        """(expert VLA, benchmark) of each released policy on an embedded benchmark."""
+        return [
+            (name, benchmark)
+            for benchmark in self.embedded_benchmarks()
+            for name in self.config.benchmarks[benchmark].released_policies
+        ]
 
     def needs_questions(self) -> bool:
         """Whether a backbone is pre-trained or scored on the generated questions."""

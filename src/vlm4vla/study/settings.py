@@ -160,7 +160,7 @@ class StageSettings(Runs):
                 normalisation=benchmark.normalisation,
                 second_bounds=benchmark.second_bounds,
                 first_episodes=benchmark.first_episodes,
-                reading=Reading() if expert else self.config.backbones[run.model].reading,
+                reading=(expert or self.config.backbones[run.model]).reading,
                 shift=benchmark.shift,
                 colour_jitter=benchmark.colour_jitter,
                 augmentation=benchmark.augmentation,
@@ -175,9 +175,11 @@ class StageSettings(Runs):
         run = Run.from_wildcards(wildcards)
         expert = self.config.experts.get(run.model)
         executed = run.executed.removeprefix(EXECUTED)
+        released = self.released_policy(run)
         horizon = int(executed) if executed else (expert and expert.execution_horizon)
-        # only the study's own policies crop their images
-        cropped = run.model not in REFERENCES and not self.is_served_externally(run)
+        if released is not None:
+            horizon = released.execution_horizon
+        cropped = self.is_trained(run)  # only the study's own policies crop their images
         stops = reference_of(self.config, run) is not None
         settings = self._rollout_settings(run.benchmark, horizon, cropped, stops) | {
             "policy": run.model if run.model in REFERENCES else "vla",
@@ -186,6 +188,8 @@ class StageSettings(Runs):
             "variant": run.variant,
             "seed": run.seed,
         }
+        if released is not None:
+            settings["released"] = released.model_dump(mode="json")
         shard = getattr(wildcards, "shard", None)
         return canonical_json(settings if shard is None else settings | {"shard": int(shard)})
 
@@ -264,15 +268,19 @@ class StageSettings(Runs):
 
     def _summary(self, expert: str, benchmarks: list[str]) -> ExpertSummary:
         settings, counts = self.config.experts[expert], []
-        for name in benchmarks:
+        others = {name: self.config.benchmarks[name].released_policies.get(expert) for name in benchmarks}
+        released = {name: policy.source for name, policy in others.items() if policy}
+        trained = [name for name in benchmarks if name not in released]
+        for name in trained:
             benchmark = self.config.benchmarks[name]
             horizon = settings.execution_horizon or benchmark.evaluation.execution_horizon
             counts.append(f"{horizon} of {settings.chunk or benchmark.chunk}")
         executed = counts[0] if len(set(counts)) == 1 else "/".join(counts)
         return ExpertSummary(
             backbone=settings.backbone,
-            steps=self._steps(expert, EXPERT_VARIANT, benchmarks),
-            executed=f"{executed} predicted actions",
+            steps=self._steps(expert, EXPERT_VARIANT, trained or benchmarks),
+            executed=f"{executed} predicted actions" if trained else "",
+            released=released,
         )
 
     def table_settings(self, table: str) -> str:

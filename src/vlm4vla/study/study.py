@@ -51,7 +51,7 @@ class Study(StudyFiles, StageSettings):
             for vlm, task in self.vlms(table):
                 if task != "none":
                     files += [self.auxiliary_data_path(task), self.auxiliary_path(vlm, task)]
-            files += [self.vla_path(run) for run in self.cells(table) if not self.is_served_externally(run)]
+            files += [self.vla_path(run) for run in self.cells(table) if self.is_trained(run)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
         files += [*self.film_files(), *self.summary_files(), *self.config_files()]
         return list(dict.fromkeys(files))

@@ -17,7 +17,6 @@ from typing import Any
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.layout import fill
 from vlm4vla.study.outputs import PUBLISHED
-from vlm4vla.study.runs import REFERENCES, Run
 from vlm4vla.study.study import Study, table_targets
 from vlm4vla.workflow.targets import check_target
 
@@ -188,7 +187,7 @@ class JobIndex:
             settings, inputs = self._shard(wildcards)
             inputs += study.shard_paths(wildcards)
             return settings, inputs + study.compared_episodes(wildcards)
-        inputs = [] if wildcards.vlm in REFERENCES else [study.vla_path(Run.from_wildcards(wildcards))]
+        inputs = study.served_vla(wildcards)
         return partial(study.rollout_settings, wildcards), inputs + study.compared_episodes(wildcards)
 
     def _shard(self, wildcards: Any) -> Made:

@@ -21,6 +21,7 @@ from vlm4vla.config.public_sets import SetSettings
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.evaluation.simulators.installation import check_installed
+from vlm4vla.policies.released.folder import check_pi0, check_state_size, key_of
 from vlm4vla.report.published_study.scores import read_scores
 from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
@@ -78,6 +79,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
     check_model_types(study)
     check_experts(study.config)
     check_packing(study.config, needed.packed)
+    check_released_policies(study.config)
     with errors_as_notes(planned):
         check_datasets(study.config, needed.demonstrations)
     fast = study.config.auxiliary and study.config.auxiliary.fast
@@ -126,6 +128,30 @@ def check_packing(config: Config, names: Collection[str]) -> None:
                 f"family {family!r} of backbones.{name} has other attention, or may have: write `attention: "
                 "auto` or `attention: sdpa`"
             )
+
+
+def check_released_policies(config: Config) -> None:
+    """Refuse a released policy whose folder is missing, damaged or of another kind, or does not fit.
+
+    A checkpoint from the hub that is not in the cache yet is checked by its rollout.
+    """
+    for benchmark, settings in config.benchmarks.items():
+        for name, policy in settings.released_policies.items():
+            key = key_of(benchmark, name)
+            if policy.revision is None:
+                folder = Path(policy.checkpoint).expanduser()
+                check_checkpoint(folder, f"{key}.checkpoint")
+            else:
+                found = check_cached(policy.checkpoint, policy.revision, f"{key}.checkpoint")
+                if found is None:
+                    continue
+                folder = found
+            horizon = policy.execution_horizon or settings.evaluation.execution_horizon
+            statistics = check_pi0(folder, policy, horizon, key)
+            if settings.evaluation.simulator is None:
+                from vlm4vla.data.lerobot.writer import STATE_NAMES
+
+                check_state_size(statistics, len(STATE_NAMES), key)
 
 
 def check_datasets(config: Config, needed: Collection[str]) -> None:
@@ -235,10 +261,11 @@ def check_files(folder: Path, key: str) -> None:
         raise UserError(f"{key}: {error}") from None
 
 
-def check_cached(name: str, revision: str, key: str) -> None:
+def check_cached(name: str, revision: str, key: str) -> Path | None:
     """Refuse a checkpoint of the hub without a valid name and commit, or in the cache with a damaged file.
 
-    A file that is missing there is downloaded by the stage, if the hub can be reached.
+    A file that is missing there is downloaded by the stage, if the hub can be reached. Returns the folder in
+    the cache, or None if a file is missing there.
     """
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import HFValidationError
@@ -251,7 +278,7 @@ def check_cached(name: str, revision: str, key: str) -> None:
             f"tag means may change: write the 40 hexadecimal digits of a commit of {name!r}"
         )
     try:
-        cached_snapshot(name, revision)
+        return cached_snapshot(name, revision)
     except HFValidationError:
         raise UserError(
             f"{key}: {name!r} is not a name on the hub: write OWNER/NAME, or the path of a local folder "
@@ -260,6 +287,7 @@ def check_cached(name: str, revision: str, key: str) -> None:
     except UserError as error:
         if not isinstance(error, MissingFileError) or is_offline_mode():
             raise UserError(f"{key}: {error}") from None
+    return None
 
 
 def check_task_checkpoints(study: Study, targets: Sequence[str]) -> None:

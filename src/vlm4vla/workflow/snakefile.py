@@ -100,6 +100,15 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(map(re.escape, names)) or "none"
 
 
+def any_model_of(pairs: Iterable[tuple[str, str]]) -> str:
+    """A regular expression for the wildcard `vlm` in the path of a rollout: (model, benchmark) of `pairs`.
+
+    The constraint of one wildcard cannot depend on another one, so this one looks ahead in the path.
+    """
+    found = [rf"{re.escape(model)}(?=/[^/]+/[^/]+/{re.escape(benchmark)}/)" for model, benchmark in pairs]
+    return "|".join(found) or "none"
+
+
 def _layers(arguments: argparse.Namespace | None) -> list[tuple[str, Layer]]:
     """config.yaml and what overrides it, for the messages; empty if the files cannot be read any more."""
     try:

@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 
-from vlm4vla.evaluation.rollouts.actors import PolicyActor
+from vlm4vla.evaluation.rollouts.actors import PredictingActor
 
 
 class SamplingPolicy:
     """A stand-in for a policy that keeps its inputs."""
 
     chunk = 4
-
-    class head:
-        reads_state = True
-        samples = True
+    noise_shape = (4, 7)
+    reads_state = samples = True
 
     def __init__(self):
         self.inputs = []
@@ -37,9 +35,7 @@ class Task:
 
 def noise_by_episode(batches, seed=0):
     """The noise of each episode, in order. `batches` (lists of episodes) are planned one after another."""
-    actor = object.__new__(PolicyActor)
-    actor.policy, actor.horizon, actor.seed = SamplingPolicy(), 2, seed
-    actor.reset()
+    actor = PredictingActor(SamplingPolicy(), 2, seed)
     found = {}
     for episodes in batches:
         worlds, tasks = [World(number) for number in episodes], [Task()] * len(episodes)

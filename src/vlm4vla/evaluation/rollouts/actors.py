@@ -1,20 +1,24 @@
-"""The actors of a rollout: a trained policy, random actions (floor) or the scripted expert (ceiling)."""
+"""Actors of a rollout: a trained or released policy, random actions (floor), scripted expert (ceiling)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vlm4vla.benchmarks.base import Benchmark, Task
 from vlm4vla.benchmarks.skills import limit_motion
 from vlm4vla.benchmarks.world import World
-from vlm4vla.conventions.actions import ACTION_SIZE
+from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.core import imports
 from vlm4vla.core.seeding import rng_for
+
+if TYPE_CHECKING:
+    from vlm4vla.policies.policy import Policy
+    from vlm4vla.policies.released.pi0 import ReleasedPi0
 
 
 class Actor(Protocol):
@@ -80,25 +84,17 @@ class RandomActor:
         )
 
 
-class PolicyActor:
-    """A trained policy. It plans for all worlds in one batch.
+class PredictingActor:
+    """A policy. It plans for all worlds in one batch.
 
-    A policy head that samples gets noise that depends on the seed, the episode and the number of plans made
-    in that episode. The noise does not depend on the other episodes of the batch. Raises UserError if the
-    policy in `folder` crops its images otherwise than `centre_crop` says.
+    A policy that samples gets noise that depends on the seed, the episode and the number of plans made in
+    that episode. The noise does not depend on the other episodes of the batch.
     """
 
     needs_images = True
 
-    def __init__(self, folder: Path, horizon: int, seed: int, centre_crop: float | None = None):
-        imports.load(*imports.MODULES["rollout"])
-        import torch
-
-        from vlm4vla.policies.policy import Policy
-
-        torch.set_num_threads(1)
-        self.policy = Policy.load(folder)
-        self.policy.check_centre_crop(centre_crop, folder)
+    def __init__(self, policy: Policy | ReleasedPi0, horizon: int, seed: int):
+        self.policy = policy
         self.horizon, self.seed = horizon, seed
         self.reset()
 
@@ -107,10 +103,10 @@ class PolicyActor:
         self._plans: Counter[int] = Counter()
 
     def plan(self, worlds, tasks, episodes, images) -> np.ndarray:
-        head, inputs = self.policy.head, {}
-        if head.reads_state:
+        inputs = {}
+        if self.policy.reads_state:
             inputs["states"] = np.stack([world.state() for world in worlds])
-        if head.samples:
+        if self.policy.samples:
             inputs["noise"] = np.stack([self._noise(episode) for episode in episodes])
         chunk = self.policy.predict(images, [task.instruction for task in tasks], **inputs)
         return np.asarray(chunk)[:, : self.horizon]
@@ -118,4 +114,39 @@ class PolicyActor:
     def _noise(self, episode: int) -> np.ndarray:
         rng = rng_for("policy noise", self.seed, episode, self._plans[episode])
         self._plans[episode] += 1
-        return rng.standard_normal((self.policy.chunk, ACTION_SIZE))
+        return rng.standard_normal(self.policy.noise_shape)
+
+
+class PolicyActor(PredictingActor):
+    """A trained policy.
+
+    Raises UserError if the policy in `folder` crops its images otherwise than `centre_crop` says.
+    """
+
+    def __init__(self, folder: Path, horizon: int, seed: int, centre_crop: float | None = None):
+        imports.load(*imports.MODULES["rollout"])
+        import torch
+
+        from vlm4vla.policies.policy import Policy
+
+        torch.set_num_threads(1)
+        policy = Policy.load(folder)
+        policy.check_centre_crop(centre_crop, folder)
+        super().__init__(policy, horizon, seed)
+
+
+class ReleasedActor(PredictingActor):
+    """The released policy in `folder`, for the rollout with these `settings`.
+
+    Raises UserError for a folder that is damaged or does not fit.
+    """
+
+    def __init__(self, folder: Path, settings: RolloutSettings):
+        imports.load(*imports.MODULES["rollout"])
+        import torch
+
+        from vlm4vla.policies.released.pi0 import load_released
+
+        torch.set_num_threads(1)
+        evaluation = settings.evaluation
+        super().__init__(load_released(folder, settings), evaluation.execution_horizon, evaluation.seed)

@@ -14,7 +14,7 @@ from vlm4vla.config.simulators import ExternalPolicy
 from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.core.artefacts import parse_json
-from vlm4vla.evaluation.records import crop_text, episode_row
+from vlm4vla.evaluation.records import crop_text, episode_row, released_text
 from vlm4vla.evaluation.simulators.episodes import SimulatorEpisode, benchmark_entries
 
 QUERY = "SELECT status, metrics, steps, context, failure_reason, failure_detail FROM episode_results"
@@ -100,7 +100,10 @@ def records_table(
     """The records of `episodes`. Raises KeyError if an episode is missing in `played`."""
     evaluation = settings.evaluation
     entries = benchmark_entries(evaluation)
-    protocol = protocol_text(settings.benchmark, evaluation, external)
+    protocol = protocol_text(
+        settings.benchmark, evaluation, external, is_released=settings.released is not None
+    )
+    protocol += released_text(settings)
     rows = [
         episode_row(
             settings,
@@ -122,12 +125,16 @@ def records_table(
 
 
 def protocol_text(
-    benchmark: str, evaluation: EvaluationProtocol, external: ExternalPolicy | None = None
+    benchmark: str,
+    evaluation: EvaluationProtocol,
+    external: ExternalPolicy | None = None,
+    *,
+    is_released: bool = False,
 ) -> str:
     """The protocol of an evaluation in one line, which every record contains.
 
     It names everything on which the records depend. `external`: the external policy, if it is evaluated
-    instead of one of ours.
+    instead of one of ours. `is_released`: whether a released policy is.
     """
     simulator = evaluation.simulator
     assert simulator is not None
@@ -136,6 +143,8 @@ def protocol_text(
     if isinstance(simulator.tasks, dict):
         own = [f"{name} {count}" for name, count in simulator.tasks.items()]
         steps = f"at most so many steps {unit}: {', '.join(own)}"
+    unnormalisation = external.unnormalisation if external else simulator.unnormalisation
+    unnormalisation = "mean and standard deviation" if is_released else unnormalisation
     gripper = simulator.gripper
     order = ", each followed by an action" if simulator.idle_order == "interleaved" else ""
     idle = [f"after {simulator.idle_steps} idle steps{order}"] if simulator.idle_steps else []
@@ -147,8 +156,7 @@ def protocol_text(
         + ("" if external else crop_text(evaluation)),
         f"gripper {gripper.open:+d} opens and {gripper.close:+d} closes"
         + ("" if external else GRIPPER_RULES[simulator.gripper_rule]),
-        f"actions un-normalised by {external.unnormalisation if external else simulator.unnormalisation}"
-        + (" (by its own server)" if external else ""),
+        f"actions un-normalised by {unnormalisation}" + (" (by its own server)" if external else ""),
         f"seeds {evaluation.seed} of the episodes and {simulator.environment_seed} of the environment",
     ]
     return f"{benchmark} ({simulator.adapter} through vla-eval): " + ", ".join(parts)

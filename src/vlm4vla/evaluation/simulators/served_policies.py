@@ -1,4 +1,4 @@
-"""The policies behind the policy server: a trained VLA, random actions (the floor) or recorded actions.
+"""The policies behind the policy server: a trained or a released VLA, random actions, or recorded actions.
 
 All return un-normalised actions in the convention of their benchmark (vlm4vla.conventions.actions).
 """
@@ -9,17 +9,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from vlm4vla.actions.normalisation import Statistics
-from vlm4vla.conventions.actions import ACTION_SIZE, POSE_SIZE
+from vlm4vla.config.stages import RolloutSettings
+from vlm4vla.conventions.actions import POSE_SIZE
 from vlm4vla.core.artefacts import files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
+
+if TYPE_CHECKING:
+    from vlm4vla.policies.policy import Policy
+    from vlm4vla.policies.released.pi0 import ReleasedPi0
 
 INITIAL_STATE = "initial_state"  # dataset column: the simulator's initial state of the episode
 
@@ -53,42 +58,16 @@ class ServedPolicy(Protocol):
     def plan(self, queries: Sequence[Query]) -> list[np.ndarray]: ...
 
 
-class ServedVla:
-    """A trained policy. It answers the queries of several sessions in one batch.
+class ServedPredictor:
+    """A policy. It answers the queries of several sessions in one batch.
 
-    A policy head that samples gets noise that depends on the seed, the episode and the number of plans made
-    in that episode, but not on the other episodes. Raises UserError for a policy of another benchmark,
-    another normalisation or another centre crop.
+    A policy that samples gets noise that depends on the seed, the episode and the number of plans made in
+    that episode, but not on the other episodes.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        benchmark: str,
-        unnormalisation: str,
-        seed: int,
-        centre_crop: float | None = None,
-    ):
-        import torch
-
-        from vlm4vla.policies.policy import Policy
-
-        self.policy = Policy.load(folder).to("cuda" if torch.cuda.is_available() else "cpu")
-        trained = self.policy.statistics
-        if trained.benchmark != benchmark:
-            raise UserError(
-                f"{folder}/policy.json: the policy was trained for {trained.benchmark}, but the simulator is "
-                f"for {benchmark}: use a policy that was trained for {benchmark}"
-            )
-        if trained.kind != unnormalisation:
-            raise UserError(
-                f"{folder}/policy.json: actions are normalised by {trained.kind}, but "
-                f"simulator.unnormalisation is {unnormalisation}: write {trained.kind}, or train the policy "
-                "again"
-            )
-        self.policy.check_centre_crop(centre_crop, folder)
-        self.reads_state = self.policy.head.reads_state
-        self.seed = seed
+    def __init__(self, policy: Policy | ReleasedPi0, seed: int):
+        self.policy, self.seed = policy, seed
+        self.reads_state = policy.reads_state
         self._episode: dict[str, int] = {}
         self._plans: Counter[str] = Counter()
 
@@ -103,7 +82,7 @@ class ServedVla:
             if any(state is None for state in states):
                 raise ValueError("the policy reads the robot's state, but the simulator sent none")
             inputs["states"] = np.stack(states)
-        if self.policy.head.samples:
+        if self.policy.samples:
             inputs["noise"] = np.stack([self._noise(query.session) for query in queries])
         images = np.stack([query.image for query in queries])
         return list(self.policy.predict(images, [query.instruction for query in queries], **inputs))
@@ -111,7 +90,52 @@ class ServedVla:
     def _noise(self, session: str) -> np.ndarray:
         rng = np.random.default_rng([self.seed, self._episode.get(session, 0), self._plans[session]])
         self._plans[session] += 1
-        return rng.standard_normal((self.policy.chunk, ACTION_SIZE))
+        return rng.standard_normal(self.policy.noise_shape)
+
+
+class ServedVla(ServedPredictor):
+    """A trained policy.
+
+    Raises UserError for a policy of another benchmark, another normalisation or another centre crop.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        benchmark: str,
+        unnormalisation: str,
+        seed: int,
+        centre_crop: float | None = None,
+    ):
+        import torch
+
+        from vlm4vla.policies.policy import Policy
+
+        policy = Policy.load(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+        trained = policy.statistics
+        if trained.benchmark != benchmark:
+            raise UserError(
+                f"{folder}/policy.json: the policy was trained for {trained.benchmark}, but the simulator is "
+                f"for {benchmark}: use a policy that was trained for {benchmark}"
+            )
+        if trained.kind != unnormalisation:
+            raise UserError(
+                f"{folder}/policy.json: actions are normalised by {trained.kind}, but "
+                f"simulator.unnormalisation is {unnormalisation}: write {trained.kind}, or train the policy "
+                "again"
+            )
+        policy.check_centre_crop(centre_crop, folder)
+        super().__init__(policy, seed)
+
+
+class ServedReleased(ServedPredictor):
+    """The released policy of a rollout. Raises UserError for a folder that is damaged or does not fit."""
+
+    def __init__(self, settings: RolloutSettings):
+        from vlm4vla.policies.released.folder import rollout_folder
+        from vlm4vla.policies.released.pi0 import load_released
+
+        super().__init__(load_released(rollout_folder(settings), settings), settings.evaluation.seed)
 
 
 def read_statistics(demonstrations: Path, kind: str, benchmark: str) -> Statistics:

@@ -28,6 +28,7 @@ from vlm4vla.evaluation.simulators.served_policies import (
     Query,
     ServedPolicy,
     ServedRandom,
+    ServedReleased,
     ServedReplay,
     ServedVla,
     read_statistics,
@@ -148,12 +149,15 @@ def _state(values: Any) -> np.ndarray:
 def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Path | None) -> ServedPolicy:
     """The policy that `settings.policy` names.
 
-    `vla` is a trained policy and needs the folder `vla`. `random` and `expert`, which replays recorded
-    actions, need the folder `demonstrations`. Raises UserError if the folder is missing or does not fit.
+    `vla` is a released policy, or a trained one, which needs the folder `vla`. `random` and `expert`, which
+    replays recorded actions, need the folder `demonstrations`. Raises UserError if the folder is missing or
+    does not fit.
     """
     evaluation = settings.evaluation
     assert evaluation.simulator is not None
     kind = evaluation.simulator.unnormalisation
+    if settings.released is not None:
+        return ServedReleased(settings)
     if settings.policy == "vla":
         assert vla is not None
         return ServedVla(vla, settings.benchmark, kind, evaluation.seed, evaluation.centre_crop)

@@ -68,7 +68,8 @@ class LayerwiseFlowHead(ActionHead):
         prompt = prompt_mask.bool()[:, None].expand(-1, count, -1)
         visible = torch.cat([prompt, own.expand(batch, -1, -1)], dim=-1)
         lowest = torch.finfo(tokens.dtype).min
-        return torch.where(visible, 0.0, lowest).to(tokens.dtype)[:, None]
+        scores = torch.zeros(visible.shape, dtype=tokens.dtype, device=tokens.device)
+        return scores.masked_fill(~visible, lowest)[:, None]
 
     def loss(self, backbone: LoadedBackbone, inputs: dict[str, Any], targets: Targets) -> Tensor:
         """Flow-matching loss with one time and one noise for each sample: a mean over unmasked steps."""

@@ -1,0 +1,1 @@
+"""Released policies that act as they are: folders of transformers' model type `pi0`."""

@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -123,14 +123,15 @@ def measure(
     frames: DemonstrationSet,
     steps: int,
     prepare: Callable[[LoadedBackbone], LoadedBackbone] = lambda backbone: backbone,
+    words: Sequence[str] = (),
 ) -> dict[str, float | str | int]:
     """The rate and the floor of one backbone, with the study's settings of VLA training.
 
-    `prepare`: changes the backbone first.
+    `prepare`: changes the backbone first. `words`: further words of its tokenizer.
     """
     settings = config.benchmarks["calvin"]
     statistics = Statistics.from_stats(frames.stats, settings.normalisation, "calvin")
-    words = sorted(set(INSTRUCTION.split()))
+    words = sorted({*INSTRUCTION.split(), *words})
 
     def fresh() -> tuple[ActionObjective, ActionBatches]:
         loaded = prepare(build(config.backbones[name], name, words, config.image_size, 0))

@@ -217,7 +217,7 @@ def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int)
             setattr(
                 processor,
                 name,
-                type(own)(**{key: value for key in dict(own)}) if hasattr(own, "keys") else value,
+                value if isinstance(own, int) else type(own)(**{key: value for key in dict(own)}),
             )
     if hasattr(processor, "image_seq_length") or kind.__name__.startswith("Siglip"):
         processor.image_seq_length = (image_size // PATCH) ** 2

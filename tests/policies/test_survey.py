@@ -115,9 +115,9 @@ def test_a_model_that_ignores_an_input_is_found(monkeypatch, part, check):
 def test_logits_of_the_vocabulary_are_found(monkeypatch):
     kept = forward.states_kept
 
-    def computed(layer, length, rows=None):
+    def computed(layer, length, rows=None, **options):
         layer(torch.zeros(1, layer.in_features))
-        return kept(layer, length, rows)
+        return kept(layer, length, rows, **options)
 
     monkeypatch.setattr(family, "states_kept", computed)
     assert failed() == "vocabulary"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
 
 from vlm4vla.backbones.generic.surveyed import findings, problem
 from vlm4vla.backbones.lookup import is_generic
+from vlm4vla.config.config import Config
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
 
@@ -38,6 +39,29 @@ def check_model_types(study: Study) -> None:
         if backbone.tiny is not None and not Path(study.backbone_path(name)).exists():
             with _quiet():
                 _build(study, name)
+
+
+def check_frozen_vision(config: Config, trainings: Collection[tuple[str, str]]) -> None:
+    """Refuse to freeze the vision encoder of a model that turns images into codes: no training changes it.
+
+    `trainings`: names of a backbone, and of a variant or auxiliary task that freezes its vision encoder.
+    """
+    for name, training in sorted(trainings):
+        family = config.backbones[name].family or ""
+        if is_generic(family) and _has_image_codes(family):
+            raise UserError(
+                f"config.yaml: {training}: the model type {family!r} of backbones.{name} turns images into "
+                "codes, so its vision encoder gets no gradient in any case, and freezing it would repeat the "
+                f"training without {training}: leave {name} or {training} out of the tables ({PAGE})"
+            )
+
+
+def _has_image_codes(family: str) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from vlm4vla.backbones.generic.image_codes import has_image_codes
+
+    return has_image_codes(CONFIG_MAPPING[family]())
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.study import Study, table_targets
-from vlm4vla.workflow.model_types import check_model_types
+from vlm4vla.workflow.model_types import check_frozen_vision, check_model_types
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
@@ -77,6 +77,7 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
         elif backbone.checkpoint is not None:
             check_cached(backbone.checkpoint, backbone.revision, f"backbones.{name}.checkpoint")
     check_model_types(study)
+    check_frozen_vision(study.config, needed.frozen)
     check_experts(study.config)
     check_packing(study.config, needed.packed)
     check_released_policies(study.config)

@@ -11,10 +11,13 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
+from vlm4vla.config.auxiliary import FastName
 from vlm4vla.study.study import Study
 from vlm4vla.workflow.estimate.units import backbone_of
 from vlm4vla.workflow.jobs import Job, plan
 from vlm4vla.workflow.resources import JobResources
+
+FROZEN_FAST: FastName = "fast-freeze-vision"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Requirements:
     (backbone, auxiliary task) pairs whose question scores are read. `correlation`: whether the run makes the
     table of this name, which needs a score of every backbone. `gpus`: the number of GPUs of the largest
     training. `trackers`: the trackers that receive the curves of trainings. `packed`: the backbones whose
-    trainings ask for attention without padding.
+    trainings ask for attention without padding. `frozen`: the (backbone, training) pairs whose training
+    freezes the vision encoder, by the names of the backbone and of the variant or auxiliary task.
     """
 
     backbones: frozenset[str]
@@ -38,6 +42,7 @@ class Requirements:
     gpus: int
     trackers: frozenset[str]
     packed: frozenset[str]
+    frozen: frozenset[tuple[str, str]]
 
 
 def requirements_of(study: Study, targets: Iterable[str] = ()) -> Requirements:
@@ -67,6 +72,7 @@ def _requirements(study: Study, targets: tuple[str, ...]) -> Requirements:
         gpus=_most_gpus(study, jobs),
         trackers=frozenset(name for job in jobs if job.stage != "rollout" for name in _trackers(job)),
         packed=frozenset(_packed(study, jobs)),
+        frozen=frozenset(_frozen(study, jobs)),
     )
 
 
@@ -89,6 +95,17 @@ def _packed(study: Study, jobs: Iterable[Job]) -> Iterator[str]:
         name = backbone_of(job, study.config)
         if name is not None and _asks_for_packing(job):
             yield name
+
+
+def _frozen(study: Study, jobs: Iterable[Job]) -> Iterator[tuple[str, str]]:
+    for job in jobs:
+        name = backbone_of(job, study.config)
+        if name is None:
+            continue
+        if job.stage == "vla" and job.settings["freeze"] == "vision":
+            yield name, job.settings["variant"]
+        elif job.stage == "auxiliary" and job.settings["task"] == FROZEN_FAST:
+            yield name, FROZEN_FAST
 
 
 def _most_gpus(study: Study, jobs: Iterable[Job]) -> int:

@@ -17,6 +17,7 @@ from transformers.processing_utils import ProcessorMixin
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.generic import layout as layouts
 from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
+from vlm4vla.backbones.generic.image_codes import has_image_codes
 from vlm4vla.backbones.generic.last_layer import LastLayer, last_layer
 from vlm4vla.backbones.generic.parts import Parts, find_parts
 from vlm4vla.backbones.generic.pixels import find_pixel_map
@@ -60,6 +61,8 @@ class GenericAdapter(Adapter):
         )
         self._needs_image = False
         self.layout = layouts.find_layout(processor, image_size, source, layouts.image_ids_of_model(config))
+        # Models of codes may write into the logits of codes, which an answer cannot have.
+        self.written = config.get_text_config().vocab_size if has_image_codes(config) else 0
         self.pixel_map = find_pixel_map(self._ask, image_size)
         self.end = self.layout.end
         super().__init__(config, processor.tokenizer, image_size)
@@ -157,11 +160,13 @@ class GenericAdapter(Adapter):
         with contextlib.ExitStack() as stack:
             placed = stack.enter_context(query_placed(parts.embedding, query, last, length))
             if layer is None:
-                kept = stack.enter_context(states_kept(parts.output, length, last))
+                kept = stack.enter_context(states_kept(parts.output, length, last, written=self.written))
             else:
                 here = torch.arange(length, device=last.device) == last[:, None]
                 stack.enter_context(positions_only(layer.modules, here))
-                kept = stack.enter_context(states_kept(parts.output, count))  # one row with the B states
+                kept = stack.enter_context(
+                    states_kept(parts.output, count, written=self.written)
+                )  # one row with the B states
             model(**self._fitted(model, inputs), use_cache=False)
         self._check_once(placed, kept)
         return kept[0][:, 0] if layer is None else kept[0][0]
@@ -187,7 +192,8 @@ class GenericAdapter(Adapter):
     def hidden_states(self, model: PreTrainedModel, batch: dict[str, Any]) -> Tensor:
         inputs, padding = self._right_padded(batch)
         length = batch["input_ids"].shape[1]
-        with states_kept(find_parts(model, self.source).output, length) as kept:
+        output = find_parts(model, self.source).output
+        with states_kept(output, length, written=self.written) as kept:
             model(**self._fitted(model, inputs), use_cache=False)
         return moved(kept[0], padding, left=True)
 
@@ -260,6 +266,10 @@ class GenericAdapter(Adapter):
 
     def _fitted(self, model: PreTrainedModel, inputs: dict[str, Any]) -> dict[str, Any]:
         """`inputs` with pixels in the type of the model's weights, and with positions where it needs them."""
+        if has_image_codes(model.config):
+            # Emu3's encoder normalises by batch: in training, an image would have other codes beside others.
+            for part in self.vision_encoder(model):
+                part.eval()
         found = {
             name: value.to(model.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
             for name, value in inputs.items()

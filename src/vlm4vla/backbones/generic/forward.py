@@ -46,13 +46,16 @@ def query_placed(embedding: nn.Module, query: Tensor, at: Tensor, length: int) -
 
 
 @contextmanager
-def states_kept(layer: nn.Module, length: int, rows: Tensor | None = None) -> Iterator[list[Tensor]]:
+def states_kept(
+    layer: nn.Module, length: int, rows: Tensor | None = None, *, written: int = 0
+) -> Iterator[list[Tensor]]:
     """Within the context, the output layer `layer` keeps the states (B, T, d) it gets, and computes nothing.
 
     `length`: T. `rows`: (B,), the index of the one state of each sequence to keep; then they have the shape
     (B, 1, d). A model that puts the states of an image in front of the ids makes more states: those of the
     last T places are kept, which are the texts' as long as padding is on the right. Raises UserError for
-    fewer states, whose places in the sequence are not known.
+    fewer states, whose places in the sequence are not known. `written`: the model writes into this many
+    first columns of what the layer returns, so the states stand behind as many empty ones there.
     """
     kept: list[Tensor] = []
 
@@ -65,6 +68,10 @@ def states_kept(layer: nn.Module, length: int, rows: Tensor | None = None) -> It
         states = states[:, -length:]
         if rows is not None:
             states = states[torch.arange(len(rows), device=rows.device), rows.to(states.device)][:, None]
+        if written:
+            output = nn.functional.pad(states, (written, 0))
+            kept.append(output[..., written:])
+            return output
         kept.append(states)
         return states
 

@@ -247,11 +247,15 @@ def _marks(processor: ProcessorMixin, ids: Collection[int]) -> set[str]:
 def _added_behind(processor: ProcessorMixin, text: str, ids: list[int]) -> str:
     """What the processor adds behind `text` in a prompt of `ids`, such as the line's end of PaliGemma.
 
-    Special tokens at the end, such as an end token, are not part of a prompt.
+    Special tokens at the end, such as an end token, are not part of a prompt. A separator beside an end
+    token is: Chameleon's answers stand behind it.
     """
     tokenizer = processor.tokenizer
     count = len(ids)
-    while count and ids[count - 1] in tokenizer.all_special_ids:
+    ends = set(tokenizer.all_special_ids)
+    if tokenizer.eos_token is not None and tokenizer.sep_token != tokenizer.eos_token:
+        ends.discard(tokenizer.sep_token_id)
+    while count and ids[count - 1] in ends:
         count -= 1
     added = tokenizer.decode(ids[len(encode(processor, text)) : count])
     return added if encode(processor, text + added) == ids[:count] else ""

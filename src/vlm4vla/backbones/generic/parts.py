@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 from vlm4vla.config.backbones import PartNames
 from vlm4vla.core.errors import UserError, suggestion
 
-# Names that `get_encoder` does not know. Gemma 4 without an encoder embeds patches with `embed_vision`.
-UNCOMMON = ("image_encoder", "vision_embed_tokens", "vision_towers", "embed_vision")
+# Names that `get_encoder` does not know. Gemma 4 without an encoder embeds patches with `embed_vision`, and
+# `vqmodel` turns images into codes.
+UNCOMMON = ("image_encoder", "vision_embed_tokens", "vision_towers", "embed_vision", "vqmodel")
 NAMES = "vlm4vla_parts"  # key of config.json
 PARTS = ("vision", "language", "embedding", "output")
 DEPTH = 4  # of the names in a message

@@ -19,11 +19,6 @@ def check_model(config: Any, source: str) -> None:
     """Raise UserError, which begins with `source`, if a policy cannot use the model."""
     if config.model_type in REASONS:
         raise UserError(f"{source}: {REASONS[config.model_type]}")
-    # The code of an image part is the number of the nearest vector: a choice, which has no gradient.
-    if hasattr(config, "vq_config") and not hasattr(config, "vision_config"):
-        raise UserError(
-            f"{source}: its model turns images into codes, so no gradient reaches the vision encoder"
-        )
 
 
 def check_processor(kind: type[ProcessorMixin], source: str) -> None:

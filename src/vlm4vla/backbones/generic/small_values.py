@@ -13,6 +13,7 @@ from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.config.backbones import TinySize
 
 STRONG = 0.1  # of random weights, where those of transformers' default would hide the image
+CODES = 10  # in a codebook
 TIMM_STRIDE = 64  # pixels for each token of a FastViT with five stages
 Values = dict[str, Any]
 
@@ -101,6 +102,30 @@ CONFIG: dict[str, dict[str, Values]] = {
     "mistral_large4": {"text_config": {"kv_source_layers": lambda size: [*range(size.layers)]}},
     # The weights between its parts take their size from the configuration itself, which does not state one.
     "kosmos-2.5": {"": {"initializer_range": 2 * STRONG}},
+    # Their layers have groups of 32 channels. The number of stages is that of released checkpoints for Emu3,
+    # whose processor expects it.
+    "chameleon": {
+        "vq_config": {
+            "num_embeddings": CODES,
+            "embed_dim": 16,
+            "latent_channels": 16,
+            "base_channels": 32,
+            "channel_multiplier": [1, 1, 1, 1, 1],
+            "num_res_blocks": 1,
+            "resolution": 4 * PATCH,
+        },
+    },
+    "emu3": {
+        "vq_config": {
+            "codebook_size": CODES,
+            "embed_dim": 4,
+            "base_channels": 32,
+            "channel_multiplier": [1, 1, 1, 1],
+            "num_res_blocks": 1,
+            "hidden_size": 32,
+            "num_attention_heads": 1,
+        },
+    },
     "unlimited_ocr": {"sam_config": {"downsample_channels": _sam, "initializer_range": STRONG}},
 }
 
@@ -132,6 +157,13 @@ TOKENS: dict[str, dict[str, str | list[str]]] = {
         "image_token_id": "<IMG_ATOM>",
         "visual_indicator_token_ids": ["<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"],
     },
+}
+
+# Tokens in the `vocabulary_map` of models that turn images into codes, beside the image token: a token for
+# each code, whose number the model reads from its text, and Emu3's end of a row.
+CODE_TOKENS: dict[str, tuple[str, ...]] = {
+    "chameleon": tuple(f"IMGIMG{'ABCDEFGHIJ'[code]}Z" for code in range(CODES)),
+    "emu3": (*(f"<|visual token {code:06d}|>" for code in range(CODES)), "<|extra_200|>"),
 }
 
 

@@ -32,7 +32,9 @@ the result with this page.
 - **vocabulary**: a policy computes no product with the vocabulary. The products are counted.
 - **answers**: the logits of a text are those of the model's own forward pass, for fine-tuning.
 - **training**: after a training step, frozen weights are the same bytes, and all others have changed. The
-  modules that no action depends on are listed. `freeze: vision` needs a gradient in the vision encoder.
+  modules that get no gradient are listed: no action depends on them, or the model turns images into codes.
+  A code is a choice, which has no gradient. Training does not change the vision encoder of such a model,
+  and a run with `freeze-vision` is refused. All other models need a gradient in the vision encoder.
 - **folder**: a saved policy is loaded again and predicts the same actions.
 
 {works} of the {count} types that transformers {version} lists for images and text work{environments}. *Needs*
@@ -41,7 +43,7 @@ names the packages beside the usual environment: `make env-torchvision` has them
 checkpoint has more: `vlm4vla backbone CHECKPOINT` counts them. The built-in families have adapters of their
 own; here, the generic adapter was checked with their types, too.
 
-| model type | works | needs | image tokens | inputs beside ids and mask | modules that no action depends on |
+| model type | works | needs | image tokens | inputs beside ids and mask | modules that get no gradient |
 | --- | --- | --- | --- | --- | --- |
 {rows}
 
@@ -59,7 +61,8 @@ class SurveyResult:
 
     `failed`: the check that failed, or "". `reason`: what it found, or "". `needs`: packages beside the usual
     environment. `image_tokens`: ids of one image in the prompt. `inputs`: what the model gets beside ids and
-    mask. `unused`: modules that no action depends on, such as a pooling head.
+    mask. `unused`: modules that get no gradient, such as a pooling head, on which no action depends,
+    or the vision encoder of a model that turns images into codes.
     """
 
     model_type: str

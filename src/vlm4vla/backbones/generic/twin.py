@@ -39,8 +39,8 @@ from vlm4vla.backbones.generic.processor import (
 )
 from vlm4vla.backbones.generic.refused import check_model, check_processor
 from vlm4vla.backbones.generic.shrinking import Shrinking
+from vlm4vla.backbones.generic.small_values import CODE_TOKENS, PROCESSOR, TOKENS
 from vlm4vla.backbones.generic.small_values import IMAGES as IMAGE_SETTINGS
-from vlm4vla.backbones.generic.small_values import PROCESSOR, TOKENS
 from vlm4vla.backbones.tiny_sizes import PATCH
 from vlm4vla.backbones.tiny_tokenizer import BOS, EOS, PAD, UNKNOWN, tiny_tokenizer
 from vlm4vla.config.backbones import TinySize
@@ -70,6 +70,7 @@ CHAT = (
     "{% if message['role'] == 'assistant' %}</s>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+PLAIN = {"chameleon"}
 TEMPLATE_TOKENS = ("<user>", "<assistant>")
 # Attributes of the tokenizer: the tokens that a checkpoint's template writes around an image, where the
 # processor or the model asks for them.
@@ -126,11 +127,15 @@ def special_tokens(processor: type[ProcessorMixin]) -> tuple[dict[str, str], lis
     return named, sorted(texts)
 
 
-def tokenizer_for(processor: type[ProcessorMixin], words: Sequence[str]) -> PreTrainedTokenizerBase:
-    """A word-level tokenizer with the special tokens of `processor`."""
+def tokenizer_for(
+    processor: type[ProcessorMixin], words: Sequence[str], more: Sequence[str] = ()
+) -> PreTrainedTokenizerBase:
+    """A word-level tokenizer with the special tokens of `processor`, and `more` tokens."""
     named, texts = special_tokens(processor)
     words = [*words, *layouts.SHORT.split(), *layouts.LONG.split(), layouts.ANSWER]
-    return tiny_tokenizer(words, [INSTRUCTION, *named.values(), *texts, *TEMPLATE_TOKENS, *SPARE], named)
+    return tiny_tokenizer(
+        words, [INSTRUCTION, *named.values(), *texts, *more, *TEMPLATE_TOKENS, *SPARE], named
+    )
 
 
 def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:
@@ -163,6 +168,9 @@ def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, proce
             setattr(part, key, found)
     for key, text in TOKENS.get(config.model_type, {}).items():
         setattr(config, key, tokenizer.convert_tokens_to_ids(text))
+    if config.model_type in CODE_TOKENS:
+        names = (processor.image_token, *CODE_TOKENS[config.model_type])
+        config.vocabulary_map = {name: tokenizer.convert_tokens_to_ids(name) for name in names}
 
 
 def small_image_processor(kind: type, config: PreTrainedConfig, image_size: int) -> Any:
@@ -259,7 +267,7 @@ def small_processor(
         images.image_seq_length = fixed.pop(LENGTH)
     options |= PROCESSOR.get(config.model_type, {}) | fixed
     processor = kind(**parts, **options)
-    if config.is_encoder_decoder:  # released ones have no template
+    if config.is_encoder_decoder or config.model_type in PLAIN:  # released ones have no template
         return processor
     start, end = [getattr(tokenizer, name) for name in AROUND.get(config.model_type, ())] or ("", "")
     placeholder = layouts.plain_placeholder(processor)
@@ -289,7 +297,7 @@ def _build(model_type: str, size: TinySize, words: Sequence[str], image_size: in
 ]:  # fmt: skip
     check_model(CONFIG_MAPPING[model_type](), model_type)
     kind = processor_class(CONFIG_MAPPING[model_type]())
-    tokenizer = tokenizer_for(kind, words)
+    tokenizer = tokenizer_for(kind, words, CODE_TOKENS.get(model_type, ()))
     config = Shrinking(size, len(tokenizer), image_size).config(model_type)
     processor = small_processor(kind, config, tokenizer, image_size)
     # Some processors add tokens to their tokenizer.

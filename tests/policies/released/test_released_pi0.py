@@ -8,6 +8,7 @@ import torch
 from expert_policies import INSTRUCTIONS
 from pi0_models import STATISTICS, own_actions, write_pi0
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from vlm4vla.config.released_policies import PolicyStatistics, ReleasedPolicy
 from vlm4vla.core.errors import UserError
@@ -94,6 +95,17 @@ def test_other_samples_in_the_batch_do_not_matter(whole, inputs):
     np.testing.assert_allclose(policy.predict(**inputs)[1:], alone, atol=1e-5)
 
 
+def test_the_image_token_may_have_no_embedding(whole, folder, inputs):
+    """In released models its id is the number of rows of the word embedding."""
+    config = json.loads((folder / "config.json").read_text())
+    text = config["vlm_config"]["text_config"]
+    config["vlm_config"]["image_token_id"] = text["vocab_size"]
+    (folder / "config.json").write_text(json.dumps(config))
+    policy = load(folder)
+    assert policy.image_id == policy.model.get_input_embeddings().num_embeddings
+    np.testing.assert_array_equal(policy.predict(**inputs), load(whole).predict(**inputs))
+
+
 def test_bfloat16_weights_stay_what_they_are(tmp_path, inputs):
     policy = load(write_pi0(tmp_path, dtype=torch.bfloat16))
     assert policy.model.dtype == torch.bfloat16
@@ -123,6 +135,12 @@ def infinite_weight(folder):
     tensors = load_file(file)
     tensors["action_out_proj.weight"][0, 0] = np.inf
     save_file(tensors, file, {"format": "pt"})
+
+
+def more_words(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["another", "word"])
+    tokenizer.save_pretrained(folder)
 
 
 def cut_weights(folder):
@@ -165,6 +183,7 @@ FAULTS = {
     "a missing weight": (drop_weight, "the weights of action_out_proj.weight"),
     "an infinite weight": (infinite_weight, "action_out_proj.weight has NaN or infinity"),
     "another width": (lambda f: edit(f, "config.json", max_action_dim=12), "has the shape"),
+    "a larger vocabulary": (more_words, "but the word embedding has"),
     "no bos": (lambda f: edit(f, "tokenizer_config.json", bos_token=None), "no bos_token"),
     "other images": (
         lambda f: image_keys(

@@ -103,6 +103,13 @@ class ReleasedPi0:
         """Raise UserError if tokenizer or image processor do not fit the model."""
         if self.tokenizer.bos_token is None:
             raise UserError(f"{folder}/tokenizer_config.json: no bos_token: {COPY}")
+        rows = self.model.get_input_embeddings().num_embeddings
+        largest = max(number for number in self.tokenizer.get_vocab().values() if number != self.image_id)
+        if largest >= rows:  # only the image's token has no embedding in released models
+            raise UserError(
+                f"{folder}: the tokenizer has the id {largest}, but the word embedding has {rows} rows: "
+                f"{COPY}"
+            )
         side = self.image_side
         with in_one_line(folder):
             found = tuple(self.image_processor.pixels(np.zeros((1, side, side, 3), np.uint8)).shape[1:])

@@ -25,7 +25,7 @@ READY := $(VENV)/ready
 CLUSTER := $(VENV)/cluster
 TESTS := $(VENV)/tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-LAYERS := $(filter-out embedded,$(if $(filter released,$(SCALE)),paper) $(SCALE))
+LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(SCALE))
 LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
 OVERRIDE := $(if $(SEEDS),--config 'tables={main: {seeds: [$(shell seq -s , 0 $$(($(firstword $(SEEDS)) - 1)))]}}')
 PROFILES := $(PROFILE) $(filter paper,$(LAYERS))

@@ -12,6 +12,9 @@ REASONS = {
     # With transformers 5.23, AutoModelForImageTextToText makes a model with new random weights of any folder.
     "shieldgemma2": "transformers reads its weights for its classifier of images only, whose answers are yes "
     "and no",
+    "pi0": "it is a policy with an action expert, not a backbone: name it in `released_policies`",
+    "pp_formulanet": "it reads an image only, and its processor takes no text",
+    "vision-encoder-decoder": "its encoder reads an image only, and it has no processor of its own",
 }
 
 

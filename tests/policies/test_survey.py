@@ -138,6 +138,27 @@ def test_frozen_weights_that_change_and_others_that_stay_are_found(monkeypatch, 
     assert failed() == "training"
 
 
+@pytest.mark.parametrize("model_type", ["chameleon", "emu3"])
+def test_only_the_vision_encoder_of_a_model_of_codes_gets_no_gradient(model_type):
+    found = survey(model_type)
+    assert found.works, found.reason
+    assert found.unused == ("model.vqmodel",)
+
+
+def test_a_vision_encoder_without_a_gradient_is_found(monkeypatch):
+    step = surveys._step
+
+    def cut(policy):
+        for module in policy.backbone.vision_encoder():
+            for weight in module.parameters():
+                weight.requires_grad_(False)
+        step(policy)
+
+    monkeypatch.setattr(surveys, "_step", cut)
+    found = survey("llava")
+    assert (found.failed, found.reason) == ("training", "no gradient reaches the vision encoder")
+
+
 def test_another_policy_in_the_folder_is_found(monkeypatch):
     load = Policy.load.__func__
 

@@ -33,6 +33,9 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
     )
 
 
+SCALES = ["2026", "embedded", "embedded-2026", "paper", "released", "smoke"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -40,7 +43,7 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
         (["all_tables", "reprot"], "target 'reprot': unknown target: did you mean 'report'?"),
         (["all_tables", "SCALE=smoek"], "SCALE=smoek: unknown scale: did you mean 'smoke'?"),
         (["report", "SCALE=smoek"], "SCALE=smoek: unknown scale: did you mean 'smoke'?"),
-        (["all_tables", "SCALE="], "SCALE=: unknown scale: known: 2026, embedded, embedded-2026, paper, released, smoke"),
+        (["all_tables", "SCALE="], f"SCALE=: unknown scale: known: {', '.join(SCALES)}"),
         (["all_tables", "SCALE=smoke paper"], "SCALE=smoke paper: unknown scale: did you mean"),
         (
             ["all_tables", "SEEDS=0"],
@@ -49,7 +52,7 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
         (["all_tables", "SEEDS=three"], "SEEDS=three: write a number of training seeds"),
         (["all_tables", "SEEDS=3 4"], "SEEDS=3 4: write a number of training seeds"),
         (["all_tables", "PROFILE=slrum"], "PROFILE=slrum: unknown profile: did you mean 'slurm'?"),
-        (["PYTHON=no-such-python", "SCALE=x", "help"], "known: 2026 embedded embedded-2026 paper released smoke"),
+        (["PYTHON=no-such-python", "SCALE=x", "help"], f"known: {' '.join(SCALES)}"),
         (
             ["results/smoke/tables/main.csv", "SCALE=smoke", "CORES=2"],
             "write .venv/bin/snakemake results/smoke/tables/main.csv --cores 2 --configfile "

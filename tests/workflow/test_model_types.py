@@ -132,3 +132,33 @@ def test_attention_without_padding_is_refused_before_a_run_where_it_is_not_causa
 def test_other_attention_is_planned(raw, attention, backbone):
     raw["tables"]["main"]["experts"] = []
     open_study(with_attention(tiny(raw, "gemma3"), attention, backbone), ["table_main"])
+
+
+@pytest.mark.parametrize(
+    ("table", "cells", "training"),
+    [
+        ("freeze", {"variants": ["full", "freeze-vision"]}, "freeze-vision"),
+        (
+            "fast_injection",
+            {"variants": ["full"], "auxiliaries": ["none", "fast-freeze-vision"]},
+            "fast-freeze-vision",
+        ),
+    ],
+)
+def test_a_vision_encoder_that_never_learns_is_not_frozen(raw, table, cells, training):
+    tiny(raw, "chameleon")
+    raw["pretraining"]["alignment"] = None
+    raw["tables"][table] |= {"backbones": ["mine"]} | cells
+    line = rf"config.yaml: {training}: the model type 'chameleon' of backbones.mine turns images into codes"
+    with pytest.raises(UserError, match=line):
+        open_study(raw, [f"table_{table}"])
+
+
+@pytest.mark.parametrize(
+    ("family", "variant"), [("chameleon", "freeze-embedding"), ("janus", "freeze-vision")]
+)
+def test_other_frozen_parts_are_planned(raw, family, variant):
+    tiny(raw, family)
+    raw["pretraining"]["alignment"] = None
+    raw["tables"]["freeze"] |= {"backbones": ["mine"], "variants": ["full", variant]}
+    open_study(raw, ["table_freeze"])

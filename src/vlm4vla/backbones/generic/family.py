@@ -164,9 +164,8 @@ class GenericAdapter(Adapter):
             else:
                 here = torch.arange(length, device=last.device) == last[:, None]
                 stack.enter_context(positions_only(layer.modules, here))
-                kept = stack.enter_context(
-                    states_kept(parts.output, count, written=self.written)
-                )  # one row with the B states
+                # One row with the B states
+                kept = stack.enter_context(states_kept(parts.output, count, written=self.written))
             model(**self._fitted(model, inputs), use_cache=False)
         self._check_once(placed, kept)
         return kept[0][:, 0] if layer is None else kept[0][0]

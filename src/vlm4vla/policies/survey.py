@@ -261,6 +261,9 @@ def _step(policy: Policy) -> None:
         "mask": torch.ones(2, 2),
     }
     policy.train()
+    for module in policy.modules():
+        if "drop" in type(module).__name__.lower():
+            module.eval()  # a layer that is dropped by chance gets no gradient (Florence-2)
     policy.loss(batch, targets).backward()
     optimiser.step()
     policy.eval()

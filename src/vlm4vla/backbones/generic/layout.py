@@ -10,6 +10,7 @@ to them are the same for all samples. They are computed once.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ ANSWER = "cupboard"
 IDS, MASK = "input_ids", "attention_mask"
 PATCH_TOKEN = "img_patch_token"  # Llama 4 has one token for an image, and others for its patches
 OPTIONS = {"enable_thinking": False}  # templates with a mode of thinking start the answer at once
+NEW_NAMES = "return_legacy_image_output"  # Fuyu's processor has an old name for the pixels by default
 TARGETS = "labels"  # which some processors return beside the inputs, for the model's own training
 # Processors that put the images of a list behind the text, and a single image before it
 SINGLE = {"IdeficsProcessor"}
@@ -120,6 +122,8 @@ def ask(processor: ProcessorMixin, texts: list[str], images: np.ndarray) -> dict
     given = [Image.fromarray(image) for image in images]
     options = {"add_special_tokens": _adds_special(processor, texts[0]), "return_tensors": "pt"}
     options |= {"return_mm_token_type_ids": True} if hasattr(processor, "return_mm_token_type_ids") else {}
+    if NEW_NAMES in inspect.signature(type(processor).__call__).parameters:
+        options[NEW_NAMES] = False
     try:
         # One list for each text: some processors take a flat list for the images of one text.
         lists = given if type(processor).__name__ in SINGLE else [[image] for image in given]
@@ -257,8 +261,12 @@ def _added_behind(processor: ProcessorMixin, text: str, ids: list[int]) -> str:
         ends.discard(tokenizer.sep_token_id)
     while count and ids[count - 1] in ends:
         count -= 1
-    added = tokenizer.decode(ids[len(encode(processor, text)) : count])
-    return added if encode(processor, text + added) == ids[:count] else ""
+    more = ids[len(encode(processor, text)) : count]
+    # The name of a byte's token, such as <0x04>, is decoded to the byte.
+    for added in (tokenizer.decode(more), "".join(tokenizer.convert_ids_to_tokens(more))):
+        if encode(processor, text + added) == ids[:count]:
+            return added
+    return ""
 
 
 def end_of_sentence(tokenizer: Any) -> str:

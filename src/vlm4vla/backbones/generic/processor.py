@@ -7,6 +7,7 @@ Pillow, except for the types whose image processor transformers has for torchvis
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import json
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -33,6 +36,7 @@ from vlm4vla.core.errors import UserError
 OWN_CODE = {"trust_remote_code": False}
 PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of the class in versions of transformers
 TOKENIZER, IMAGES = "tokenizer", "image_processor"
+FUYU_IMAGES = "image_processing_pil_fuyu"  # a module of transformers
 FURTHER = ("torchvision", "timm")  # packages that few types need, and that the usual environment lacks
 
 
@@ -103,8 +107,31 @@ def without_other_parts(processor_class: type[ProcessorMixin]) -> type[Processor
     module = inspect.getmodule(processor_class)
     if getattr(module, "num2words", "") is None:
         module.num2words = Absent()
+    _cut_tensors(getattr(module, "FuyuProcessor", None))
     ImagesAndText.__name__ = ImagesAndText.__qualname__ = processor_class.__name__
     return ImagesAndText
+
+
+def _cut_tensors(processor_class: type[ProcessorMixin] | None) -> None:
+    """Let Fuyu's image processor of Pillow cut tensors into patches.
+
+    In transformers 5.23, the processor gives it tensors, and the method accepts arrays only.
+    """
+    if processor_class is None:
+        return
+    kind = importlib.import_module(f"{processor_class.__module__.rpartition('.')[0]}.{FUYU_IMAGES}")
+    kind = kind.FuyuImageProcessorPil
+    cut = kind.patchify_image
+    if hasattr(cut, "__wrapped__"):  # done before
+        return
+
+    @functools.wraps(cut)
+    def patchify_image(self: Any, image: Any, patch_size: Any = None) -> Any:
+        if not isinstance(image, Tensor):
+            return cut(self, image, patch_size)
+        return torch.from_numpy(cut(self, image.numpy(), patch_size))
+
+    kind.patchify_image = patchify_image
 
 
 def _part(name: str, folder: Path) -> Any:

@@ -100,6 +100,7 @@ CONFIG: dict[str, dict[str, Values]] = {
         "text_config": {"moe_hidden_size": _text()},
     },
     "mistral_large4": {"text_config": {"kv_source_layers": lambda size: [*range(size.layers)]}},
+    "fuyu": {"": {"patch_size": PATCH}},
     # The weights between its parts take their size from the configuration itself, which does not state one.
     "kosmos-2.5": {"": {"initializer_range": 2 * STRONG}},
     # Their layers have groups of 32 channels. The number of stages is that of released checkpoints for Emu3,

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from math import isqrt
 from typing import Any
 
 import torch
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import (
     AutoModelForImageTextToText,
     PreTrainedConfig,
@@ -63,6 +65,7 @@ UNLISTED = {
     "qwen2_5_omni_thinker": "Qwen2_5OmniProcessor",
     "qwen3_omni_moe_thinker": "Qwen3OmniMoeProcessor",
 }
+LOW_LINE = "\u2581"  # with which sentencepiece writes a space
 SPARE = tuple(f"<spare{index}>" for index in range(24))
 CHAT = (
     "{% for message in messages %}<{{ message['role'] }}>{% for part in message['content'] %}"
@@ -133,9 +136,36 @@ def tokenizer_for(
     """A word-level tokenizer with the special tokens of `processor`, and `more` tokens."""
     named, texts = special_tokens(processor)
     words = [*words, *layouts.SHORT.split(), *layouts.LONG.split(), layouts.ANSWER]
-    return tiny_tokenizer(
-        words, [INSTRUCTION, *named.values(), *texts, *more, *TEMPLATE_TOKENS, *SPARE], named
+    source = inspect.getsource(inspect.getmodule(processor) or processor)
+    barred = sorted(set(re.findall(r"vocab\[\"(\|[A-Z]+\|)\"\]", source)))
+    texts = [text for text in texts if text not in barred]
+    phrases = [INSTRUCTION, *named.values(), *texts, *more, *TEMPLATE_TOKENS, *SPARE]
+    if not barred:
+        return tiny_tokenizer(words, phrases, named)
+    tokenizer = tiny_tokenizer([*words, *map(str.lower, barred), LOW_LINE], phrases, named)
+    return with_capitals(tokenizer, barred)
+
+
+def with_capitals(tokenizer: PreTrainedTokenizerBase, barred: Sequence[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer with the words `barred`, which stand without spaces between them, in capitals.
+
+    As sentencepiece does, it writes the token of a low line before a text that begins with such a word.
+    Fuyu's processor expects that, and drops the token.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    for word in barred:
+        vocabulary[word] = vocabulary.pop(word.lower())
+    backend = Tokenizer.from_str(json.dumps(state))
+    words = "|".join(map(re.escape, barred))
+    capitals = [normalizers.Replace(word.lower(), word) for word in barred]
+    before = [normalizers.Replace(Regex(rf"^{re.escape(word)}"), f"{LOW_LINE} {word}") for word in barred]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *capitals, *before])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(words), "isolated"), pre_tokenizers.WhitespaceSplit()]
     )
+    tokenizer._tokenizer = backend
+    return tokenizer
 
 
 def fill_ids(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, processor: ProcessorMixin) -> None:

@@ -28,7 +28,8 @@ def qwen(width, inner, layers, heads, key_values, values, vision, seen, seen_inn
     text = {
         "hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers,
         "num_attention_heads": heads, "num_key_value_heads": key_values, "head_dim": 256,
-        "vocab_size": 248320, "linear_num_value_heads": values, "linear_num_key_heads": 16, "linear_key_head_dim": 128,
+        "vocab_size": 248320, "linear_num_value_heads": values, "linear_num_key_heads": 16,
+        "linear_key_head_dim": 128,
         "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "layer_types": kinds,
         "tie_word_embeddings": tied,
     }  # fmt: skip

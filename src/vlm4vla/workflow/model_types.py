@@ -17,6 +17,17 @@ from vlm4vla.study.study import Study
 PAGE = "docs/backbones.md"
 
 
+def check_packages(study: Study) -> None:
+    """Raise UserError for a backbone whose model type needs a package that is not installed."""
+    for name, backbone in study.config.backbones.items():
+        found = findings().get(backbone.family or "") if is_generic(backbone.family or "") else None
+        if found is not None and found.lacking():
+            raise UserError(
+                f"config.yaml: backbones.{name}.family: {backbone.family!r} needs "
+                f"{' and '.join(found.lacking())}: run in the environment of `make env-torchvision` ({PAGE})"
+            )
+
+
 def check_model_types(study: Study) -> None:
     """Raise UserError for a backbone whose model type, or whose tiny widths, do not work.
 
@@ -36,7 +47,8 @@ def check_model_types(study: Study) -> None:
             surveyed.add(family)
             with _quiet():
                 _survey(family, key, tiny=backbone.tiny is not None)
-        if backbone.tiny is not None and not Path(study.backbone_path(name)).exists():
+        lacks = family in findings() and findings()[family].lacking()
+        if backbone.tiny is not None and not lacks and not Path(study.backbone_path(name)).exists():
             with _quiet():
                 _build(study, name)
 

@@ -27,7 +27,7 @@ from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.study import Study, table_targets
-from vlm4vla.workflow.model_types import check_frozen_vision, check_model_types
+from vlm4vla.workflow.model_types import check_frozen_vision, check_model_types, check_packages
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
@@ -76,6 +76,8 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
             check_files(folder, f"backbones.{name}.checkpoint")
         elif backbone.checkpoint is not None:
             check_cached(backbone.checkpoint, backbone.revision, f"backbones.{name}.checkpoint")
+    with errors_as_notes(planned):
+        check_packages(study)
     check_model_types(study)
     check_frozen_vision(study.config, needed.frozen)
     check_experts(study.config)

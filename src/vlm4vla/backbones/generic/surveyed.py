@@ -124,8 +124,6 @@ def problem(model_type: str) -> str | None:
     found = findings().get(model_type)
     if found is None or found.transformers != metadata.version("transformers"):
         return None
-    if found.lacking():
-        return f"it needs {' and '.join(found.lacking())}: run in the environment of `make env-torchvision`"
     return None if found.works else found.reason
 
 

@@ -36,6 +36,8 @@ TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
+METAWORLD := .venv-metaworld
+METAWORLD_LOCK := envs/metaworld/requirements.lock
 LEROBOT := .venv-lerobot
 LEROBOT_LOCK := envs/lerobot/requirements.lock
 TORCHVISION := .venv-torchvision
@@ -47,11 +49,11 @@ BARNARD_LOCK := envs/barnard/requirements.lock
 BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
 
-GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate env-test \
-	env-torchvision cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero test-slurm \
-	test-torchvision lint schema report $(TARGETS)
-FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
-	$(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready
+GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-metaworld env-rocrate env-test \
+	env-torchvision cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero \
+	test-metaworld test-slurm test-torchvision lint schema report $(TARGETS)
+FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(METAWORLD)/ready $(LEROBOT)/ready \
+	$(CRATE)/ready $(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
 suggest = $(or $(shell PYTHONPATH=src $(or $(PYTHON),python3) -c 'import sys; \
@@ -94,6 +96,7 @@ help:
 	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
+	@echo "make test-metaworld  test on the real MetaWorld simulator, in $(METAWORLD)"
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
 	@echo "make test-torchvision  check the model types that need torchvision or timm, in $(TORCHVISION)"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
@@ -106,6 +109,7 @@ help:
 	@echo "make env-test       add the packages of the tests and linters to $(VENV) (make test and make lint do)"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
+	@echo "make env-metaworld  make the environment $(METAWORLD) of the real MetaWorld simulator (envs/metaworld)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
 	@echo "make env-torchvision  make the environment $(TORCHVISION) with torchvision and timm (envs/torchvision)"
 	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
@@ -157,12 +161,21 @@ test-all: $(TESTS)
 
 env-libero: $(LIBERO)/ready
 
-$(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workflow/environment.sh
-	PYTHON=$(PYTHON311) envs/libero/environment.sh $(LIBERO)
+$(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/simulator.sh
+	PYTHON=$(PYTHON311) envs/simulator.sh libero $(LIBERO)
 	@touch $@
 
 test-libero: $(LIBERO)/ready
 	$(LIBERO)/bin/pytest tests/evaluation/simulators/libero
+
+env-metaworld: $(METAWORLD)/ready
+
+$(METAWORLD)/ready: $(METAWORLD_LOCK) pyproject.toml envs/simulator.sh
+	PYTHON=$(PYTHON311) envs/simulator.sh metaworld $(METAWORLD)
+	@touch $@
+
+test-metaworld: $(METAWORLD)/ready
+	$(METAWORLD)/bin/pytest tests/evaluation/simulators/metaworld
 
 env-lerobot: $(LEROBOT)/ready
 

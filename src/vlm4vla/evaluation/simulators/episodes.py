@@ -67,18 +67,22 @@ def benchmark_entries(evaluation: EvaluationProtocol, *, look_every: int = 1) ->
         if simulator.idle_order == "interleaved":
             params["interleaved"] = True
         return [BenchmarkEntry(params | more, steps, steps)]
+    if simulator.adapter == "metaworld":
+        params = {"env_seed": simulator.environment_seed, "look_every": look_every}
+        return [BenchmarkEntry(params | more, steps, steps)]
     return [BenchmarkEntry(more, steps, steps)]
 
 
 def simulator_episodes(evaluation: EvaluationProtocol) -> list[SimulatorEpisode]:
     """All episodes of an evaluation, numbered from 0.
 
-    On CALVIN, an episode is a chain. Otherwise, every task has `evaluation.episodes` initial states, and the
-    episodes of a task follow each other.
+    On CALVIN, an episode is a chain. Otherwise, every task has `evaluation.episodes` initial states from
+    `first_state` on, and the episodes of a task follow each other.
     """
     if _simulator(evaluation).convention.chains:
         return [SimulatorEpisode(number, 0, number, number) for number in range(evaluation.episodes)]
-    states = range(evaluation.episodes)
+    first = _simulator(evaluation).first_state
+    states = range(first, first + evaluation.episodes)
     ordered = [(*task, state) for task in _tasks(evaluation) for state in states]
     return [SimulatorEpisode(number, *each) for number, each in enumerate(ordered)]
 

@@ -148,9 +148,11 @@ def protocol_text(
     gripper = simulator.gripper
     order = ", each followed by an action" if simulator.idle_order == "interleaved" else ""
     idle = [f"after {simulator.idle_steps} idle steps{order}"] if simulator.idle_steps else []
+    first = [f"initial states from {simulator.first_state} on"] if simulator.first_state else []
     parts = [
         SUCCESS_EVENTS[simulator.success],
         steps,
+        *first,
         *idle,
         f"{(external or evaluation).execution_horizon} steps of a chunk executed"
         + ("" if external else crop_text(evaluation)),

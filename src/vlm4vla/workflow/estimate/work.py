@@ -271,5 +271,5 @@ def _policy_calls(settings: dict[str, Any]) -> int:
 
 def _simulator_seconds(settings: dict[str, Any]) -> float:
     """The longest time that one environment needs for the steps of an episode."""
-    rate = assumed.SIMULATOR_STEPS.get(settings["benchmark"], min(assumed.SIMULATOR_STEPS.values()))
+    rate = facts(settings["benchmark"]).simulator_steps_per_second or min(assumed.SIMULATOR_STEPS.values())
     return _max_steps(settings) / rate

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from vla_eval import specs
 from vla_eval.benchmarks.base import StepBenchmark, StepResult
+from vla_eval.recording import NullEpisodeRecorder
 from vla_eval.render import configure_mujoco_render
 from vlm4vla_seeds import episode_seed, seed_generators
 
@@ -85,6 +86,7 @@ class MetaWorldSimulator(StepBenchmark):
         self._opened: str | None = None
         self._steps = 0
         self._image: np.ndarray | None = None
+        self._recorder = NullEpisodeRecorder()
 
     def get_tasks(self) -> list[dict[str, Any]]:
         return [
@@ -105,9 +107,7 @@ class MetaWorldSimulator(StepBenchmark):
         """
         seed = episode_seed(self.env_seed, task["task_id"], task["episode_idx"])
         seed_generators(seed)
-        if self._opened != task["environment"]:
-            self.cleanup()
-            self._open(task["environment"])
+        self.open(task["task_id"])
         self._env.seed(seed)
         self._env._freeze_rand_vec = False
         self._env.reset()
@@ -116,7 +116,12 @@ class MetaWorldSimulator(StepBenchmark):
         self._steps, self._image = 0, None
         return observation
 
-    def _open(self, name: str) -> None:
+    def open(self, task_id: int) -> None:
+        """Create the environment of a task, unless it is open. Raises CannotOpen with one line."""
+        name = TASKS[task_id].environment
+        if self._opened == name:
+            return
+        self.cleanup()
         try:
             found = importlib.metadata.version("metaworld")
         except importlib.metadata.PackageNotFoundError:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import ValidationError
-from simulator_examples import LIBERO, protocol
+from simulator_examples import LIBERO, METAWORLD, protocol
 
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.config import load_config
@@ -63,6 +63,11 @@ def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
         ("calvin", {"tasks": [0]}, "remove this key"),
         ("libero-10", {"adapter": "other"}, "adapter"),
         ("libero-10", {"runs": {"environment": "a", "container": "b"}}, "either `environment` or"),
+        ("metaworld", {"gripper": {"open": 1, "close": -1}}, "metaworld opens at -1 and closes at +1"),
+        ("metaworld", {"success": "last-step"}, "write any-step"),
+        ("metaworld", {"idle_steps": 1}, "metaworld has no idle steps"),
+        ("metaworld", {"tasks": [10]}, "10 is not below 10"),
+        ("calvin", {"first_state": 3}, "calvin chooses its initial states itself: write 0"),
     ],
 )
 def test_errors_in_the_keys_of_a_simulator(benchmark, changes, message):
@@ -90,6 +95,64 @@ def test_a_simulator_must_fit_the_rest_of_the_configuration(raw, changes, messag
     with pytest.raises(UserError, match=r"evaluation\.simulator") as caught:
         load_config(with_libero(raw, **changes))
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+METAWORLD_BENCHMARK = {
+    "demonstrations": {"dataset": "demonstrations/metaworld"},
+    "chunk": 4,
+    "normalisation": "quantile",
+    "evaluation": {"episodes": 20, "max_steps": 200, "execution_horizon": 4, "simulator": METAWORLD},
+}
+
+
+def with_metaworld(raw, simulator=None, dataset="demonstrations/metaworld", **evaluation):
+    own = METAWORLD_BENCHMARK["evaluation"] | evaluation
+    if simulator != "embedded":
+        own = own | {"simulator": METAWORLD | (simulator or {})}
+    else:
+        own = {key: value for key, value in own.items() if key != "simulator"}
+    demonstrations = {"dataset": dataset} if dataset else {"episodes": 10, "noise": 0}
+    raw["benchmarks"]["metaworld"] = METAWORLD_BENCHMARK | {
+        "demonstrations": demonstrations,
+        "evaluation": own,
+    }
+    return raw
+
+
+def test_a_study_has_metaworld_beside_the_embedded_benchmarks(raw):
+    study = Study(load_config(with_metaworld(raw, {"runs": {"shards": 2}})))
+    run = Run("kosmos-2", "none", "full", "metaworld", 0)
+    assert len(study.shard_paths(run)) == 2
+    assert protocol_text("metaworld", protocol("metaworld")).startswith(
+        "metaworld (metaworld through vla-eval)"
+    )
+    training = protocol_text("metaworld", protocol("metaworld", {"first_state": 1000}))
+    assert "initial states from 1000 on" in training
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"simulator": "embedded"}, "simulator: missing: metaworld is not embedded: write a mapping"),
+        ({"dataset": None}, "dataset: missing: metaworld is not embedded: record a dataset"),
+        ({"max_steps": 501}, "max_steps: 501, but metaworld ends an episode after 500 steps"),
+        ({"episodes": 1001}, "the states 0 to 1000 are those of evaluations and of demonstrations"),
+        (
+            {"simulator": {"first_state": 990}},
+            "the states 990 to 1009 are those of evaluations and of demonstrations, which begin at 1000",
+        ),
+        ({"simulator": {"unnormalisation": "range"}}, "unnormalisation: range, but benchmarks.metaworld"),
+    ],
+)
+def test_a_configuration_with_metaworld_that_cannot_run(raw, changes, message):
+    with pytest.raises(UserError, match=r"benchmarks\.metaworld\.") as caught:
+        load_config(with_metaworld(raw, **changes))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_metaworld_is_no_simulator_of_another_benchmark(raw):
+    with pytest.raises(UserError, match="metaworld is the simulator of metaworld, and libero-10 has other"):
+        load_config(with_libero(raw, adapter="metaworld", idle_steps=0))
 
 
 def test_remote_code_must_be_allowed(raw):

@@ -1,6 +1,9 @@
-"""Collect the tests on the real LIBERO simulator only where it is installed (make test-libero)."""
+"""Collect the tests on real simulators only where these are installed (make test-libero, test-metaworld)."""
 
 import importlib.util
 
-if any(importlib.util.find_spec(name) is None for name in ("vla_eval", "libero")):
-    collect_ignore_glob = ["libero/*"]
+collect_ignore_glob = [
+    f"{simulator}/*"
+    for simulator in ("libero", "metaworld")
+    if any(importlib.util.find_spec(name) is None for name in ("vla_eval", simulator))
+]

@@ -23,6 +23,17 @@ def test_the_number_of_episodes_of_the_study(benchmark, count):
     assert len({(each.entry, each.task, each.state) for each in episodes}) == count
 
 
+def test_the_initial_states_can_begin_later():
+    first, later = (
+        simulator_episodes(protocol("metaworld", {"first_state": start}, episodes=2)) for start in (0, 1000)
+    )
+    assert [(each.task, each.state) for each in later[:4]] == [(0, 1000), (0, 1001), (1, 1000), (1, 1001)]
+    assert {each.state for each in first} == {0, 1} and len(first) == len(later) == 20
+    asked = harness_config(protocol("metaworld"), later[:1], URL, external=None)["benchmarks"][0]
+    assert asked["params"]["episodes"] == [{"task": 0, "state": 1000, "number": 0}]
+    assert asked["params"]["params"] == {"env_seed": 0, "look_every": 4} and asked["max_steps"] == 200
+
+
 def test_parts_contain_every_episode_once_and_tasks_together():
     episodes = simulator_episodes(protocol("libero-10", episodes=7))
     cut = split_episodes(episodes, 4)

@@ -135,7 +135,7 @@ def test_types_that_need_torchvision_are_refused_without_it(raw, capsys):
     if not lacking:
         pytest.skip("torchvision and timm are installed")
     open_study(raw, ["table_main"], planned=True)
-    error = rf"{lacking[0]}.family: '\w+' needs .*torchvision.*: run in the environment of `make env-torchvision`"
+    error = rf"{lacking[0]}.family: '\w+' needs .*torchvision.*: run in the env.*`make env-torchvision`"
     assert re.search(error, capsys.readouterr().err)
     with pytest.raises(UserError, match=error):
         open_study(raw, ["table_main"])

@@ -36,6 +36,7 @@ TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
+SERVER := $(VENV)/vla-eval
 METAWORLD := .venv-metaworld
 METAWORLD_LOCK := envs/metaworld/requirements.lock
 LEROBOT := .venv-lerobot
@@ -50,9 +51,9 @@ BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
 
 GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-metaworld env-rocrate env-test \
-	env-torchvision cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero \
+	env-torchvision env-vla-eval cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero \
 	test-metaworld test-slurm test-torchvision lint schema report $(TARGETS)
-FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(METAWORLD)/ready $(LEROBOT)/ready \
+FILES := $(READY) $(CLUSTER) $(TESTS) $(SERVER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(METAWORLD)/ready $(LEROBOT)/ready \
 	$(CRATE)/ready $(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
@@ -108,6 +109,7 @@ help:
 	@echo "                    files of the packages; see docs/set-up.md)"
 	@echo "make env-test       add the packages of the tests and linters to $(VENV) (make test and make lint do)"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
+	@echo "make env-vla-eval   add vla-eval, which evaluates on real simulators, to $(VENV) (docs/simulators.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
 	@echo "make env-metaworld  make the environment $(METAWORLD) of the real MetaWorld simulator (envs/metaworld)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
@@ -117,7 +119,7 @@ help:
 	@echo "make env-browser    make the environment $(BROWSER) of Playwright (envs/browser)"
 	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
-$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
+$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $(if $(filter metaworld,$(SCALE)),$(SERVER) $(METAWORLD)/ready)
 	$(BIN)/snakemake $@ $(OPTIONS)
 
 cell: $(READY) $(if $(PROFILE),$(CLUSTER))
@@ -144,6 +146,12 @@ cluster: $(CLUSTER)
 
 $(CLUSTER): envs/cluster.lock $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/cluster.lock
+	@touch $@
+
+env-vla-eval: $(SERVER)
+
+$(SERVER): envs/vla-eval.lock $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/vla-eval.lock
 	@touch $@
 
 env-test: $(TESTS)

@@ -100,7 +100,7 @@ rule shard:
     benchmark:
         LAYOUT.benchmark("shard")
     wildcard_constraints:
-        vlm=any_of([*STUDY.policies(), "random"]),
+        vlm=any_of([*STUDY.policies(), *REFERENCES]),
         benchmark=any_of(STUDY.simulator_benchmarks()),
     priority: 40
     conda:
@@ -133,7 +133,7 @@ rule simulator_rollout:
     benchmark:
         LAYOUT.benchmark("rollout")
     wildcard_constraints:
-        vlm=any_of([*STUDY.policies(), "random"]),
+        vlm=any_of([*STUDY.policies(), *REFERENCES]),
         benchmark=any_of(STUDY.simulator_benchmarks()),
     priority: 40
     conda:

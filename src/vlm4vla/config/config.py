@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from vlm4vla.config.analysis import Margins
 from vlm4vla.config.auxiliary import Auxiliary, FastName
@@ -32,6 +32,13 @@ from vlm4vla.core.errors import UserError, suggestion
 
 # Words that have another meaning where a backbone's name is expected.
 RESERVED = ("all", "random", "expert")
+
+
+def _without_removed(tables: Any) -> Any:
+    """The tables that are not null."""
+    if not isinstance(tables, Mapping):
+        return tables
+    return {name: cells for name, cells in tables.items() if cells is not None}
 
 
 class Config(OmitsDefaults):
@@ -82,8 +89,13 @@ class Config(OmitsDefaults):
         default_factory=dict,
         description="Expert VLAs by name: our versions of published policies (docs/experts.md).",
     )
-    tables: Annotated[dict[ConfiguredTable, Cells], Field(min_length=1)] = Field(
-        description="The tables of the study. A cell that is in several tables is computed once."
+    tables: Annotated[
+        dict[ConfiguredTable, Cells],
+        Field(min_length=1),
+        BeforeValidator(_without_removed, json_schema_input_type=dict[ConfiguredTable, Cells | None]),
+    ] = Field(
+        description="The tables of the study. A cell that is in several tables is computed once. In a file "
+        "that overrides another one, `null` removes a table."
     )
     analysis: Margins = Field(
         default_factory=Margins,

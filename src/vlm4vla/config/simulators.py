@@ -259,10 +259,10 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
                 f"ends an episode after {known.longest} steps: write at most {known.longest}"
             )
         last = simulator.first_state + evaluation.episodes - 1
-        if known.states is not None and simulator.first_state < known.states <= last:
+        if known.demonstrations_from is not None and simulator.first_state < known.demonstrations_from <= last:
             raise ValueError(
                 f"{key}.first_state: the states {simulator.first_state} to {last} are those of evaluations "
-                f"and of demonstrations, which begin at {known.states}: write fewer episodes"
+                f"and of demonstrations, which begin at {known.demonstrations_from}: write fewer episodes"
             )
         for policy in simulator.policies:
             if policy not in experts:
@@ -273,14 +273,9 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
 
 
 def _check_only_real(name: str, benchmark: Any) -> None:
-    """Raise ValueError if a benchmark that is not embedded has no simulator or no dataset."""
+    """Raise ValueError if a benchmark that is not embedded has no simulator."""
     if benchmark.evaluation.simulator is None:
         raise ValueError(
             f"benchmarks.{name}.evaluation.simulator: missing: {name} is not embedded: write a mapping with "
             f"`adapter: {name}`"
-        )
-    if benchmark.demonstrations.dataset is None:
-        raise ValueError(
-            f"benchmarks.{name}.demonstrations.dataset: missing: {name} is not embedded: record a dataset "
-            f"with `vlm4vla {name}-demonstrations`, and write its folder"
         )

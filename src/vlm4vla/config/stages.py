@@ -23,6 +23,7 @@ from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.reading import Reading
 from vlm4vla.config.released_policies import ReleasedPolicy
 from vlm4vla.config.tables import Cells, TableName
+from vlm4vla.config.simulators import Simulator
 from vlm4vla.config.training import Training
 from vlm4vla.core.artefacts import canonical_json
 from vlm4vla.core.errors import UserError
@@ -96,6 +97,8 @@ class DemonstrationsSettings(ExtensionSettings):
     demonstrations: Demonstrations
     image_size: Positive
     max_steps: Positive | None = None  # of an episode of the scripted expert; None for a dataset
+    # The real simulator whose own experts are recorded; None for an embedded benchmark or a dataset.
+    simulator: Simulator | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class VlaSettings(Strict):
@@ -168,7 +171,9 @@ class CellSettings(Strict):
 
 
 class RolloutSettings(ExtensionSettings):
-    policy: Literal["vla", "random", "expert"]
+    # `expert`: the scripted expert, or a replay of recorded actions on a real simulator; `script`: the own
+    # expert of a real simulator.
+    policy: Literal["vla", "random", "expert", "script"]
     backbone: Name  # "random" or "expert" for the reference policies (floor and ceiling)
     auxiliary: Name = "none"
     variant: Name

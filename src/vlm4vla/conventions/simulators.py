@@ -32,8 +32,9 @@ class Convention:
     of 1 of the policy's motion and rotation, in the simulator's units. `rotation`: the form in which the
     simulator takes the policy's Euler angles. `camera`: the third-person image. `success`: the events that
     the adapter can count as a success. `declares`: the adapter's own description of its actions. `tasks`: the
-    number of tasks, if fixed. `states`: the number of initial states for evaluation; those from this number
-    on are for demonstrations. `longest`: the most steps of an episode, if the simulator has a limit.
+    number of tasks, if fixed. `demonstrations_from`: evaluations play the initial states below this
+    number, and demonstrations begin at it. `longest`: the most steps of an episode, if the simulator has a limit.
+    `expert`: the simulator has an expert for each task, which is the ceiling, and records demonstrations.
     `chains`: the simulator draws chains of instructions itself. `installation`: how to make its environment.
     """
 
@@ -50,8 +51,9 @@ class Convention:
     success: tuple[EVENT, ...] = ("any-step", "last-step")
     declares: tuple[tuple[str, str], ...] = ()
     tasks: int | None = None
-    states: int | None = None
+    demonstrations_from: int | None = None
     longest: int | None = None
+    expert: bool = False
     chains: bool = False
     installation: str = "install it there"
 
@@ -124,8 +126,9 @@ KNOWN: dict[str, Convention] = {
             ("gripper", "binary_close_positive"),
         ),
         tasks=10,
-        states=1000,
+        demonstrations_from=1000,
         longest=500,
+        expert=True,
     ),
 }
 

@@ -326,6 +326,7 @@ class _Session:
             url + (ticket.path if ticket else ""),
             external=self.other,
             proof=ticket.proof if ticket else None,
+            script=self.settings.policy == "script",
         )
         write_text(folder / "vla-eval.yaml", harness.as_json(config))
         command = harness.simulator_command(self.simulator, folder / "vla-eval.yaml", folder, "episodes")

@@ -131,7 +131,7 @@ class StudyFiles(Runs):
     def served_demonstrations(self, wildcards: Any) -> list[str]:
         """The demonstrations whose action bounds limit random actions."""
         run = Run.from_wildcards(wildcards)
-        return [self.demonstrations_path(run.benchmark)] if run.model in REFERENCES else []
+        return [self.demonstrations_path(run.benchmark)] if run.model == REFERENCES[0] else []
 
     def compared_episodes(self, wildcards: Any) -> list[str]:
         """The episode records that decide when a rollout stops; none for a rollout of all episodes."""

@@ -133,12 +133,21 @@ class Runs:
         return list(dict.fromkeys([*bases, *self.vlms(table)])) if TABLES[table].fine_tuned else bases
 
     def references(self, table: str) -> list[Run]:
-        """Floor and ceiling of every benchmark of `table`. A real simulator has no scripted expert."""
+        """Floor and ceiling of every benchmark of `table`, which only some real simulators have."""
         return [
             Run(policy, "none", "full", benchmark, 0)
             for benchmark in self.cells_of(table).benchmarks
-            for policy in (REFERENCES if self.is_embedded(benchmark) else REFERENCES[:1])
+            for policy in self.reference_policies(benchmark)
         ]
+
+    def reference_policies(self, benchmark: str) -> tuple[str, ...]:
+        """Floor and, if a script solves every task of `benchmark`, the ceiling."""
+        return REFERENCES if self.is_embedded(benchmark) or self.has_own_experts(benchmark) else REFERENCES[:1]
+
+    def has_own_experts(self, benchmark: str) -> bool:
+        """Whether `benchmark` is evaluated on a real simulator that has an expert for each task."""
+        simulator = self.config.benchmarks[benchmark].evaluation.simulator
+        return simulator is not None and simulator.convention.expert
 
     def policies(self) -> list[str]:
         """The values of `vlm` in the path of a VLA: backbones and expert VLAs."""

@@ -106,7 +106,8 @@ def _known_values(study: Study, artefact: Artefact, values: Mapping[str, str]) -
     only: dict[str, Collection[str]] = {}
     if artefact.name in ("rollout", "shard") and values.get("vlm") in REFERENCES:
         embedded = values.get("benchmark") in study.embedded_benchmarks()
-        models = REFERENCES if embedded else REFERENCES[:1]
+        known = values.get("benchmark") in config.benchmarks
+        models = study.reference_policies(values["benchmark"]) if known else REFERENCES
         auxiliaries, variants = ["none"], [EXPERT_VARIANT]
         only = {"seed": ["0"], "executed": [""]} if embedded else {}
     elif values.get("vlm") in config.experts:

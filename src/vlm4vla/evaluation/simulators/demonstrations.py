@@ -19,11 +19,13 @@ from vlm4vla.conventions.simulators import KNOWN
 from vlm4vla.core.artefacts import Provenance, file_hash, files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
+from vlm4vla.core.seeding import rng_for
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.evaluation.simulators.conversions import fit_image
 from vlm4vla.evaluation.simulators.harness import INSIDE
 from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE
 
+DISTURBANCE = 0.5  # standard deviation of disturbed motion, where 1 is the largest motion
 RENDERED = 128  # pixels of a side at which images are rendered, before they are resized
 
 Script = Callable[[Any], np.ndarray | None]
@@ -86,9 +88,22 @@ def open_adapter(adapter: str, class_name: str, render: str, **params: Any) -> A
 
 
 def record_episode(
-    simulator: Any, scripted: Scripted, task: int, state: int, *, size: int, max_steps: int
+    simulator: Any,
+    scripted: Scripted,
+    task: int,
+    state: int,
+    *,
+    size: int,
+    max_steps: int,
+    noise: float = 0.0,
+    seed: int = 0,
 ) -> RecordedEpisode | None:
-    """Run the script on `task` from the initial state `state`. None unless it solves the task in time."""
+    """Run the script on `task` from the initial state `state`. None unless it solves the task in time.
+
+    At a share `noise` of the steps, the executed motion differs from the recorded action, as in
+    `vlm4vla.benchmarks.recording`. Such actions do not solve the task again when they are replayed.
+    """
+    rng = rng_for(scripted.adapter, "noise", seed, task, state)
     described = {**simulator.get_tasks()[task], "episode_idx": state}
     camera = KNOWN[scripted.adapter].camera
     raw, script = simulator.reset(described), scripted.script(described)
@@ -101,12 +116,18 @@ def record_episode(
         images.append(fit_image(observation["images"][camera], size))
         states.append(np.asarray(observation["states"], dtype=np.float32))
         actions.append(action)
-        result = simulator.step({"actions": action})
+        result = simulator.step({"actions": disturbed(action, rng) if rng.random() < noise else action})
         raw = result.obs
         if result.done:
             stacked = (np.stack(each) for each in (images, states, actions))
             return RecordedEpisode(described["name"], *stacked)
     return None
+
+
+def disturbed(action: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`action` (7,) with another motion, within [-1, 1]."""
+    motion = np.clip(action[:3] + rng.normal(0, DISTURBANCE, 3), -1, 1)
+    return np.concatenate([motion, action[3:]]).astype(np.float32)
 
 
 def record(
@@ -120,10 +141,14 @@ def record(
     max_steps: int | None = None,
     render: str = "cpu",
     seed: int = 0,
+    noise: float = 0.0,
+    noise_seed: int = 0,
+    provenance: Provenance | None = None,
 ) -> int:
     """Record every task of `tasks` from every initial state of `states` into the folder `output`.
 
-    Returns the number of solved episodes; episodes that are not solved are left out. Raises UserError for a
+    `noise`: see `record_episode`. `provenance`: that of the stage which records. Returns the number of solved
+    episodes; episodes that are not solved are left out. Raises UserError for a
     task without a script, for a state of evaluations, and if no episode is solved.
     """
     unknown = [task for task in tasks if task not in scripted.tasks]
@@ -132,14 +157,15 @@ def record(
             f"--tasks: there is no script for task {unknown[0]}: write some of "
             + ", ".join(map(str, scripted.tasks))
         )
-    first = KNOWN[scripted.adapter].states or 0
+    first = KNOWN[scripted.adapter].demonstrations_from or 0
     if min(states) < first:
         raise UserError(
             f"--states: {min(states)} is an initial state of evaluations: write numbers from {first} on"
         )
     max_steps = max_steps or scripted.max_steps
-    settings = {"tasks": [*tasks], "states": [*states], "size": size, "max_steps": max_steps, "seed": seed}
-    provenance = Provenance(f"{scripted.adapter}-demonstrations", settings, {}, seed)
+    if provenance is None:
+        settings = {"tasks": [*tasks], "states": [*states], "size": size, "max_steps": max_steps, "seed": seed}
+        provenance = Provenance(f"{scripted.adapter}-demonstrations", settings, {}, seed)
     simulator = open_simulator(render=render, seed=seed)
     progress = Progress(f"demonstrations {scripted.title}", len(tasks) * len(states))
     solved = 0
@@ -153,7 +179,9 @@ def record(
     )
     with writer:
         for number, (task, state) in enumerate(((t, s) for t in tasks for s in states), start=1):
-            episode = record_episode(simulator, scripted, task, state, size=size, max_steps=max_steps)
+            episode = record_episode(
+                simulator, scripted, task, state, size=size, max_steps=max_steps, noise=noise, seed=noise_seed
+            )
             if episode is not None:
                 starts = {INITIAL_STATE: np.full((len(episode.actions), 1), state, dtype=np.float32)}
                 writer.add_episode(

@@ -32,9 +32,10 @@ def expert_script(policy: Any) -> Script:
     return act
 
 
-def _script(described: dict[str, Any]) -> Script:
+def script_of(environment: str) -> Script:
+    """The expert of an environment of the package, such as `drawer-open-v3`, for one episode."""
     experts = importlib.import_module("metaworld.policies").ENV_POLICY_MAP
-    return expert_script(experts[described["environment"]]())
+    return expert_script(experts[environment]())
 
 
 EXPERTS = Scripted(
@@ -45,7 +46,7 @@ EXPERTS = Scripted(
     states=("x", "y", "z", "gripper_opening"),
     max_steps=KNOWN["metaworld"].longest or 0,
     tasks=tuple(range(METAWORLD.tasks)),
-    script=_script,
+    script=lambda described: script_of(described["environment"]),
 )
 
 

@@ -167,6 +167,21 @@ class ServedRandom:
         return self.statistics.denormalise(pose, rng.uniform(-1, 1, self.horizon))
 
 
+class ServedStill:
+    """No motion, for simulators that play their own expert."""
+
+    reads_state = False
+
+    def __init__(self, horizon: int):
+        self.horizon = horizon
+
+    def start_episode(self, session: str, task: Mapping[str, Any]) -> None:
+        pass
+
+    def plan(self, queries: Sequence[Query]) -> list[np.ndarray]:
+        return [np.zeros((self.horizon, POSE_SIZE + 1)) for _ in queries]
+
+
 class ServedReplay:
     """Replays the actions of demonstrations whose initial states are stored in the dataset.
 

@@ -30,6 +30,7 @@ from vlm4vla.evaluation.simulators.served_policies import (
     ServedRandom,
     ServedReleased,
     ServedReplay,
+    ServedStill,
     ServedVla,
     read_statistics,
 )
@@ -150,7 +151,8 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     """The policy that `settings.policy` names.
 
     `vla` is a released policy, or a trained one, which needs the folder `vla`. `random` and `expert`, which
-    replays recorded actions, need the folder `demonstrations`. Raises UserError if the folder is missing or
+    replays recorded actions, need the folder `demonstrations`. `script` is the simulator's own expert, which
+    acts in the place of what it is sent. Raises UserError if the folder is missing or
     does not fit.
     """
     evaluation = settings.evaluation
@@ -161,6 +163,8 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     if settings.policy == "vla":
         assert vla is not None
         return ServedVla(vla, settings.benchmark, kind, evaluation.seed, evaluation.centre_crop)
+    if settings.policy == "script":
+        return ServedStill(evaluation.execution_horizon)
     if demonstrations is None:
         raise UserError(f"--demonstrations: the {settings.policy} policy needs the folder of a dataset")
     statistics = read_statistics(demonstrations, kind, settings.benchmark)

@@ -61,7 +61,8 @@ class MetaWorldSimulator(StepBenchmark):
     `env_seed`, the task and the number of the initial state decide an episode. `image_size`: height and width
     in pixels. `look_every`: steps from one rendered image to the next; the observations between them repeat
     the last image, with its age in steps. `send_state`: send the position of the hand (x, y, z, in metres)
-    and the opening of the gripper (from 0 to 1).
+    and the opening of the gripper (from 0 to 1). `expert`: play the package's own expert instead of the
+    actions that are sent.
     """
 
     render_backends = frozenset({"gpu", "cpu"})
@@ -77,10 +78,13 @@ class MetaWorldSimulator(StepBenchmark):
         image_size: int = RENDERED,
         look_every: int = 1,
         send_state: bool = False,
+        expert: bool = False,
     ) -> None:
         super().__init__()
         self.env_seed, self.image_size, self.look_every = env_seed, image_size, look_every
-        self.send_state = send_state
+        self.send_state, self.expert = send_state, expert
+        self._script: Any = None
+        self._raw: np.ndarray | None = None
         self._env: Any = None
         self._renderer: Any = None
         self._opened: str | None = None
@@ -113,7 +117,11 @@ class MetaWorldSimulator(StepBenchmark):
         self._env.reset()
         self._env._freeze_rand_vec = True
         observation, _ = self._env.reset()
-        self._steps, self._image = 0, None
+        self._steps, self._image, self._raw = 0, None, observation
+        if self.expert:
+            from vlm4vla.evaluation.simulators.metaworld_demonstrations import script_of
+
+            self._script = script_of(TASKS[task["task_id"]].environment)
         return observation
 
     def open(self, task_id: int) -> None:
@@ -155,11 +163,13 @@ class MetaWorldSimulator(StepBenchmark):
 
     def step(self, action: dict[str, Any]) -> StepResult:
         values = np.asarray(action.get("actions", action.get("action")), dtype=np.float64)
+        if self.expert:
+            values = self._script(self._raw)
         if values.shape != (7,):
             raise ValueError(f"an action has 7 numbers, this one has the shape {values.shape}")
         sent = np.array([*values[:3], -1.0 if values[6] < 0 else 1.0], dtype=np.float32)
         observation, reward, _, _, info = self._env.step(sent)
-        self._steps += 1
+        self._steps, self._raw = self._steps + 1, observation
         success = bool(info["success"])
         self._recorder.record_step(reward=float(reward), done=success, success=success, action=sent)
         return StepResult(obs=observation, reward=float(reward), done=success, info={"success": success})

@@ -134,6 +134,25 @@ class Simulator(Strict):
         description="LIBERO: numbers of the tasks, by default all ten. SimplerEnv: each environment with its "
         "step limit per episode. CALVIN: omit this key. Your own class: numbers of the tasks.",
     )
+    first_state: Annotated[int, Field(ge=0)] = Field(
+        0,
+        exclude_if=lambda state: state == 0,
+        description="Number of the first initial state of each task that is played, counted from 0. "
+        "`evaluation.episodes` states are played. So demonstrations can be recorded from other states than "
+        "those of the evaluation.",
+    )
+    variation: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="LIBERO: a changed form of the tasks, from LIBERO-PRO: `language`, `object`, `position` "
+        "or `task`. By default, the tasks are those of LIBERO.",
+    )
+    variations: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda names: not names,
+        description="Variations on which the table robustness evaluates the same policies, to compare them "
+        "with the tasks of the other tables.",
+    )
     params: dict[str, JsonValue] = Field(
         default_factory=dict, description="Further arguments for the adapter."
     )
@@ -174,6 +193,9 @@ class Simulator(Strict):
                 "class in a container waits before the first action only"
             )
         self._check_tasks(known)
+        self._check_variations(known)
+        if self.first_state and known.chains:
+            raise ValueError(f"first_state: {self.adapter} draws its chains itself: remove this key")
         return self
 
     def _check_tasks(self, known: Convention) -> None:
@@ -196,6 +218,31 @@ class Simulator(Strict):
             raise ValueError(f"tasks: {self.tasks}: write each task once, and at least one")
         elif known.tasks is not None and max(self.tasks) >= known.tasks:
             raise ValueError(f"tasks: {max(self.tasks)} is not below {known.tasks}: write numbers below it")
+
+    def _check_variations(self, known: Convention) -> None:
+        names = [name for name, _ in known.variations]
+        for key, wanted in (("variation", [self.variation]), ("variations", self.variations)):
+            for name in wanted:
+                if name is not None and name not in names:
+                    raise ValueError(
+                        f"{key}: {self.adapter} has no variation {name!r}: "
+                        + (f"write one of {', '.join(names)}" if names else "remove this key")
+                    )
+        if len({self.variation, *self.variations}) != len(self.variations) + 1:
+            raise ValueError(
+                f"variations: {self.variations}: write each variation once, and not that of `variation`"
+            )
+        if (self.variation or self.variations) and self.runs.container is not None:
+            raise ValueError(
+                "variation: needs a simulator in an `environment`: vla-eval's class in a container gives the "
+                "policy the instructions of the tasks without the variation"
+            )
+
+    @property
+    def suite(self) -> str:
+        """The name of the adapter's suite of tasks; empty unless the adapter has variations."""
+        known = self.convention
+        return known.suite if self.variation is None else dict(known.variations)[self.variation]
 
     def task_numbers(self) -> list[int]:
         """The numbers of the tasks, in the order of the episodes. Not for simplerenv and calvin."""

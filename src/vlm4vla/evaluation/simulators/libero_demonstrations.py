@@ -8,7 +8,7 @@ be replayed (`vlm4vla.evaluation.simulators.served_policies.ServedReplay`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import Progress
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.evaluation.simulators.conversions import fit_image
-from vlm4vla.evaluation.simulators.episodes import SUITE
 from vlm4vla.evaluation.simulators.harness import INSIDE
-from vlm4vla.evaluation.simulators.libero_script import TASKS, BasketScript
+from vlm4vla.evaluation.simulators.libero_script import TASKS, TaskScript
 from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE
 
 CAMERA = "agentview"
@@ -42,6 +41,17 @@ class RecordedEpisode:
     actions: np.ndarray
 
 
+class Scene(dict[str, np.ndarray]):
+    """An observation that also has NAME_pos (3,) of each site and body, such as a fixture."""
+
+    def __init__(self, raw: Mapping[str, np.ndarray], simulator: Any):
+        super().__init__(raw)
+        self._simulator = simulator
+
+    def __missing__(self, key: str) -> np.ndarray:
+        return self._simulator.position(key.removesuffix("_pos"))
+
+
 def open_simulator(*, render: str = "cpu", seed: int = 0, idle_steps: int = 10) -> Any:
     """Create the adapter that an evaluation uses. Raises UserError if LIBERO or vla-eval is not installed."""
     if str(INSIDE) not in sys.path:
@@ -51,7 +61,7 @@ def open_simulator(*, render: str = "cpu", seed: int = 0, idle_steps: int = 10) 
 
         LiberoSimulator.configure_render(render)
         simulator = LiberoSimulator(
-            suite=SUITE,
+            suite=KNOWN["libero"].suite,
             seed=seed,
             env_seed=seed,
             num_steps_wait=idle_steps,
@@ -72,10 +82,10 @@ def record_episode(
 ) -> RecordedEpisode | None:
     """Run the script on `task` from the initial state `state`. None unless it solves the task in time."""
     described = {**simulator.get_tasks()[task], "episode_idx": state}
-    raw, script = simulator.reset(described), BasketScript(TASKS[task])
+    raw, script = simulator.reset(described), TaskScript(TASKS[task])
     images, states, actions = [], [], []
     for _ in range(max_steps):
-        action = script(raw)
+        action = script(Scene(raw, simulator))
         if action is None:
             return None
         observation = simulator.make_obs(raw, described)

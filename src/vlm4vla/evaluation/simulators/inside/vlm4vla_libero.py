@@ -113,6 +113,13 @@ class LiberoSimulator(LIBEROBenchmark):
         observation = super().make_obs(dict(raw_obs, **self._images), task)
         return dict(observation, image_age=age)
 
+    def position(self, name: str) -> np.ndarray:
+        """The position (3,) in metres of the site or the body `name`. Raises ValueError without either."""
+        model, data = self._env.sim.model, self._env.sim.data
+        if name in model.site_names:
+            return data.site_xpos[model.site_name2id(name)].copy()
+        return data.body_xpos[model.body_name2id(name)].copy()
+
     def render_camera(self, camera: str) -> np.ndarray:
         """An image (image_size, image_size, 3) uint8, upside down, as robosuite renders it."""
         return self._env.sim.render(camera_name=camera, width=self.image_size, height=self.image_size)

@@ -147,12 +147,6 @@ class Simulator(Strict):
         description="LIBERO: a changed form of the tasks, from LIBERO-PRO: `language`, `object`, `position` "
         "or `task`. By default, the tasks are those of LIBERO.",
     )
-    variations: list[str] = Field(
-        default_factory=list,
-        exclude_if=lambda names: not names,
-        description="Variations on which the table robustness evaluates the same policies, to compare them "
-        "with the tasks of the other tables.",
-    )
     params: dict[str, JsonValue] = Field(
         default_factory=dict, description="Further arguments for the adapter."
     )
@@ -193,7 +187,7 @@ class Simulator(Strict):
                 "class in a container waits before the first action only"
             )
         self._check_tasks(known)
-        self._check_variations(known)
+        self._check_variation(known)
         if self.first_state and known.chains:
             raise ValueError(f"first_state: {self.adapter} draws its chains itself: remove this key")
         return self
@@ -219,20 +213,16 @@ class Simulator(Strict):
         elif known.tasks is not None and max(self.tasks) >= known.tasks:
             raise ValueError(f"tasks: {max(self.tasks)} is not below {known.tasks}: write numbers below it")
 
-    def _check_variations(self, known: Convention) -> None:
+    def _check_variation(self, known: Convention) -> None:
+        if self.variation is None:
+            return
         names = [name for name, _ in known.variations]
-        for key, wanted in (("variation", [self.variation]), ("variations", self.variations)):
-            for name in wanted:
-                if name is not None and name not in names:
-                    raise ValueError(
-                        f"{key}: {self.adapter} has no variation {name!r}: "
-                        + (f"write one of {', '.join(names)}" if names else "remove this key")
-                    )
-        if len({self.variation, *self.variations}) != len(self.variations) + 1:
+        if self.variation not in names:
             raise ValueError(
-                f"variations: {self.variations}: write each variation once, and not that of `variation`"
+                f"variation: {self.adapter} has no variation {self.variation!r}: "
+                + (f"write one of {', '.join(names)}" if names else "remove this key")
             )
-        if (self.variation or self.variations) and self.runs.container is not None:
+        if self.runs.container is not None:
             raise ValueError(
                 "variation: needs a simulator in an `environment`: vla-eval's class in a container gives the "
                 "policy the instructions of the tasks without the variation"

@@ -31,8 +31,8 @@ class Convention:
     simulator takes the policy's Euler angles. `camera`: the third-person image. `success`: the events that
     the adapter can count as a success. `declares`: the adapter's own description of its actions. `tasks`: the
     number of tasks, if fixed. `states`: the number of initial states of each task, if fixed. `suite`: the
-    adapter's name of the tasks. `variations`: (name, suite) of each changed form of the tasks. `chains`: the simulator draws chains of instructions
-    itself. `installation`: how to make its environment.
+    adapter's name of the tasks. `variations`: (name, suite) of each changed form of the tasks. `chains`: the
+    simulator draws chains of instructions itself. `installation`: how to make its environment.
     """
 
     benchmark: str | None

@@ -23,7 +23,7 @@ from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.evaluation.simulators.conversions import fit_image
 from vlm4vla.evaluation.simulators.harness import INSIDE
 from vlm4vla.evaluation.simulators.libero_script import TASKS, TaskScript
-from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE
+from vlm4vla.evaluation.simulators.recorded_states import INITIAL_STATE
 
 CAMERA = "agentview"
 FPS = 20  # LIBERO's control rate
@@ -96,7 +96,7 @@ def record_episode(
         raw = result.obs
         if result.done:
             stacked = (np.stack(each) for each in (images, states, actions))
-            return RecordedEpisode(described["name"], *stacked)
+            return RecordedEpisode(simulator.instruction(described), *stacked)
     return None
 
 

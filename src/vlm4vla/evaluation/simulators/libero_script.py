@@ -1,4 +1,4 @@
-"""A script for most tasks of LIBERO-10, which picks and places objects, turns a knob and pushes a drawer.
+"""A script for most tasks of LIBERO-10, which picks and places objects and turns a knob.
 
 The script moves the end effector in proportion to the distance to the next target, and turns it about the
 vertical axis. The fingers point down, as at the start of an episode. The target of a phase is computed from
@@ -18,13 +18,13 @@ TURN_GAIN = 2.0  # action per radian
 OPEN, CLOSED = -1.0, 1.0
 ABOVE = 0.25  # metres over an object before the gripper descends: higher than the tallest carton
 NEAR = 0.012  # metres from the target at which it counts as reached
-ALIGNED = 0.05  # radians from the target's turn at which it counts as reached
+ALIGNED = 0.1  # radians from the wanted turn at which it counts as reached
 GRIP_STEPS, RELEASE_STEPS = 15, 12
 MAX_STEPS = 60  # steps towards one target
-QUARTER = math.pi / 2  # the fingers then open along x; without a turn, along y
 
 Observation = Mapping[str, np.ndarray]
 Offset = tuple[float, float, float]
+Turn = float | Callable[[Observation], float]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,14 @@ class Phase:
     """Move towards a target and hold the gripper command `fingers`.
 
     `target` computes the target (3,) from the observation at the beginning of the phase. `turn`: radians from
-    the gripper's turn at the start of an episode. The phase ends when the target is reached or after `steps`
-    steps; with `wait`, only after `steps` steps.
+    the gripper's turn at the start of an episode, or what computes them at the beginning of the phase. The
+    fingers open along y without a turn, and along x after a quarter. The phase ends when the target is
+    reached or after `steps` steps; with `wait`, only after `steps` steps.
     """
 
     target: Callable[[Observation], np.ndarray]
     fingers: float
-    turn: float = 0.0
+    turn: Turn = 0.0
     steps: int = MAX_STEPS
     wait: bool = False
 
@@ -48,8 +49,8 @@ class Placing:
     """Pick `item` up and put it down.
 
     `item` and `goal`: names of bodies or sites. `grip`: offset from the item to the gripper when it closes.
-    `put`: offset from the goal to the gripper when it opens. `carried`: metres over the goal while the item is
-    carried. `turn` and `put_turn`: turn of the gripper, in radians, when it closes and when it opens.
+    `put`: offset from the goal to the gripper when it opens. `carried`: metres over the goal while the item
+    is carried. `turn` and `put_turn`: turn of the gripper when it closes and when it opens (see `Phase`).
     """
 
     item: str
@@ -57,8 +58,8 @@ class Placing:
     put: Offset
     grip: Offset = (0.0, 0.0, 0.0)
     carried: float = 0.30
-    turn: float = 0.0
-    put_turn: float | None = None
+    turn: Turn = 0.0
+    put_turn: Turn | None = None
 
     def phases(self) -> Iterator[Phase]:
         turn, put_turn = self.turn, self.turn if self.put_turn is None else self.put_turn
@@ -90,29 +91,42 @@ class Turning:
 
 
 @dataclass(frozen=True)
-class Pushing:
-    """Push `item` with closed fingers, from the offset `start` by `way`, both in metres."""
-
-    item: str
-    start: Offset
-    way: Offset
-
-    def phases(self) -> Iterator[Phase]:
-        yield Phase(_over(self.item, (*self.start[:2], ABOVE)), CLOSED)
-        yield Phase(_over(self.item, self.start), CLOSED)
-        yield Phase(_moved(self.way), CLOSED)
-
-
-@dataclass(frozen=True)
 class ScriptedTask:
     """A LIBERO-10 task as a sequence of skills. `number`: the task's index in LIBERO-10."""
 
     number: int
-    skills: tuple[Placing | Turning | Pushing, ...]
+    skills: tuple[Placing | Turning, ...]
 
     def phases(self) -> Iterator[Phase]:
         for skill in self.skills:
             yield from skill.phases()
+
+
+def _over(name: str, offset: Offset) -> Callable[[Observation], np.ndarray]:
+    """The position of `name`, shifted by `offset`."""
+    return lambda observation: observation[f"{name}_pos"] + np.array(offset)
+
+
+def _raised(name: str, height: float) -> Callable[[Observation], np.ndarray]:
+    """Straight up from the end effector's position, to `height` metres over `name`."""
+    return lambda observation: np.array(
+        [*observation["robot0_eef_pos"][:2], observation[f"{name}_pos"][2] + height]
+    )
+
+
+def _current_position(observation: Observation) -> np.ndarray:
+    return observation["robot0_eef_pos"].copy()
+
+
+def _across(name: str) -> Callable[[Observation], float]:
+    """The turn at which the fingers open along the x axis of `name`, between -90 and 90 degrees."""
+
+    def turn(observation: Observation) -> float:
+        x, y, z, w = observation[f"{name}_quat"]
+        axis = math.atan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
+        return (axis % math.pi) - math.pi / 2
+
+    return turn
 
 
 def _basket(first: str, second: str, first_grip: Offset = (0.0, 0.0, 0.0)) -> tuple[Placing, Placing]:
@@ -141,23 +155,23 @@ TASKS = {
             ),
         ),
         ScriptedTask(
-            3,
-            (
-                Placing(
-                    "akita_black_bowl_1",
-                    "white_cabinet_1_cabinet_bottom",
-                    (0.05, 0.0, 0.08),
-                    (0.05, 0.0, 0.04),
-                    turn=QUARTER,
-                ),
-                Pushing("white_cabinet_1_cabinet_bottom", (0.0, -0.16, 0.045), (0.0, 0.22, 0.0)),
-            ),
-        ),
-        ScriptedTask(
             4,
             (
                 Placing(**WHITE_MUG, goal="plate_1", put=(0.0, -0.052, 0.105)),
                 Placing(**YELLOW_MUG, goal="plate_2", put=(0.0, 0.06, 0.10)),
+            ),
+        ),
+        ScriptedTask(
+            5,
+            (
+                Placing(
+                    "black_book_1",
+                    "desk_caddy_1_back_contain_region",
+                    (0.0, -0.012, 0.12),
+                    (0.0, 0.0, 0.11),
+                    turn=_across("black_book_1"),
+                    put_turn=-math.pi / 2,
+                ),
             ),
         ),
         ScriptedTask(
@@ -179,31 +193,17 @@ TASKS = {
 }
 
 
-def _over(name: str, offset: Offset) -> Callable[[Observation], np.ndarray]:
-    """The position of `name`, shifted by `offset`."""
-    return lambda observation: observation[f"{name}_pos"] + np.array(offset)
+def rotation_to(turn: float, quaternion: np.ndarray) -> np.ndarray:
+    """The rotation (3,) in radians, about the axes of the world, that turns a gripper to point down.
 
-
-def _raised(name: str, height: float) -> Callable[[Observation], np.ndarray]:
-    """Straight up from the end effector's position, to `height` metres over `name`."""
-    return lambda observation: np.array(
-        [*observation["robot0_eef_pos"][:2], observation[f"{name}_pos"][2] + height]
-    )
-
-
-def _moved(way: Offset) -> Callable[[Observation], np.ndarray]:
-    """The end effector's position, shifted by `way`."""
-    return lambda observation: observation["robot0_eef_pos"] + np.array(way)
-
-
-def _current_position(observation: Observation) -> np.ndarray:
-    return observation["robot0_eef_pos"].copy()
-
-
-def turn_of(observation: Observation) -> float:
-    """The turn of the gripper about the vertical axis, in radians; about 0 at the start of an episode."""
-    x, y, z, w = observation["robot0_eef_quat"]
-    return math.atan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
+    `quaternion` (4,): the gripper's, as x, y, z, w. `turn`: the wanted turn about the vertical axis. The
+    length of the rotation is 2 sin(angle / 2), which is the angle if it is small.
+    """
+    x, y, z, w = (float(value) for value in quaternion)
+    c, s = math.cos(turn / 2), math.sin(turn / 2)  # the wanted quaternion is (c, s, 0, 0)
+    scalar = c * x + s * y
+    vector = np.array([c * w - s * z, s * w + c * z, s * x - c * y])
+    return 2 * math.copysign(1.0, scalar) * vector
 
 
 class TaskScript:
@@ -212,7 +212,7 @@ class TaskScript:
     def __init__(self, task: ScriptedTask):
         self._phases = task.phases()
         self._phase: Phase | None = None
-        self._target = np.zeros(3)
+        self._target, self._turn = np.zeros(3), 0.0
         self._steps_left = 0
 
     def __call__(self, observation: Observation) -> np.ndarray | None:
@@ -221,13 +221,15 @@ class TaskScript:
             self._phase = next(self._phases, None)
             if self._phase is None:
                 return None
+            turn = self._phase.turn
+            self._turn = turn(observation) if callable(turn) else turn
             self._target, self._steps_left = self._phase.target(observation), self._phase.steps
         self._steps_left -= 1
         motion = np.clip(GAIN * (self._target - observation["robot0_eef_pos"]), -1, 1)
-        turn = np.clip(TURN_GAIN * (self._phase.turn - turn_of(observation)), -1, 1)
-        return np.array([*motion, 0, 0, turn, self._phase.fingers], dtype=np.float32)
+        rotation = TURN_GAIN * rotation_to(self._turn, observation["robot0_eef_quat"])
+        return np.array([*motion, *np.clip(rotation, -1, 1), self._phase.fingers], dtype=np.float32)
 
     def _is_over(self, phase: Phase, observation: Observation) -> bool:
         near = float(np.linalg.norm(self._target - observation["robot0_eef_pos"])) < NEAR
-        aligned = abs(phase.turn - turn_of(observation)) < ALIGNED
+        aligned = np.linalg.norm(rotation_to(self._turn, observation["robot0_eef_quat"])) < ALIGNED
         return self._steps_left <= 0 or (near and aligned and not phase.wait)

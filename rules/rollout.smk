@@ -2,7 +2,7 @@
 # `against` is the policy whose records decide when the rollout stops; by default there is none.
 rule rollout:
     input:
-        vla=rules.vla.output[0],
+        vla=STUDY.rolled_out_vla,
         against=STUDY.compared_episodes,
     output:
         LAYOUT.output("rollout"),

@@ -67,7 +67,16 @@ def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
         ("metaworld", {"success": "last-step"}, "write any-step"),
         ("metaworld", {"idle_steps": 1}, "metaworld has no idle steps"),
         ("metaworld", {"tasks": [10]}, "10 is not below 10"),
-        ("calvin", {"first_state": 3}, "calvin chooses its initial states itself: write 0"),
+        ("libero-10", {"first_state": 1}, "50 from simulator.first_state 1 on, but a task has 50"),
+        ("calvin", {"first_state": 1}, "calvin chooses its initial states itself: write 0"),
+        ("libero-10", {"variation": "lan"}, "write one of language, object, position, task"),
+        ("libero-10", {"variation": "environment"}, "libero has no variation 'environment'"),
+        ("bridge", {"variation": "object"}, "simplerenv has no variation 'object': remove this key"),
+        (
+            "libero-10",
+            {"variation": "object", "runs": {"container": "image"}},
+            "variation: needs a simulator in an `environment`",
+        ),
     ],
 )
 def test_errors_in_the_keys_of_a_simulator(benchmark, changes, message):
@@ -202,3 +211,17 @@ def test_the_protocol_in_words():
     assert "success at any step" in libero and "at most 520 steps an episode" in libero
     assert "after 10 idle steps" in libero and "gripper -1 opens and +1 closes" in libero
     assert "at most 360 steps an instruction" in protocol_text("calvin", protocol("calvin"))
+
+
+def test_the_protocol_names_chosen_states_and_a_variation():
+    plain = protocol_text("libero-10", protocol("libero-10"))
+    assert "initial states" not in plain and "variation" not in plain
+    changes = {"first_state": 30, "variation": "position"}
+    text = protocol_text("libero-10", protocol("libero-10", changes, episodes=20))
+    assert "variation position of the tasks, initial states 30 to 49, at most 520 steps" in text
+
+
+def test_new_keys_at_their_defaults_are_not_in_the_json():
+    """So a study that does not use them keeps its finished rollouts."""
+    dumped = protocol("libero-10").model_dump(mode="json")["simulator"]
+    assert not {"first_state", "variation"} & set(dumped)

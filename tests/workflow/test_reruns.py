@@ -200,3 +200,11 @@ def test_one_ablation_cell_as_a_target(project):
         *cells("vla", "kosmos-2", "freeze-vision", "bridge"),
         *cells("rollout", "kosmos-2", "freeze-vision", "bridge"),
     }
+
+
+def test_a_study_with_the_policies_of_another_one_has_rollouts_and_tables_only(project):
+    project.change(SMOKE, lambda config: config.update(study="varied", policies_of="smoke"))
+    jobs = {job.partition(":")[0] for job in project.dry_run()}
+    assert {"rollout", "table", "report"} <= jobs
+    assert not jobs & {"questions", "backbone", "auxiliary", "auxiliary data", "demonstrations", "vla"}
+    assert "capability" not in jobs

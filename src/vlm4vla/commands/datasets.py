@@ -98,10 +98,10 @@ DATASETS = {
     "libero-demonstrations": _demonstrations(
         "libero",
         "LIBERO",
-        (0, 1, 7),
-        "numbers of LIBERO-10 tasks: 0, 1 or 7",
-        range(50),
-        "numbers of initial states, 0 to 49 (default: all)",
+        (0, 1, 2, 4, 5, 6, 7, 8),
+        "numbers of LIBERO-10 tasks, all but 3 and 9, which have no script",
+        range(30),
+        "numbers of initial states, 0 to 49 (default: 0 to 29; the others are for evaluations)",
     ),
     "metaworld-demonstrations": _demonstrations(
         "metaworld",

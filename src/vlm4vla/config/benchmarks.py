@@ -121,6 +121,19 @@ class EvaluationProtocol(Strict):
         "repository. A mapping: a real simulator; see docs/simulators.md.",
     )
 
+    @model_validator(mode="after")
+    def _states_exist(self) -> EvaluationProtocol:
+        states = self.simulator.convention.states if self.simulator is not None else None
+        if states is None or self.simulator is None:
+            return self
+        first = self.simulator.first_state
+        if first + self.episodes > states:
+            raise ValueError(
+                f"episodes: {self.episodes} from simulator.first_state {first} on, but a task has {states} "
+                f"initial states: write at most {states} for the sum"
+            )
+        return self
+
 
 class BenchmarkConfig(Strict):
     """A benchmark: its demonstrations, the settings of its policies, and their evaluation."""

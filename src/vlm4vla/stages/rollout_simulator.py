@@ -35,6 +35,7 @@ from vlm4vla.evaluation.simulators.episodes import (
 )
 from vlm4vla.evaluation.simulators.installation import check_installed
 from vlm4vla.evaluation.simulators.job_keys import JobKey
+from vlm4vla.evaluation.simulators.recorded_states import policy_note
 from vlm4vla.policies.released.folder import folder_hash, rollout_folder
 from vlm4vla.stages.scored_card import write_scores
 from vlm4vla.study.layout import EPISODES as RECORDS
@@ -70,6 +71,9 @@ def run(
         checkpoint = folder_hash(rollout_folder(settings))
     else:
         checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
+    note = policy_note(settings.evaluation, vla) if vla is not None else None
+    if note is not None:
+        print(f"note: {note}", flush=True)
     stop = None
     if against is not None:
         stop = _run_blocks(settings, checkpoint, vla, against, output)
@@ -87,7 +91,7 @@ def run(
             paths.append(folder / RECORDS)
         (output / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
         records.merge(paths, output / RECORDS, len(simulator_episodes(settings.evaluation)))
-    if settings.shard is None:
+    if settings.shard is None and simulator.variation is None:  # a card has the score on the own tasks
         write_scores(vla, output / RECORDS, checkpoint)
     rows = pq.read_table(output / RECORDS, columns=["solved"])
     solved = rows["solved"].to_numpy()

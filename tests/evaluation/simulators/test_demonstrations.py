@@ -53,7 +53,7 @@ class Line:
 @pytest.fixture
 def line(monkeypatch):
     monkeypatch.setattr(metaworld_demonstrations, "open_simulator", lambda **_: Line())
-    changed = {**vars(EXPERTS), "script": lambda described: lambda raw: np.full(7, 0.5, np.float32)}
+    changed = {**vars(EXPERTS), "script": lambda simulator, described: lambda raw: np.full(7, 0.5, np.float32)}
     monkeypatch.setattr(metaworld_demonstrations, "EXPERTS", type(EXPERTS)(**changed))
 
 

@@ -93,3 +93,21 @@ def test_an_external_policy_gets_every_image_and_its_actions_are_not_checked():
 def test_the_simulator_runs_in_its_own_environment():
     evaluation = protocol("libero-10", {"runs": {"environment": "/somewhere/venv"}})
     assert simulator_command(evaluation.simulator, "c", "o", "e")[0] == "/somewhere/venv/bin/python"
+
+
+def test_the_first_state_chooses_the_states_of_every_task():
+    evaluation = protocol("libero-10", {"first_state": 30, "tasks": [6, 4]}, episodes=20)
+    episodes = simulator_episodes(evaluation)
+    assert [each.number for each in episodes] == list(range(40))
+    assert [each.state for each in episodes] == [*range(30, 50)] * 2
+    assert [each.task for each in episodes] == [6] * 20 + [4] * 20
+
+
+@pytest.mark.parametrize(
+    ("variation", "suite"),
+    [(None, "libero_10"), ("language", "libero_10_lan"), ("position", "libero_10_swap")],
+)
+def test_a_variation_is_a_suite_of_vla_eval(variation, suite):
+    evaluation = protocol("libero-10", {"variation": variation})
+    config = harness_config(evaluation, simulator_episodes(evaluation)[:1], URL, external=None)
+    assert config["benchmarks"][0]["params"]["params"]["suite"] == suite

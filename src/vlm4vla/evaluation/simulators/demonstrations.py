@@ -23,7 +23,7 @@ from vlm4vla.core.seeding import rng_for
 from vlm4vla.data.lerobot.writer import LeRobotWriter
 from vlm4vla.evaluation.simulators.conversions import fit_image
 from vlm4vla.evaluation.simulators.harness import INSIDE
-from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE
+from vlm4vla.evaluation.simulators.recorded_states import INITIAL_STATE
 
 DISTURBANCE = 0.5  # standard deviation of disturbed motion, where 1 is the largest motion
 RENDERED = 128  # pixels of a side at which images are rendered, before they are resized
@@ -37,8 +37,8 @@ class Scripted:
 
     `adapter`: its key in the configuration. `fps`: control steps in a second. `states`: the names of the
     robot's state. `max_steps`: the most steps of an episode. `tasks`: the numbers of the tasks with a script.
-    `script`: the script of a task, given its description by the simulator. It returns the action (7,) for
-    the simulator's raw observation, or None when it has ended.
+    `script`: the script of a task, given the simulator and its description of the task. It returns the action
+    (7,) for the simulator's raw observation, or None when it has ended.
     """
 
     adapter: str
@@ -48,7 +48,7 @@ class Scripted:
     states: tuple[str, ...]
     max_steps: int
     tasks: tuple[int, ...]
-    script: Callable[[dict[str, Any]], Script]
+    script: Callable[[Any, dict[str, Any]], Script]
 
 
 class Open(Protocol):
@@ -106,7 +106,7 @@ def record_episode(
     rng = rng_for(scripted.adapter, "noise", seed, task, state)
     described = {**simulator.get_tasks()[task], "episode_idx": state}
     camera = KNOWN[scripted.adapter].camera
-    raw, script = simulator.reset(described), scripted.script(described)
+    raw, script = simulator.reset(described), scripted.script(simulator, described)
     images, states, actions = [], [], []
     for _ in range(max_steps):
         action = script(raw)

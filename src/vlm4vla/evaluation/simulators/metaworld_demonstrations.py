@@ -46,7 +46,7 @@ EXPERTS = Scripted(
     states=("x", "y", "z", "gripper_opening"),
     max_steps=KNOWN["metaworld"].longest or 0,
     tasks=tuple(range(METAWORLD.tasks)),
-    script=lambda described: script_of(described["environment"]),
+    script=lambda simulator, described: script_of(described["environment"]),
 )
 
 

@@ -149,11 +149,14 @@ def protocol_text(
     gripper = simulator.gripper
     order = ", each followed by an action" if simulator.idle_order == "interleaved" else ""
     idle = [f"after {simulator.idle_steps} idle steps{order}"] if simulator.idle_steps else []
-    first = [f"initial states from {simulator.first_state} on"] if simulator.first_state else []
+    last = simulator.first_state + evaluation.episodes - 1
+    chosen = [f"initial states {simulator.first_state} to {last}"] if simulator.first_state else []
+    varied = [f"variation {simulator.variation} of the tasks"] if simulator.variation else []
     parts = [
         SUCCESS_EVENTS[simulator.success],
+        *varied,
+        *chosen,
         steps,
-        *first,
         *idle,
         f"{(external or evaluation).execution_horizon} steps of a chunk executed"
         + ("" if external else crop_text(evaluation)),

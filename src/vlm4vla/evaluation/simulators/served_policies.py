@@ -21,12 +21,11 @@ from vlm4vla.core.artefacts import files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
+from vlm4vla.evaluation.simulators.recorded_states import INITIAL_STATE
 
 if TYPE_CHECKING:
     from vlm4vla.policies.policy import Policy
     from vlm4vla.policies.released.pi0 import ReleasedPi0
-
-INITIAL_STATE = "initial_state"  # dataset column: the simulator's initial state of the episode
 
 
 @dataclass(frozen=True)

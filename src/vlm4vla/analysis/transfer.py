@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from vlm4vla.analysis.correlation import is_defined, pearson
+from vlm4vla.analysis.correlation import is_defined, pearson, pearson_rows
 from vlm4vla.analysis.groups import Grouping
 from vlm4vla.analysis.intervals import SEED
 from vlm4vla.analysis.sensitivity import (
@@ -69,16 +69,21 @@ def reliability(values: np.ndarray, task: np.ndarray) -> Reliability | None:
     have two seeds, each pair of seeds is correlated over the policies. Otherwise, random halves of the states
     of each task are. None if no such rho is defined.
     """
-    by_seed = values.mean(axis=2)
+    by_seed = values.mean(axis=2).round(12)  # the order of summation must not break ties
     seeds = int((~np.isnan(by_seed)).sum(axis=1).min(initial=by_seed.shape[1]))
     if seeds > 1:
         pairs = itertools.combinations(by_seed[:, :seeds].T, 2)
         return _mean_reliability([rho(*pair) for pair in pairs], seeds, SEEDS)
-    by_state, random, found = np.nanmean(values, axis=1), np.random.default_rng(SEED), []
-    for _ in range(SPLITS if by_state.shape[1] > 1 else 0):
-        first = _half(task, random)
-        found.append(rho(by_state[:, first].mean(axis=1), by_state[:, ~first].mean(axis=1)))
-    return _mean_reliability(found, 2, HALVES)
+    if len(task) < 2:
+        return None
+    by_state, random = np.nanmean(values, axis=1), np.random.default_rng(SEED)
+    first = np.array([_half(task, random) for _ in range(SPLITS)], dtype=np.float64)
+    sides = [(half @ by_state.T / half.sum(axis=1, keepdims=True)).round(12) for half in (first, 1 - first)]
+    usable = (np.ptp(sides[0], axis=1) > 0) & (np.ptp(sides[1], axis=1) > 0)
+    if len(by_state) < 3 or not usable.any():
+        return None
+    found = pearson_rows(*(stats.rankdata(side[usable], axis=1) for side in sides))
+    return _mean_reliability(found.tolist(), 2, HALVES)
 
 
 def _mean_reliability(found: Sequence[float | None], parts: int, by: str) -> Reliability | None:
@@ -152,7 +157,7 @@ def read_transfer(
     if found.outcome == POSITIVE:
         return CorrelationReading(UNTOLD, f"{untold} (positive, but less than {margin:g} is possible)")
     if found.outcome == NEGATIVE:
-        return CorrelationReading(NOT_CARRIED, f"{NOT_CARRIED}: the ranking is reversed")
+        return CorrelationReading(NOT_CARRIED, f"{NOT_CARRIED}, but is reversed")
     # Noise shrinks rho. So its interval without noise is wider, by the ceiling.
     least, most = (end / limit if limit else math.copysign(math.inf, end) for end in (low, high))
     if found.outcome == WEAK and -margin < least and most < margin:
@@ -163,4 +168,4 @@ def read_transfer(
     if found.outcome == UNDECIDED:
         hint = f", but {margin:g} or more is excluded" if most < margin else ""
         return CorrelationReading(UNTOLD, found.words + hint)
-    return CorrelationReading(UNTOLD, f"{untold} ({found.words})")
+    return CorrelationReading(UNTOLD, f"{untold}: {found.words}")

@@ -68,8 +68,8 @@ class Side:
         return Grid.from_cells(found, self.benchmark)
 
     def scores(self, models: Sequence[str]) -> np.ndarray:
-        """The scores (n,) of `models`."""
-        return np.array([self.rows[model]["value"] for model in models], dtype=np.float64)
+        """The scores (n,) of `models`, rounded: the order of summation must not break ties."""
+        return np.array([self.rows[model]["value"] for model in models], dtype=np.float64).round(12)
 
 
 def sides_of(
@@ -313,4 +313,4 @@ def ranks(side: Side, models: Sequence[str]) -> dict[str, float]:
     known = [model for model in models if model in side.rows]
     if not known:
         return {}
-    return dict(zip(known, map(float, stats.rankdata(-side.scores(known).round(12))), strict=True))
+    return dict(zip(known, map(float, stats.rankdata(-side.scores(known))), strict=True))

@@ -224,10 +224,10 @@ def _caption(
         parts.append(
             "Carries over: rho is positive at the 5 % level after Holm, its whole interval lies at "
             f"{margin:g} or above, and no backbone, family or group of backbones carries it alone. (A family "
-            "is left out only if five or more backbones remain, because four cannot show anything at this "
-            f"level.) Does not carry over: the interval, divided by the ceiling, lies within {margin:g} of 0; "
-            "or the ranking is reversed, so that rho is negative in the same sense. Everything else cannot be "
-            "told. The margin is a key of the configuration, which is chosen before the run."
+            "is left out only if five or more backbones remain: four points are never significant.) Does "
+            f"not carry over: the interval, divided by the ceiling, lies within {margin:g} of 0; or the "
+            "ranking is reversed, so that rho is negative in the same sense. Everything else cannot be told. "
+            "The margin is a key of the configuration, which is chosen before the run."
         )
     if by:
         parts.append(_ceiling_sentences(by))

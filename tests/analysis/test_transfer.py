@@ -29,12 +29,12 @@ from vlm4vla.analysis.transfer import (
 testable.__test__ = False  # pytest takes it for a test
 
 ORDERS = {
-    "equal": [0, 1, 2, 3, 4, 5, 6],
-    "reversed": [6, 5, 4, 3, 2, 1, 0],
-    "one swap": [1, 0, 2, 3, 4, 5, 6],
-    "independent": [3, 0, 4, 5, 6, 2, 1],  # the squared differences have the sum 7 (7² - 1) / 6
+    "equal": [0, 1, 2, 3, 4],
+    "reversed": [4, 3, 2, 1, 0],
+    "one swap": [1, 0, 2, 3, 4],
+    "independent": [0, 4, 3, 2, 1],  # the squared differences have the sum 5 (5² - 1) / 6
 }
-CLOSED = {"equal": 1.0, "reversed": -1.0, "one swap": 1 - 6 * 2 / (7 * 48), "independent": 0.0}
+CLOSED = {"equal": 1.0, "reversed": -1.0, "one swap": 1 - 6 * 2 / (5 * 24), "independent": 0.0}
 
 
 def of_states(rates, count, random):
@@ -54,7 +54,7 @@ def of_all_orders(x, y):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_rho_has_its_closed_form_and_the_p_value_of_all_orders(order):
-    x, y = np.arange(7.0), np.array(ORDERS[order], dtype=float)
+    x, y = np.arange(5.0), np.array(ORDERS[order], dtype=float)
     found = correlate(x, y)
     assert rho(x, y) == pytest.approx(CLOSED[order], abs=1e-12)
     assert found.spearman == pytest.approx(CLOSED[order], abs=1e-12)
@@ -131,7 +131,7 @@ def test_spearman_brown():
 
 
 def test_the_ceiling_is_what_equal_rankings_reach_on_average():
-    """Two benchmarks with the same true scores, and 24 and 60 states: rho stays below 1 by the noise alone."""
+    """Two benchmarks with the same true scores, 24 and 60 states: rho stays below 1 by noise alone."""
     random, rates = np.random.default_rng(1), np.linspace(0.3, 0.7, 10)
     reached, limits = [], []
     for _ in range(60):
@@ -227,31 +227,30 @@ def verdict(x, y, limit=1.0):
     return read_transfer(found.spearman, found.spearman_p, points, **more).outcome
 
 
-@pytest.mark.parametrize(("true", "wrong"), [(0.0, CARRIES), (0.5, CARRIES), (0.5, NOT_CARRIED)])
-def test_false_verdicts_are_rare(true, wrong):
-    """Eight backbones. A rho of the margin is the hardest case: neither verdict is right for less or more."""
+def test_false_verdicts_are_rare():
+    """Seven backbones and a true rho of the margin: the hardest case, in which both verdicts are wrong."""
     random = np.random.default_rng(2)
-    outcomes = [verdict(*scores(true, 8, random)) for _ in range(200)]
-    assert outcomes.count(wrong) <= 10  # 5 %; expected are 2.5 % at most
+    outcomes = [verdict(*scores(0.52, 7, random)) for _ in range(200)]  # of normal scores: rho = 0.5
+    assert outcomes.count(CARRIES) <= 10 and outcomes.count(NOT_CARRIED) <= 10  # expected: 2.5 % at most
 
 
 def test_a_strong_relation_is_found():
     random = np.random.default_rng(3)
-    outcomes = [verdict(*scores(0.99, 10, random)) for _ in range(40)]
-    assert outcomes.count(CARRIES) > 30 and outcomes.count(NOT_CARRIED) == 0
+    outcomes = [verdict(*scores(0.99, 9, random)) for _ in range(20)]
+    assert outcomes.count(CARRIES) > 12 and outcomes.count(NOT_CARRIED) == 0
 
 
 def test_noise_alone_is_rarely_called_an_absence():
     """Forty backbones that rank equally, with so few states that rho is about 0.2."""
     random, outcomes, weak = np.random.default_rng(4), [], 0
     task = np.zeros(8, dtype=int)
-    for _ in range(150):
+    for _ in range(60):
         rates = np.clip(0.5 + 0.1 * random.standard_normal(40), 0.05, 0.95)
         sides = [of_states(rates, 8, random) for _ in range(2)]
         value = rho(*(side.mean(axis=(1, 2)) for side in sides))
         interval = spearman_interval(value, 40)
-        weak += -0.5 < interval[0] and interval[1] < 0.5
+        weak += max(map(abs, interval)) < 0.5
         limit = ceiling(*(reliability(side, task) for side in sides))
         outcomes.append(read_transfer(value, 1.0, interval=interval, limit=limit, count=40).outcome)
-    assert weak > 30  # without the ceiling, these would be absences
-    assert outcomes.count(NOT_CARRIED) <= 7
+    assert weak > 10  # without the ceiling, these would be absences
+    assert outcomes.count(NOT_CARRIED) <= 3

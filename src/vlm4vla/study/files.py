@@ -215,17 +215,18 @@ class StudyFiles(Runs):
             return []
         return [self.vla_path(run) for run in self.cells(table) if run.model not in self.config.experts]
 
-    def table_transfer(self, table: str) -> list[str]:
-        """The records of other studies that `table` reads, or the numbers that its caption quotes.
+    def table_carried(self, table: str) -> list[str]:
+        """The numbers of the table transfer, if the caption of `table` quotes them."""
+        quoted = self.carry_over(table) == "numbers"
+        return [self.layout.path("analysis", table=TRANSFER)] if quoted else []
 
-        A study that cannot be read is refused before a run starts (preflight).
+    def table_other_studies(self, table: str) -> list[str]:
+        """The records of other studies that `table` reads.
+
+        A study that cannot be read is left out here, and refused before a run starts (preflight).
         """
-        if self.carry_over(table) == "numbers":
-            return [self.layout.path("analysis", table=TRANSFER)]
-        if not TABLES[table].transfer:
-            return []
         found = []
-        for text in self.config.transfer.records:
+        for text in self.config.transfer.records if TABLES[table].transfer else []:
             with contextlib.suppress(UserError):
                 found += input_files(Path(text))
         return found

@@ -10,7 +10,7 @@ from vlm4vla.config.stages import TableSettings, TransferSources
 from vlm4vla.report import captions, names
 from vlm4vla.report.rows.cells import Row, printed
 from vlm4vla.report.rows.correlations import printed_groups, printed_range
-from vlm4vla.report.rows.paper_numbers import read_published
+from vlm4vla.report.rows.paper_numbers import Published, read_published
 from vlm4vla.report.rows.table import GAP, Block, Table
 from vlm4vla.report.rows.transfers import Side, other_sides, ranks, repeat_rows, sides_of, transfers
 from vlm4vla.report.tables.inputs import TableInputs
@@ -36,8 +36,9 @@ def build(inputs: TableInputs) -> Table:
     """The table transfer. It has no figure."""
     settings = inputs.settings
     cells, scale = settings.cells, settings.scale
-    sides, gaps = _all_sides(inputs)
-    rows, checks = _transfers(inputs, sides)
+    published = read_published(inputs.published, "main")
+    sides, gaps = _all_sides(inputs, published)
+    rows, checks = _transfers(settings, sides, published)
     repeats = repeat_rows(sides, cells.backbones)
     policies = [
         row | ({"other_study": side.study} if side.study else {})
@@ -63,21 +64,24 @@ def build(inputs: TableInputs) -> Table:
 
 
 def rows_of(inputs: TableInputs) -> list[Row]:
-    """The rows of the table, as its CSV has them."""
-    sides, _ = _all_sides(inputs)
-    return [*_transfers(inputs, sides)[0], *repeat_rows(sides, inputs.settings.cells.backbones)]
+    """The rows of the table without the paper's numbers, which are not read."""
+    published = Published({}, {})
+    sides, _ = _all_sides(inputs, published)
+    rows, _ = _transfers(inputs.settings, sides, published)
+    return [*rows, *repeat_rows(sides, inputs.settings.cells.backbones)]
 
 
-def _transfers(inputs: TableInputs, sides: Sequence[Side]) -> tuple[list[Row], list[dict[str, Any]]]:
-    settings, published = inputs.settings, read_published(inputs.published, "main")
+def _transfers(
+    settings: TableSettings, sides: Sequence[Side], published: Published
+) -> tuple[list[Row], list[dict[str, Any]]]:
     margin = settings.analysis.correlation_margin
     return transfers(sides, settings.cells.backbones, settings.families, margin, published)
 
 
-def _all_sides(inputs: TableInputs) -> tuple[list[Side], list[str]]:
+def _all_sides(inputs: TableInputs, published: Published) -> tuple[list[Side], list[str]]:
     """The benchmarks of the study and of the other studies that its settings name, and the gaps."""
     settings, sources = inputs.settings, inputs.settings.transfer or TransferSources()
-    models, published = settings.cells.backbones, read_published(inputs.published, "main")
+    models = settings.cells.backbones
     sides, gaps = sides_of(
         inputs.records,
         models,

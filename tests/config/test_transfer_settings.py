@@ -55,9 +55,7 @@ def test_other_studies_are_checked_before_a_run(raw, tmp_path):
         (other / name / "none/full/bridge/seed0").mkdir(parents=True)
         (other / name / "none/full/bridge/seed0/episodes.parquet").touch()
     study = Study(load_config(raw | {"transfer": {"records": [str(tmp_path / "other")]}}))
-    with pytest.raises(
-        UserError, match=r"1 backbones are in both studies, of 10 in .* and 4 there \(a, b, c"
-    ):
+    with pytest.raises(UserError, match=r"shares 1 backbones .*, of 10 in .* and 4 there \(a, b"):
         check_other_studies(study)
 
 

@@ -125,7 +125,7 @@ def test_half_of_the_backbones_and_four_must_be_shared(tmp_path, own, others, sh
     if shared is not None:
         assert shared_backbones(tmp_path, list(own), set(others)) == list(shared)
         return
-    with pytest.raises(UserError, match=r"\d backbones are in both studies.*: write a study that shares"):
+    with pytest.raises(UserError, match=r"shares \d backbones with this study, of .*: write a study"):
         shared_backbones(tmp_path, list(own), set(others))
 
 

@@ -52,9 +52,12 @@ def backbone_rollouts(path: Path) -> dict[str, str]:
 
 
 def input_files(path: Path) -> list[str]:
-    """The files of `path` that a table reads: each file of records of a folder, or the packed file."""
+    """The files of `path` that a table reads: each file of records of a folder, or the packed file.
+
+    Empty if nothing is there. Raises UserError for a folder without records.
+    """
     if not path.is_dir():
-        return [str(path)]
+        return [str(path)] if path.is_file() else []
     root = _folder(path)
     return [str(root / name) for name in backbone_rollouts(path)]
 
@@ -70,7 +73,7 @@ def shared_backbones(path: Path, own: Sequence[str], others: Collection[str]) ->
     if len(shared) < least:
         there = sorted(set(others))
         raise UserError(
-            f"{KEY}: {str(path)!r}: {len(shared)} backbones are in both studies, of {len(own)} in "
+            f"{KEY}: {str(path)!r}: shares {len(shared)} backbones with this study, of {len(own)} in "
             f"tables.main ({', '.join(own)}) and {len(there)} there ({', '.join(there)}): write a study that "
             f"shares {least} or more, with the same names"
         )

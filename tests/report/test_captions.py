@@ -187,7 +187,7 @@ def test_what_does_not_carry_over_is_said(tmp_path):
     )
     assert found == (
         "Whether the ranking of the backbones on A0 (rho = 0.25) or A3 (rho = 0.50) carries over to B cannot "
-        "be told with 9 backbones (table transfer). Whether the ranking of the backbones on B carries over to "
-        "A1 cannot be told with 9 backbones (table transfer). The ranking of the backbones on A2 (rho = "
+        "be told with 9 backbones (table transfer). Whether the ranking of the backbones on B carries over "
+        "to A1 cannot be told with 9 backbones (table transfer). The ranking of the backbones on A2 (rho = "
         "-0.90) does not carry over to B (table transfer)."
     )

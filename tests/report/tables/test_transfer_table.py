@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import zipfile
@@ -124,8 +125,15 @@ def test_the_benchmarks_of_another_study(tmp_path, beside):
         assert "Kosmos-2 in the study beside; InternVL3.5-4B in the study beside" in text
         assert "The study beside has the scale paper and 1 training seed in each cell" in text
     assert read_rows(tmp_path / "folder", "transfer") == read_rows(tmp_path / "packed", "transfer")
-    policies = json.loads((tmp_path / "folder" / "analysis" / "transfer.json").read_text())["policies"]
-    assert [row["model"] for row in policies if row.get("other_study")] == TEN[:8]
+    analyses = [
+        json.loads((tmp_path / output / "analysis" / "transfer.json").read_text())
+        for output in ("folder", "packed")
+    ]
+    assert [row["model"] for row in analyses[0]["policies"] if row.get("other_study")] == TEN[:8]
+    files = sorted(beside.rglob("*.parquet"))[1:]  # without that of `another`
+    hashes = "\n".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    digest = hashlib.sha256(hashes.encode()).hexdigest()
+    assert analyses[0]["other_studies"] == analyses[1]["other_studies"] == {"beside": digest}
 
 
 def test_records_that_do_not_belong_together_are_refused(tmp_path, beside):

@@ -398,6 +398,11 @@ _ANALYSIS: tuple[ColumnText, ...] = (
     ),
     key("standing", "Rankings over all benchmarks."),
     *below("standing", _STANDING),
+    key(
+        "other_studies",
+        "For each other study: SHA-256 of the hashes of the episode files that were read, in lines by path.",
+        whole=True,
+    ),
     key("sensitivity", "How the correlation depends on single backbones, families and rollouts."),
     *below("sensitivity[]", _SENSITIVITY),
     key("scores", "The question score of each backbone, from the user's file.", "as in the file", whole=True),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from vlm4vla.analysis.transfer import Reliability, ceiling, read_transfer, relia
 from vlm4vla.conventions.benchmarks import facts, score_metric
 from vlm4vla.conventions.lineages import lineage
 from vlm4vla.conventions.scales import REAL
+from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
 from vlm4vla.report.comparison.studies import StudyRecords
@@ -55,6 +57,8 @@ class Side:
     study: str
     records: pd.DataFrame
     rows: Mapping[str, Row]
+    digest: str = ""
+    """Of the other study's records: the SHA-256 of the hashes of all files, in the order of their paths."""
 
     @property
     def label(self) -> str:
@@ -109,8 +113,8 @@ def other_sides(
     backbones (`shared_backbones`).
     """
     path = Path(text)
-    backbones = set(backbone_rollouts(path).values()) - set(experts)
-    shared = shared_backbones(path, models, backbones)
+    rollouts = backbone_rollouts(path)
+    shared = shared_backbones(path, models, set(rollouts.values()) - set(experts))
     with opened_study(path) as results:
         study = StudyRecords(results)
         cells = [
@@ -119,6 +123,7 @@ def other_sides(
             if cell.model in shared and (cell.variant, cell.auxiliary) == (VARIANT, "none")
         ]
         frames = [study.of(cell).frame for cell in cells]
+        digest = _digest(results.root / name for name, model in rollouts.items() if model in shared)
         real = {
             cell.benchmark
             for cell in cells
@@ -141,7 +146,11 @@ def other_sides(
     benchmarks = names.in_order(records["benchmark"])
     gaps = [f"{names.model(model)} in the study {name}" for model in models if model not in shared]
     found, missing = sides_of(records, shared, benchmarks, sorted(real), scale, published, (), name)
-    return found, [*gaps, *missing]
+    return [replace(side, digest=digest) for side in found], [*gaps, *missing]
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    return hashlib.sha256("\n".join(map(file_hash, paths)).encode()).hexdigest()
 
 
 def pairs_of(sides: Sequence[Side]) -> Iterator[tuple[Side, Side]]:

@@ -59,7 +59,11 @@ def build(inputs: TableInputs) -> Table:
         verdicts=[_sentence(row, check) for row, check in zip(rows, checks, strict=True)],
         gaps=gaps,
         extra=EXTRA,
-        details={"policies": policies, "sensitivity": checks},
+        details={
+            "policies": policies,
+            "sensitivity": checks,
+            "other_studies": {side.study: side.digest for side in sides if side.study},
+        },
     )
 
 

@@ -32,7 +32,7 @@ PROFILES := $(PROFILE) $(filter paper,$(LAYERS))
 WHERE := $(if $(PROFILE),$(PROFILES:%=--profile workflow/profiles/%),--cores $(CORES))
 OPTIONS := $(WHERE) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER) $(OVERRIDE)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
-	table_fast_injection table_executed_steps correlation published
+	table_fast_injection table_executed_steps correlation table_transfer published
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
@@ -89,7 +89,8 @@ help:
 	@echo "                    SEEDS=3: with three training seeds in the main table;"
 	@echo "                    PROFILE=slurm, generic or kubernetes: on a cluster, see docs/cluster.md)"
 	@echo "make table_main     make one table; also table_freeze, table_scratch, table_auxiliary,"
-	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
+	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation,"
+	@echo "                    table_transfer"
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
 	@echo "make test           run the tests, without those marked exhaustive, which CI runs, too"

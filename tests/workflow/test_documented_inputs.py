@@ -41,6 +41,8 @@ SCALES = sorted((ROOT / "workflow/scales").glob("*.yaml"))
 COMMAND = re.compile(r"vlm4vla ((?:convert|(?:libero|metaworld)-demonstrations) [^\n`#]+)")
 COMMENTED = re.compile(r"^( +)# (demonstrations:|  (?:dataset|revision|camera|gripper):)", re.MULTILINE)
 SIDE = 32
+# Episodes of the sets that are recorded on a real simulator: tasks times initial states.
+SCRIPTED = {"demonstrations/libero": 3 * 5, "demonstrations/metaworld": 10 * 50}
 
 
 def documented_commands():
@@ -238,8 +240,8 @@ def test_every_configuration_reads_what_the_commands_write(inputs, tmp_path, mon
             continue
         assert any(command.split("--output ")[1] == wanted.dataset for command in documented_commands())
         index, opens = check_stage(settings_of(study, benchmark), own, tmp_path / benchmark)
-        if wanted.dataset.endswith("demonstrations/libero"):
-            assert len(index) == 3 * 5 * 20
+        if wanted.dataset in SCRIPTED:
+            assert len(index) == SCRIPTED[wanted.dataset] * 20
             continue
         values, opening = zip(
             *(motion(n, seed, gripper(benchmark).open, gripper(benchmark).close)

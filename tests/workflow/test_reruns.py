@@ -141,13 +141,21 @@ def test_added_backbone(project):
         *cells("rollout", "newcomer", "full", *benchmarks),
         "table: main",
         "table: correlation",
+        "table: transfer",
     }
 
 
 @pytest.mark.exhaustive
 def test_removed_backbone(project):
     project.change(SMOKE, lambda config: config["tables"]["main"]["backbones"].remove("kosmos-2"))
-    assert project.dry_run() == {FILMS, SUMMARY, CONFIG, "table: main", "table: correlation"}
+    assert project.dry_run() == {
+        FILMS,
+        SUMMARY,
+        CONFIG,
+        "table: main",
+        "table: correlation",
+        "table: transfer",
+    }
 
 
 @pytest.mark.exhaustive
@@ -164,6 +172,7 @@ def test_pretraining_of_one_recipe(project):
         *cells("rollout", "kosmos-2", "full", *benchmarks),
         "table: main",
         "table: correlation",
+        "table: transfer",
     }
 
 
@@ -178,6 +187,7 @@ def test_protocol_of_one_benchmark_trains_nothing(project):
         "table: main",
         "table: scratch",
         "table: correlation",
+        "table: transfer",
     }
 
 

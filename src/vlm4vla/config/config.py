@@ -24,6 +24,7 @@ from vlm4vla.config.released_policies import check_released
 from vlm4vla.config.simulators import check_simulators
 from vlm4vla.config.tables import Cells, ConfiguredTable
 from vlm4vla.config.training import Training
+from vlm4vla.config.transfer import Transfer
 from vlm4vla.conventions.actions import FAST_SYMBOLS, largest_fast_coefficient
 from vlm4vla.conventions.scales import Scale
 from vlm4vla.conventions.tables import TABLES
@@ -44,7 +45,9 @@ def _without_removed(tables: Any) -> Any:
 class Config(OmitsDefaults):
     """The configuration of a study (config.yaml)."""
 
-    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions", "analysis", "policies_of"})
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset(
+        {"extensions", "analysis", "policies_of", "transfer"}
+    )
 
     extensions: list[str] = Field(
         default_factory=list,
@@ -106,6 +109,12 @@ class Config(OmitsDefaults):
         default_factory=Margins,
         description="The margins behind the words of tables and summary (docs/statistics.md). Choose them "
         "before the first rollout.",
+    )
+    transfer: Transfer = Field(
+        default_factory=Transfer,
+        description="Other studies for the table `transfer`, which shows whether the ranking of the "
+        "backbones carries over from one benchmark to another. A study with several benchmarks needs no such "
+        "key.",
     )
     minimum_free_gb: Annotated[float, Field(ge=0, le=1e9)] = Field(
         3.0, description="Free disk space, in GB, that must be available when a run starts."

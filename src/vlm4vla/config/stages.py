@@ -136,6 +136,18 @@ class ExpertSummary(Strict):
     released: dict[Name, str] = Field(default_factory=dict, exclude_if=lambda found: not found)
 
 
+class TransferSources(Strict):
+    """What the table transfer reads beside its own cells.
+
+    `records`: the paths of other studies. `real`: the benchmarks of the table on real simulators. `experts`:
+    the expert VLAs of the study, which are no backbones in other studies either.
+    """
+
+    records: list[str] = Field(default_factory=list)
+    real: list[Name] = Field(default_factory=list)
+    experts: list[Name] = Field(default_factory=list)
+
+
 class TableSettings(Strict):
     """The settings of a table.
 
@@ -144,6 +156,8 @@ class TableSettings(Strict):
     the family of each backbone, for tables that need it (correlation). `horizons`: the execution horizons by
     benchmark, first the one that the other tables use. `departures`: the settings that differ from those of
     the paper scale, for the caption (study/departures.py). `analysis`: the margins of the table's words.
+    `transfer`: for the table of this name. `carry_over`: what the caption says about embedded benchmarks
+    beside real ones: the `numbers` of the table transfer, or its `name`.
     """
 
     table: TableName
@@ -157,6 +171,8 @@ class TableSettings(Strict):
     horizons: dict[Name, list[Positive]] = Field(default_factory=dict, exclude_if=lambda steps: not steps)
     departures: list[str] = Field(default_factory=list, exclude_if=lambda found: not found)
     analysis: Margins = Field(default_factory=Margins, exclude_if=lambda margins: margins == Margins())
+    transfer: TransferSources | None = Field(None, exclude_if=lambda value: value is None)
+    carry_over: Literal["numbers", "name"] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class CellSettings(Strict):

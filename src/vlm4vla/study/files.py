@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from vlm4vla.config.config import Config
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES
+from vlm4vla.core.errors import UserError
 from vlm4vla.evaluation.simulators.episodes import shard_count
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.layout import ResultsLayout
+from vlm4vla.study.other_studies import input_files
 from vlm4vla.study.outputs import (
     CONFIG,
     NOTES,
@@ -23,7 +26,7 @@ from vlm4vla.study.outputs import (
     outputs,
     published_outputs,
 )
-from vlm4vla.study.runs import FAST, REFERENCES, Run, Runs
+from vlm4vla.study.runs import FAST, REFERENCES, TRANSFER, Run, Runs
 from vlm4vla.study.stopping import reference_of
 
 
@@ -222,6 +225,22 @@ class StudyFiles(Runs):
         if not TABLES[table].training_curves:
             return []
         return [self.vla_path(run) for run in self.cells(table) if run.model not in self.config.experts]
+
+    def table_carried(self, table: str) -> list[str]:
+        """The numbers of the table transfer, if the caption of `table` quotes them."""
+        quoted = self.carry_over(table) == "numbers"
+        return [self.layout.path("analysis", table=TRANSFER)] if quoted else []
+
+    def table_other_studies(self, table: str) -> list[str]:
+        """The records of other studies that `table` reads.
+
+        A study that cannot be read is left out here, and refused before a run starts (preflight).
+        """
+        found = []
+        for text in self.config.transfer.records if TABLES[table].transfer else []:
+            with contextlib.suppress(UserError):
+                found += input_files(Path(text))
+        return found
 
     def analyses(self) -> list[str]:
         """The numbers behind every table."""

@@ -27,6 +27,7 @@ from vlm4vla.config.stages import (
     QuestionsSettings,
     RolloutSettings,
     TableSettings,
+    TransferSources,
     VlaSettings,
     settings_json,
 )
@@ -327,5 +328,13 @@ class StageSettings(Runs):
                 if TABLES[table].horizons
                 else {},
                 analysis=self.config.analysis,
+                transfer=TransferSources(
+                    records=self.config.transfer.records,
+                    real=[name for name in cells.benchmarks if not self.is_embedded(name)],
+                    experts=list(self.config.experts),
+                )
+                if TABLES[table].transfer
+                else None,
+                carry_over=self.carry_over(table),
             )
         )

@@ -136,6 +136,7 @@ class JobIndex:
                 *study.table_curves(table),
                 *study.table_auxiliary(table),
                 *study.table_fast(table),
+                *study.table_carried(table),
             ]
             made.append((study.table_files(table), "table", (table,), inputs))
         return {

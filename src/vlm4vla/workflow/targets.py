@@ -32,6 +32,12 @@ def check_target(study: Study, target: str) -> None:
         if not study.targets(target):
             [table] = targets[target]
             others = [study.target_of(name) for name in study.tables()]
+            if TABLES[table].same_cells_as in study.tables():  # only a table of several rankings is left out
+                raise UserError(
+                    f"target {target!r}: there is nothing to compare: config.yaml: "
+                    f"tables.{TABLES[table].same_cells_as}.benchmarks has one benchmark: add another one, or "
+                    "write transfer.records: [FOLDER] with the results of another study"
+                )
             raise UserError(
                 f"target {target!r}: config.yaml has no such table: add "
                 f"tables.{TABLES[table].same_cells_as or table}, "

@@ -1,6 +1,9 @@
 """The keys of evaluations on simulators: omitted defaults, error messages, and the protocol in words."""
 
+import json
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -9,6 +12,7 @@ from simulator_examples import LIBERO, METAWORLD, protocol
 
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.config import load_config
+from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.evaluation.simulators.recordings import protocol_text
 from vlm4vla.study.runs import Run
@@ -136,14 +140,33 @@ def test_a_study_has_metaworld_beside_the_embedded_benchmarks(raw):
         "metaworld (metaworld through vla-eval)"
     )
     training = protocol_text("metaworld", protocol("metaworld", {"first_state": 1000}))
-    assert "initial states from 1000 on" in training
+    assert "initial states 1000 to 1019" in training
+
+
+def test_metaworlds_own_experts_are_recorded_and_are_the_ceiling(raw):
+    """Nothing is recorded again because evaluations play other states, or because more processes run."""
+    raw["tables"]["main"]["benchmarks"] = ["metaworld"]
+    study, other = (
+        Study(load_config(with_metaworld(deepcopy(raw), changes, dataset=None)))
+        for changes in ({}, {"first_state": 500, "runs": {"shards": 2}})
+    )
+    wildcards = SimpleNamespace(benchmark="metaworld")
+    settings = DemonstrationsSettings.model_validate_json(study.demonstrations_settings(wildcards))
+    assert settings.simulator.adapter == "metaworld" and settings.demonstrations.episodes == 10
+    assert other.demonstrations_settings(wildcards) == study.demonstrations_settings(wildcards)
+    assert [run.model for run in study.references("main")] == ["random", "expert"]
+    ceiling = study.references("main")[1]
+    assert json.loads(study.rollout_settings(ceiling))["policy"] == "script"
+    assert study.served_vla(ceiling) == study.served_demonstrations(ceiling) == []
+    assert study.served_demonstrations(study.references("main")[0]) == [study.demonstrations_path("metaworld")]
+    embedded = SimpleNamespace(benchmark="calvin")
+    assert "simulator" not in json.loads(study.demonstrations_settings(embedded))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"simulator": "embedded"}, "simulator: missing: metaworld is not embedded: write a mapping"),
-        ({"dataset": None}, "dataset: missing: metaworld is not embedded: record a dataset"),
         ({"max_steps": 501}, "max_steps: 501, but metaworld ends an episode after 500 steps"),
         ({"episodes": 1001}, "the states 0 to 1000 are those of evaluations and of demonstrations"),
         (

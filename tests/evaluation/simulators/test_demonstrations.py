@@ -66,6 +66,24 @@ def test_solved_episodes_are_recorded_with_their_initial_states(tmp_path, line):
     }
 
 
+def test_noise_changes_what_is_executed_and_not_what_is_recorded(tmp_path, line, monkeypatch):
+    executed = []
+    step = Line.step
+    monkeypatch.setattr(Line, "step", lambda self, action: executed.append(action["actions"]) or step(self, action))
+    options = {"tasks": [0], "states": [*range(1002, 1022)], "size": 32, "noise": 0.25}
+    record_dataset(tmp_path / "a", **options)
+    assert (read_demonstrations(tmp_path / "a", images=False).actions == 0.5).all()
+    first, executed[:] = np.stack(executed), []
+    changed = (first[:, :3] != 0.5).any(axis=1)
+    assert 0.18 < changed.mean() < 0.32 and len(changed) == sum(range(5, 25))
+    assert (first[:, 3:] == 0.5).all() and np.abs(first).max() <= 1
+    record_dataset(tmp_path / "b", **options)
+    np.testing.assert_array_equal(np.stack(executed), first)
+    executed.clear()
+    record_dataset(tmp_path / "c", **options, noise_seed=1)
+    assert (np.stack(executed) != first).any()
+
+
 def test_states_of_evaluations_and_unknown_tasks_are_refused(tmp_path, line):
     with pytest.raises(UserError, match=r"--states: 999 is an initial state of evaluations: .* from 1000 on"):
         record_dataset(tmp_path, tasks=[0], states=[1000, 999], size=32)

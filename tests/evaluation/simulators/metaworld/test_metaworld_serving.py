@@ -31,8 +31,15 @@ def test_recorded_actions_solve_the_tasks_again(tmp_path, demonstrations):
     assert [row["success"] for row in rows] == [True] * len(TASKS)
     for row in rows:  # solved at the same step as in the recording
         assert abs(row["steps"] - recorded[row["instruction"], row["initial_state"]]) <= 2
-    assert "initial states from 1000 on" in rows[0]["protocol"]
+    assert "initial states 1000 to 1000" in rows[0]["protocol"]
     assert "gripper -1 opens and +1 closes" in rows[0]["protocol"]
+
+
+def test_the_packages_experts_are_the_ceiling(tmp_path):
+    stage.run(settings("script"), output=tmp_path)
+    rows = pq.read_table(tmp_path / "episodes.parquet").to_pylist()
+    assert [row["success"] for row in rows] == [True] * len(TASKS)
+    assert all(row["protocol"].endswith("actions of the simulator's own expert") for row in rows)
 
 
 def test_random_actions_run_and_solve_nothing(tmp_path, demonstrations):

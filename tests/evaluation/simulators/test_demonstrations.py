@@ -1,5 +1,6 @@
 """Recording scripted demonstrations, with a simulator and experts of a few lines."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_states_of_evaluations_and_unknown_tasks_are_refused(tmp_path, line):
 
 @pytest.mark.parametrize(("simulator", "state"), [("libero", "0"), ("metaworld", "1000")])
 def test_a_simulator_that_is_not_installed_is_one_line(tmp_path, capsys, monkeypatch, simulator, state):
-    monkeypatch.setitem(__import__("sys").modules, f"vlm4vla_{simulator}", None)
+    monkeypatch.setitem(sys.modules, f"vlm4vla_{simulator}", None)
     words = [f"{simulator}-demonstrations", "--states", state, "--output", str(tmp_path / "o")]
     assert cli.main(words) == 1
     error = capsys.readouterr().err

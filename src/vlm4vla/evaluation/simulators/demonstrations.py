@@ -7,6 +7,7 @@ be replayed (`vlm4vla.evaluation.simulators.served_policies.ServedReplay`).
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def open_adapter(adapter: str, class_name: str, render: str, **params: Any) -> A
         sys.path.insert(0, str(INSIDE))
     module, name = class_name.split(":")
     try:
-        kind = getattr(__import__(module), name)
+        kind = getattr(importlib.import_module(module), name)
         kind.configure_render(render)
         simulator = kind(send_state=True, image_size=RENDERED, **params)
         simulator.get_tasks()

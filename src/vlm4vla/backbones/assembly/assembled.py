@@ -25,6 +25,7 @@ from vlm4vla.backbones.generic.family import GenericAdapter
 from vlm4vla.backbones.generic.processor import without_other_parts
 from vlm4vla.backbones.loaded import LoadedBackbone
 
+OF_THE_FILE = ("quantization_config", "_name_or_path", "_model_name_or_path")  # keys of the language's config
 MEAN, DEVIATION = 127.0, 128.0  # of a pixel, as EfficientNet-Lite was trained
 
 
@@ -36,7 +37,7 @@ def assembled(
     config = FastVlmConfig(
         vision_config=vision.config.to_dict(),
         text_config={
-            key: value for key, value in language.config.to_dict().items() if key != "quantization_config"
+            key: value for key, value in language.config.to_dict().items() if key not in OF_THE_FILE
         },
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
         image_seq_length=(size // STRIDE) ** 2,
@@ -65,6 +66,7 @@ def image_processor(size: int) -> EfficientNetImageProcessorPil:
     """The image processor of EfficientNet-Lite for images of `size` pixels a side."""
     return EfficientNetImageProcessorPil(
         size={"height": size, "width": size},
+        crop_size={"height": size, "width": size},
         do_center_crop=False,
         rescale_offset=False,
         include_top=False,

@@ -11,13 +11,12 @@ import functools
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import EfficientNetModel, PreTrainedModel
+from transformers.models.efficientnet.modeling_efficientnet import EfficientNetSqueezeExciteLayer
 
-# The bias of a squeeze-excitation that lets everything through. Its sigmoid is 1 and has the gradient 0 in
-# float32 and in coarser types, also after weight decay has halved the bias.
-OPEN = 40.0
+OPEN = 40.0  # the bias of a squeeze-excitation that lets everything through: its sigmoid is 1 in float32
 IMAGES, COLOURS = 16, 8  # random images, and the cells a side that they have
 
 
@@ -53,6 +52,22 @@ def open_squeeze_excitation(network: nn.Module) -> None:
     for name, parameter in network.named_parameters():
         if "squeeze_excite." in name:
             parameter.fill_(OPEN if name.endswith("expand.bias") else 0.0)
+
+
+class OpenSqueezeExcitation(EfficientNetSqueezeExciteLayer):
+    """A squeeze-excitation that does nothing, and takes no time. Its weights get no gradient."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return hidden_states
+
+
+def skip_open_squeeze_excitation(model: nn.Module) -> None:
+    """Compute nothing in each squeeze-excitation whose weights multiply by exactly 1."""
+    for module in model.modules():
+        if type(module) is EfficientNetSqueezeExciteLayer and not module.expand.weight.is_meta:
+            bias = module.expand.bias
+            if not module.expand.weight.any() and (bias.sigmoid() == 1).all():
+                module.__class__ = OpenSqueezeExcitation
 
 
 @torch.no_grad()

@@ -43,14 +43,18 @@ def first_layers(model: LlamaForCausalLM, layers: int, words: int) -> LlamaForCa
     """
     known = len(model.model.layers)
     if not 1 <= layers <= known:
-        raise UserError(f"--layers {layers}: the language model has {known} layers: write a number from 1 to {known}")
+        raise UserError(
+            f"--layers {layers}: the language model has {known} layers: write a number from 1 to {known}"
+        )
     model.model.layers = nn.ModuleList(list(model.model.layers)[:layers])
     model.config.num_hidden_layers = layers
     model.model.config.num_hidden_layers = layers
     old: Tensor = model.model.embed_tokens.weight.detach()
     new = old.mean(0, keepdim=True).repeat(words, 1)
     new[: len(old)] = old[:words]
-    embedding = nn.Embedding.from_pretrained(new, freeze=False, padding_idx=model.model.embed_tokens.padding_idx)
+    embedding = nn.Embedding.from_pretrained(
+        new, freeze=False, padding_idx=model.model.embed_tokens.padding_idx
+    )
     model.model.embed_tokens = embedding
     model.lm_head.weight = embedding.weight
     model.config.vocab_size = words

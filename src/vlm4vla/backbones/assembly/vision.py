@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 as transformers' EfficientNet.
 
-Lite differs from EfficientNet-B0 in three points (https://github.com/tensorflow/tpu/tree/master/models/official/
-efficientnet/lite): its activation is ReLU6, it has no squeeze-excitation, and stem and head keep their widths.
+Lite differs from EfficientNet-B0 in three points
+(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): its activation is ReLU6, it has no squeeze-excitation, and stem and head keep their widths.
 transformers' class always has squeeze-excitation: it multiplies each channel by a sigmoid. Here that sigmoid
 is exactly 1, and its gradients are exactly 0 (`open_squeeze_excitation`). So the results are those of the
 original network, and gradients do not change these layers.
@@ -9,14 +9,17 @@ original network, and gradients do not change these layers.
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import Tensor
 from transformers import EfficientNetConfig, EfficientNetModel
 
 from vlm4vla.backbones.generic.convolutions import open_squeeze_excitation
-from vlm4vla.core.errors import UserError
+from vlm4vla.core.errors import UserError, one_line
 
 STRIDE = 32  # pixels a side that become one token
 HEAD = 1280  # channels of the last layer at width 1
@@ -66,7 +69,9 @@ def transformers_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         new = [re.sub(old, new, name) for old, new in _MODULES.items() if re.fullmatch(old, name)]
         if not new:
-            raise UserError(f"the vision encoder has a tensor {name!r}, which EfficientNet-Lite0 does not have")
+            raise UserError(
+                f"the vision encoder has a tensor {name!r}, which EfficientNet-Lite0 does not have"
+            )
         found[new[0]] = tensor
     return found
 
@@ -81,7 +86,9 @@ def vision_encoder(tensors: Mapping[str, Tensor], config: EfficientNetConfig) ->
     own = model.state_dict()
     for name, tensor in given.items():
         if name not in own or own[name].shape != tensor.shape:
-            raise UserError(f"the vision encoder has a tensor for {name}, {tuple(tensor.shape)}, which does not fit")
+            raise UserError(
+                f"the vision encoder has a tensor for {name}, {tuple(tensor.shape)}, which does not fit"
+            )
     missing = sorted(name for name in own.keys() - given.keys() if ".squeeze_excite." not in name)
     if missing:
         raise UserError(f"the vision encoder has no tensor for {missing[0]} and {len(missing) - 1} others")
@@ -89,3 +96,16 @@ def vision_encoder(tensors: Mapping[str, Tensor], config: EfficientNetConfig) ->
     open_squeeze_excitation(model)
     return model
 
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a `.pth` file. Nothing but tensors is unpickled.
+
+    Raises UserError for a file that torch does not read with `weights_only`, and for one without tensors.
+    """
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"{file}: not a file of tensors ({one_line(str(error))[:100]})") from None
+    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise UserError(f"{file}: not a file of tensors by name")
+    return found

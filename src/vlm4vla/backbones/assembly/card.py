@@ -12,7 +12,7 @@ CARD = "README.md"
 
 
 class Measured(NamedTuple):
-    """Loss and accuracies of a model on held-out questions. `correct`: a share from 0 to 1 by question set."""
+    """Loss and accuracies on held-out questions. `correct`: for each question set, a share from 0 to 1."""
 
     name: str
     loss: float
@@ -48,9 +48,9 @@ def backbone_card(
     )
     parts = [
         f"# {markdown_text(vision.title)}, and {layers} layers of {markdown_text(language.title)}",
-        "A small vision-language model, assembled from pre-trained parts that PyPI has, as a backbone of robot "
-        "policies. Transformers loads it as `fast_vlm` with `AutoModelForImageTextToText`, without further "
-        "code. It is not a good chat model: most layers of its language model are left out.",
+        "A small vision-language model, assembled from pre-trained parts that PyPI has, as a backbone of "
+        "robot policies. Transformers loads it as `fast_vlm` with `AutoModelForImageTextToText`, without "
+        "further code. It is not a good chat model: most layers of its language model are left out.",
         "## Parts\n\n" + _parts_table(vision, language),
         "## What was changed\n\n" + _changes(layers, language, image_size, image_tokens, trained, updates),
         "## Held-out questions\n\n" + _scores_table(measured),
@@ -82,8 +82,8 @@ def _changes(
         f"{layers - 1}), with the word embedding and the final norm. The 4-bit weights were converted to "
         "float32.",
         "The tokenizer has one more token, `<image>`. The chat template has no system prompt.",
-        f"A projector of two layers is new. An image of {image_size} x {image_size} pixels has {image_tokens} "
-        "tokens.",
+        f"A projector of two layers is new. An image of {image_size} x {image_size} pixels has "
+        f"{image_tokens} tokens.",
         tuned if updates else "Nothing was trained: the projector has random weights.",
     ]
     return "\n".join(f"- {each}" for each in changes)

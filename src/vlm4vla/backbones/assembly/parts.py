@@ -82,7 +82,8 @@ def find_file(part: Part) -> Path:
     digest = file_hash(file)
     if digest != part.sha256:
         raise UserError(
-            f"{file}: its SHA-256 is {digest}, not {part.sha256}: install {part.package}=={part.version} again"
+            f"{file}: its SHA-256 is {digest}, not {part.sha256}: install {part.package}=={part.version} "
+            "again"
         )
     return file
 

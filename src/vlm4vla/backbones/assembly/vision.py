@@ -1,10 +1,9 @@
 """EfficientNet-Lite0 as transformers' EfficientNet.
 
-Lite differs from EfficientNet-B0 in three points
-(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): its activation is ReLU6, it has no squeeze-excitation, and stem and head keep their widths.
-transformers' class always has squeeze-excitation: it multiplies each channel by a sigmoid. Here that sigmoid
-is exactly 1, and its gradients are exactly 0 (`open_squeeze_excitation`). So the results are those of the
-original network, and gradients do not change these layers.
+Lite differs from EfficientNet-B0 in its activation, which is ReLU6, and has no squeeze-excitation
+(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite). transformers' class always
+has one, which multiplies each channel by a sigmoid. Here that sigmoid is exactly 1, and its gradients are
+exactly 0 (`open_squeeze_excitation`). So the results are those of the original network.
 """
 
 from __future__ import annotations

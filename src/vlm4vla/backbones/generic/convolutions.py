@@ -1,8 +1,8 @@
 """Vision encoders with convolutions: batch normalisation, squeeze-excitation, and random weights.
 
-Batch normalisation is always in evaluation mode. Its means and variances belong to the pre-trained weights, and
-the frames of robots in one batch look alike: with their own mean, a prediction would depend on the other
-samples, and a policy would act with other numbers than it was trained with. Its scales and shifts are trained.
+Batch normalisation is always in evaluation mode. Its means and variances belong to the pre-trained weights,
+and the frames of robots in one batch look alike: with their own mean, a prediction would depend on the other
+samples, and a policy would act with other numbers than it was trained with. Scales and shifts are trained.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def draw_weights(model: PreTrainedModel) -> None:
 
     transformers draws the scales of batch normalisations around 0, so that no image reaches the last layer.
     As the statistics are fixed, they are those of random images: each layer then has a mean of 0 and a
-    variance of 1. `squeeze_expansion_ratio: 0` in the configuration means that there is no squeeze-excitation.
+    variance of 1. `squeeze_expansion_ratio: 0` in the configuration means: no squeeze-excitation.
     """
     for network in model.modules():
         if not isinstance(network, EfficientNetModel):

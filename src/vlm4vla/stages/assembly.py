@@ -162,7 +162,7 @@ def _align(
             "weight_decay": 0.02,
             "average": 0.99,
         },
-        checkpoint_every=100,
+        checkpoint_every=50,
     )
     train(
         QuestionObjective(backbone),

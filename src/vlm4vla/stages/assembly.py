@@ -46,6 +46,7 @@ MIXTURE = {
 SETS = ("where", "colour", "count", "relation", "existence", "pointing", "state")
 BATCH = 16
 HELD_OUT_BATCHES = 8
+CHECKPOINT_EVERY = 50  # updates
 Trained = Literal["projector", "language"]
 WORDS = {"projector": "the weights of the projector", "language": "the projector and the kept layers"}
 RATES = {"projector": 2e-3, "language": 5e-4}  # learning rates
@@ -82,6 +83,9 @@ def run(
         raise UserError(
             f"--image-size {image_size}: write a multiple of {STRIDE} from {2 * STRIDE} to {LARGEST}"
         )
+    for option, number in (("--updates", updates), ("--asked", asked)):
+        if number < 1:
+            raise UserError(f"{option} {number}: write a number above 0")
     sets = {split: read_questions(questions, split) for split in (TRAIN, HELD_OUT)} if questions else {}
     files = find_file(eye), find_file(tongue)
     unfinished = output.with_name(f".{output.name}.unfinished")
@@ -162,7 +166,7 @@ def _align(
             "weight_decay": 0.02,
             "average": 0.99,
         },
-        checkpoint_every=50,
+        checkpoint_every=CHECKPOINT_EVERY,
     )
     train(
         QuestionObjective(backbone),

@@ -57,14 +57,13 @@ def test_features_are_those_of_efficientnet_lite0(size):
     model = vision_encoder(weights, lite_config(size))
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(size)) * 2 - 1
     with torch.no_grad():
-        found = model(images).last_hidden_state
-        expected = lite_features(weights, images)
-        exact = (
-            model.double()(images.double()).last_hidden_state - lite_features(weights, images.double())
-        ).abs()
+        rounded = model(images).last_hidden_state
+        found = model.double()(images.double()).last_hidden_state
+        expected = lite_features(weights, images.double())
     assert found.shape == (2, 1280, size // 32, size // 32)
-    assert expected.max() > 1 and (found - expected).abs().max() < SAME
-    assert exact.max() < 1e-12
+    assert (found - expected).abs().max() < SAME
+    # In float32, the features, which go up to 6, have the rounding of 50 layers.
+    assert expected.max() > 1 and (rounded - expected).abs().max() < SAME * 6
 
 
 def test_states_of_the_kept_layers_are_those_of_the_gguf_model(tmp_path):

@@ -97,7 +97,7 @@ help:
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
 	@echo "make real-backbone  make a checkpoint with weights of released models, $(REAL)"
-	@echo "                    (REAL_LAYERS=$(REAL_LAYERS) REAL_SIZE=$(REAL_SIZE); see docs/your-own-study.md)"
+	@echo "                    (REAL_LAYERS=$(REAL_LAYERS) REAL_SIZE=$(REAL_SIZE); see docs/real-weights.md)"
 	@echo "make test           run the tests, without those marked exhaustive, which CI runs, too"
 	@echo "make test-all       run all tests"
 	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"

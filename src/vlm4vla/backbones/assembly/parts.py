@@ -17,8 +17,8 @@ INSTALL = "run make env-parts, and write PYTHONPATH=.venv-parts before the comma
 class Part:
     """Weights in a Python package. `module`: the package's name in imports. `file`: a path in it.
 
-    `layers`: the number of layers that can be kept; 0 for a part that is kept whole. `reader`: the module that
-    reads the file, or "".
+    `layers`: the number of layers that can be kept; 0 for a part that is kept whole. `reader`: the module
+    that reads the file, or "".
     """
 
     title: str

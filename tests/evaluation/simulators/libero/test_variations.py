@@ -77,14 +77,13 @@ def test_another_task_in_the_same_scene_has_another_goal(one_thread):
 
 
 def test_objects_in_other_places_are_reached_by_the_same_script(one_thread):
-    varied = suite("position")
-    plain = open_simulator()
+    """In this task, the pudding and a mug that is not moved have exchanged their places."""
+    plain, varied = open_simulator(), suite("position")
     places = []
     for simulator in (plain, varied):
-        described = {**simulator.get_tasks()[MUG_AND_PUDDING], "episode_idx": 0}
-        simulator.reset(described)
-        places.append(simulator.position("porcelain_mug_1_main"))
-        simulator.cleanup() if simulator is plain else None
+        simulator.reset({**simulator.get_tasks()[MUG_AND_PUDDING], "episode_idx": 0})
+        places.append(simulator.position("chocolate_pudding_1_main"))
+    plain.cleanup()
     assert abs(places[0] - places[1]).max() > 0.1
     assert is_solved(varied, MUG_AND_PUDDING, 0, MUG_AND_PUDDING)
     varied.cleanup()

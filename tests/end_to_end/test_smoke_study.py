@@ -18,7 +18,8 @@ from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.study.runs import Run
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
+# The study of test_own_study.py runs every stage, too.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500), pytest.mark.exhaustive]
 
 TABLE_COLUMNS = [
     "model",

@@ -19,7 +19,8 @@ from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.artefacts import file_hash
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
+# tests/workflow/test_pasted_pages.py plans the same study.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500), pytest.mark.exhaustive]
 DOCUMENT = REPOSITORY / "docs" / "your-own-study.md"
 LAYERS = (LAYER, "my-study.yaml", "few.yaml")
 CELLS = (

@@ -147,6 +147,7 @@ def test_two_processes_follow_one(two, folder, single, name):
     same(folder / name, single)
 
 
+@pytest.mark.exhaustive
 def test_muon_on_two_processes_follows_one(two, folder, tmp_path):
     small.train_once(tmp_path, **ONE_PROCESS, optimiser={"name": "muon", "muon_learning_rate": 0.02})
     same(folder / "ddp_muon", tmp_path)

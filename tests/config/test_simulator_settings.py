@@ -158,7 +158,9 @@ def test_metaworlds_own_experts_are_recorded_and_are_the_ceiling(raw):
     ceiling = study.references("main")[1]
     assert json.loads(study.rollout_settings(ceiling))["policy"] == "script"
     assert study.served_vla(ceiling) == study.served_demonstrations(ceiling) == []
-    assert study.served_demonstrations(study.references("main")[0]) == [study.demonstrations_path("metaworld")]
+    assert study.served_demonstrations(study.references("main")[0]) == [
+        study.demonstrations_path("metaworld")
+    ]
     embedded = SimpleNamespace(benchmark="calvin")
     assert "simulator" not in json.loads(study.demonstrations_settings(embedded))
 

@@ -61,7 +61,9 @@ def test_a_real_simulator_is_recorded_in_its_own_environment(tmp_path, monkeypat
     """The environment's program gets the settings and the folder. A failure there is an error here."""
     python = tmp_path / "own" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "error: no OpenGL" >&2; exit 1\n' if fails else '#!/bin/sh\necho "$3 $4"\n')
+    python.write_text(
+        '#!/bin/sh\necho "error: no OpenGL" >&2; exit 1\n' if fails else '#!/bin/sh\necho "$3 $4"\n'
+    )
     python.chmod(0o755)
     monkeypatch.setattr("vlm4vla.evaluation.simulators.installation.check_installed", lambda *_: None)
     settings = DemonstrationsSettings(
@@ -72,7 +74,7 @@ def test_a_real_simulator_is_recorded_in_its_own_environment(tmp_path, monkeypat
         simulator=METAWORLD | {"runs": {"environment": str(tmp_path / "own")}},
     )
     if fails:
-        with pytest.raises(UserError, match=r"benchmarks.metaworld.demonstrations: .* status 1: read the lines"):
+        with pytest.raises(UserError, match=r"metaworld.demonstrations: .* status 1: read the lines"):
             demonstrations_stage.run(settings, output=tmp_path / "out")
         assert "error: no OpenGL" in capfd.readouterr().err
         return

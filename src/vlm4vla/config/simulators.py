@@ -288,7 +288,10 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
                 f"ends an episode after {known.longest} steps: write at most {known.longest}"
             )
         last = simulator.first_state + evaluation.episodes - 1
-        if known.demonstrations_from is not None and simulator.first_state < known.demonstrations_from <= last:
+        if (
+            known.demonstrations_from is not None
+            and simulator.first_state < known.demonstrations_from <= last
+        ):
             raise ValueError(
                 f"{key}.first_state: the states {simulator.first_state} to {last} are those of evaluations "
                 f"and of demonstrations, which begin at {known.demonstrations_from}: write fewer episodes"

@@ -22,8 +22,8 @@ from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.reading import Reading
 from vlm4vla.config.released_policies import ReleasedPolicy
-from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.simulators import Simulator
+from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.training import Training
 from vlm4vla.core.artefacts import canonical_json
 from vlm4vla.core.errors import UserError

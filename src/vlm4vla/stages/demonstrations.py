@@ -54,12 +54,18 @@ def record_simulator(settings: DemonstrationsSettings, *, output: Path) -> None:
     if environment == Path(sys.prefix):
         record_here(settings, output=output)
         return
-    command = [str(environment / "bin" / "python"), "-c", IN_ENVIRONMENT, settings.model_dump_json(), str(output)]
+    command = [
+        str(environment / "bin" / "python"),
+        "-c",
+        IN_ENVIRONMENT,
+        settings.model_dump_json(),
+        str(output),
+    ]
     status = subprocess.run(command, check=False).returncode
     if status:
         raise UserError(
-            f"benchmarks.{settings.benchmark}.demonstrations: the recording in {environment} ended with status "
-            f"{status}: read the lines above"
+            f"benchmarks.{settings.benchmark}.demonstrations: the recording in {environment} ended "
+            f"with status {status}: read the lines above"
         )
 
 

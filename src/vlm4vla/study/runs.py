@@ -167,7 +167,9 @@ class Runs:
 
     def reference_policies(self, benchmark: str) -> tuple[str, ...]:
         """Floor and, if a script solves every task of `benchmark`, the ceiling."""
-        return REFERENCES if self.is_embedded(benchmark) or self.has_own_experts(benchmark) else REFERENCES[:1]
+        return (
+            REFERENCES if self.is_embedded(benchmark) or self.has_own_experts(benchmark) else REFERENCES[:1]
+        )
 
     def has_own_experts(self, benchmark: str) -> bool:
         """Whether `benchmark` is evaluated on a real simulator that has an expert for each task."""

@@ -54,7 +54,10 @@ class Line:
 @pytest.fixture
 def line(monkeypatch):
     monkeypatch.setattr(metaworld_demonstrations, "open_simulator", lambda **_: Line())
-    changed = {**vars(EXPERTS), "script": lambda simulator, described: lambda raw: np.full(7, 0.5, np.float32)}
+    changed = {
+        **vars(EXPERTS),
+        "script": lambda simulator, described: lambda raw: np.full(7, 0.5, np.float32),
+    }
     monkeypatch.setattr(metaworld_demonstrations, "EXPERTS", type(EXPERTS)(**changed))
 
 
@@ -70,7 +73,9 @@ def test_solved_episodes_are_recorded_with_their_initial_states(tmp_path, line):
 def test_noise_changes_what_is_executed_and_not_what_is_recorded(tmp_path, line, monkeypatch):
     executed = []
     step = Line.step
-    monkeypatch.setattr(Line, "step", lambda self, action: executed.append(action["actions"]) or step(self, action))
+    monkeypatch.setattr(
+        Line, "step", lambda line, action: executed.append(action["actions"]) or step(line, action)
+    )
     options = {"tasks": [0], "states": [*range(1002, 1022)], "size": 32, "noise": 0.25}
     record_dataset(tmp_path / "a", **options)
     assert (read_demonstrations(tmp_path / "a", images=False).actions == 0.5).all()

@@ -165,7 +165,13 @@ def record(
         )
     max_steps = max_steps or scripted.max_steps
     if provenance is None:
-        settings = {"tasks": [*tasks], "states": [*states], "size": size, "max_steps": max_steps, "seed": seed}
+        settings = {
+            "tasks": [*tasks],
+            "states": [*states],
+            "size": size,
+            "max_steps": max_steps,
+            "seed": seed,
+        }
         provenance = Provenance(f"{scripted.adapter}-demonstrations", settings, {}, seed)
     simulator = open_simulator(render=render, seed=seed)
     progress = Progress(f"demonstrations {scripted.title}", len(tasks) * len(states))

@@ -44,7 +44,9 @@ def test_layers_are_valid(raw, layer):
         raw = merge(raw, yaml.safe_load(path.read_text()))
     config = load_config(raw)
     assert config.study == layer.stem
-    assert config.scale == {"2026": "paper", "embedded-2026": "embedded"}.get(layer.stem, layer.stem)
+    assert config.scale == {"2026": "paper", "embedded-2026": "embedded", "metaworld": "embedded"}.get(
+        layer.stem, layer.stem
+    )
 
 
 def test_the_schema_file_is_up_to_date():

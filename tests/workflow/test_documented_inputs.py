@@ -150,7 +150,7 @@ def raw_libero(folder):
             demo["obs/gripper_states"] = np.zeros((length, 2))
 
 
-def recorded(simulator, scripted, task, state, *, size, max_steps):
+def recorded(simulator, scripted, task, state, *, size, max_steps, **_):
     """Stand in for an episode on the real simulator, which tests have no room for."""
     values = motion(20, task, -1, 1)[0].astype(np.float32)
     pictures = np.stack([np.full((size, size, 3), n, np.uint8) for n in range(20)])
@@ -217,7 +217,7 @@ def test_all_commands_that_make_demonstrations_are_documented_here():
     """Another kind of command, or of raw dataset, needs an input in this file."""
     kinds = {tuple(command.split()[:2]) for command in documented_commands()}
     assert {kind for word, kind in kinds if word == "convert"} == set(RAW)
-    assert {word for word, _ in kinds} == {"convert", "libero-demonstrations", "metaworld-demonstrations"}
+    assert {word for word, _ in kinds} == {"convert", "libero-demonstrations"}
     assert len(fragments()) >= 3 and {"config", "smoke", "paper"} <= shipped().keys()
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.study.other_studies import KEY, backbone_rollouts, shared_backbones
 from vlm4vla.study.results_folder import read_json
+from vlm4vla.study.runs import TRANSFER
 from vlm4vla.study.study import Study
 from vlm4vla.workflow.jobs import JobIndex, plan
 
@@ -36,3 +38,18 @@ def check_other_study(study: Study, targets: Iterable[str] = ()) -> None:
                     f"config.yaml: policies_of: {path} was made with another value of {key!r}: write the "
                     f"settings of the study {study.config.policies_of!r}"
                 )
+
+
+def check_other_studies(study: Study) -> None:
+    """Refuse another study for the table transfer that cannot be read, or has other backbones."""
+    if TRANSFER not in study.tables():
+        return
+    backbones = study.cells_of(TRANSFER).backbones
+    for text in study.config.transfer.records:
+        path = Path(text)
+        if path.resolve() == study.root.resolve():
+            raise UserError(
+                f"{KEY}: {text!r}: this is the study's own folder, whose benchmarks are compared anyway: "
+                "write the folder of another study"
+            )
+        shared_backbones(path, backbones, set(backbone_rollouts(path).values()) - set(study.config.experts))

@@ -26,12 +26,10 @@ from vlm4vla.policies.released.folder import check_pi0, check_state_size, key_of
 from vlm4vla.report.published_study.scores import read_scores
 from vlm4vla.report.rows.paper_numbers import published_backbones
 from vlm4vla.study import capability as capability_plan
-from vlm4vla.study.other_studies import KEY, backbone_rollouts, shared_backbones
 from vlm4vla.study.outputs import PUBLISHED
-from vlm4vla.study.runs import TRANSFER
 from vlm4vla.study.study import Study, table_targets
 from vlm4vla.workflow.model_types import check_frozen_vision, check_model_types, check_packages
-from vlm4vla.workflow.other_study import check_other_study
+from vlm4vla.workflow.other_study import check_other_studies, check_other_study
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
@@ -117,21 +115,6 @@ def errors_as_notes(planned: bool) -> Iterator[None]:
         if not planned:
             raise
         print(f"note: a run would stop with this error: {error}", file=sys.stderr)
-
-
-def check_other_studies(study: Study) -> None:
-    """Refuse another study for the table transfer that cannot be read, or has other backbones."""
-    if TRANSFER not in study.tables():
-        return
-    backbones = study.cells_of(TRANSFER).backbones
-    for text in study.config.transfer.records:
-        path = Path(text)
-        if path.resolve() == study.root.resolve():
-            raise UserError(
-                f"{KEY}: {text!r}: this is the study's own folder, whose benchmarks are compared anyway: "
-                "write the folder of another study"
-            )
-        shared_backbones(path, backbones, set(backbone_rollouts(path).values()) - set(study.config.experts))
 
 
 def check_experts(config: Config) -> None:

@@ -7,7 +7,7 @@ import pytest
 from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
-from vlm4vla.workflow.preflight import check_other_studies
+from vlm4vla.workflow.other_study import check_other_studies
 from vlm4vla.workflow.targets import check_target
 
 

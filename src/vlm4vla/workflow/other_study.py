@@ -1,4 +1,4 @@
-"""The check of the study `policies_of`, whose policies another study evaluates."""
+"""The checks of other studies: of `policies_of`, and of those for the table transfer."""
 
 from __future__ import annotations
 

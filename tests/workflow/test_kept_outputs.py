@@ -74,7 +74,7 @@ def test_a_rerun_that_works_replaces_them(project):
     [
         pytest.param("rm out/a.txt", id="one missing", marks=MORE),
         pytest.param("rm out/a.txt out/b.txt", id="all missing", marks=MORE),
-        pytest.param("kill -9 $$", id="killed"),
+        pytest.param("kill -9 $$", id="killed", marks=MORE),
         pytest.param("rm out/a.txt && mkdir out/a.txt && false", id="a folder in its place", marks=MORE),
         pytest.param("ln -sf nowhere out/a.txt && false", id="a dead link", marks=MORE),
     ],

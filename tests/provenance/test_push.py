@@ -145,7 +145,6 @@ def test_policies_that_cannot_be_loaded_are_one_line(hub, start, tmp_path):
     assert "policy 'me/other': no such folder, HF_HUB_OFFLINE is set, and the cache" in out, err
 
 
-@pytest.mark.exhaustive
 def test_a_second_push_sends_only_what_has_changed(hub, push, policy, tmp_path):
     assert push(policy, "my-policy")[0] == 0  # a name without an owner is one of the token's owner
     sent = hub.repositories["models", "me/my-policy"]
@@ -248,7 +247,6 @@ def test_demonstrations_arrive_as_a_dataset_that_lerobot_finds(hub, push, tmp_pa
     assert sent.tags == {"v3.0": sent.sha}
 
 
-@pytest.mark.exhaustive
 def test_a_packed_study_arrives_as_one_file_or_unpacked(hub, push, packed, tmp_path, capsys):
     status, _, err = push(packed, "me/study", "--licence", "cc-by-4.0")
     assert status == 0, err
@@ -273,7 +271,6 @@ def test_the_licence_of_a_packed_study_is_that_of_its_metadata(packed, capsys):
     assert DatasetCard(text).data.license == "apache-2.0" and "vlm4vla check study.zip" in text
 
 
-@pytest.mark.exhaustive
 def test_no_token_and_wrong_tokens(hub, push, policy):
     message = refusal(push(policy, "me/my-policy", HF_TOKEN=""))
     assert message == (
@@ -293,7 +290,6 @@ def test_a_hub_that_cannot_be_reached(hub, push, policy):
     assert "cannot be sent" in message and "run the same command again" in message
 
 
-@pytest.mark.exhaustive
 def test_nothing_becomes_public_by_accident(hub, push, policy):
     assert push(policy, "me/open", "--public")[0] == 0
     assert not hub.repositories["models", "me/open"].private

@@ -183,7 +183,6 @@ def test_words_that_match_no_cell(traced, words, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.exhaustive
 def test_the_published_study_names_its_files(traced, capsys):
     stage.run(PUBLISHED, None, Path("results/published"))
     words = ["main", "kosmos-2", "bridge:success_rate", "--results", "results/published"]

@@ -12,7 +12,6 @@ from vlm4vla.stages import summary
 from vlm4vla.stages.table import run
 from vlm4vla.workflow.report_entries import report_entry
 
-pytestmark = pytest.mark.exhaustive  # test_every_table.py checks the same tables of the built-in benchmarks
 OWN, BUILT_IN = "push-button", ["calvin", "bridge", "libero-10"]
 MODELS, THREE = made.TEN, made.THREE
 FACTOR = {"full": 1.0, "freeze-vision": 0.5, "freeze-embedding": 1.0, "scratch": 0.35}

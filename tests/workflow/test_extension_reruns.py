@@ -7,7 +7,7 @@ import shutil
 import pytest
 from workflow_project import REPOSITORY, lay_out
 
-pytestmark = [pytest.mark.workflow, pytest.mark.exhaustive]
+pytestmark = pytest.mark.workflow
 FILES = ("push_button.py", "leftmost.py")
 CELL = "kosmos-2, auxiliary leftmost, full, push-button"
 EPISODES = "results/smoke/rollouts/kosmos-2/leftmost/full/push-button/seed0/episodes.parquet"

@@ -64,7 +64,6 @@ def test_each_pattern_describes_files_of_the_locked_version():
     assert [key for key, files in described().items() if not files and not key.startswith("torch")] == []
 
 
-@pytest.mark.exhaustive
 def test_no_module_of_the_study_loads_such_a_file():
     command = [sys.executable, "-c", IMPORTS, str(REPOSITORY / "workflow" / "byte_code.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)

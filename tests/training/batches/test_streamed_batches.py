@@ -156,7 +156,6 @@ KILLED = """
 """
 
 
-@pytest.mark.exhaustive
 def test_killed_training_with_workers_ends_with_the_bytes_of_a_run_without(
     tmp_path, trained, backbone, index, monkeypatch
 ):

@@ -23,8 +23,6 @@ from vlm4vla.training.loop import train
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 ONE_PROCESS = {"execution": {}}
 RANDOM = {"dropout": 0.3, "rows": {"noise": 0.5}}
-# test_fsdp2.py and test_launch.py need no two trainings, and stay in make test.
-pytestmark = pytest.mark.exhaustive
 STOPPED_AT = 6  # updates after which a run is stopped; the last checkpoint is that of update 4
 
 

@@ -41,7 +41,6 @@ def finish(path: str, cpu: float, size: int = 0, **recorded: object) -> None:
         Path(path).write_bytes(b"")
 
 
-@pytest.mark.exhaustive
 def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
     episodes = study.config.benchmarks["calvin"].demonstrations.episodes

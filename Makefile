@@ -172,13 +172,12 @@ $(TESTS): envs/test.lock $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/test.lock
 	@touch $@
 
-# Otherwise, files with few tests come last, and the longest of them run alone.
 test: $(TESTS)
-	$(BIN)/pytest -m "not exhaustive and not browser" -n $(CORES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not exhaustive and not browser" -n $(CORES) --dist loadfile
 
 # As .ci/run does.
 test-all: $(TESTS)
-	$(BIN)/pytest -m "not browser" -n $(CORES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not browser" -n $(CORES) --dist loadfile
 
 env-libero: $(LIBERO)/ready
 

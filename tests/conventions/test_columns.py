@@ -38,14 +38,12 @@ def written(tmp_path_factory):
         return write_everything(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("inputs"))
 
 
-@pytest.mark.exhaustive
 def test_every_column_of_every_table_is_described(written):
     files = [path for path in written.rglob("*") if path.suffix in (".csv", ".json")]
     assert {path.parent.name for path in files} >= {"tables", "analysis", "compared", "judged"}
     assert list(undescribed(written)) == []
 
 
-@pytest.mark.exhaustive
 def test_the_json_of_tables_has_the_keys_that_are_described(written):
     """Only the keys of early stops and of hinges are missing, because the synthetic study has neither."""
     files = [*written.glob("analysis/*.json"), *written.glob("published/analysis/*.json")]

@@ -46,7 +46,6 @@ def peak_memory(path, rows):
     return peak
 
 
-@pytest.mark.exhaustive
 def test_memory_does_not_grow_with_a_mapped_file(tmp_path):
     small, large = (peak_memory(tmp_path / "values.npy", rows) for rows in (200_000, 1_600_000))
     assert large < small + 2e6  # the file is 39 MB larger

@@ -19,7 +19,7 @@ from vlm4vla.backbones.generic.twin import build_twin
 from vlm4vla.config.backbones import TinySize
 from vlm4vla.core.artefacts import file_hash
 
-# tests/workflow/test_pasted_pages.py plans the same study.
+# test_smoke_study.py runs the same stages, and tests/workflow/test_pasted_pages.py plans this study.
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500), pytest.mark.exhaustive]
 DOCUMENT = REPOSITORY / "docs" / "your-own-study.md"
 LAYERS = (LAYER, "my-study.yaml", "few.yaml")

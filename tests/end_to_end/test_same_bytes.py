@@ -14,8 +14,8 @@ import pytest
 from vlm4vla.core.artefacts import canonical_json
 from vlm4vla.study.runs import Run
 
-# Tests of the stages kill and resume each of them, too.
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500), pytest.mark.exhaustive]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
+MORE = pytest.mark.exhaustive
 RUN = Run("paligemma-1", "none", "full", "bridge", 0)
 
 # Runs the command in a process that kills itself just before call number {at} of the function {target}.
@@ -77,6 +77,7 @@ def test_same_seed_gives_the_same_weights_and_episodes(smoke, tmp_path):
     assert contents(tmp_path / "r", "episodes.parquet") == contents(first, "episodes.parquet")
 
 
+@MORE
 def test_rollout_killed_between_shards(smoke, tmp_path):
     first = Path(smoke.study.episodes_path(RUN)).parent
     arguments = (
@@ -98,7 +99,7 @@ def test_rollout_killed_between_shards(smoke, tmp_path):
     assert contents(tmp_path / "killed", *names) == contents(tmp_path / "whole", *names)
 
 
-@pytest.mark.parametrize("at", [1, 3, 6])
+@pytest.mark.parametrize("at", [pytest.param(1, marks=MORE), 3, pytest.param(6, marks=MORE)])
 def test_table_killed_while_writing(smoke, tmp_path, at):
     study = smoke.study
     arguments = (

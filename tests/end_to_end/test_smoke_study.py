@@ -18,8 +18,7 @@ from vlm4vla.conventions.episodes import SCHEMA
 from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.study.runs import Run
 
-# tests/workflow/test_pasted_pages.py runs `make cell`, from the questions to a result.
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500), pytest.mark.exhaustive]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1500)]
 
 TABLE_COLUMNS = [
     "model",

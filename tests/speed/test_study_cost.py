@@ -52,7 +52,6 @@ def ran(tmp_path_factory):
     return folder / f"1-{REPOSITORY.name}", options, *study_cost(*options)
 
 
-@pytest.mark.exhaustive
 def test_a_run_measures_each_job_and_snakemake(ran):
     folder, _, found, seconds = ran
     [build] = found["builds"]
@@ -78,7 +77,6 @@ def test_a_run_measures_each_job_and_snakemake(ran):
     assert wall["8_cores"] == wall["any_number_of_cores"] == pytest.approx(expected, abs=0.11)
 
 
-@pytest.mark.exhaustive
 def test_a_finished_run_is_read_again_and_compared(ran):
     folder, options, found, _ = ran
     before = (folder / "study_cost.jsonl").read_bytes()
@@ -104,7 +102,6 @@ def costs(found):
     ]
 
 
-@pytest.mark.exhaustive
 def test_a_study_that_was_not_measured(ran, program, tmp_path):
     """The times are those of the study, also of an older version: its jobs print no CPU time."""
     folder, *_ = ran

@@ -98,6 +98,7 @@ def test_the_output_is_a_backbone_with_a_better_score(tuned, backbone, data, set
     assert not (tuned / "checkpoints").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_killed_fine_tuning_resumes_to_the_same_bytes(tmp_path, tuned, backbone, data, settings):
     script = KILLED.format(
         settings=settings.model_dump_json(), backbone=str(backbone), data=str(data), output=str(tmp_path)

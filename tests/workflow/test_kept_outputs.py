@@ -49,7 +49,6 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.exhaustive
 def test_a_failed_rerun_restores_files_times_and_records(project):
     times = {path.name: path.stat().st_mtime_ns for path in (project / "out").iterdir()}
     failed = snakemake(project, "two")
@@ -62,7 +61,6 @@ def test_a_failed_rerun_restores_files_times_and_records(project):
     assert "Nothing to be done" in snakemake(project, "one", "--dry-run").stdout
 
 
-@pytest.mark.exhaustive
 def test_a_rerun_that_works_replaces_them(project):
     assert snakemake(project, "three").returncode == 0
     assert contents(project) == {"a.txt": "three", "b.txt": "three"}

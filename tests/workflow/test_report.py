@@ -14,8 +14,7 @@ import pytest
 from project_with_records import add_records
 from workflow_project import lay_out
 
-# tests/report/pages/test_study_report.py writes the page from the same entries, without Snakemake.
-pytestmark = [pytest.mark.workflow, pytest.mark.exhaustive]
+pytestmark = pytest.mark.workflow
 
 
 REPOSITORY = Path(__file__).parents[2]

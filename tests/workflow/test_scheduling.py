@@ -22,14 +22,12 @@ def rounds(tmp_path_factory):
     return {"ours": count("ours"), "limited": count("limited", "--max-jobs-per-timespan", "200/1s")}
 
 
-@pytest.mark.exhaustive
 def test_one_selection_per_job(rounds):
     selections, jobs = rounds["ours"]
     assert jobs > 40
     assert selections <= jobs + 5
 
 
-@pytest.mark.exhaustive
 def test_a_users_limit_stays(rounds):
     """If this fails, Snakemake has changed: remove `lift_default_job_limit`."""
     selections, jobs = rounds["limited"]

@@ -289,7 +289,6 @@ print(status.partition("VmHWM:")[2].split()[0])  # getrusage would include the p
 """
 
 
-@pytest.mark.exhaustive
 def test_memory_does_not_grow_with_the_dataset(tmp_path):
     """A dataset that is 16 times as large, about 60 MB larger, needs hardly more memory."""
     peaks = []

@@ -321,7 +321,6 @@ def test_every_verdict_has_a_colour_of_its_own():
     assert len(set(COLOURS.values())) == len(COLOURS)
 
 
-@pytest.mark.exhaustive
 def test_a_wide_table_has_lines_of_panels(write, tmp_path):
     text = "".join(f"{row},task {i},{40 + i}.0,percent,50,1,\n" for i in range(23) for row in "ab")
     assert main(["judge", str(write(text)), "--output", str(tmp_path / "out")]) == 0

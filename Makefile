@@ -36,6 +36,9 @@ TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
+# The scripted demonstrations of SCALE=libero.
+LIBERO_SET := demonstrations/libero
+LIBERO_TASKS := 5
 SERVER := $(VENV)/vla-eval
 METAWORLD := .venv-metaworld
 METAWORLD_LOCK := envs/metaworld/requirements.lock
@@ -131,7 +134,11 @@ help:
 	@echo "make env-browser    make the environment $(BROWSER) of Playwright (envs/browser)"
 	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
-$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $(if $(filter metaworld,$(SCALE)),$(SERVER) $(METAWORLD)/ready)
+# What a scale on a real simulator needs besides the environment.
+metaworld_NEEDS := $(SERVER) $(METAWORLD)/ready
+libero_NEEDS := $(SERVER) $(LIBERO)/ready $(LIBERO_SET)/meta/info.json
+
+$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $($(SCALE)_NEEDS)
 	$(BIN)/snakemake $@ $(OPTIONS)
 
 cell: $(READY) $(if $(PROFILE),$(CLUSTER))
@@ -184,6 +191,10 @@ env-libero: $(LIBERO)/ready
 $(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/simulator.sh
 	PYTHON=$(PYTHON311) envs/simulator.sh libero $(LIBERO)
 	@touch $@
+
+# The environment is no reason to record them again.
+$(LIBERO_SET)/meta/info.json: | $(LIBERO)/ready
+	$(LIBERO)/bin/vlm4vla libero-demonstrations --tasks $(LIBERO_TASKS) --output $(LIBERO_SET)
 
 test-libero: $(LIBERO)/ready
 	$(LIBERO)/bin/pytest tests/evaluation/simulators/libero

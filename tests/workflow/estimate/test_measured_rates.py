@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from vlm4vla.core.artefacts import write_json
-from vlm4vla.workflow.estimate.rates import read_rates
+from vlm4vla.workflow.estimate.rates import Rate, rates_json, read_rates
 
 PROGRAM = Path(__file__).parents[3] / "speed" / "measured_rates.py"
 
@@ -81,6 +81,15 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     assert trained.jobs == len(cells) == 6
     assert trained.seconds * samples + trained.start == pytest.approx(400, rel=1e-3)
     assert found["table", "main"].seconds == 7.25
+
+    # Another study's rates are added to those of the file, or replace them.
+    older = [Rate("table", "main", "job", 3.0), Rate("rollout", "bridge/random", "episode", 0.2)]
+    for options, kept in (["--keep"], older), ([], [found["table", "main"]]):
+        write_json(tmp_path / "rates.json", rates_json(older))
+        program(str(study.root), "--config", "config.yaml", *options)
+        rates = read_rates(tmp_path / "rates.json").rates
+        tables_and_rollouts = [rate for rate in rates if rate.stage in ("table", "rollout")]
+        assert tables_and_rollouts == kept and len(rates) == 4 + len(kept)
 
 
 def test_rates_of_gpus_are_kept(program, tmp_path):

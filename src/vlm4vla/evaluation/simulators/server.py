@@ -96,7 +96,7 @@ class PolicyServer(PredictModelServer):
         return answers
 
     def _query(self, obs: dict[str, Any], ctx: SessionContext) -> Query:
-        if obs.get("image_age", 0):
+        if self.policy.reads_image and obs.get("image_age", 0):
             raise ValueError(
                 f"the image of a query is {obs['image_age']} steps old: look_every of the simulator must be "
                 f"{self.horizon}, the number of actions executed of a chunk"

@@ -10,8 +10,8 @@ Differences from vla-eval's class:
 - The instruction is the one in the task's description. vla-eval's class takes it from the name of the file,
   so in LIBERO-PRO's suites, policies would get the instruction of the task that was changed.
 - An image is rendered only where a plan begins. Rendering takes ten times as long as a step, and a policy
-  that executes k actions of a chunk uses every k-th image only. The other observations repeat the last image,
-  with its age in steps.
+  that executes k actions of a chunk uses every k-th image only. The other observations have an image of one
+  pixel, and the age of the last image in steps.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from vla_eval.benchmarks.libero.benchmark import LIBEROBenchmark
 from vla_eval.recording import NullEpisodeRecorder
+from vlm4vla_images import NO_IMAGE
 from vlm4vla_seeds import episode_seed, forget_episodes, seed_generators
 
 IDLE = [0.0] * 6 + [-1.0]  # no motion, open gripper
@@ -43,7 +44,8 @@ class LiberoSimulator(LIBEROBenchmark):
     """LIBERO's simulator.
 
     Takes the arguments of LIBEROBenchmark, and `image_size` (height and width in pixels) and `look_every`
-    (steps from one rendered image to the next). With `interleaved`, each of the `num_steps_wait` idle steps
+    (steps from one rendered image to the next; the observations between them have an image of one black pixel,
+    and the age of the last image in steps). With `interleaved`, each of the `num_steps_wait` idle steps
     is followed by an action of the policy, instead of all of them preceding the first. `env_seed`, the task
     and the initial state seed an episode.
     """
@@ -57,7 +59,6 @@ class LiberoSimulator(LIBEROBenchmark):
         self.image_size, self.look_every = image_size, look_every
         self.interleaved = interleaved
         self._steps = 0
-        self._images: dict[str, np.ndarray] = {}
         self._instructions: dict[int, str] = {}
         self._recorder = NullEpisodeRecorder()
 
@@ -89,7 +90,7 @@ class LiberoSimulator(LIBEROBenchmark):
         raw = self._env.set_init_state(states[task["episode_idx"]])
         for _ in range(min(1, self.num_steps_wait) if self.interleaved else self.num_steps_wait):
             raw, _, _, _ = self._env.step(IDLE)
-        self._steps, self._images = 0, {}
+        self._steps = 0
         return raw
 
     def instruction(self, task: dict[str, Any]) -> str:
@@ -126,10 +127,9 @@ class LiberoSimulator(LIBEROBenchmark):
 
     def make_obs(self, raw_obs: Any, task: dict[str, Any]) -> dict[str, Any]:
         age = self._steps % self.look_every
-        if age == 0 or not self._images:
-            names = list(CAMERAS)[: 2 if self.send_wrist_image else 1]
-            self._images = {name: self.render_camera(CAMERAS[name]) for name in names}
-        observation = super().make_obs(dict(raw_obs, **self._images), task)
+        names = list(CAMERAS)[: 2 if self.send_wrist_image else 1]
+        images = {name: self.render_camera(CAMERAS[name]) if age == 0 else NO_IMAGE for name in names}
+        observation = super().make_obs(raw_obs | images, task)
         return dict(observation, image_age=age, task_description=self.instruction(task))
 
     def position(self, name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from vla_eval import specs
 from vla_eval.benchmarks.base import StepBenchmark, StepResult
 from vla_eval.recording import NullEpisodeRecorder
 from vla_eval.render import configure_mujoco_render
+from vlm4vla_images import NO_IMAGE
 from vlm4vla_seeds import episode_seed, seed_generators
 
 VERSION = "3.1.1"  # of metaworld: another version can place objects elsewhere
@@ -59,8 +60,8 @@ class MetaWorldSimulator(StepBenchmark):
     """MetaWorld's simulator.
 
     `env_seed`, the task and the number of the initial state decide an episode. `image_size`: height and width
-    in pixels. `look_every`: steps from one rendered image to the next; the observations between them repeat
-    the last image, with its age in steps. `send_state`: send the position of the hand (x, y, z, in metres)
+    in pixels. `look_every`: steps from one rendered image to the next; the observations between them have an
+    image of one black pixel, and the age of the last image in steps. `send_state`: send the position of the hand (x, y, z, in metres)
     and the opening of the gripper (from 0 to 1). `expert`: play the package's own expert instead of the
     actions that are sent.
     """
@@ -89,7 +90,6 @@ class MetaWorldSimulator(StepBenchmark):
         self._renderer: Any = None
         self._opened: str | None = None
         self._steps = 0
-        self._image: np.ndarray | None = None
         self._recorder = NullEpisodeRecorder()
 
     def get_tasks(self) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ class MetaWorldSimulator(StepBenchmark):
         self._env.reset()
         self._env._freeze_rand_vec = True
         observation, _ = self._env.reset()
-        self._steps, self._image, self._raw = 0, None, observation
+        self._steps, self._raw = 0, observation
         if self.expert:
             from vlm4vla.evaluation.simulators.metaworld_demonstrations import script_of
 
@@ -176,9 +176,8 @@ class MetaWorldSimulator(StepBenchmark):
 
     def make_obs(self, raw_obs: np.ndarray, task: dict[str, Any]) -> dict[str, Any]:
         age = self._steps % self.look_every
-        if age == 0 or self._image is None:
-            self._image = self.render_camera(CAMERA)
-        observation = {"images": {CAMERA: self._image}, "task_description": task["name"], "image_age": age}
+        image = self.render_camera(CAMERA) if age == 0 else NO_IMAGE
+        observation = {"images": {CAMERA: image}, "task_description": task["name"], "image_age": age}
         return dict(observation, states=np.float32(raw_obs[:4])) if self.send_state else observation
 
     def render_camera(self, camera: str) -> np.ndarray:

@@ -44,10 +44,10 @@ class LiberoSimulator(LIBEROBenchmark):
     """LIBERO's simulator.
 
     Takes the arguments of LIBEROBenchmark, and `image_size` (height and width in pixels) and `look_every`
-    (steps from one rendered image to the next; the observations between them have an image of one black pixel,
-    and the age of the last image in steps). With `interleaved`, each of the `num_steps_wait` idle steps
-    is followed by an action of the policy, instead of all of them preceding the first. `env_seed`, the task
-    and the initial state seed an episode.
+    (steps from one rendered image to the next; the observations between them have an image of one black
+    pixel, and the age of the last image in steps). With `interleaved`, each of the `num_steps_wait` idle
+    steps is followed by an action of the policy, instead of all of them preceding the first. `env_seed`, the
+    task and the initial state seed an episode.
     """
 
     seeds_episodes = True  # tells ChosenEpisodes to leave `env_seed` as it is

@@ -61,9 +61,9 @@ class MetaWorldSimulator(StepBenchmark):
 
     `env_seed`, the task and the number of the initial state decide an episode. `image_size`: height and width
     in pixels. `look_every`: steps from one rendered image to the next; the observations between them have an
-    image of one black pixel, and the age of the last image in steps. `send_state`: send the position of the hand (x, y, z, in metres)
-    and the opening of the gripper (from 0 to 1). `expert`: play the package's own expert instead of the
-    actions that are sent.
+    image of one black pixel, and the age of the last image in steps. `send_state`: send the position of the
+    hand (x, y, z, in metres) and the opening of the gripper (from 0 to 1). `expert`: play the package's own
+    expert instead of the actions that are sent.
     """
 
     render_backends = frozenset({"gpu", "cpu"})

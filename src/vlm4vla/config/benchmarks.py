@@ -106,7 +106,9 @@ class EvaluationProtocol(Strict):
         0, description="Seed of the initial states, and of the noise of policies that sample their actions."
     )
     videos: Annotated[int, Field(ge=0)] = Field(
-        3, description="Number of filmed episodes per policy. Real simulators are not filmed."
+        3,
+        description="Number of filmed episodes per policy. On a real simulator, a film shows the images that "
+        "the policy saw when it planned; the policies of other authors are not filmed there.",
     )
     stop: StopRule | None = Field(
         None,

@@ -86,6 +86,12 @@ def simulator_episodes(evaluation: EvaluationProtocol) -> list[SimulatorEpisode]
     return [SimulatorEpisode(number, *each) for number, each in enumerate(ordered)]
 
 
+def filmed_episodes(evaluation: EvaluationProtocol) -> set[int]:
+    """Numbers of the `evaluation.videos` filmed episodes: the first state of each task, then the second."""
+    ordered = sorted(simulator_episodes(evaluation), key=lambda each: (each.state, each.number))
+    return {each.number for each in ordered[: evaluation.videos]}
+
+
 def episode_count(evaluation: EvaluationProtocol) -> int:
     """The number of episodes of an evaluation, which the plan of jobs asks for often."""
     if _simulator(evaluation).convention.chains:

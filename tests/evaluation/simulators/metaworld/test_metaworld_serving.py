@@ -6,10 +6,12 @@ import signal
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from served_processes import children, played, recorded_steps, when
 from simulator_examples import METAWORLD, rollout
 
 from vlm4vla.core.errors import UserError
+from vlm4vla.report.rows.films import read_films
 from vlm4vla.stages import rollout as stage
 
 SERVER = "vlm4vla.evaluation.simulators.server"
@@ -48,6 +50,12 @@ def test_random_actions_run_and_solve_nothing(tmp_path, demonstrations):
     rows = pq.read_table(tmp_path / "episodes.parquet")
     assert rows["success"].to_pylist() == [False] * len(TASKS)
     assert rows["steps"].to_pylist() == [40] * len(TASKS)
+    films = read_films([tmp_path / "episodes.parquet"])
+    assert [film.episode for film in films] == [0, 1, 2]  # the first state of three tasks
+    assert len({film.instructions for film in films}) == 3
+    for film in films:  # an image for each plan of four actions
+        with Image.open(film.path) as frames:
+            assert (frames.size, frames.n_frames) == ((128, 128), 10)
 
 
 @pytest.mark.parametrize(

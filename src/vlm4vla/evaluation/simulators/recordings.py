@@ -103,7 +103,6 @@ def records_table(
     protocol = protocol_text(
         settings.benchmark, evaluation, external, is_released=settings.released is not None
     )
-    protocol += ", actions of the simulator's own expert" if settings.policy == "script" else ""
     protocol += released_text(settings)
     rows = [
         episode_row(

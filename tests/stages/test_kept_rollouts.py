@@ -106,6 +106,7 @@ def test_an_interrupted_rollout_on_a_simulator(tmp_path, monkeypatch, standing, 
     write(work / "played" / "episode.json", "B")
     for number in (0, 1, 7):
         write(work / "played" / "run" / "videos" / f"episode{number:04d}.gif", "B")
+    write(work / "played" / "run" / "videos" / ".episode0001.gif.unfinished.gif", "")
     with monkeypatch.context() as patched:
         die_at(patched, at)
         with contextlib.suppress(Killed):

@@ -11,6 +11,7 @@ from PIL import Image
 from vlm4vla.core.artefacts import atomic_path
 
 VIDEOS = "videos"
+FILMS = "episode*.gif"  # not those that a killed process has not finished, whose names begin with a dot
 
 
 def film_path(folder: Path, number: int) -> Path:

@@ -27,7 +27,7 @@ from vlm4vla.core.successor import NEXT
 from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop, solved_in_order
-from vlm4vla.evaluation.films import VIDEOS, film_number, film_path, write_film
+from vlm4vla.evaluation.films import FILMS, VIDEOS, film_number, film_path, write_film
 from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
 from vlm4vla.policies.released.folder import folder_hash, rollout_folder
@@ -218,7 +218,7 @@ def _forget(output: Path, paths: Sequence[Path], stop: Stop) -> None:
             path.unlink()
             path.with_suffix(records.HASH).unlink(missing_ok=True)
     run_episodes = set(stop.numbers)
-    for film in (output / VIDEOS).glob("episode*.gif"):
+    for film in (output / VIDEOS).glob(FILMS):
         if film_number(film) not in run_episodes:
             film.unlink()
 

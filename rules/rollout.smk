@@ -2,7 +2,7 @@
 # `against` is the policy whose records decide when the rollout stops; by default there is none.
 rule rollout:
     input:
-        vla=rules.vla.output[0],
+        vla=STUDY.rolled_out_vla,
         against=STUDY.compared_episodes,
     output:
         LAYOUT.output("rollout"),
@@ -100,7 +100,7 @@ rule shard:
     benchmark:
         LAYOUT.benchmark("shard")
     wildcard_constraints:
-        vlm=any_of([*STUDY.policies(), "random"]),
+        vlm=any_of([*STUDY.policies(), *REFERENCES]),
         benchmark=any_of(STUDY.simulator_benchmarks()),
     priority: 40
     conda:
@@ -133,7 +133,7 @@ rule simulator_rollout:
     benchmark:
         LAYOUT.benchmark("rollout")
     wildcard_constraints:
-        vlm=any_of([*STUDY.policies(), "random"]),
+        vlm=any_of([*STUDY.policies(), *REFERENCES]),
         benchmark=any_of(STUDY.simulator_benchmarks()),
     priority: 40
     conda:

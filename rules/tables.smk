@@ -10,6 +10,8 @@ for TABLE in STUDY.tables():
             curves=STUDY.table_curves(TABLE),
             auxiliary=STUDY.table_auxiliary(TABLE),
             fast=STUDY.table_fast(TABLE),
+            carried=STUDY.table_carried(TABLE),
+            other_studies=STUDY.table_other_studies(TABLE),
             published=STUDY.published_file(TABLE),
             other_published=STUDY.other_published_files(TABLE),
         output:

@@ -6,7 +6,11 @@ deviations apart. The program prints, as JSON, the share of significant correlat
 verdict gets. A line should rarely be "a difference of groups", and groups should rarely be "positive".
 It does not look for single backbones that carry a correlation.
 
+With --transfer: what the table transfer says about the rankings on two benchmarks, for each true correlation
+of the backbones' success rates and each number of initial states, with lineages at random.
+
     python speed/correlation_verdicts.py --runs 300
+    python speed/correlation_verdicts.py --transfer --runs 100
 """
 
 from __future__ import annotations
@@ -18,8 +22,10 @@ from collections import Counter
 import numpy as np
 from scipy import stats
 
+from vlm4vla.analysis.correlation import correlate
 from vlm4vla.analysis.groups import groupings
-from vlm4vla.analysis.sensitivity import SIGNIFICANT, read
+from vlm4vla.analysis.sensitivity import SIGNIFICANT, by_family, leave_one_out, read
+from vlm4vla.analysis.transfer import ceiling, read_transfer, reliability, testable
 
 POINTS = 10
 LINEAGES = ["Qwen"] * 6 + ["PaliGemma"] * 2 + ["Kosmos", "InternVL"]  # those of the paper's backbones
@@ -53,10 +59,39 @@ def verdict(x: np.ndarray, y: np.ndarray, families: bool, random: np.random.Gene
     return read(float(r), float(p), groups=groupings(x, y, given=given)).outcome
 
 
+def transferred(r: float, states: int, random: np.random.Generator) -> str:
+    """What a pair of benchmarks says, for success rates of 50 +- 15 % with the correlation `r`."""
+    rates = [np.clip(0.5 + 0.15 * side, 0.02, 0.98) for side in line("normal", r, random)]
+    solved = [(random.random((POINTS, 1, states)) < rate[:, None, None]).astype(float) for rate in rates]
+    x, y = (side.mean(axis=(1, 2)) for side in solved)
+    given, found = random.permutation(LINEAGES).tolist(), correlate(x, y)
+    if found is None:
+        return "not defined"
+    return read_transfer(
+        found.spearman,
+        found.spearman_p,
+        leave_one_out(x, y, [str(place) for place in range(POINTS)], ranks=True),
+        testable(by_family(x, y, given, ranks=True), given),
+        groups=groupings(x, y, given=given),
+        interval=found.spearman_ci,
+        limit=ceiling(*(reliability(side, np.zeros(states, dtype=int)) for side in solved)),
+        count=POINTS,
+    ).outcome
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=300, help="simulated studies for each number")
-    runs = parser.parse_args().runs
+    parser.add_argument("--transfer", action="store_true", help="verdicts on the rankings of two benchmarks")
+    runs, transfer = vars(parser.parse_args()).values()
+    if transfer:
+        shares = {}
+        for r, states in [(r, states) for states in (100, 500) for r in (0.0, 0.5, 0.9, 0.97, 1.0)]:
+            random = np.random.default_rng([7, states, round(100 * r)])
+            outcomes = Counter(transferred(r, states, random) for _ in range(runs))
+            shares[f"r {r:g}, {states} states"] = {name: n / runs for name, n in sorted(outcomes.items())}
+        print(json.dumps(shares, indent=1))
+        return
     cases = {
         f"line, {spacing}, r {r}": (lambda random, s=spacing, r=r: line(s, r, random), False)
         for spacing in SPACINGS

@@ -4,7 +4,7 @@ The program reads the CPU seconds of every finished job, as the study's summary 
 that the job recorded for its start. For jobs of older versions, it measures how long a process of the stage
 needs to start. It writes speed/rates.json. Rates of GPUs in that file stay; --gpu adds one.
 
-    python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...]
+    python speed/measured_rates.py results/embedded [results/OTHER ...] [--config FILE ...] [--keep]
     python speed/measured_rates.py --gpu h100 Qwen/Qwen2.5-VL-3B-Instruct/pixels-200704 SAMPLES_A_SECOND
 
 A rate holds for one image size. If the configuration sets `pixels` for a backbone, write `/pixels-` and its
@@ -181,6 +181,9 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=FILE)
     parser.add_argument(
+        "--keep", action="store_true", help="keep the rates of the file, and add those it lacks"
+    )
+    parser.add_argument(
         "--gpu",
         nargs=3,
         action="append",
@@ -194,7 +197,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         old = read_rates(arguments.output)
-        rates = [rate for rate in old.rates if rate.device != CPU or not arguments.results]
+        new = arguments.results and not arguments.keep
+        rates = [rate for rate in old.rates if rate.device != CPU or not new]
         about = {"machine": machine() if arguments.results else old.machine}
         sources = [measure(open_study(results, arguments.config)) for results in arguments.results]
         sources.append(program_rates(arguments.training_rate, arguments.rollout_rate))

@@ -117,6 +117,33 @@ def demonstrations(folder: Path, image_size: int, episodes: int = 40, length: in
     return read_demonstrations(folder)
 
 
+def timed_steps(
+    fresh: Callable[[], tuple[ActionObjective, ActionBatches]], settings: Training, steps: int, title: str
+) -> tuple[float, float]:
+    """Seconds and CPU seconds of `steps` updates of the training loop, without its start and its end.
+
+    `fresh`: makes the objective and its batches anew for each of three trainings.
+    """
+
+    def seconds(count: int) -> tuple[float, float]:
+        objective, batches = fresh()
+        training = Training(
+            **settings.model_dump()
+            | {"steps": count, "checkpoint_every": 10 * (count + 1), "log_every": 10 * (count + 1)}
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            wall, cpu = time.perf_counter(), time.process_time()
+            train(
+                objective, batches, training=training, seed=0, folder=Path(folder), identity={}, title=title
+            )
+            return time.perf_counter() - wall, time.process_time() - cpu
+
+    seconds(1)  # the first use of kernels is slow
+    short, long = seconds(WARM_UP), seconds(WARM_UP + steps)
+    wall, cpu = (after - before for after, before in zip(long, short, strict=True))
+    return wall, cpu
+
+
 def measure(
     config: Config,
     name: str,
@@ -146,21 +173,7 @@ def measure(
         )
         return ActionObjective(policy), batches
 
-    def seconds(count: int) -> tuple[float, float]:
-        objective, batches = fresh()
-        training = Training(
-            **config.vla.model_dump()
-            | {"steps": count, "checkpoint_every": 10 * (count + 1), "log_every": 10 * (count + 1)}
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            wall, cpu = time.perf_counter(), time.process_time()
-            train(objective, batches, training=training, seed=0, folder=Path(folder), identity={}, title=name)
-            return time.perf_counter() - wall, time.process_time() - cpu
-
-    seconds(1)  # the first use of kernels is slow
-    short, long = seconds(WARM_UP), seconds(WARM_UP + steps)  # the difference has no start and no end
-    wall, cpu = (after - before for after, before in zip(long, short, strict=True))
-
+    wall, cpu = timed_steps(fresh, config.vla, steps, name)
     objective, batches = fresh()
     objective.train()
     batch = batches.batch(batches.ids(0), np.random.default_rng(0))

@@ -226,7 +226,13 @@ def test_extension_files_do_not_change_settings_of_built_in_names(own):
     before = settings(Study(load_config(yaml.safe_load((REPOSITORY / "config.yaml").read_text()))))
     after = settings(Study(load_config(own)))
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"config", "table main", "table correlation", "films"}  # these list all backbones
+    assert changed == {
+        "config",
+        "table main",
+        "table correlation",
+        "table transfer",
+        "films",
+    }  # all backbones
 
 
 # Jobs -----------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def _listed(commands: Mapping[str, str]) -> str:
     lines = []
     for name, text in commands.items():
         first, *rest = textwrap.wrap(text, 80)
-        lines += [f"  {name:<23}{first}", *(f"{'':25}{line}" for line in rest)]
+        lines += [f"  {name:<26}{first}", *(f"{'':28}{line}" for line in rest)]
     return "\n".join(lines)
 
 

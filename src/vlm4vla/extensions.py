@@ -90,7 +90,7 @@ def benchmark(scene: C) -> C:
     Raises UserError for a class that cannot serve as one.
     """
     from vlm4vla.benchmarks.base import Benchmark
-    from vlm4vla.conventions.benchmarks import BENCHMARKS
+    from vlm4vla.conventions.benchmarks import BENCHMARKS, ONLY_REAL
 
     require("benchmark", scene, Benchmark, ("name", "position_unit", "rotation_unit", "speed", "turn"))
     if scene.gripper is None:
@@ -104,7 +104,7 @@ def benchmark(scene: C) -> C:
             "tasks each episode has, 1 or more"
         )
     # Rows of a table that concern no benchmark have one of the last two in its place.
-    return register("benchmark", scene.name, scene, (*BENCHMARKS, "questions", "task"))
+    return register("benchmark", scene.name, scene, (*BENCHMARKS, *ONLY_REAL, "questions", "task"))
 
 
 def auxiliary_task(task: C) -> C:

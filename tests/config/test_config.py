@@ -39,12 +39,16 @@ def test_embedded_config_is_valid(raw):
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
 def test_layers_are_valid(raw, layer):
-    below = [layer.with_stem("paper")] if layer.stem in ("released", "2026") else []  # a layer over another
+    over = {"released": "paper", "2026": "paper", "real": "metaworld"}
+    below = [layer.with_stem(over[layer.stem])] if layer.stem in over else []
     for path in (*below, layer):
         raw = merge(raw, yaml.safe_load(path.read_text()))
     config = load_config(raw)
     assert config.study == layer.stem
-    assert config.scale == {"2026": "paper", "embedded-2026": "embedded"}.get(layer.stem, layer.stem)
+    tiny = ("embedded-2026", "libero", "metaworld", "real")
+    assert config.scale == (
+        "embedded" if layer.stem in tiny else "paper" if layer.stem == "2026" else layer.stem
+    )
 
 
 def test_the_schema_file_is_up_to_date():

@@ -1,14 +1,18 @@
 """The keys of evaluations on simulators: omitted defaults, error messages, and the protocol in words."""
 
+import json
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from pydantic import ValidationError
-from simulator_examples import LIBERO, protocol
+from simulator_examples import LIBERO, METAWORLD, protocol
 
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.config import load_config
+from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.evaluation.simulators.recordings import protocol_text
 from vlm4vla.study.runs import Run
@@ -63,6 +67,20 @@ def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
         ("calvin", {"tasks": [0]}, "remove this key"),
         ("libero-10", {"adapter": "other"}, "adapter"),
         ("libero-10", {"runs": {"environment": "a", "container": "b"}}, "either `environment` or"),
+        ("metaworld", {"gripper": {"open": 1, "close": -1}}, "metaworld opens at -1 and closes at +1"),
+        ("metaworld", {"success": "last-step"}, "write any-step"),
+        ("metaworld", {"idle_steps": 1}, "metaworld has no idle steps"),
+        ("metaworld", {"tasks": [10]}, "10 is not below 10"),
+        ("libero-10", {"first_state": 1}, "50 from simulator.first_state 1 on, but a task has 50"),
+        ("calvin", {"first_state": 1}, "calvin chooses its initial states itself: write 0"),
+        ("libero-10", {"variation": "lan"}, "write one of language, object, position, task"),
+        ("libero-10", {"variation": "environment"}, "libero has no variation 'environment'"),
+        ("bridge", {"variation": "object"}, "simplerenv has no variation 'object': remove this key"),
+        (
+            "libero-10",
+            {"variation": "object", "runs": {"container": "image"}},
+            "variation: needs a simulator in an `environment`",
+        ),
     ],
 )
 def test_errors_in_the_keys_of_a_simulator(benchmark, changes, message):
@@ -90,6 +108,85 @@ def test_a_simulator_must_fit_the_rest_of_the_configuration(raw, changes, messag
     with pytest.raises(UserError, match=r"evaluation\.simulator") as caught:
         load_config(with_libero(raw, **changes))
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+METAWORLD_BENCHMARK = {
+    "demonstrations": {"dataset": "demonstrations/metaworld"},
+    "chunk": 4,
+    "normalisation": "quantile",
+    "evaluation": {"episodes": 20, "max_steps": 200, "execution_horizon": 4, "simulator": METAWORLD},
+}
+
+
+def with_metaworld(raw, simulator=None, dataset="demonstrations/metaworld", **evaluation):
+    own = METAWORLD_BENCHMARK["evaluation"] | evaluation
+    if simulator != "embedded":
+        own = own | {"simulator": METAWORLD | (simulator or {})}
+    else:
+        own = {key: value for key, value in own.items() if key != "simulator"}
+    demonstrations = {"dataset": dataset} if dataset else {"episodes": 10, "noise": 0}
+    raw["benchmarks"]["metaworld"] = METAWORLD_BENCHMARK | {
+        "demonstrations": demonstrations,
+        "evaluation": own,
+    }
+    return raw
+
+
+def test_a_study_has_metaworld_beside_the_embedded_benchmarks(raw):
+    study = Study(load_config(with_metaworld(raw, {"runs": {"shards": 2}})))
+    run = Run("kosmos-2", "none", "full", "metaworld", 0)
+    assert len(study.shard_paths(run)) == 2
+    assert protocol_text("metaworld", protocol("metaworld")).startswith(
+        "metaworld (metaworld through vla-eval)"
+    )
+    training = protocol_text("metaworld", protocol("metaworld", {"first_state": 1000}))
+    assert "initial states 1000 to 1019" in training
+
+
+def test_metaworlds_own_experts_are_recorded_and_are_the_ceiling(raw):
+    """Nothing is recorded again because evaluations play other states, or because more processes run."""
+    raw["tables"]["main"]["benchmarks"] = ["metaworld"]
+    study, other = (
+        Study(load_config(with_metaworld(deepcopy(raw), changes, dataset=None)))
+        for changes in ({}, {"first_state": 500, "runs": {"shards": 2}})
+    )
+    wildcards = SimpleNamespace(benchmark="metaworld")
+    settings = DemonstrationsSettings.model_validate_json(study.demonstrations_settings(wildcards))
+    assert settings.simulator.adapter == "metaworld" and settings.demonstrations.episodes == 10
+    assert other.demonstrations_settings(wildcards) == study.demonstrations_settings(wildcards)
+    assert [run.model for run in study.references("main")] == ["random", "expert"]
+    ceiling = study.references("main")[1]
+    assert json.loads(study.rollout_settings(ceiling))["policy"] == "script"
+    assert study.served_vla(ceiling) == study.served_demonstrations(ceiling) == []
+    assert study.served_demonstrations(study.references("main")[0]) == [
+        study.demonstrations_path("metaworld")
+    ]
+    embedded = SimpleNamespace(benchmark="calvin")
+    assert "simulator" not in json.loads(study.demonstrations_settings(embedded))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"simulator": "embedded"}, "simulator: missing: metaworld is not embedded: write a mapping"),
+        ({"max_steps": 501}, "max_steps: 501, but metaworld ends an episode after 500 steps"),
+        ({"episodes": 1001}, "the states 0 to 1000 are those of evaluations and of demonstrations"),
+        (
+            {"simulator": {"first_state": 990}},
+            "the states 990 to 1009 are those of evaluations and of demonstrations, which begin at 1000",
+        ),
+        ({"simulator": {"unnormalisation": "range"}}, "unnormalisation: range, but benchmarks.metaworld"),
+    ],
+)
+def test_a_configuration_with_metaworld_that_cannot_run(raw, changes, message):
+    with pytest.raises(UserError, match=r"benchmarks\.metaworld\.") as caught:
+        load_config(with_metaworld(raw, **changes))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_metaworld_is_no_simulator_of_another_benchmark(raw):
+    with pytest.raises(UserError, match="metaworld is the simulator of metaworld, and libero-10 has other"):
+        load_config(with_libero(raw, adapter="metaworld", idle_steps=0))
 
 
 def test_remote_code_must_be_allowed(raw):
@@ -139,3 +236,17 @@ def test_the_protocol_in_words():
     assert "success at any step" in libero and "at most 520 steps an episode" in libero
     assert "after 10 idle steps" in libero and "gripper -1 opens and +1 closes" in libero
     assert "at most 360 steps an instruction" in protocol_text("calvin", protocol("calvin"))
+
+
+def test_the_protocol_names_chosen_states_and_a_variation():
+    plain = protocol_text("libero-10", protocol("libero-10"))
+    assert "initial states" not in plain and "variation" not in plain
+    changes = {"first_state": 30, "variation": "position"}
+    text = protocol_text("libero-10", protocol("libero-10", changes, episodes=20))
+    assert "variation position of the tasks, initial states 30 to 49, at most 520 steps" in text
+
+
+def test_new_keys_at_their_defaults_are_not_in_the_json():
+    """So a study that does not use them keeps its finished rollouts."""
+    dumped = protocol("libero-10").model_dump(mode="json")["simulator"]
+    assert not {"first_state", "variation"} & set(dumped)

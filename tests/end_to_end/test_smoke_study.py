@@ -132,12 +132,14 @@ def test_table_of_fine_tuned_backbones_is_complete(smoke, table):
         assert analysis["fast"]["round_trip_error"] <= analysis["fast"]["error_bound"]
 
 
-@pytest.mark.parametrize("table", ["main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"])
+@pytest.mark.parametrize(
+    "table", ["main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation", "transfer"]
+)
 def test_table_in_its_three_formats(smoke, table):
     folder = smoke.root / "tables"
     rows = pd.read_csv(folder / f"{table}.csv")
     assert len(rows)
-    if table != "correlation":
+    if table not in ("correlation", "transfer"):
         assert list(rows.columns)[: len(TABLE_COLUMNS)] == TABLE_COLUMNS
         key = ["model", "variant", "benchmark", "metric"] + ["auxiliary"] * ("auxiliary" in rows)
         assert not rows.duplicated(key).any()

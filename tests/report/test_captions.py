@@ -159,3 +159,35 @@ def test_released_policies_are_named_in_place_of_the_training():
         "6 training steps, executes 1 of 2 predicted actions (the released a/pi0@c on LIBERO-10);" in sentence
     )
     assert f"; {names.model('openvla')} is the released a/pi0@c on LIBERO-10." in sentence
+
+
+def carried(tmp_path, *pairs):
+    """The sentence for pairs of (first is real, second is real, rho, outcome)."""
+    checks = [
+        {"label": f"A{n}", "other_label": "B", "real": [one, other], "outcome": outcome}
+        for n, (one, other, _, outcome) in enumerate(pairs)
+    ]
+    row = {"model": "all backbones", "benchmark": "bridge", "metric": "spearman_rho", "backbones": 9}
+    rows = [row | {"value": value} for *_, value, _ in pairs]
+    written = {"settings": {}, "records": rows, "sensitivity": checks}
+    (tmp_path / "analysis").mkdir(exist_ok=True)
+    (tmp_path / "analysis" / "transfer.json").write_text(json.dumps(written))
+    return captions.carry_over_sentence(tmp_path)
+
+
+def test_what_does_not_carry_over_is_said(tmp_path):
+    assert carried(tmp_path, (False, True, 0.9, "carries over")) == ""
+    assert carried(tmp_path, (False, False, 0.1, "cannot be told"), (True, True, 0.1, "cannot be told")) == ""
+    found = carried(
+        tmp_path,
+        (False, True, 0.25, "cannot be told"),
+        (True, False, None, "cannot be told"),
+        (False, True, -0.9, "does not carry over"),
+        (False, True, 0.5, "cannot be told"),
+    )
+    assert found == (
+        "Whether the ranking of the backbones on A0 (rho = 0.25) or A3 (rho = 0.50) carries over to B cannot "
+        "be told with 9 backbones (table transfer). Whether the ranking of the backbones on B carries over "
+        "to A1 cannot be told with 9 backbones (table transfer). The ranking of the backbones on A2 (rho = "
+        "-0.90) does not carry over to B (table transfer)."
+    )

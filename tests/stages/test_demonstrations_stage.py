@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from simulator_examples import METAWORLD
 
 from vlm4vla.benchmarks.arena import Arena
 from vlm4vla.benchmarks.base import get_benchmark
@@ -53,6 +54,57 @@ def test_noise_leaves_labels_clean_and_tasks_solvable():
     limit = benchmark.speed + 1e-6
     assert all(np.linalg.norm(r.actions[:, :3], axis=1).max() <= limit for r in noisy)
     assert sum(len(r.actions) for r in noisy) > sum(len(r.actions) for r in quiet)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_real_simulator_is_recorded_in_its_own_environment(tmp_path, monkeypatch, capfd, fails):
+    """The environment's program gets the settings and the folder. A failure there is an error here."""
+    python = tmp_path / "own" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        '#!/bin/sh\necho "error: no OpenGL" >&2; exit 1\n' if fails else '#!/bin/sh\necho "$3 $4"\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr("vlm4vla.evaluation.simulators.installation.check_installed", lambda *_: None)
+    settings = DemonstrationsSettings(
+        benchmark="metaworld",
+        demonstrations={"episodes": 2, "noise": 0},
+        image_size=64,
+        max_steps=60,
+        simulator=METAWORLD | {"runs": {"environment": str(tmp_path / "own")}},
+    )
+    if fails:
+        with pytest.raises(UserError, match=r"metaworld.demonstrations: .* status 1: read the lines"):
+            demonstrations_stage.run(settings, output=tmp_path / "out")
+        assert "error: no OpenGL" in capfd.readouterr().err
+        return
+    demonstrations_stage.run(settings, output=tmp_path / "out")
+    text, folder = capfd.readouterr().out.rsplit(" ", 1)
+    assert DemonstrationsSettings.model_validate_json(text) == settings
+    assert folder.strip() == str(tmp_path / "out")
+
+
+def test_experts_are_recorded_from_states_of_demonstrations(tmp_path, monkeypatch):
+    recorded = []
+    monkeypatch.setattr("vlm4vla.evaluation.simulators.installation.check_installed", lambda *_: None)
+    monkeypatch.setattr(
+        "vlm4vla.evaluation.simulators.metaworld_demonstrations.record_dataset",
+        lambda output, **options: recorded.append(options),
+    )
+    settings = DemonstrationsSettings(
+        benchmark="metaworld",
+        demonstrations={"episodes": 3, "noise": 0.1, "seed": 5},
+        image_size=64,
+        max_steps=60,
+        simulator=METAWORLD | {"tasks": [4, 2], "environment_seed": 7},
+    )
+    demonstrations_stage.run(settings, output=tmp_path)
+    [options] = recorded
+    assert options.pop("provenance").record()["settings"] == settings.model_dump(mode="json")
+    assert options == {
+        "tasks": [4, 2], "states": range(1000, 1003), "size": 64, "max_steps": 60, "render": "gpu", "seed": 7,
+        "noise": 0.1, "noise_seed": 5,
+    }  # fmt: skip
 
 
 def test_the_stage_writes_a_data_set_that_reads_back(tmp_path):

@@ -98,20 +98,25 @@ def test_an_interrupted_embedded_rollout(embedded, monkeypatch, films, at):
 def test_an_interrupted_rollout_on_a_simulator(tmp_path, monkeypatch, standing, at):
     assert rollout_simulator._work_folder(tmp_path, "A") == tmp_path
     write(tmp_path / "played" / "episode.json", "A")
+    write(tmp_path / "videos" / "episode0007.gif", "A")
     records = tmp_path / "episodes.parquet"
     write(aside(records) if standing == "set aside" else tmp_path / standing, "A")
     work = rollout_simulator._work_folder(tmp_path, "B")
     assert work == tmp_path / NEXT and (tmp_path / "played" / "episode.json").read_text() == "A"
     write(work / "played" / "episode.json", "B")
+    for number in (0, 1, 7):
+        write(work / "played" / "run" / "videos" / f"episode{number:04d}.gif", "B")
+    write(work / "played" / "run" / "videos" / ".episode0001.gif.unfinished.gif", "")
     with monkeypatch.context() as patched:
         die_at(patched, at)
         with contextlib.suppress(Killed):
-            rollout_simulator._replace(tmp_path, work)
+            rollout_simulator._replace(tmp_path, work, [0, 1])
     again = rollout_simulator._work_folder(tmp_path, "B")
     assert (again / "played" / "episode.json").read_text() == "B", "finished episodes are lost"
-    if again != tmp_path:
-        rollout_simulator._replace(tmp_path, again)
+    rollout_simulator._replace(tmp_path, again, [0, 1])
     assert (tmp_path / "played" / "episode.json").read_text() == "B"
+    films = ["episode0000.gif", "episode0001.gif"]  # those of the records
+    assert sorted(film.name for film in (tmp_path / "videos").iterdir()) == films
     assert not (tmp_path / "provenance.json").exists()
 
 

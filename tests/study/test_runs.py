@@ -14,6 +14,7 @@ def test_tables_hold_90_vlas(study):
         "auxiliary": 27,
         "fast_injection": 6,
         "correlation": 30,
+        "transfer": 30,
     }
     assert len({run for table in study.tables() for run in study.cells(table)}) == 51 + 9 + 25 + 5
 
@@ -57,6 +58,28 @@ def test_auxiliary_tasks_of_backbones_outside_the_table_are_left_out(raw, study)
     assert list(narrow.cells_of("auxiliary").auxiliaries) == ["qwen2.5-vl-3b"]
     raw["tables"]["auxiliary"]["auxiliaries"]["qwen2.5-vl-7b"] = ["none"]
     assert Study(load_config(raw)).table_settings("auxiliary") == narrow.table_settings("auxiliary")
+
+
+def test_rankings_need_two_benchmarks_or_another_study(raw):
+    raw["tables"]["main"]["benchmarks"] = ["bridge"]
+    alone = Study(load_config(raw))
+    assert "transfer" not in alone.tables() and alone.targets("table_transfer") == []
+    beside = Study(load_config(raw | {"transfer": {"records": ["results/other"]}}))
+    assert beside.tables()[-1] == "transfer" and beside.targets("table_transfer")
+    assert beside.table_other_studies("main") == beside.table_other_studies("transfer") == []  # no folder
+
+
+def test_captions_speak_of_rankings_only_beside_a_real_benchmark(raw, study):
+    assert {study.carry_over(table) for table in study.tables()} == {None}
+    beside = Study(load_config(raw | {"transfer": {"records": ["results/other"]}}))
+    expected = dict.fromkeys(beside.tables(), "name") | {
+        "main": "numbers",
+        "correlation": "numbers",
+        "transfer": None,
+    }
+    assert {table: beside.carry_over(table) for table in beside.tables()} == expected
+    assert beside.table_carried("correlation") == ["results/embedded/analysis/transfer.json"]
+    assert beside.table_carried("freeze") == beside.table_carried("transfer") == []
 
 
 def test_a_study_without_main_has_no_correlation(raw):

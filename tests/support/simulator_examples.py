@@ -1,4 +1,6 @@
-"""Configurations of evaluations on real simulators for tests. The protocols are those of the study."""
+"""Configurations of evaluations on real simulators for tests. The protocols are those of the study.
+
+That of MetaWorld is ours."""
 
 from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.stages import RolloutSettings
@@ -29,10 +31,17 @@ SIMPLERENV = {
         "widowx_put_eggplant_in_basket": 120,
     },
 }
+METAWORLD = {
+    "adapter": "metaworld",
+    "gripper": {"open": -1, "close": 1},
+    "unnormalisation": "quantile",
+    "success": "any-step",
+}
 PROTOCOLS = {
     "libero-10": (LIBERO, {"episodes": 50, "max_steps": 520, "execution_horizon": 2, "seed": 7}),
     "calvin": (CALVIN, {"episodes": 1000, "max_steps": 360, "execution_horizon": 10}),
     "bridge": (SIMPLERENV, {"episodes": 24, "max_steps": 60, "execution_horizon": 1}),
+    "metaworld": (METAWORLD, {"episodes": 20, "max_steps": 200, "execution_horizon": 4}),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ TEN = [
 ]
 THREE = ["qwen2.5-vl-3b", "qwen2.5-vl-7b", "paligemma-1"]
 BENCHMARKS = ["calvin", "bridge", "libero-10"]
-BACKBONE_TABLES = ("main", "freeze", "scratch", "correlation")
+BACKBONE_TABLES = ("main", "freeze", "scratch", "correlation", "transfer")
 TASKS = {
     "qwen2.5-vl-7b": ["none", "omni-generation", "vqa-mix", "robobrain2"],
     "qwen2.5-vl-3b": ["none", "bridgevqa", "robo2vlm", "robopoint", "vica-332k"],
@@ -174,6 +174,31 @@ def write_auxiliary(root: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> list[Path
     return paths
 
 
+def write_ranked(
+    root: Path,
+    places: Mapping[str, Sequence[int]],
+    models: Sequence[str] = TEN,
+    seeds: Sequence[int] = (0,),
+    **changes: object,
+) -> list[Path]:
+    """Write records without noise: on each benchmark of `places`, a backbone solves more at a higher place.
+
+    A backbone at place p of n solves p + 1 of n + 1 states of each of four tasks, or of chains p % 6
+    instructions. So any half of the states may differ, but policies never swap. `changes`: of columns.
+    """
+    paths = []
+    for benchmark, order in places.items():
+        for model, place in zip(models, order, strict=True):
+            for seed in seeds:
+                frame = episodes(model, "full", benchmark, 0.5, seed=seed, count=4 * (len(models) + 1))
+                solved = (np.arange(len(frame)) // 4 <= place).astype(int)
+                frame = frame.assign(solved=solved, success=solved == 1, **changes)
+                if benchmark == "calvin":
+                    frame = frame.assign(solved=place % 6, success=place % 6 == 5, **changes)
+                paths.append(write_episodes(root, frame))
+    return paths
+
+
 def write_own_scores(root: Path) -> list[Path]:
     """Write the score.json of every fine-tuned VLM; return the provenance files.
 
@@ -258,7 +283,7 @@ def settings(table: str, cells: Mapping[str, object] | None = None, **changes: o
     }.get(table, ["full"])
     tasks = {"auxiliary": TASKS, "fast_injection": FAST}.get(table)
     if tasks is None:
-        backbones = TEN if table in ("main", "correlation") else THREE
+        backbones = TEN if table in ("main", "correlation", "transfer") else THREE
         tasks = {name: ["none"] for name in backbones}
     benchmarks = {
         "freeze": ["calvin", "bridge"],

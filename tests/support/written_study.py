@@ -25,9 +25,12 @@ def write_everything(root: Path, inputs: Path) -> Path:
     study, tuned, steps = inputs / "study", inputs / "tuned", inputs / "steps"
     episodes, scores = made.write_study(study), made.write_capability(study)
     curves = made.write_curves(study)
+    beside = inputs / "beside"
+    made.write_ranked(beside, {"bridge": range(10)}, study="beside", scale="paper")
     for name in made.BACKBONE_TABLES:
+        given = {"transfer": {"records": [str(beside)]}} if name == "transfer" else {}
         table.run(
-            made.settings(name),
+            made.settings(name, **given),
             episodes=episodes,
             capability=scores if name == "correlation" else [],
             curves=curves if name == "main" else [],

@@ -25,7 +25,11 @@ from vlm4vla.config.layers import read_layers
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.conventions.benchmarks import gripper
 from vlm4vla.data.demonstrations.frame_index import FramePictures, open_index
-from vlm4vla.evaluation.simulators import libero_demonstrations
+from vlm4vla.evaluation.simulators import (
+    demonstrations,
+    libero_demonstrations,
+    metaworld_demonstrations,
+)
 from vlm4vla.evaluation.simulators.served_policies import read_statistics
 from vlm4vla.stages.demonstrations_dataset import run
 from vlm4vla.study.study import Study
@@ -34,9 +38,11 @@ from vlm4vla.workflow.preflight import check_datasets, open_study
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCALES = sorted((ROOT / "workflow/scales").glob("*.yaml"))
-COMMAND = re.compile(r"vlm4vla ((?:convert|libero-demonstrations) [^\n`#]+)")
+COMMAND = re.compile(r"vlm4vla ((?:convert|(?:libero|metaworld)-demonstrations) [^\n`#]+)")
 COMMENTED = re.compile(r"^( +)# (demonstrations:|  (?:dataset|revision|camera|gripper):)", re.MULTILINE)
 SIDE = 32
+# Episodes of the sets that are recorded on a real simulator: tasks times initial states.
+SCRIPTED = {"demonstrations/libero": 1 * 30, "demonstrations/metaworld": 10 * 50}
 
 
 def documented_commands():
@@ -49,7 +55,8 @@ def shipped():
     config, paper = ROOT / "config.yaml", ROOT / "workflow/scales/paper.yaml"
     found = {"config": [config]}
     for scale in SCALES:
-        found[scale.stem] = [config, scale] if scale.stem in ("smoke", "paper") else [config, paper, scale]
+        found[scale.stem] = [config, paper, scale] if scale.stem in ("released", "2026") else [config, scale]
+    found.pop("real")  # over metaworld; its backbone is a folder that `make real-backbone` makes
     return found
 
 
@@ -144,11 +151,12 @@ def raw_libero(folder):
             demo["obs/gripper_states"] = np.zeros((length, 2))
 
 
-def recorded_libero(simulator, task, state, *, size, max_steps):
+def recorded(simulator, scripted, task, state, *, size, max_steps, **_):
     """Stand in for an episode on the real simulator, which tests have no room for."""
     values = motion(20, task, -1, 1)[0].astype(np.float32)
     pictures = np.stack([np.full((size, size, 3), n, np.uint8) for n in range(20)])
-    return libero_demonstrations.RecordedEpisode(f"task {task}", pictures, np.zeros((20, 8)), values)
+    states = np.zeros((20, len(scripted.states)))
+    return demonstrations.RecordedEpisode(f"task {task}", pictures, states, values)
 
 
 RAW = {"calvin": raw_calvin, "libero": raw_libero}
@@ -161,13 +169,14 @@ def inputs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         simulator = SimpleNamespace(cleanup=lambda: None)
-        patch.setattr(libero_demonstrations, "open_simulator", lambda **_: simulator)
-        patch.setattr(libero_demonstrations, "record_episode", recorded_libero)
+        for own in (libero_demonstrations, metaworld_demonstrations):
+            patch.setattr(own, "open_simulator", lambda **_: simulator)
+        patch.setattr(demonstrations, "record_episode", recorded)
         for command in documented_commands():
             words = shlex.split(command)
             if words[0] == "convert" and not Path(words[2]).exists():
                 RAW[words[1]](Path(words[2]))
-            if words[0] == "libero-demonstrations":
+            if words[0].endswith("-demonstrations"):
                 words += ["--size", str(SIDE)]  # 224 pixels would take a minute
             assert cli.main(words) == 0, command
     return folder
@@ -232,8 +241,8 @@ def test_every_configuration_reads_what_the_commands_write(inputs, tmp_path, mon
             continue
         assert any(command.split("--output ")[1] == wanted.dataset for command in documented_commands())
         index, opens = check_stage(settings_of(study, benchmark), own, tmp_path / benchmark)
-        if wanted.dataset.endswith("demonstrations/libero"):
-            assert len(index) == 3 * 5 * 20
+        if wanted.dataset in SCRIPTED:
+            assert len(index) == SCRIPTED[wanted.dataset] * 20
             continue
         values, opening = zip(
             *(motion(n, seed, gripper(benchmark).open, gripper(benchmark).close)

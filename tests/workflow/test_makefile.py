@@ -33,7 +33,7 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
     )
 
 
-SCALES = ["2026", "embedded", "embedded-2026", "paper", "released", "smoke"]
+SCALES = ["2026", "embedded", "embedded-2026", "libero", "metaworld", "paper", "real", "released", "smoke"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import yaml
 from vlm4vla import backbones
 from vlm4vla.backbones.generic import surveyed
 from vlm4vla.backbones.generic.surveyed import SurveyResult
+from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
 from vlm4vla.policies import survey
-from vlm4vla.workflow.model_types import check_model_types
+from vlm4vla.study.study import Study
+from vlm4vla.workflow.model_types import check_model_types, check_packages
 from vlm4vla.workflow.preflight import open_study
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
@@ -74,6 +77,26 @@ def test_a_type_that_needs_a_package_is_refused_without_it(raw, monkeypatch):
     monkeypatch.setitem(surveyed.findings(), "gemma3", known)
     with pytest.raises(UserError, match=r"'gemma3' needs no_such_package: run in .* `make env-tor"):
         open_study(tiny(raw, "gemma3"))
+
+
+@pytest.mark.parametrize(
+    ("vision", "is_refused"), [("timm_wrapper", True), ("efficientnet", False), (None, True)]
+)
+def test_a_checkpoint_needs_timm_only_for_a_vision_encoder_of_timm(
+    raw, tmp_path, monkeypatch, vision, is_refused
+):
+    known = dataclasses.replace(surveyed.findings()["fast_vlm"], needs=("timm",))
+    monkeypatch.setitem(surveyed.findings(), "fast_vlm", known)
+    monkeypatch.setattr(SurveyResult, "lacking", lambda self: [*self.needs])
+    config = {"model_type": "fast_vlm", "vision_config": {"model_type": vision} if vision else {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    raw["backbones"]["mine"] = {"family": "fast_vlm", "checkpoint": str(tmp_path)}
+    study = Study(load_config(raw, "config.yaml"))
+    if is_refused:
+        with pytest.raises(UserError, match=r"backbones.mine.family: 'fast_vlm' needs timm"):
+            check_packages(study)
+    else:
+        check_packages(study)
 
 
 def test_impossible_widths_are_refused(raw):

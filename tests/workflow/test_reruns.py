@@ -141,13 +141,21 @@ def test_added_backbone(project):
         *cells("rollout", "newcomer", "full", *benchmarks),
         "table: main",
         "table: correlation",
+        "table: transfer",
     }
 
 
 @pytest.mark.exhaustive
 def test_removed_backbone(project):
     project.change(SMOKE, lambda config: config["tables"]["main"]["backbones"].remove("kosmos-2"))
-    assert project.dry_run() == {FILMS, SUMMARY, CONFIG, "table: main", "table: correlation"}
+    assert project.dry_run() == {
+        FILMS,
+        SUMMARY,
+        CONFIG,
+        "table: main",
+        "table: correlation",
+        "table: transfer",
+    }
 
 
 @pytest.mark.exhaustive
@@ -164,6 +172,7 @@ def test_pretraining_of_one_recipe(project):
         *cells("rollout", "kosmos-2", "full", *benchmarks),
         "table: main",
         "table: correlation",
+        "table: transfer",
     }
 
 
@@ -178,6 +187,7 @@ def test_protocol_of_one_benchmark_trains_nothing(project):
         "table: main",
         "table: scratch",
         "table: correlation",
+        "table: transfer",
     }
 
 
@@ -200,3 +210,11 @@ def test_one_ablation_cell_as_a_target(project):
         *cells("vla", "kosmos-2", "freeze-vision", "bridge"),
         *cells("rollout", "kosmos-2", "freeze-vision", "bridge"),
     }
+
+
+def test_a_study_with_the_policies_of_another_one_has_rollouts_and_tables_only(project):
+    project.change(SMOKE, lambda config: config.update(study="varied", policies_of="smoke"))
+    jobs = {job.partition(":")[0] for job in project.dry_run()}
+    assert {"rollout", "table", "report"} <= jobs
+    assert not jobs & {"questions", "backbone", "auxiliary", "auxiliary data", "demonstrations", "vla"}
+    assert "capability" not in jobs

@@ -38,7 +38,7 @@ def test_the_jobs_of_the_embedded_study_and_the_time_of_its_dry_run(project):
         "demonstrations": 3,
         "vla": 90,
         "rollout": 90 + 6,
-        "table": 6,
+        "table": 7,
         "report": 3,
     }
 
@@ -52,7 +52,12 @@ def test_the_jobs_of_the_embedded_study_and_the_time_of_its_dry_run(project):
         ("table_auxiliary", {"auxiliary"}, 3),
         ("table_fast_injection", {"fast_injection"}, 2),
         ("correlation", {"correlation"}, 6),
-        ("all_tables", {"main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation"}, 29),
+        ("table_transfer", {"transfer"}, 6),
+        (
+            "all_tables",
+            {"main", "freeze", "scratch", "auxiliary", "fast_injection", "correlation", "transfer"},
+            29,
+        ),
     ],
 )
 def test_target(project, target, tables, vlas):

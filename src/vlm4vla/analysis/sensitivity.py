@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from vlm4vla.analysis.correlation import is_defined, pearson, permutation_p
-from vlm4vla.analysis.correlation_intervals import Interval, pearson_interval
+from vlm4vla.analysis.correlation_intervals import Interval, pearson_interval, spearman_interval
 from vlm4vla.analysis.groups import Grouping, carrying
 from vlm4vla.analysis.intervals import LEVEL
 
@@ -37,20 +38,24 @@ class LeaveOneOut:
     undefined: tuple[str, ...] = ()
 
 
-def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOneOut | None:
+def leave_one_out(
+    x: np.ndarray, y: np.ndarray, names: Sequence[str], *, ranks: bool = False
+) -> LeaveOneOut | None:
     """Leave out each name of `names` (n,) in turn, with all points of that name, such as a family.
 
-    None if r is not defined, or is not defined without any of the names.
+    `ranks`: of the ranks of the points that are left, which is Spearman's rho. None if r is not defined, or
+    is not defined without any of the names.
     """
     x, y, names = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), np.asarray(names)
     if not is_defined(x, y):
         return None
-    whole, found = pearson(x, y), {}
+    whole, found = pearson(*_values(x, y, ranks)), {}
     every = list(dict.fromkeys(names.tolist()))
     for name in every:
         kept = names != name
         if is_defined(x[kept], y[kept]):
-            found[name] = (pearson(x[kept], y[kept]), permutation_p(x[kept], y[kept]))
+            left = _values(x[kept], y[kept], ranks)
+            found[name] = (pearson(*left), permutation_p(*left))
     if not found:
         return None
     lowest, highest = (choose(found, key=lambda name: found[name][0]) for choose in (min, max))
@@ -63,6 +68,10 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> LeaveOn
         loses=tuple(name for name in every if name not in found or found[name][1] >= SIGNIFICANT),
         undefined=tuple(name for name in every if name not in found),
     )
+
+
+def _values(x: np.ndarray, y: np.ndarray, ranks: bool) -> tuple[np.ndarray, np.ndarray]:
+    return (stats.rankdata(x), stats.rankdata(y)) if ranks else (x, y)
 
 
 @dataclass(frozen=True)
@@ -85,19 +94,25 @@ def by_family(
     y: np.ndarray,
     families: Sequence[str],
     level: float = LEVEL,
+    *,
+    ranks: bool = False,
 ) -> Clustered:
-    """Pearson's r with backbones clustered by family. `families` (n,): the family of each point."""
+    """Pearson's r with backbones clustered by family. `families` (n,): the family of each point.
+
+    `ranks`: of the ranks of the families' means.
+    """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     names, member = np.unique(np.asarray(families), return_inverse=True)
     counts = np.bincount(member)
-    means = np.bincount(member, x) / counts, np.bincount(member, y) / counts
+    means = _values(np.bincount(member, x) / counts, np.bincount(member, y) / counts, ranks)
     r = pearson(*means) if is_defined(*means) else None
+    interval = spearman_interval if ranks else pearson_interval
     return Clustered(
         families=len(names),
         pearson=r,
         p_value=None if r is None else permutation_p(*means),
-        ci=(None, None) if r is None else pearson_interval(r, len(names), level),
-        without=leave_one_out(x, y, families),
+        ci=(None, None) if r is None else interval(r, len(names), level),
+        without=leave_one_out(x, y, families, ranks=ranks),
     )
 
 

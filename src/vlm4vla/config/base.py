@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from vlm4vla.conventions.benchmarks import BENCHMARKS
+from vlm4vla.conventions.benchmarks import BENCHMARKS, ONLY_REAL
 from vlm4vla.core import registry
 
 MOST = 10**9  # of steps, episodes, images or widths: more is a slip, and no run would end
@@ -69,7 +69,7 @@ def _registered_name(kind: registry.Kind, built_in: Iterable[str]) -> tuple[Afte
     return one_of(known), WithJsonSchema(examples)
 
 
-Benchmark = Annotated[str, *_registered_name("benchmark", BENCHMARKS)]
+Benchmark = Annotated[str, *_registered_name("benchmark", (*BENCHMARKS, *ONLY_REAL))]
 TaskName = Annotated[str, *_registered_name("auxiliary task", registry.TASKS)]
 
 

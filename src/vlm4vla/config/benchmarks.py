@@ -106,7 +106,9 @@ class EvaluationProtocol(Strict):
         0, description="Seed of the initial states, and of the noise of policies that sample their actions."
     )
     videos: Annotated[int, Field(ge=0)] = Field(
-        3, description="Number of filmed episodes per policy. Real simulators are not filmed."
+        3,
+        description="Number of filmed episodes per policy. On a real simulator, a film shows the images that "
+        "the policy saw when it planned; the policies of other authors are not filmed there.",
     )
     stop: StopRule | None = Field(
         None,
@@ -120,6 +122,19 @@ class EvaluationProtocol(Strict):
         description="`embedded` (the default): a small benchmark in MuJoCo, which is part of this "
         "repository. A mapping: a real simulator; see docs/simulators.md.",
     )
+
+    @model_validator(mode="after")
+    def _states_exist(self) -> EvaluationProtocol:
+        states = self.simulator.convention.states if self.simulator is not None else None
+        if states is None or self.simulator is None:
+            return self
+        first = self.simulator.first_state
+        if first + self.episodes > states:
+            raise ValueError(
+                f"episodes: {self.episodes} from simulator.first_state {first} on, but a task has {states} "
+                f"initial states: write at most {states} for the sum"
+            )
+        return self
 
 
 class BenchmarkConfig(Strict):

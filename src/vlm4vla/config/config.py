@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from vlm4vla.config.analysis import Margins
 from vlm4vla.config.auxiliary import Auxiliary, FastName
@@ -24,6 +24,7 @@ from vlm4vla.config.released_policies import check_released
 from vlm4vla.config.simulators import check_simulators
 from vlm4vla.config.tables import Cells, ConfiguredTable
 from vlm4vla.config.training import Training
+from vlm4vla.config.transfer import Transfer
 from vlm4vla.conventions.actions import FAST_SYMBOLS, largest_fast_coefficient
 from vlm4vla.conventions.scales import Scale
 from vlm4vla.conventions.tables import TABLES
@@ -34,10 +35,19 @@ from vlm4vla.core.errors import UserError, suggestion
 RESERVED = ("all", "random", "expert")
 
 
+def _without_removed(tables: Any) -> Any:
+    """The tables that are not null."""
+    if not isinstance(tables, Mapping):
+        return tables
+    return {name: cells for name, cells in tables.items() if cells is not None}
+
+
 class Config(OmitsDefaults):
     """The configuration of a study (config.yaml)."""
 
-    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset({"extensions", "analysis"})
+    OMITTED_AT_DEFAULT: ClassVar[frozenset[str]] = frozenset(
+        {"extensions", "analysis", "policies_of", "transfer"}
+    )
 
     extensions: list[str] = Field(
         default_factory=list,
@@ -51,6 +61,11 @@ class Config(OmitsDefaults):
         "the same with the behaviour of the study's released code (docs/fidelity.md)."
     )
     results: str = Field("results", description="Folder of all results.")
+    policies_of: Name | None = Field(
+        None,
+        description="Name of another study under `results`. This study evaluates the policies of that study "
+        "and trains nothing. The settings of all trainings must be those of that study.",
+    )
     image_size: Annotated[int, Field(gt=0, le=4096)] = Field(
         64, description="Height and width of the images that the backbones read, in pixels."
     )
@@ -82,13 +97,24 @@ class Config(OmitsDefaults):
         default_factory=dict,
         description="Expert VLAs by name: our versions of published policies (docs/experts.md).",
     )
-    tables: Annotated[dict[ConfiguredTable, Cells], Field(min_length=1)] = Field(
-        description="The tables of the study. A cell that is in several tables is computed once."
+    tables: Annotated[
+        dict[ConfiguredTable, Cells],
+        Field(min_length=1),
+        BeforeValidator(_without_removed, json_schema_input_type=dict[ConfiguredTable, Cells | None]),
+    ] = Field(
+        description="The tables of the study. A cell that is in several tables is computed once. In a file "
+        "that overrides another one, `null` removes a table."
     )
     analysis: Margins = Field(
         default_factory=Margins,
         description="The margins behind the words of tables and summary (docs/statistics.md). Choose them "
         "before the first rollout.",
+    )
+    transfer: Transfer = Field(
+        default_factory=Transfer,
+        description="Other studies for the table `transfer`, which shows whether the ranking of the "
+        "backbones carries over from one benchmark to another. A study with several benchmarks needs no such "
+        "key.",
     )
     minimum_free_gb: Annotated[float, Field(ge=0, le=1e9)] = Field(
         3.0, description="Free disk space, in GB, that must be available when a run starts."
@@ -134,6 +160,10 @@ class Config(OmitsDefaults):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
+        if self.policies_of == self.study:
+            raise ValueError(
+                f"policies_of: {self.policies_of!r} is this study: write another study, or remove the key"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {self.seeds} repeats a seed: write each once")
         for name, backbone in self.backbones.items():

@@ -62,7 +62,11 @@ class Demonstrations(Strict):
     examples.
     """
 
-    episodes: Positive | None = Field(None, description="Number of episodes that are recorded.")
+    episodes: Positive | None = Field(
+        None,
+        description="Number of episodes that are recorded. On MetaWorld: of each task, with the package's "
+        "own experts.",
+    )
     noise: Fraction | None = Field(
         None, description="Fraction of the steps in which the motion of the scripted expert is disturbed."
     )

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from vlm4vla.config.base import Name, Positive, Seed, Strict
+from vlm4vla.conventions.benchmarks import ONLY_REAL
 from vlm4vla.conventions.simulators import Convention, convention
 
-ADAPTER = r"^(libero|calvin|simplerenv|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
+ADAPTER = r"^(libero|calvin|simplerenv|metaworld|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
 # Servers of vla-eval that run code from the folder of a checkpoint.
 RUN_REMOTE_CODE = ("openvla", "cogact", "xvla")
 
@@ -101,7 +102,8 @@ class Simulator(Strict):
     """A real simulator, which vla-eval runs. docs/simulators.md lists the values for each benchmark."""
 
     adapter: Annotated[str, Field(pattern=ADAPTER)] = Field(
-        description="libero, calvin, simplerenv, or your own benchmark class of vla-eval as `module:Class`."
+        description="libero, calvin, simplerenv, metaworld, or your own benchmark class of vla-eval as "
+        "`module:Class`."
     )
     gripper: GripperPolarity = Field(description="The commands that open and close the simulator's gripper.")
     gripper_rule: Literal["sign", "two-in-a-row"] = Field(
@@ -131,8 +133,22 @@ class Simulator(Strict):
     render: Literal["gpu", "cpu"] = Field("gpu", description="Render the camera images on a GPU or a CPU.")
     tasks: list[Annotated[int, Field(ge=0)]] | dict[str, Positive] | None = Field(
         None,
-        description="LIBERO: numbers of the tasks, by default all ten. SimplerEnv: each environment with its "
-        "step limit per episode. CALVIN: omit this key. Your own class: numbers of the tasks.",
+        description="LIBERO and MetaWorld: numbers of the tasks, by default all ten. SimplerEnv: each "
+        "environment with its step limit per episode. CALVIN: omit this key. Your own class: numbers of the "
+        "tasks.",
+    )
+    first_state: Annotated[int, Field(ge=0)] = Field(
+        0,
+        exclude_if=lambda state: state == 0,
+        description="Number of the first initial state of each task that is played, counted from 0 (LIBERO, "
+        "MetaWorld, your own class). `evaluation.episodes` states are played, so demonstrations can be "
+        "recorded from others. On MetaWorld, the states from 1000 on are those of demonstrations.",
+    )
+    variation: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="LIBERO: a changed form of the tasks, from LIBERO-PRO: `language`, `object`, `position` "
+        "or `task`. By default, the tasks are those of LIBERO.",
     )
     params: dict[str, JsonValue] = Field(
         default_factory=dict, description="Further arguments for the adapter."
@@ -173,7 +189,10 @@ class Simulator(Strict):
                 "idle_order: interleaved needs idle_steps, and a simulator in an `environment`: vla-eval's "
                 "class in a container waits before the first action only"
             )
+        if self.first_state and (known.chains or self.adapter == "simplerenv"):
+            raise ValueError(f"first_state: {self.adapter} chooses its initial states itself: write 0")
         self._check_tasks(known)
+        self._check_variation(known)
         return self
 
     def _check_tasks(self, known: Convention) -> None:
@@ -196,6 +215,27 @@ class Simulator(Strict):
             raise ValueError(f"tasks: {self.tasks}: write each task once, and at least one")
         elif known.tasks is not None and max(self.tasks) >= known.tasks:
             raise ValueError(f"tasks: {max(self.tasks)} is not below {known.tasks}: write numbers below it")
+
+    def _check_variation(self, known: Convention) -> None:
+        if self.variation is None:
+            return
+        names = [name for name, _ in known.variations]
+        if self.variation not in names:
+            raise ValueError(
+                f"variation: {self.adapter} has no variation {self.variation!r}: "
+                + (f"write one of {', '.join(names)}" if names else "remove this key")
+            )
+        if self.runs.container is not None:
+            raise ValueError(
+                "variation: needs a simulator in an `environment`: vla-eval's class in a container gives the "
+                "policy the instructions of the tasks without the variation"
+            )
+
+    @property
+    def suite(self) -> str:
+        """The name of the adapter's suite of tasks; empty unless the adapter has variations."""
+        known = self.convention
+        return known.suite if self.variation is None else dict(known.variations)[self.variation]
 
     def task_numbers(self) -> list[int]:
         """The numbers of the tasks, in the order of the episodes. Not for simplerenv and calvin."""
@@ -225,7 +265,10 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
     external policy has no expert VLA.
     """
     for name, benchmark in benchmarks.items():
-        simulator, key = benchmark.evaluation.simulator, f"benchmarks.{name}.evaluation.simulator"
+        evaluation, key = benchmark.evaluation, f"benchmarks.{name}.evaluation.simulator"
+        simulator = evaluation.simulator
+        if name in ONLY_REAL:
+            _check_only_real(name, benchmark)
         if simulator is None:
             continue
         known = simulator.convention
@@ -239,9 +282,32 @@ def check_simulators(benchmarks: dict[str, Any], experts: Any) -> None:
                 f"{key}.unnormalisation: {simulator.unnormalisation}, but benchmarks.{name}.normalisation is "
                 f"{benchmark.normalisation}: write the same in both"
             )
+        if known.longest is not None and evaluation.max_steps > known.longest:
+            raise ValueError(
+                f"benchmarks.{name}.evaluation.max_steps: {evaluation.max_steps}, but {simulator.adapter} "
+                f"ends an episode after {known.longest} steps: write at most {known.longest}"
+            )
+        last = simulator.first_state + evaluation.episodes - 1
+        if (
+            known.demonstrations_from is not None
+            and simulator.first_state < known.demonstrations_from <= last
+        ):
+            raise ValueError(
+                f"{key}.first_state: the states {simulator.first_state} to {last} are those of evaluations "
+                f"and of demonstrations, which begin at {known.demonstrations_from}: write fewer episodes"
+            )
         for policy in simulator.policies:
             if policy not in experts:
                 raise ValueError(
                     f"{key}.policies.{policy}: there is no expert VLA with this name: "
                     + (f"write one of {', '.join(experts)}" if experts else "add one to `experts`")
                 )
+
+
+def _check_only_real(name: str, benchmark: Any) -> None:
+    """Raise ValueError if a benchmark that is not embedded has no simulator."""
+    if benchmark.evaluation.simulator is None:
+        raise ValueError(
+            f"benchmarks.{name}.evaluation.simulator: missing: {name} is not embedded: write a mapping with "
+            f"`adapter: {name}`"
+        )

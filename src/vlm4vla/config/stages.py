@@ -22,6 +22,7 @@ from vlm4vla.config.policies import HeadSettings
 from vlm4vla.config.public_sets import PublicSource
 from vlm4vla.config.reading import Reading
 from vlm4vla.config.released_policies import ReleasedPolicy
+from vlm4vla.config.simulators import Simulator
 from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.training import Training
 from vlm4vla.core.artefacts import canonical_json
@@ -96,6 +97,8 @@ class DemonstrationsSettings(ExtensionSettings):
     demonstrations: Demonstrations
     image_size: Positive
     max_steps: Positive | None = None  # of an episode of the scripted expert; None for a dataset
+    # The real simulator whose own experts are recorded; None for an embedded benchmark or a dataset.
+    simulator: Simulator | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class VlaSettings(Strict):
@@ -133,6 +136,18 @@ class ExpertSummary(Strict):
     released: dict[Name, str] = Field(default_factory=dict, exclude_if=lambda found: not found)
 
 
+class TransferSources(Strict):
+    """What the table transfer reads beside its own cells.
+
+    `records`: the paths of other studies. `real`: the benchmarks of the table on real simulators. `experts`:
+    the expert VLAs of the study, which are no backbones in other studies either.
+    """
+
+    records: list[str] = Field(default_factory=list)
+    real: list[Name] = Field(default_factory=list)
+    experts: list[Name] = Field(default_factory=list)
+
+
 class TableSettings(Strict):
     """The settings of a table.
 
@@ -141,6 +156,8 @@ class TableSettings(Strict):
     the family of each backbone, for tables that need it (correlation). `horizons`: the execution horizons by
     benchmark, first the one that the other tables use. `departures`: the settings that differ from those of
     the paper scale, for the caption (study/departures.py). `analysis`: the margins of the table's words.
+    `transfer`: for the table of this name. `carry_over`: what the caption says about embedded benchmarks
+    beside real ones: the `numbers` of the table transfer, or its `name`.
     """
 
     table: TableName
@@ -154,6 +171,8 @@ class TableSettings(Strict):
     horizons: dict[Name, list[Positive]] = Field(default_factory=dict, exclude_if=lambda steps: not steps)
     departures: list[str] = Field(default_factory=list, exclude_if=lambda found: not found)
     analysis: Margins = Field(default_factory=Margins, exclude_if=lambda margins: margins == Margins())
+    transfer: TransferSources | None = Field(None, exclude_if=lambda value: value is None)
+    carry_over: Literal["numbers", "name"] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class CellSettings(Strict):
@@ -168,7 +187,9 @@ class CellSettings(Strict):
 
 
 class RolloutSettings(ExtensionSettings):
-    policy: Literal["vla", "random", "expert"]
+    # `expert`: the scripted expert, or a replay of recorded actions on a real simulator; `script`: the own
+    # expert of a real simulator.
+    policy: Literal["vla", "random", "expert", "script"]
     backbone: Name  # "random" or "expert" for the reference policies (floor and ceiling)
     auxiliary: Name = "none"
     variant: Name

@@ -31,7 +31,7 @@ class BenchmarkFacts:
 
     # Only of the built-in benchmarks.
     embedded_class: str = ""
-    """`module:Class` of the embedded benchmark."""
+    """`module:Class` of the embedded benchmark; empty if there is none."""
     paper_title: str = ""
     """Name of the real benchmark, as the paper evaluates on it."""
     tasks: int = 1
@@ -53,7 +53,8 @@ class BenchmarkFacts:
     """Metres and radians of a motion and a rotation of 1, in actions of the embedded benchmark."""
     real_units: tuple[float, float] | None = None
     """The same of the real benchmark's dataset. CALVIN: relative actions are multiplied by 50 and 20 (page of
-    the dataset). LIBERO: robosuite's OSC_POSE controller. Bridge V2 stores metres and radians."""
+    the dataset). LIBERO: robosuite's OSC_POSE controller. Bridge V2 stores metres and radians. MetaWorld:
+    the target of the hand moves by 1 cm, and never turns."""
 
     @property
     def is_chain(self) -> bool:
@@ -123,7 +124,19 @@ LIBERO_10 = BenchmarkFacts(
     real_units=(0.05, 0.5),
 )
 
+METAWORLD = BenchmarkFacts(
+    name="metaworld",
+    title="MetaWorld",
+    gripper=Gripper(open=-1.0, close=1.0),
+    tasks=10,
+    simulator_steps_per_second=60.0,
+    real_units=(0.01, 0.0),
+)
+
 BENCHMARKS: dict[str, BenchmarkFacts] = {each.name: each for each in (CALVIN, BRIDGE, LIBERO_10)}
+"""The benchmarks of the study. Each has an embedded benchmark."""
+ONLY_REAL: dict[str, BenchmarkFacts] = {METAWORLD.name: METAWORLD}
+"""Further benchmarks, which exist on their real simulator only."""
 
 
 def facts(benchmark: str) -> BenchmarkFacts:
@@ -132,8 +145,9 @@ def facts(benchmark: str) -> BenchmarkFacts:
     A name that neither knows (a row of a table that concerns no benchmark; results of another user's
     extension) is treated as a benchmark of one instruction per episode.
     """
-    if benchmark in BENCHMARKS:
-        return BENCHMARKS[benchmark]
+    built_in = BENCHMARKS.get(benchmark) or ONLY_REAL.get(benchmark)
+    if built_in is not None:
+        return built_in
     own = registry.find("benchmark", benchmark)
     if own is None:
         return BenchmarkFacts(benchmark, benchmark, None)
@@ -151,7 +165,7 @@ def gripper(benchmark: str) -> Gripper:
     """The gripper convention of `benchmark`. KeyError names the known benchmarks."""
     found = facts(benchmark).gripper
     if found is None:
-        known = ", ".join([*BENCHMARKS, *registry.names("benchmark")])
+        known = ", ".join([*BENCHMARKS, *ONLY_REAL, *registry.names("benchmark")])
         raise KeyError(f"no gripper convention for {benchmark!r}; known: {known}")
     return found
 

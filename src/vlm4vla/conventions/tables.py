@@ -58,6 +58,9 @@ class TableEntry:
     """The family of each backbone, as `families` in the settings."""
     horizons: bool = False
     """Rollouts by every number of executed steps of a benchmark, as `horizons` in the settings."""
+    transfer: bool = False
+    """Rankings on two benchmarks or more, and records of other studies, as `transfer` in the settings. The
+    table is made only if there are two benchmarks, or a benchmark and another study."""
 
 
 TABLES: dict[str, TableEntry] = {
@@ -133,6 +136,16 @@ TABLES: dict[str, TableEntry] = {
         same_cells_as="main",
         capability=True,
         families=True,
+    ),
+    "transfer": TableEntry(
+        title="what carries over between benchmarks",
+        target="table_transfer",
+        builder="vlm4vla.report.tables.transfer:build",
+        figures=(),
+        published=("main.csv",),
+        same_cells_as="main",
+        families=True,
+        transfer=True,
     ),
 }
 

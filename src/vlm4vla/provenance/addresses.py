@@ -11,7 +11,7 @@ from vlm4vla.report import names
 from vlm4vla.study.results_folder import NUMBERS
 
 ROW_KEYS = ("model", "auxiliary", "variant", "benchmark")
-COLUMN_KEYS = ("benchmark", "metric", "question_set", "executed")
+COLUMN_KEYS = ("benchmark", "other_benchmark", "other_study", "metric", "question_set", "executed")
 VALUE = "value"
 Row = Mapping[str, Any]
 

@@ -15,11 +15,15 @@ from vlm4vla.analysis.estimates import estimate
 from vlm4vla.analysis.paired import compare, table_spread
 from vlm4vla.analysis.records import cell_records, read_episodes
 from vlm4vla.analysis.seed_spread import SeedSpread
+from vlm4vla.config.stages import TableSettings
 from vlm4vla.conventions.benchmarks import metrics, score_metric
 from vlm4vla.core.errors import UserError
 from vlm4vla.report.rows.auxiliary_scores import read_own_scores
 from vlm4vla.report.rows.capability_scores import OVERALL, read_capability
 from vlm4vla.report.rows.paper_numbers import read_published
+from vlm4vla.report.rows.transfers import REPEATS
+from vlm4vla.report.tables.inputs import TableInputs
+from vlm4vla.report.tables.transfer import rows_of
 from vlm4vla.study.layout import EXECUTED
 from vlm4vla.study.results_folder import Results
 from vlm4vla.study.runs import REFERENCES
@@ -54,7 +58,9 @@ def find_source(results: Results, analysis: Mapping[str, Any], row: Mapping[str,
         files = ", ".join(f"{name} (sha256 {digest})" for name, digest in hashes.items())
         return Source(None, reason=f"from the paper's numbers in workflow/published/: {files}")
     reader: Callable[..., Source]
-    if metric in ("pearson_r", "spearman_rho"):
+    if "other_benchmark" in row or metric == REPEATS:
+        reader = _transfer
+    elif metric in ("pearson_r", "spearman_rho"):
         reader = _correlation
     elif benchmark == "questions":
         reader = _questions
@@ -202,3 +208,25 @@ def _correlation(
     }[row["metric"]]
     recomputed = getattr(result, names[number]) if number in names else None
     return Source(recomputed, rollouts, paths, _reason(recomputed, "not a correlation coefficient"))
+
+
+def _transfer(results: Results, analysis: Mapping[str, Any], row: Mapping[str, Any], number: str) -> Source:
+    """A rank correlation of two benchmarks, or how well a ranking repeats: the table's rows, made again."""
+    settings = TableSettings.model_validate(analysis["settings"])
+    rollouts = [
+        each
+        for name in settings.cells.benchmarks
+        for model in settings.cells.backbones
+        for each in _rollouts(results, analysis["settings"], (model, "none", "full", name))
+        if each[2].exists()
+    ]
+    rows = rows_of(TableInputs(settings, [path for *_, path in rollouts], PUBLISHED, results.root))
+    shown = (row["benchmark"], row.get("other_benchmark"))
+    own = [each for each in rollouts if each[0][3] in shown]
+    keys = ("benchmark", "other_benchmark", "other_study", "metric")
+    again = next(
+        (each for each in rows if [each.get(key) for key in keys] == [row.get(key) for key in keys]), None
+    )
+    if again is None:
+        return Source(None, own, reason="the benchmark has no records")
+    return Source(again.get(number), own, reason=_reason(again.get(number), "not a number of this row"))

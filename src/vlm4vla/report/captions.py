@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vlm4vla.analysis.estimates import CHAINS, TWO_LEVEL, WILSON
+from vlm4vla.analysis.transfer import NOT_CARRIED, UNTOLD
 from vlm4vla.config.stages import ExpertSummary
 from vlm4vla.conventions.benchmarks import SUCCESS_RATE, facts, metrics
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.report import marks, names
 from vlm4vla.report.rows.early_stops import stop_sentence
+from vlm4vla.study.results_folder import Results
 
 _SCALES = {
     "embedded": "tiny backbones with the real architectures, pre-trained on generated images, and simulated "
@@ -36,6 +39,43 @@ DIFFERENCES = (
     "tests; with several shared training seeds, also a test over seeds and states, with its interval). "
     "Differences of rates are in percentage points."
 )
+
+CARRY_OVER = (
+    "Whether the ranking of the backbones on these embedded benchmarks carries over to the benchmarks beside "
+    "them is in the table transfer (tables/transfer.md)."
+)
+
+
+def carry_over_sentence(root: Path) -> str:
+    """Where the ranking on embedded benchmarks does not carry over to real ones, or where it cannot be told.
+
+    From the numbers of the table transfer of the study in `root`. Empty if it carries over from each embedded
+    benchmark to each real one, and without such a pair. Raises UserError if the numbers cannot be read.
+    """
+    analysis = Results(root).analysis("transfer")
+    rows = [row for row in analysis["records"] if row["metric"] == "spearman_rho"]
+    found: dict[tuple[str, str], list[str]] = {}
+    for check, row in zip(analysis["sensitivity"], rows, strict=True):
+        if sorted(check["real"]) != [False, True]:
+            continue
+        labels = check["label"], check["other_label"]
+        embedded, real = reversed(labels) if check["real"][0] else labels
+        value = "" if row["value"] is None else f" (rho = {row['value']:.2f})"
+        number = f" with {row['backbones']} backbones" if check["outcome"] == UNTOLD else ""
+        found.setdefault((real, check["outcome"] + number), []).append(embedded + value)
+    sentences = []
+    for (real, outcome), embedded in found.items():
+        if outcome.startswith(UNTOLD):
+            sentences.append(
+                f"Whether the ranking of the backbones on {names.joined(embedded, 'or')} carries over to "
+                f"{real} {outcome} (table transfer)."
+            )
+        elif outcome == NOT_CARRIED:
+            sentences.append(
+                f"The ranking of the backbones on {names.joined(embedded)} {outcome} to {real} (table "
+                "transfer)."
+            )
+    return " ".join(sentences)
 
 
 def scale_sentence(scale: str, departures: Sequence[str] = ()) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from vlm4vla.benchmarks.base import get_benchmark
 from vlm4vla.config.stages import RolloutSettings
@@ -17,7 +16,6 @@ from vlm4vla.conventions.benchmarks import facts
 from vlm4vla.conventions.episodes import SEPARATOR, Stop
 from vlm4vla.core.artefacts import (
     Provenance,
-    atomic_path,
     checkpoint_hash,
     file_hash,
     settings_hash,
@@ -29,6 +27,7 @@ from vlm4vla.core.successor import NEXT
 from vlm4vla.data.parquet import read_parquet
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop, solved_in_order
+from vlm4vla.evaluation.films import FILMS, VIDEOS, film_number, film_path, write_film
 from vlm4vla.evaluation.rollouts import actors
 from vlm4vla.evaluation.rollouts.runner import FILM_EVERY, WorldPool, run_batch
 from vlm4vla.policies.released.folder import folder_hash, rollout_folder
@@ -52,21 +51,6 @@ def _actor(settings: RolloutSettings, vla: Path | None) -> actors.Actor:
     return actors.PolicyActor(vla, horizon, evaluation.seed, evaluation.centre_crop)
 
 
-def _write_film(path: Path, frames: list[np.ndarray], fps: int) -> None:
-    images = [
-        Image.fromarray(frame).resize((frame.shape[1] * ZOOM, frame.shape[0] * ZOOM), 0) for frame in frames
-    ]
-    with atomic_path(path) as temporary:
-        images[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=images[1:],
-            duration=round(1000 * FILM_EVERY / fps),
-            loop=0,
-        )
-
-
 def run(
     settings: RolloutSettings,
     *,
@@ -80,7 +64,7 @@ def run(
     The scores are also written on the model card of the policy (stages/scored_card.py).
 
     `vla`: folder of the policy; None for reference policies and released ones. `demonstrations`: for
-    reference policies on real simulators (stages/rollout_simulator.py), which write no films. `against`:
+    reference policies on real simulators (stages/rollout_simulator.py). `against`:
     folder of the rollout that `evaluation.stop` compares this one with. Then the shards are blocks, and the
     rollout ends with the block in which the comparison is decided. Raises UserError for an episode with
     another number of tasks than the benchmark declares, and for a missing or unsuitable `against`.
@@ -149,7 +133,8 @@ def run(
             )
             for number, outcome in zip(numbers, outcomes, strict=True):
                 if outcome.frames:
-                    _write_film(work / "videos" / f"episode{number:04d}.gif", outcome.frames, benchmark.fps)
+                    milliseconds = round(1000 * FILM_EVERY / benchmark.fps)
+                    write_film(film_path(work, number), outcome.frames, milliseconds, ZOOM)
             records.write_shard(path, records.table(settings, checkpoint, part, outcomes, numbers))
             progress.update(first + len(part))
         if early:
@@ -181,8 +166,8 @@ def _work_folder(output: Path, identity: str) -> Path:
             return folder
     folder = output / NEXT if (output / "provenance.json").exists() else output
     shutil.rmtree(folder / "shards", ignore_errors=True)
-    shutil.rmtree(folder / "videos", ignore_errors=True)
-    (folder / "videos").mkdir(parents=True)  # `_replace` moves it even if there are no films
+    shutil.rmtree(folder / VIDEOS, ignore_errors=True)
+    (folder / VIDEOS).mkdir(parents=True)  # `_replace` moves it even if there are no films
     write_text(marks[folder], identity)
     return folder
 
@@ -194,7 +179,7 @@ def _replace(output: Path, work: Path, paths: Sequence[Path]) -> list[Path]:
     """
     (output / "provenance.json").unlink(missing_ok=True)  # it describes what goes now
     (output / "shards" / "identity").unlink(missing_ok=True)
-    for name in ("videos", "shards"):
+    for name in (VIDEOS, "shards"):
         if (work / name).exists():
             shutil.rmtree(output / name, ignore_errors=True)
             (work / name).rename(output / name)
@@ -233,8 +218,8 @@ def _forget(output: Path, paths: Sequence[Path], stop: Stop) -> None:
             path.unlink()
             path.with_suffix(records.HASH).unlink(missing_ok=True)
     run_episodes = set(stop.numbers)
-    for film in (output / "videos").glob("episode*.gif"):
-        if int(film.stem.removeprefix("episode")) not in run_episodes:
+    for film in (output / VIDEOS).glob(FILMS):
+        if film_number(film) not in run_episodes:
             film.unlink()
 
 

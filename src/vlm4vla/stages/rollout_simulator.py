@@ -26,6 +26,7 @@ from vlm4vla.core.progress import Progress
 from vlm4vla.core.successor import NEXT, aside
 from vlm4vla.evaluation import records
 from vlm4vla.evaluation.early_stop import EarlyStop
+from vlm4vla.evaluation.films import FILMS, VIDEOS, film_number
 from vlm4vla.evaluation.simulators import harness, ports, recordings
 from vlm4vla.evaluation.simulators.episodes import (
     SimulatorEpisode,
@@ -35,6 +36,7 @@ from vlm4vla.evaluation.simulators.episodes import (
 )
 from vlm4vla.evaluation.simulators.installation import check_installed
 from vlm4vla.evaluation.simulators.job_keys import JobKey
+from vlm4vla.evaluation.simulators.recorded_states import policy_note
 from vlm4vla.policies.released.folder import folder_hash, rollout_folder
 from vlm4vla.stages.scored_card import write_scores
 from vlm4vla.study.layout import EPISODES as RECORDS
@@ -52,7 +54,9 @@ def run(
     against: Path | None = None,
     output: Path,
 ) -> None:
-    """Write `episodes.parquet` and `provenance.json` to `output`. Finished episodes are not run again.
+    """Write `episodes.parquet`, `videos/*.gif` and `provenance.json` to `output`.
+
+    Finished episodes are not run again.
 
     `vla`: folder of a trained policy. `demonstrations`: folder of the demonstrations, for reference policies.
     `against`: folder of the rollout that `evaluation.stop` compares this one with.
@@ -70,6 +74,9 @@ def run(
         checkpoint = folder_hash(rollout_folder(settings))
     else:
         checkpoint = checkpoint_hash(vla) if vla else other.checkpoint if other else settings.policy
+    note = policy_note(settings.evaluation, vla) if vla is not None else None
+    if note is not None:
+        print(f"note: {note}", flush=True)
     stop = None
     if against is not None:
         stop = _run_blocks(settings, checkpoint, vla, against, output)
@@ -86,8 +93,12 @@ def run(
                 _run_shard(own, checkpoint, vla, demonstrations, folder)
             paths.append(folder / RECORDS)
         (output / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
+        shutil.rmtree(output / VIDEOS, ignore_errors=True)
+        for film in (film for path in paths for film in sorted((path.parent / VIDEOS).glob(FILMS))):
+            (output / VIDEOS).mkdir(exist_ok=True)
+            shutil.copy2(film, output / VIDEOS / film.name)
         records.merge(paths, output / RECORDS, len(simulator_episodes(settings.evaluation)))
-    if settings.shard is None:
+    if settings.shard is None and simulator.variation is None:  # a card has the score on the own tasks
         write_scores(vla, output / RECORDS, checkpoint)
     rows = pq.read_table(output / RECORDS, columns=["solved"])
     solved = rows["solved"].to_numpy()
@@ -140,7 +151,7 @@ def _run_shard(
         session.run([(missing, episodes)], vla, demonstrations)
     results = recordings.read_recordings([work / PLAYED])
     rows = recordings.records_table(settings, checkpoint, episodes, results, other)
-    _replace(folder, work)
+    _replace(folder, work, [each.number for each in episodes])
     records.write(folder / RECORDS, rows)
 
 
@@ -159,13 +170,21 @@ def _work_folder(folder: Path, identity: str) -> Path:
     return work
 
 
-def _replace(folder: Path, work: Path) -> None:
-    """Put the recordings of `work` in the place of those in `folder`, whose records are written next."""
+def _replace(folder: Path, work: Path, numbers: Sequence[int]) -> None:
+    """Put the recordings of `work` in the place of those in `folder`, whose records are written next.
+
+    The films of the episodes `numbers` lie beside these records.
+    """
     (folder / PROVENANCE).unlink(missing_ok=True)  # it describes the records that go now
     if work != folder:
         shutil.rmtree(folder / PLAYED, ignore_errors=True)
         (work / PLAYED).rename(folder / PLAYED)
         shutil.rmtree(work)
+    shutil.rmtree(folder / VIDEOS, ignore_errors=True)
+    for film in sorted((folder / PLAYED).glob(f"*/{VIDEOS}/{FILMS}")):
+        if film_number(film) in numbers:
+            (folder / VIDEOS).mkdir(exist_ok=True)
+            shutil.copy2(film, folder / VIDEOS / film.name)
 
 
 def _session(
@@ -207,7 +226,7 @@ def _run_blocks(
     results = recordings.read_recordings([work / PLAYED])
     other = _simulator(settings).policies.get(settings.backbone)
     rows = recordings.records_table(settings, checkpoint, chosen, results, other)
-    _replace(output, work)
+    _replace(output, work, stop.numbers)
     part = output / PLAYED / "blocks.parquet"
     records.write(part, rows)
     records.merge([part], output / RECORDS, len(episodes), stop)
@@ -326,6 +345,7 @@ class _Session:
             url + (ticket.path if ticket else ""),
             external=self.other,
             proof=ticket.proof if ticket else None,
+            script=self.settings.policy == "script",
         )
         write_text(folder / "vla-eval.yaml", harness.as_json(config))
         command = harness.simulator_command(self.simulator, folder / "vla-eval.yaml", folder, "episodes")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vlm4vla.config.stages import TableSettings
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.core.artefacts import write_json, write_text
 from vlm4vla.core.imports import load
+from vlm4vla.report.captions import CARRY_OVER, carry_over_sentence
 from vlm4vla.report.pages.page import report_caption, table_page
 from vlm4vla.report.pages.records_section import records_section
 from vlm4vla.report.tables.inputs import TableInputs
@@ -47,6 +49,9 @@ def run(
     table, cells = settings.table, settings.cells
     module, builder = TABLES[table].builder.split(":")
     result = getattr(load(module)[0], builder)(inputs)
+    if settings.carry_over is not None:
+        carried = carry_over_sentence(output) if settings.carry_over == "numbers" else CARRY_OVER
+        result = replace(result, caption=f"{result.caption} {carried}".strip())
     result.write(output / ARTEFACTS["table"].folder, table)
     write_text(output / ARTEFACTS["caption"].path(table=table), report_caption(result))
     numbers = result.analysis(settings.model_dump(mode="json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from vlm4vla.config.config import Config
 from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES
+from vlm4vla.core.errors import UserError
 from vlm4vla.evaluation.simulators.episodes import shard_count
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.layout import ResultsLayout
+from vlm4vla.study.other_studies import input_files
 from vlm4vla.study.outputs import (
     CONFIG,
     NOTES,
@@ -23,46 +26,53 @@ from vlm4vla.study.outputs import (
     outputs,
     published_outputs,
 )
-from vlm4vla.study.runs import FAST, REFERENCES, Run, Runs
+from vlm4vla.study.runs import FAST, REFERENCES, TRANSFER, Run, Runs
 from vlm4vla.study.stopping import reference_of
 
 
 class StudyFiles(Runs):
     """The files of one configuration.
 
-    `root`: the results folder of the study. `layout` and `published_layout`: the paths in this folder, and in
-    the folder of the paper's own numbers.
+    `root`: the results folder of the study. `layout`, `models_layout` and `published_layout`: the paths in
+    this folder, in that of the study that trains the policies, and in that of the paper's own numbers.
     """
 
     def __init__(self, config: Config):
         super().__init__(config)
         self.root = Path(config.results) / config.study
         self.layout = ResultsLayout(self.root)
+        others = Path(config.results) / config.policies_of if config.policies_of else self.root
+        self.models_layout = ResultsLayout(others)
         self.published_layout = ResultsLayout(f"{config.results}/{PUBLISHED}")
 
     # Paths of artefacts
 
     def questions_path(self) -> str:
-        return self.layout.path("questions")
+        return self.models_layout.path("questions")
 
     def backbone_path(self, model: str) -> str:
-        return self.layout.path("backbone", vlm=model)
+        return self.models_layout.path("backbone", vlm=model)
 
     def capability_path(self, model: str, auxiliary: str = "none") -> str:
-        return self.layout.path("capability", vlm=model, auxiliary=auxiliary)
+        return self.models_layout.path("capability", vlm=model, auxiliary=auxiliary)
 
     def auxiliary_data_path(self, task: str) -> str:
         """The training data of the auxiliary task `task`. Both forms of FAST injection share one dataset."""
-        return self.layout.path("auxiliary_data", task="fast" if task in FAST else task)
+        return self.models_layout.path("auxiliary_data", task="fast" if task in FAST else task)
 
     def auxiliary_path(self, model: str, task: str) -> str:
-        return self.layout.path("auxiliary", vlm=model, task=task)
+        return self.models_layout.path("auxiliary", vlm=model, task=task)
 
     def demonstrations_path(self, benchmark: str) -> str:
-        return self.layout.path("demonstrations", benchmark=benchmark)
+        return self.models_layout.path("demonstrations", benchmark=benchmark)
 
     def vla_path(self, run: Run) -> str:
-        return self.layout.path("vla", **run.wildcards())
+        return self.models_layout.path("vla", **run.wildcards())
+
+    def is_of_other_study(self, path: str) -> bool:
+        """Whether the study that `policies_of` names makes `path`, so that no job of this study does."""
+        other = self.models_layout
+        return other.root != self.layout.root and other.parse(path) is not None
 
     def episodes_path(self, run: Run) -> str:
         return self.layout.path("rollout", **run.wildcards())
@@ -123,6 +133,10 @@ class StudyFiles(Runs):
             return self.backbone_path(model)
         return self.auxiliary_path(model, wildcards.auxiliary)
 
+    def rolled_out_vla(self, wildcards: Any) -> str:
+        """The VLA that is rolled out on an embedded benchmark."""
+        return self.vla_path(Run.from_wildcards(wildcards))
+
     def served_vla(self, wildcards: Any) -> list[str]:
         """The VLA that an evaluation on a simulator serves; none if a policy of other authors acts."""
         run = Run.from_wildcards(wildcards)
@@ -131,7 +145,7 @@ class StudyFiles(Runs):
     def served_demonstrations(self, wildcards: Any) -> list[str]:
         """The demonstrations whose action bounds limit random actions."""
         run = Run.from_wildcards(wildcards)
-        return [self.demonstrations_path(run.benchmark)] if run.model in REFERENCES else []
+        return [self.demonstrations_path(run.benchmark)] if run.model == REFERENCES[0] else []
 
     def compared_episodes(self, wildcards: Any) -> list[str]:
         """The episode records that decide when a rollout stops; none for a rollout of all episodes."""
@@ -211,6 +225,22 @@ class StudyFiles(Runs):
         if not TABLES[table].training_curves:
             return []
         return [self.vla_path(run) for run in self.cells(table) if run.model not in self.config.experts]
+
+    def table_carried(self, table: str) -> list[str]:
+        """The numbers of the table transfer, if the caption of `table` quotes them."""
+        quoted = self.carry_over(table) == "numbers"
+        return [self.layout.path("analysis", table=TRANSFER)] if quoted else []
+
+    def table_other_studies(self, table: str) -> list[str]:
+        """The records of other studies that `table` reads.
+
+        A study that cannot be read is left out here, and refused before a run starts (preflight).
+        """
+        found = []
+        for text in self.config.transfer.records if TABLES[table].transfer else []:
+            with contextlib.suppress(UserError):
+                found += input_files(Path(text))
+        return found
 
     def analyses(self) -> list[str]:
         """The numbers behind every table."""

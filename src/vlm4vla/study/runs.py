@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from vlm4vla.config.auxiliary import FastName
 from vlm4vla.config.config import Config
 from vlm4vla.config.released_policies import ReleasedPolicy
 from vlm4vla.config.tables import Cells
 from vlm4vla.config.training import Training
+from vlm4vla.conventions.scales import REAL
 from vlm4vla.conventions.tables import TABLES
 from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.layout import EXECUTED
 
 REFERENCES = ("random", "expert")  # floor and ceiling: policies without a backbone
 EXPERT_VARIANT = "full"  # all weights of an expert VLA are trained
+TRANSFER = next(name for name, entry in TABLES.items() if entry.transfer)
 FAST = get_args(FastName)  # FAST injection as a value of `auxiliary`
 
 
@@ -68,9 +70,32 @@ class Runs:
         self.config = config
 
     def tables(self) -> list[str]:
-        """The tables of the configuration, then the tables that show the cells of one of them."""
+        """The tables of the configuration, then the tables that show the cells of one of them.
+
+        A table of rankings on several benchmarks is left out if there is one benchmark and no other study.
+        """
         configured = self.config.tables
-        return [*configured, *(name for name, entry in TABLES.items() if entry.same_cells_as in configured)]
+        others = [name for name, entry in TABLES.items() if entry.same_cells_as in configured]
+        return [*configured, *(n for n in others if not TABLES[n].transfer or self._has_two_rankings(n))]
+
+    def _has_two_rankings(self, table: str) -> bool:
+        return len(self.cells_of(table).benchmarks) + len(self.config.transfer.records) > 1
+
+    def carry_over(self, table: str) -> Literal["numbers", "name"] | None:
+        """What the caption of `table` says about embedded benchmarks beside real ones or another study.
+
+        The numbers of the table transfer if it has the same cells, so that `table` needs no other rollout;
+        otherwise, only its name. None for tables without embedded benchmarks, and without anything beside.
+        """
+        shown = self.cells_of(table).benchmarks
+        if self.config.scale in REAL or TRANSFER not in self.tables() or TABLES[table].transfer:
+            return None
+        ranked = self.cells_of(TRANSFER).benchmarks
+        beside = self.config.transfer.records or not all(map(self.is_embedded, ranked))
+        if not beside or not any(map(self.is_embedded, ranked)) or not any(map(self.is_embedded, shown)):
+            return None
+        same = TABLES[TRANSFER].same_cells_as
+        return "numbers" if same in (table, TABLES[table].same_cells_as) else "name"
 
     def cells_of(self, table: str) -> Cells:
         """The cells of `table` in full: every backbone by name, its auxiliary tasks, and the training seeds.
@@ -133,12 +158,23 @@ class Runs:
         return list(dict.fromkeys([*bases, *self.vlms(table)])) if TABLES[table].fine_tuned else bases
 
     def references(self, table: str) -> list[Run]:
-        """Floor and ceiling of every benchmark of `table`. A real simulator has no scripted expert."""
+        """Floor and ceiling of every benchmark of `table`, which only some real simulators have."""
         return [
             Run(policy, "none", "full", benchmark, 0)
             for benchmark in self.cells_of(table).benchmarks
-            for policy in (REFERENCES if self.is_embedded(benchmark) else REFERENCES[:1])
+            for policy in self.reference_policies(benchmark)
         ]
+
+    def reference_policies(self, benchmark: str) -> tuple[str, ...]:
+        """Floor and, if a script solves every task of `benchmark`, the ceiling."""
+        return (
+            REFERENCES if self.is_embedded(benchmark) or self.has_own_experts(benchmark) else REFERENCES[:1]
+        )
+
+    def has_own_experts(self, benchmark: str) -> bool:
+        """Whether `benchmark` is evaluated on a real simulator that has an expert for each task."""
+        simulator = self.config.benchmarks[benchmark].evaluation.simulator
+        return simulator is not None and simulator.convention.expert
 
     def policies(self) -> list[str]:
         """The values of `vlm` in the path of a VLA: backbones and expert VLAs."""

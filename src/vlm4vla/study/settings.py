@@ -13,6 +13,7 @@ from typing import Any
 from vlm4vla.config.auxiliary import TaskConfig
 from vlm4vla.config.config import Config
 from vlm4vla.config.reading import Reading
+from vlm4vla.config.simulators import Simulator, SimulatorRuns
 from vlm4vla.config.stages import (
     AuxiliaryDataSettings,
     AuxiliarySettings,
@@ -26,6 +27,7 @@ from vlm4vla.config.stages import (
     QuestionsSettings,
     RolloutSettings,
     TableSettings,
+    TransferSources,
     VlaSettings,
     settings_json,
 )
@@ -131,8 +133,19 @@ class StageSettings(Runs):
                 demonstrations=benchmark.demonstrations.without_unused_keys(),
                 image_size=self.config.image_size,
                 max_steps=None if benchmark.demonstrations.dataset else benchmark.evaluation.max_steps,
+                simulator=self._recorded_simulator(wildcards.benchmark),
             )
         )
+
+    def _recorded_simulator(self, benchmark: str) -> Simulator | None:
+        """The real simulator whose own experts are recorded, with what the recording depends on."""
+        if not self.has_own_experts(benchmark):
+            return None
+        simulator = self.config.benchmarks[benchmark].evaluation.simulator
+        if simulator is None or self.config.benchmarks[benchmark].demonstrations.dataset is not None:
+            return None
+        runs = SimulatorRuns(environment=simulator.runs.environment)
+        return simulator.model_copy(update={"runs": runs, "policies": {}, "first_state": 0})
 
     def _steps(self, model: str, variant: str, benchmarks: Iterable[str]) -> int | dict[str, int]:
         """The updates of a VLA training: one number, or one per benchmark if they differ."""
@@ -182,7 +195,7 @@ class StageSettings(Runs):
         cropped = self.is_trained(run)  # only the study's own policies crop their images
         stops = reference_of(self.config, run) is not None
         settings = self._rollout_settings(run.benchmark, horizon, cropped, stops) | {
-            "policy": run.model if run.model in REFERENCES else "vla",
+            "policy": self._policy_kind(run),
             "backbone": run.model,
             "auxiliary": run.auxiliary,
             "variant": run.variant,
@@ -192,6 +205,11 @@ class StageSettings(Runs):
             settings["released"] = released.model_dump(mode="json")
         shard = getattr(wildcards, "shard", None)
         return canonical_json(settings if shard is None else settings | {"shard": int(shard)})
+
+    def _policy_kind(self, run: Run) -> str:
+        if run.model == "expert" and not self.is_embedded(run.benchmark):
+            return "script"
+        return run.model if run.model in REFERENCES else "vla"
 
     def _rollout_settings(
         self, benchmark: str, horizon: int | None, cropped: bool, stops: bool
@@ -310,5 +328,13 @@ class StageSettings(Runs):
                 if TABLES[table].horizons
                 else {},
                 analysis=self.config.analysis,
+                transfer=TransferSources(
+                    records=self.config.transfer.records,
+                    real=[name for name in cells.benchmarks if not self.is_embedded(name)],
+                    experts=list(self.config.experts),
+                )
+                if TABLES[table].transfer
+                else None,
+                carry_over=self.carry_over(table),
             )
         )

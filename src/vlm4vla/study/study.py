@@ -41,7 +41,7 @@ class Study(StudyFiles, StageSettings):
         return files
 
     def declared(self) -> list[str]:
-        """Every artefact of `all_tables` and of the stages before, each once."""
+        """Every artefact that the study makes for `all_tables` and the stages before, each once."""
         files = [self.questions_path()] if self.needs_questions() else []
         for table in self.tables():
             cells = self.cells_of(table)
@@ -54,4 +54,4 @@ class Study(StudyFiles, StageSettings):
             files += [self.vla_path(run) for run in self.cells(table) if self.is_trained(run)]
             files += [*self.table_episodes(table), *self.table_capability(table), *self.table_files(table)]
         files += [*self.film_files(), *self.summary_files(), *self.config_files()]
-        return list(dict.fromkeys(files))
+        return [path for path in dict.fromkeys(files) if not self.is_of_other_study(path)]

@@ -30,8 +30,9 @@ class Job:
 
     `stage`: questions, backbone, vla, ... `key`: the names in the path of its output, which identify the job
     within its stage. `output`: the path of the job's (first) file. `inputs`: the outputs of the jobs that it
-    needs. `write_settings`: writes the JSON of the settings of the stage; None for tables and the report.
-    `wildcards`: the values of the wildcards in the output's path.
+    needs. `others`: the artefacts of the study `policies_of` that it needs. `write_settings`: writes the JSON
+    of the settings of the stage; None for tables and the report. `wildcards`: the values of the wildcards in
+    the output's path.
     """
 
     stage: str
@@ -40,6 +41,7 @@ class Job:
     inputs: tuple[str, ...]
     write_settings: Callable[[], str] | None = field(default=None, compare=False, repr=False)
     wildcards: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -101,8 +103,18 @@ class JobIndex:
         if path not in self._jobs:
             job = self._by_file[path] if path in self._by_file else self._job_with_one_file(path)
             inputs = dict.fromkeys(self._first_file(each) for each in job.inputs)
-            self._jobs[path] = replace(job, inputs=tuple(inputs))
+            others = [each for each in inputs if self.study.is_of_other_study(each)]
+            own = tuple(each for each in inputs if each not in others)
+            self._jobs[path] = replace(job, inputs=own, others=tuple(others))
         return self._jobs[path]
+
+    def settings_of_other(self, path: str) -> dict[str, Any]:
+        """The settings that this study has for an artefact of the study `policies_of`."""
+        artefact, wildcards = self.study.models_layout.parse(path) or (None, {})
+        if artefact is None:
+            raise UserError(f"{path}: no artefact of the study policies_of: write another path")
+        write, _ = self._makers[artefact.name](SimpleNamespace(**wildcards))
+        return json.loads(write()) if write is not None else {}
 
     def _first_file(self, path: str) -> str:
         """The file that stands for the job of `path` if the job makes several files."""
@@ -124,6 +136,7 @@ class JobIndex:
                 *study.table_curves(table),
                 *study.table_auxiliary(table),
                 *study.table_fast(table),
+                *study.table_carried(table),
             ]
             made.append((study.table_files(table), "table", (table,), inputs))
         return {

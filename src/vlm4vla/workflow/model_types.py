@@ -10,22 +10,37 @@ from pathlib import Path
 
 from vlm4vla.backbones.generic.surveyed import findings, problem
 from vlm4vla.backbones.lookup import is_generic
+from vlm4vla.backbones.weights import read_config
+from vlm4vla.config.backbones import Backbone
 from vlm4vla.config.config import Config
 from vlm4vla.core.errors import UserError
 from vlm4vla.study.study import Study
 
 PAGE = "docs/backbones.md"
+TIMM = "timm"
 
 
 def check_packages(study: Study) -> None:
     """Raise UserError for a backbone whose model type needs a package that is not installed."""
     for name, backbone in study.config.backbones.items():
         found = findings().get(backbone.family or "") if is_generic(backbone.family or "") else None
-        if found is not None and found.lacking():
+        lacking = found.lacking() if found is not None else []
+        if TIMM in lacking and _has_other_vision(backbone):
+            lacking.remove(TIMM)
+        if lacking:
             raise UserError(
                 f"config.yaml: backbones.{name}.family: {backbone.family!r} needs "
-                f"{' and '.join(found.lacking())}: run in the environment of `make env-torchvision` ({PAGE})"
+                f"{' and '.join(lacking)}: run in the environment of `make env-torchvision` ({PAGE})"
             )
+
+
+def _has_other_vision(backbone: Backbone) -> bool:
+    """Whether the folder of a checkpoint has a vision encoder that is not timm's, as its type usually has."""
+    folder = Path(backbone.checkpoint or "").expanduser()
+    if backbone.checkpoint is None or not (folder / "config.json").is_file():
+        return False
+    stated = (read_config(folder).get("vision_config") or {}).get("model_type")
+    return stated is not None and not stated.startswith(TIMM)
 
 
 def check_model_types(study: Study) -> None:

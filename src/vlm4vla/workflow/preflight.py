@@ -21,6 +21,7 @@ from vlm4vla.config.public_sets import SetSettings
 from vlm4vla.core.disk import check_room
 from vlm4vla.core.errors import UserError, suggestion
 from vlm4vla.evaluation.simulators.installation import check_installed
+from vlm4vla.evaluation.simulators.recorded_states import overlap_note
 from vlm4vla.policies.released.folder import check_pi0, check_state_size, key_of
 from vlm4vla.report.published_study.scores import read_scores
 from vlm4vla.report.rows.paper_numbers import published_backbones
@@ -28,6 +29,7 @@ from vlm4vla.study import capability as capability_plan
 from vlm4vla.study.outputs import PUBLISHED
 from vlm4vla.study.study import Study, table_targets
 from vlm4vla.workflow.model_types import check_frozen_vision, check_model_types, check_packages
+from vlm4vla.workflow.other_study import check_other_studies, check_other_study
 from vlm4vla.workflow.requirements import Requirements, requirements_of
 from vlm4vla.workflow.targets import check_target, is_published
 
@@ -61,6 +63,8 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
     with errors_as_notes(planned):
         check_results(study.config)
     needed = requirements_of(study, targets)
+    with errors_as_notes(planned):
+        check_other_study(study, targets)
     for name, backbone in study.config.backbones.items():
         if not is_known(backbone.family):
             raise UserError(
@@ -93,9 +97,12 @@ def open_study(raw: Mapping[str, Any], targets: Iterable[str] = (), *, planned: 
     check_task_checkpoints(study, targets)
     with errors_as_notes(planned):
         check_public_sets(study.config, needed.sets)
+    with errors_as_notes(planned):
+        check_other_studies(study)
     with errors_as_notes(planned and study.config.capability.source == "lmms-eval"):
         check_capability(study, needed)
     check_existing_artefacts(study)
+    note_recorded_states(study.config, needed.rollouts)
     return study
 
 
@@ -185,6 +192,20 @@ def check_datasets(config: Config, needed: Collection[str]) -> None:
                 metadata.check_tables()
             if metadata.is_video(choice.camera):
                 metadata.videos(choice.camera)
+
+
+def note_recorded_states(config: Config, benchmarks: Collection[str]) -> None:
+    """Print a note for each of `benchmarks` whose evaluation plays the initial states of its demonstrations.
+
+    This is known of datasets on this machine that were recorded on the simulator.
+    """
+    for name in sorted(benchmarks):
+        dataset = config.benchmarks[name].demonstrations.dataset
+        folder = Path(dataset).expanduser() if dataset is not None else None
+        if folder is not None and folder.is_dir():
+            note = overlap_note(config.benchmarks[name].evaluation, folder)
+            if note is not None:
+                print(f"note: config.yaml: benchmarks.{name}: {note}", file=sys.stderr)
 
 
 def check_published_scores_file(config: Config) -> None:

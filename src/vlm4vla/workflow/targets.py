@@ -32,6 +32,12 @@ def check_target(study: Study, target: str) -> None:
         if not study.targets(target):
             [table] = targets[target]
             others = [study.target_of(name) for name in study.tables()]
+            if TABLES[table].same_cells_as in study.tables():  # only a table of several rankings is left out
+                raise UserError(
+                    f"target {target!r}: there is nothing to compare: config.yaml: "
+                    f"tables.{TABLES[table].same_cells_as}.benchmarks has one benchmark: add another one, or "
+                    "write transfer.records: [FOLDER] with the results of another study"
+                )
             raise UserError(
                 f"target {target!r}: config.yaml has no such table: add "
                 f"tables.{TABLES[table].same_cells_as or table}, "
@@ -106,7 +112,8 @@ def _known_values(study: Study, artefact: Artefact, values: Mapping[str, str]) -
     only: dict[str, Collection[str]] = {}
     if artefact.name in ("rollout", "shard") and values.get("vlm") in REFERENCES:
         embedded = values.get("benchmark") in study.embedded_benchmarks()
-        models = REFERENCES if embedded else REFERENCES[:1]
+        known = values.get("benchmark") in config.benchmarks
+        models = study.reference_policies(values["benchmark"]) if known else REFERENCES
         auxiliaries, variants = ["none"], [EXPERT_VARIANT]
         only = {"seed": ["0"], "executed": [""]} if embedded else {}
     elif values.get("vlm") in config.experts:

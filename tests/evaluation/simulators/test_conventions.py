@@ -20,7 +20,7 @@ from vlm4vla.evaluation.simulators.conversions import (
 from vlm4vla.evaluation.simulators.episodes import benchmark_entries
 
 # The command at which the gripper opens, as each simulator documents it.
-OPENS_AT = {"libero-10": -1, "calvin": 1, "bridge": 1}
+OPENS_AT = {"libero-10": -1, "calvin": 1, "bridge": 1, "metaworld": -1}
 
 
 def converter(benchmark):
@@ -41,9 +41,10 @@ def test_calvin_actions_are_fiftieths_of_a_metre_and_twentieths_of_a_radian():
     np.testing.assert_allclose(converter("calvin")(policy)[:6], [*metres, *radians], atol=1e-7)
 
 
-def test_libero_actions_are_sent_unchanged():
+@pytest.mark.parametrize("benchmark", ["libero-10", "metaworld"])
+def test_actions_are_sent_unchanged(benchmark):
     action = np.array([0.5, -1, 0.25, 0.1, -0.2, 0.3, 1.0])
-    np.testing.assert_allclose(converter("libero-10")(action), action, atol=1e-7)
+    np.testing.assert_allclose(converter(benchmark)(action), action, atol=1e-7)
 
 
 def test_bridge_rotations_become_rotation_vectors():

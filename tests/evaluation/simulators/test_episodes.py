@@ -23,6 +23,24 @@ def test_the_number_of_episodes_of_the_study(benchmark, count):
     assert len({(each.entry, each.task, each.state) for each in episodes}) == count
 
 
+def test_the_initial_states_can_begin_later():
+    first, later = (
+        simulator_episodes(protocol("metaworld", {"first_state": start}, episodes=2)) for start in (0, 1000)
+    )
+    assert [(each.task, each.state) for each in later[:4]] == [(0, 1000), (0, 1001), (1, 1000), (1, 1001)]
+    assert {each.state for each in first} == {0, 1} and len(first) == len(later) == 20
+    asked = harness_config(protocol("metaworld"), later[:1], URL, external=None)["benchmarks"][0]
+    assert asked["params"]["episodes"] == [{"task": 0, "state": 1000, "number": 0}]
+    assert asked["params"]["params"] == {"env_seed": 0, "look_every": 4} and asked["max_steps"] == 200
+
+
+def test_a_simulator_that_plays_its_expert_is_asked_for_one_image():
+    evaluation = protocol("metaworld")
+    asked = harness_config(evaluation, simulator_episodes(evaluation)[:1], URL, external=None, script=True)
+    params = asked["benchmarks"][0]["params"]["params"]
+    assert params == {"env_seed": 0, "look_every": evaluation.max_steps + 1, "expert": True}
+
+
 def test_parts_contain_every_episode_once_and_tasks_together():
     episodes = simulator_episodes(protocol("libero-10", episodes=7))
     cut = split_episodes(episodes, 4)
@@ -82,3 +100,21 @@ def test_an_external_policy_gets_every_image_and_its_actions_are_not_checked():
 def test_the_simulator_runs_in_its_own_environment():
     evaluation = protocol("libero-10", {"runs": {"environment": "/somewhere/venv"}})
     assert simulator_command(evaluation.simulator, "c", "o", "e")[0] == "/somewhere/venv/bin/python"
+
+
+def test_the_first_state_chooses_the_states_of_every_task():
+    evaluation = protocol("libero-10", {"first_state": 30, "tasks": [6, 4]}, episodes=20)
+    episodes = simulator_episodes(evaluation)
+    assert [each.number for each in episodes] == list(range(40))
+    assert [each.state for each in episodes] == [*range(30, 50)] * 2
+    assert [each.task for each in episodes] == [6] * 20 + [4] * 20
+
+
+@pytest.mark.parametrize(
+    ("variation", "suite"),
+    [(None, "libero_10"), ("language", "libero_10_lan"), ("position", "libero_10_swap")],
+)
+def test_a_variation_is_a_suite_of_vla_eval(variation, suite):
+    evaluation = protocol("libero-10", {"variation": variation})
+    config = harness_config(evaluation, simulator_episodes(evaluation)[:1], URL, external=None)
+    assert config["benchmarks"][0]["params"]["params"]["suite"] == suite

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from vlm4vla.core.artefacts import write_json
-from vlm4vla.workflow.estimate.rates import read_rates
+from vlm4vla.workflow.estimate.rates import Rate, rates_json, read_rates
 
 PROGRAM = Path(__file__).parents[3] / "speed" / "measured_rates.py"
 
@@ -81,6 +81,13 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     assert trained.jobs == len(cells) == 6
     assert trained.seconds * samples + trained.start == pytest.approx(400, rel=1e-3)
     assert found["table", "main"].seconds == 7.25
+
+    # The rates of the file stay, and those of the study that it lacks are added.
+    older = [Rate("table", "main", "job", 3.0), Rate("rollout", "bridge/random", "episode", 0.2)]
+    write_json(tmp_path / "rates.json", rates_json(older))
+    program(str(study.root), "--config", "config.yaml", "--keep")
+    rates = read_rates(tmp_path / "rates.json").rates
+    assert rates[:2] == older and len(rates) == 4 + len(older)
 
 
 def test_rates_of_gpus_are_kept(program, tmp_path):

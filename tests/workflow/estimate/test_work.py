@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from vlm4vla.config.backbones import PixelBounds
 from vlm4vla.config.config import load_config
+from vlm4vla.config.layers import read_layers
 from vlm4vla.study.runs import Run
 from vlm4vla.study.study import Study
 from vlm4vla.workflow.estimate import assumptions as assumed
@@ -16,6 +18,7 @@ from vlm4vla.workflow.estimate.rates import Rate, Rates
 from vlm4vla.workflow.estimate.work import ASSUMED, FLOPS, MEASURED, MEASURED_MEAN, Estimator
 from vlm4vla.workflow.jobs import plan
 
+CONFIG = Path(__file__).parents[3] / "config.yaml"
 QWEN = "Qwen/Qwen2.5-VL-3B-Instruct"
 FULL = Run("qwen2.5-vl-3b", "none", "full", "calvin", 0)
 EIGHT = Cluster(128, 8, "h100")
@@ -167,3 +170,39 @@ def test_settings_decide_the_number_of_gpus(paper):
     changed = json.dumps(job.settings | {"training": training})
     job = dataclasses.replace(job, write_settings=lambda: changed)
     assert Estimator(paper.config, EIGHT, Rates([])).work(job).gpus == 4
+
+
+@pytest.fixture
+def metaworld() -> Study:
+    """The policies of the ten tiny backbones on the real MetaWorld, for 20 states of ten tasks."""
+    return Study(read_layers([CONFIG, CONFIG.parent / "workflow" / "scales" / "metaworld.yaml"]))
+
+
+def test_the_real_simulator_costs_more_than_embedded_episodes(metaworld):
+    """200 episodes of 200 steps, at 60 steps a second on one core, and what the policy computes."""
+    jobs = list(plan(metaworld).values())
+    names = {"vlm": "qwen2.5-vl-3b", "variant": "full", "shard": "0"}
+    [shard] = [job for job in jobs if names.items() <= job.wildcards.items()]
+    [random] = [job for job in jobs if job.wildcards.get("vlm") == "random" and "shard" in job.wildcards]
+    [recorded] = [job for job in jobs if job.stage == "demonstrations"]
+
+    embedded = [Rate("rollout", "bridge/mlp/qwen2_5_vl", "episode", 0.1)]
+    embedded += [
+        Rate("rollout", "bridge/random", "episode", 0.1),
+        Rate("demonstrations", "bridge", "episode", 0.1),
+    ]
+    estimator = Estimator(metaworld.config, Cluster(1), Rates(embedded))
+    policy, reference, demonstrations = (estimator.work(job) for job in (shard, random, recorded))
+    assert {work.source for work in (policy, reference, demonstrations)} == {ASSUMED}
+    assert reference.seconds == pytest.approx(200 * 200 / 60)
+    assert reference.seconds < policy.seconds < 2 * reference.seconds
+    assert demonstrations.seconds == pytest.approx(500 * 200 / 60)
+
+    measured = [Rate("rollout", "metaworld simulator/mlp/qwen2_5_vl", "episode", 0.9, start=2.0)]
+    measured += [Rate("rollout", "metaworld simulator/random", "episode", 0.7)]
+    measured += [Rate("demonstrations", "metaworld simulator", "episode", 1.4)]
+    estimator = Estimator(metaworld.config, Cluster(1), Rates([*embedded, *measured]))
+    policy, reference, demonstrations = (estimator.work(job) for job in (shard, random, recorded))
+    assert {work.source for work in (policy, reference, demonstrations)} == {MEASURED}
+    assert policy.seconds == pytest.approx(2 + 200 * 0.9)
+    assert (reference.seconds, demonstrations.seconds) == pytest.approx((140, 700))

@@ -16,6 +16,11 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlm4vla.backbones.adapter import Adapter
 from vlm4vla.backbones.generic import layout as layouts
+from vlm4vla.backbones.generic.convolutions import (
+    draw_weights,
+    keep_statistics,
+    skip_open_squeeze_excitation,
+)
 from vlm4vla.backbones.generic.forward import features_kept, moved, query_placed, states_kept, states_replaced
 from vlm4vla.backbones.generic.image_codes import has_image_codes
 from vlm4vla.backbones.generic.last_layer import LastLayer, last_layer
@@ -292,6 +297,10 @@ class GenericAdapter(Adapter):
     def last_layer(self, model: PreTrainedModel) -> list[nn.Module]:
         return []
 
+    def prepare(self, model: PreTrainedModel) -> None:
+        keep_statistics(model)
+        skip_open_squeeze_excitation(model)
+
     # Alignment of image tokens ------------------------------------------------------------------------
 
     def _seer(self, model: PreTrainedModel) -> PreTrainedModel:
@@ -357,3 +366,7 @@ class GenericAdapter(Adapter):
     @classmethod
     def tiny_image_processor(cls, image_size: int) -> Any:
         raise NotImplementedError
+
+    @classmethod
+    def tiny_initialise(cls, model: PreTrainedModel) -> None:
+        draw_weights(model)

@@ -39,7 +39,8 @@ the result with this page.
 
 {works} of the {count} types that transformers {version} lists for images and text
 work{environments}. *Needs* names the packages beside the usual environment: `make env-torchvision` has them
-([set-up](set-up.md)). *Image tokens* are those of the twin with an image of 64 x 64 pixels. A released
+([set-up](set-up.md)). A checkpoint of such a type needs no timm if its `config.json` names a vision encoder
+of transformers. *Image tokens* are those of the twin with an image of 64 x 64 pixels. A released
 checkpoint has more: `vlm4vla backbone CHECKPOINT` counts them. 0 means that the image is not among the ids,
 or that the processor does not say which ids are the image's. The built-in families have adapters of their
 own; here, the generic adapter was checked with their types, too. No code of a folder is run, and none of

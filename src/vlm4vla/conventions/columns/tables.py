@@ -16,8 +16,9 @@ NUMBERS = (
         "metric",
         "What was measured. `success_rate`: share of episodes that succeed. `average_length`: mean number of "
         "instructions that are solved in a row, of five. `success_at_K`: share of chains with at least K "
-        "solved. `pearson_r`, `spearman_rho`, `kendall_tau`: correlations. `auxiliary_score_before` and "
-        "`_after`: score on the auxiliary task. `capability_SET`: question score.",
+        "solved. `pearson_r`, `spearman_rho`, `kendall_tau`: correlations. `rank_reliability`: "
+        "rho between two measurements of one ranking. `auxiliary_score_before` and `_after`: "
+        "score on the auxiliary task. `capability_SET`: question score.",
     ),
     column(
         "value", "The value of `metric`.", "0 to 1; instructions for `average_length`; none for correlations"
@@ -64,7 +65,7 @@ TEST = (
         "outcome",
         "What the test decides: `higher`, `lower`, `equivalent`, `undecided`; not tested: `at the floor`, "
         "`not learnt`, `own score not measured`. For correlations: `positive`, `weak`, `negative`, "
-        "`undecided`.",
+        "`undecided`. For two benchmarks: `carries over`, `does not carry over`, `cannot be told`.",
     ),
 )
 CONTRAST = (
@@ -92,6 +93,27 @@ CORRELATION = (
     column("verdict", "What the correlation or comparison says, in words, such as `fragile` or `survives`."),
     column("without_one_low", "Smallest coefficient with one backbone left out.", "correlation"),
     column("without_one_high", "Largest coefficient with one backbone left out.", "correlation"),
+)
+TRANSFER = (
+    column("other_benchmark", "The second benchmark of a rank correlation; `benchmark` is the first one."),
+    column("other_study", "The study of the second benchmark, if it is another one."),
+    column(
+        "ceiling",
+        "The rho that the noise of both rankings allows on average: the square root of the product of their "
+        "reliabilities.",
+        "correlation",
+    ),
+    column(
+        "repeats_by",
+        "What the reliabilities are from: `training seeds`, or `halves of the initial states`, which know "
+        "nothing of other training seeds.",
+    ),
+    column(
+        "single",
+        "Mean rho between two training seeds, or between two halves, before the formula of Spearman and "
+        "Brown.",
+        "correlation",
+    ),
 )
 _LIKELY = (
     column("p_least", "Smallest p value that the printed numbers allow; `p_value` is the largest.", "0 to 1"),
@@ -147,7 +169,7 @@ JUDGED = (
     *_LIKELY,
 )
 
-_ROW = (*CELL, *NUMBERS, *TEST, *CONTRAST, *CORRELATION)
+_ROW = (*CELL, *NUMBERS, *TEST, *CONTRAST, *CORRELATION, *TRANSFER)
 
 
 def _some(columns: tuple[ColumnText, ...], *names: str) -> tuple[ColumnText, ...]:
@@ -235,6 +257,10 @@ _SENSITIVITY = (
     *_some(CELL, "benchmark"),
     *_some(TEST, "outcome"),
     *_some(CORRELATION, "verdict"),
+    *_some(TRANSFER, "other_benchmark", "other_study"),
+    key("label", "The first benchmark as the table names it."),
+    key("other_label", "The second benchmark as the table names it."),
+    key("real", "Whether a real simulator was used, for the first and the second benchmark."),
     key("families", "The correlation of family means; null with too few families."),
     key("families.ci", "95 % interval of r of the family means.", "correlation"),
     key("families.pearson", "r of the family means.", "correlation"),
@@ -302,7 +328,7 @@ _ANALYSIS: tuple[ColumnText, ...] = (
     key("records", "The rows of the CSV, with the keys below."),
     *below("records[]", (*_ROW, *PUBLISHED, *_SEVERAL_SEEDS, *_MEASURED)),
     key("policies", "The policies' scores that a correlation uses."),
-    *below("policies[]", (*CELL, *NUMBERS, *_MEASURED)),
+    *below("policies[]", (*CELL, *NUMBERS, *_MEASURED, *_some(TRANSFER, "other_study"))),
     key("seed_values", "The value of each training seed."),
     *below(
         "seed_values[]", (*CELL, *_some(NUMBERS, "metric", "value"), column("seed", "The training seed."))
@@ -372,6 +398,11 @@ _ANALYSIS: tuple[ColumnText, ...] = (
     ),
     key("standing", "Rankings over all benchmarks."),
     *below("standing", _STANDING),
+    key(
+        "other_studies",
+        "For each other study: SHA-256 of the hashes of the episode files that were read, in lines by path.",
+        whole=True,
+    ),
     key("sensitivity", "How the correlation depends on single backbones, families and rollouts."),
     *below("sensitivity[]", _SENSITIVITY),
     key("scores", "The question score of each backbone, from the user's file.", "as in the file", whole=True),

@@ -10,7 +10,6 @@ from vlm4vla.config.benchmarks import EvaluationProtocol
 from vlm4vla.config.simulators import Simulator
 from vlm4vla.conventions.benchmarks import CALVIN
 
-SUITE = "libero_10"
 SUCCESS_MODES = {"last-step": "truncation", "any-step": "early_stop"}  # as SimplerEnv's adapter names them
 
 
@@ -60,12 +59,15 @@ def benchmark_entries(evaluation: EvaluationProtocol, *, look_every: int = 1) ->
         params = {"num_sequences": evaluation.episodes, "seed": evaluation.seed, "ep_len": steps, **more}
         return [BenchmarkEntry(params, steps, steps * CALVIN.instructions_per_episode)]
     if simulator.adapter == "libero":
-        params = {"suite": SUITE, "seed": evaluation.seed, "env_seed": simulator.environment_seed}
+        params = {"suite": simulator.suite, "seed": evaluation.seed, "env_seed": simulator.environment_seed}
         params |= {"num_steps_wait": simulator.idle_steps}
         if simulator.runs.container is None:
             params["look_every"] = look_every
         if simulator.idle_order == "interleaved":
             params["interleaved"] = True
+        return [BenchmarkEntry(params | more, steps, steps)]
+    if simulator.adapter == "metaworld":
+        params = {"env_seed": simulator.environment_seed, "look_every": look_every}
         return [BenchmarkEntry(params | more, steps, steps)]
     return [BenchmarkEntry(more, steps, steps)]
 
@@ -73,14 +75,21 @@ def benchmark_entries(evaluation: EvaluationProtocol, *, look_every: int = 1) ->
 def simulator_episodes(evaluation: EvaluationProtocol) -> list[SimulatorEpisode]:
     """All episodes of an evaluation, numbered from 0.
 
-    On CALVIN, an episode is a chain. Otherwise, every task has `evaluation.episodes` initial states, and the
-    episodes of a task follow each other.
+    On CALVIN, an episode is a chain. Otherwise, every task has `evaluation.episodes` initial states, from
+    `simulator.first_state` on, and the episodes of a task follow each other.
     """
-    if _simulator(evaluation).convention.chains:
+    simulator = _simulator(evaluation)
+    if simulator.convention.chains:
         return [SimulatorEpisode(number, 0, number, number) for number in range(evaluation.episodes)]
-    states = range(evaluation.episodes)
+    states = range(simulator.first_state, simulator.first_state + evaluation.episodes)
     ordered = [(*task, state) for task in _tasks(evaluation) for state in states]
     return [SimulatorEpisode(number, *each) for number, each in enumerate(ordered)]
+
+
+def filmed_episodes(evaluation: EvaluationProtocol) -> set[int]:
+    """Numbers of the `evaluation.videos` filmed episodes: the first state of each task, then the second."""
+    ordered = sorted(simulator_episodes(evaluation), key=lambda each: (each.state, each.number))
+    return {each.number for each in ordered[: evaluation.videos]}
 
 
 def episode_count(evaluation: EvaluationProtocol) -> int:

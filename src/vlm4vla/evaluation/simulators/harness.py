@@ -43,12 +43,14 @@ def harness_config(
     *,
     external: ExternalPolicy | None,
     proof: str | None = None,
+    script: bool = False,
 ) -> dict[str, Any]:
     """vla-eval's configuration of one simulator process, which runs `episodes` with the server at `url`.
 
     `external`: the external policy that the server serves, or None for one of our policies. With an external
     policy, an image is rendered at every step, and the action space is not checked. `proof`: what the server
-    must send with each answer (job_keys.py); without it, any server is accepted.
+    must send with each answer (job_keys.py); without it, any server is accepted. `script`: the simulator
+    plays its own expert and ignores the actions of the server, which needs no image after the first.
     """
     simulator = evaluation.simulator
     assert simulator is not None
@@ -57,11 +59,12 @@ def harness_config(
     adapter = convention.own if convention.own and runs.container is None else convention.adapter
     benchmarks = []
     for index, entry in enumerate(benchmark_entries(evaluation, look_every=look_every)):
+        params = entry.params | ({"expert": True, "look_every": entry.steps + 1} if script else {})
         own = [each for each in episodes if each.entry == index]
         if not own:
             continue
         chosen = [{"task": each.task, "state": each.state, "number": each.number} for each in own]
-        params = {"adapter": adapter, "episodes": chosen, "params": entry.params, "seed": evaluation.seed}
+        params = {"adapter": adapter, "episodes": chosen, "params": params, "seed": evaluation.seed}
         params |= {} if external else {"sends": sent_actions(simulator)}
         params |= {"expects": proof} if proof else {}
         benchmarks.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import shutil
 import sys
@@ -13,7 +14,10 @@ from vlm4vla.core.errors import UserError
 
 
 def check_installed(simulator: Simulator, benchmark: str) -> None:
-    """Raise UserError if vla-eval, the simulator or docker is not installed where it is needed."""
+    """Raise UserError if vla-eval, the simulator or docker is not installed where it is needed.
+
+    The simulator must have the version that its initial states belong to, if they depend on the version.
+    """
     runs, key = simulator.runs, f"benchmarks.{benchmark}.evaluation.simulator"
     if importlib.util.find_spec(HARNESS_MODULE) is None:
         raise UserError(
@@ -36,6 +40,21 @@ def check_installed(simulator: Simulator, benchmark: str) -> None:
     for module in (HARNESS_MODULE, simulator.convention.module):
         if module is not None and not _has_module(where, module, own=runs.environment is None):
             raise UserError(f"{key}: {module!r} is not installed in {where}: create the environment ({how})")
+    package, wanted = simulator.convention.module, simulator.convention.version
+    if package is not None and wanted is not None:
+        found = _version(where, package)
+        if found != wanted:
+            raise UserError(
+                f"{key}: {package} {found or 'without a version'} is installed in {where}, and its initial "
+                f"states need {wanted}: create the environment again ({how})"
+            )
+
+
+def _version(environment: Path, package: str) -> str | None:
+    """The version of `package` that is installed in `environment`, or None."""
+    folders = [str(each) for each in environment.glob("lib/python3*/site-packages")]
+    found = importlib.metadata.distributions(name=package, path=folders)
+    return next((each.version for each in found), None)
 
 
 def _has_module(environment: Path, module: str, own: bool) -> bool:

@@ -148,8 +148,13 @@ def protocol_text(
     gripper = simulator.gripper
     order = ", each followed by an action" if simulator.idle_order == "interleaved" else ""
     idle = [f"after {simulator.idle_steps} idle steps{order}"] if simulator.idle_steps else []
+    last = simulator.first_state + evaluation.episodes - 1
+    chosen = [f"initial states {simulator.first_state} to {last}"] if simulator.first_state else []
+    varied = [f"variation {simulator.variation} of the tasks"] if simulator.variation else []
     parts = [
         SUCCESS_EVENTS[simulator.success],
+        *varied,
+        *chosen,
         steps,
         *idle,
         f"{(external or evaluation).execution_horizon} steps of a chunk executed"

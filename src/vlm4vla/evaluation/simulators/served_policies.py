@@ -21,12 +21,11 @@ from vlm4vla.core.artefacts import files_of
 from vlm4vla.core.errors import UserError
 from vlm4vla.data.demonstrations.frame_index import open_demonstrations
 from vlm4vla.data.lerobot.reader import DemonstrationSet, read_demonstrations
+from vlm4vla.evaluation.simulators.recorded_states import INITIAL_STATE
 
 if TYPE_CHECKING:
     from vlm4vla.policies.policy import Policy
     from vlm4vla.policies.released.pi0 import ReleasedPi0
-
-INITIAL_STATE = "initial_state"  # dataset column: the simulator's initial state of the episode
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,11 @@ class ServedPolicy(Protocol):
 
     The server calls `start_episode` when a session starts an episode, and `plan` with the queries that are
     answered together. `plan` returns an action chunk (T, 7) for each query. `reads_state`: whether the
-    simulator must send the robot's state.
+    simulator must send the robot's state. `reads_image`: whether the image of a query must be of its step.
     """
 
     reads_state: bool
+    reads_image: bool
 
     def start_episode(self, session: str, task: Mapping[str, Any]) -> None: ...
 
@@ -67,7 +67,7 @@ class ServedPredictor:
 
     def __init__(self, policy: Policy | ReleasedPi0, seed: int):
         self.policy, self.seed = policy, seed
-        self.reads_state = policy.reads_state
+        self.reads_state, self.reads_image = policy.reads_state, True
         self._episode: dict[str, int] = {}
         self._plans: Counter[str] = Counter()
 
@@ -150,7 +150,7 @@ class ServedRandom:
     The random actions depend on the seed and the episode only.
     """
 
-    reads_state = False
+    reads_state = reads_image = False
 
     def __init__(self, statistics: Statistics, seed: int, horizon: int):
         self.statistics, self.seed, self.horizon = statistics, seed, horizon
@@ -167,6 +167,21 @@ class ServedRandom:
         return self.statistics.denormalise(pose, rng.uniform(-1, 1, self.horizon))
 
 
+class ServedStill:
+    """No motion, for simulators that play their own expert."""
+
+    reads_state = reads_image = False
+
+    def __init__(self, horizon: int):
+        self.horizon = horizon
+
+    def start_episode(self, session: str, task: Mapping[str, Any]) -> None:
+        pass
+
+    def plan(self, queries: Sequence[Query]) -> list[np.ndarray]:
+        return [np.zeros((self.horizon, POSE_SIZE + 1)) for _ in queries]
+
+
 class ServedReplay:
     """Replays the actions of demonstrations whose initial states are stored in the dataset.
 
@@ -176,7 +191,7 @@ class ServedReplay:
     still.
     """
 
-    reads_state = False
+    reads_state = reads_image = False
 
     def __init__(self, demonstrations: Path, statistics: Statistics, horizon: int):
         frames = read_demonstrations(demonstrations, images=False)

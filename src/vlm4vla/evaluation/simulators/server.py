@@ -22,6 +22,8 @@ from vlm4vla.config.stages import RolloutSettings
 from vlm4vla.core.errors import UserError
 from vlm4vla.evaluation.simulators import connections, ports
 from vlm4vla.evaluation.simulators.conversions import ActionConverter, GripperRule, fit_image
+from vlm4vla.evaluation.simulators.episodes import filmed_episodes
+from vlm4vla.evaluation.simulators.filming import Filming
 from vlm4vla.evaluation.simulators.harness import sent_actions
 from vlm4vla.evaluation.simulators.job_keys import JobKey
 from vlm4vla.evaluation.simulators.served_policies import (
@@ -30,6 +32,7 @@ from vlm4vla.evaluation.simulators.served_policies import (
     ServedRandom,
     ServedReleased,
     ServedReplay,
+    ServedStill,
     ServedVla,
     read_statistics,
 )
@@ -47,10 +50,10 @@ class PolicyServer(PredictModelServer):
     """Serves `policy` with vla-eval's protocol, for the evaluation that `settings` describe.
 
     vla-eval calls `predict_batch` when a session has no actions left. It keeps the first `execution_horizon`
-    actions of the chunk and sends the simulator one action per step.
+    actions of the chunk and sends the simulator one action per step. `films`: the folder of the films.
     """
 
-    def __init__(self, policy: ServedPolicy, settings: RolloutSettings):
+    def __init__(self, policy: ServedPolicy, settings: RolloutSettings, films: Path | None = None):
         evaluation = settings.evaluation
         simulator = evaluation.simulator
         assert simulator is not None
@@ -65,6 +68,7 @@ class PolicyServer(PredictModelServer):
         self.simulator = simulator
         self._convert = ActionConverter(settings.benchmark, simulator)
         self._rule = GripperRule(simulator.gripper_rule)
+        self._filming = Filming(films or Path(), filmed_episodes(evaluation) if films else ())
 
     async def on_episode_start(self, config: dict[str, Any], ctx: SessionContext) -> None:
         """Start an episode. Raises ValueError if its task has a number that is no integer."""
@@ -73,7 +77,13 @@ class PolicyServer(PredictModelServer):
             raise ValueError(f"the number of an episode is {number!r}, not an integer of at least 0")
         self._rule.reset(ctx.session_id)
         self.policy.start_episode(ctx.session_id, config.get("task", {}))
+        self._filming.begin(ctx.session_id, number)
         await super().on_episode_start(config, ctx)
+
+    async def on_episode_end(self, result: dict[str, Any], ctx: SessionContext) -> None:
+        """End an episode, and write its film if it has one."""
+        self._filming.end(ctx.session_id)
+        await super().on_episode_end(result, ctx)
 
     async def on_observation(self, obs: dict[str, Any], ctx: SessionContext) -> None:
         """Answer an observation. Raises ValueError for one that cannot be read, before it joins a batch."""
@@ -95,14 +105,15 @@ class PolicyServer(PredictModelServer):
         return answers
 
     def _query(self, obs: dict[str, Any], ctx: SessionContext) -> Query:
-        if obs.get("image_age", 0):
+        if self.policy.reads_image and obs.get("image_age", 0):
             raise ValueError(
                 f"the image of a query is {obs['image_age']} steps old: look_every of the simulator must be "
                 f"{self.horizon}, the number of actions executed of a chunk"
             )
         state = _state(obs["states"]) if self.policy.reads_state else None
-        image = fit_image(self._image(obs), self.size)
-        return Query(ctx.session_id, image, obs["task_description"], state)
+        seen = self._image(obs)
+        self._filming.look(ctx.session_id, seen)
+        return Query(ctx.session_id, fit_image(seen, self.size), obs["task_description"], state)
 
     def _image(self, obs: dict[str, Any]) -> np.ndarray:
         """The policy's image (H, W, 3) uint8 of an observation whose parts have the right types."""
@@ -150,7 +161,8 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     """The policy that `settings.policy` names.
 
     `vla` is a released policy, or a trained one, which needs the folder `vla`. `random` and `expert`, which
-    replays recorded actions, need the folder `demonstrations`. Raises UserError if the folder is missing or
+    replays recorded actions, need the folder `demonstrations`. `script` is the simulator's own expert, which
+    acts in the place of what it is sent. Raises UserError if the folder is missing or
     does not fit.
     """
     evaluation = settings.evaluation
@@ -161,6 +173,8 @@ def load_policy(settings: RolloutSettings, vla: Path | None, demonstrations: Pat
     if settings.policy == "vla":
         assert vla is not None
         return ServedVla(vla, settings.benchmark, kind, evaluation.seed, evaluation.centre_crop)
+    if settings.policy == "script":
+        return ServedStill(evaluation.execution_horizon)
     if demonstrations is None:
         raise UserError(f"--demonstrations: the {settings.policy} policy needs the folder of a dataset")
     statistics = read_statistics(demonstrations, kind, settings.benchmark)
@@ -184,7 +198,11 @@ def main() -> int:
     parser.add_argument("--demonstrations", type=Path)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="the port to listen on (any free one)")
-    parser.add_argument("--address-file", type=Path, help="the file to which the host and port are written")
+    parser.add_argument(
+        "--address-file",
+        type=Path,
+        help="the file to which the host and port are written; films lie beside it",
+    )
     arguments = parser.parse_args()
     connections.log_in_one_line()
     try:
@@ -199,7 +217,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"policy server: {settings.backbone} on {where}", flush=True)
-    connections.listen_forever(PolicyServer(policy, settings), key, listening)
+    films = arguments.address_file and arguments.address_file.parent
+    connections.listen_forever(PolicyServer(policy, settings, films), key, listening)
     return 0
 
 

@@ -224,7 +224,7 @@ def _uncertainty_section(analyses: Mapping[str, Analysis]) -> Section:
 
 def _sides(analyses: Mapping[str, Analysis]) -> str:
     """Which tests are two-sided: all but those of r within groups of backbones."""
-    checks = analyses.get("correlation", {}).get("sensitivity", [])
+    checks = [check for each in analyses.values() for check in each.get("sensitivity", [])]
     if any(group["p_value"] is not None for check in checks for group in check.get("groups", [])):
         return "the tests of r within groups of backbones are one-sided, and all others are two-sided"
     return "all tests are two-sided"

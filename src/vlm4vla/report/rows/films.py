@@ -15,6 +15,7 @@ from vlm4vla.conventions.episodes import SEPARATOR
 from vlm4vla.core.errors import UserError, one_line
 from vlm4vla.data.parquet import PARQUET_FAULTS
 from vlm4vla.data.pictures.decoding import check_size
+from vlm4vla.evaluation.films import FILMS, VIDEOS
 
 _NAME = re.compile(r"episode(\d+)\.gif")
 _COLUMNS = [
@@ -61,7 +62,7 @@ def read_films(episodes: Iterable[Path]) -> list[Film]:
     for path in map(Path, episodes):
         saved = {
             int(match[1]): film
-            for film in sorted((path.parent / "videos").glob("episode*.gif"))
+            for film in sorted((path.parent / VIDEOS).glob(FILMS))
             if (match := _NAME.fullmatch(film.name))
         }
         if not saved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm4vla.conventions.benchmarks import BENCHMARKS
+from vlm4vla.conventions.benchmarks import BENCHMARKS, ONLY_REAL
 
 MFU = 0.4  # share of a GPU's stated peak in training
 INFERENCE = 0.1  # share of that peak in rollouts and answers to questions, which have small batches
@@ -23,7 +23,9 @@ PLAIN_WEIGHT_BYTES, PLAIN_STATE_BYTES, PLAIN_TRAINED_BYTES = 4, 12, 20
 PROMPT_TOKENS = {"paligemma": 13, "paligemma2": 13, "kosmos-2": 18}
 CHAT_TOKENS = 40  # in families with a chat template
 
-SIMULATOR_STEPS = {each.name: each.simulator_steps_per_second for each in BENCHMARKS.values()}
+SIMULATOR_STEPS = {
+    each.name: each.simulator_steps_per_second for each in (*BENCHMARKS.values(), *ONLY_REAL.values())
+}
 
 SENTENCES = {
     "mfu": "GPUs reach {mfu:.0%} of their stated bf16 peak in training (--mfu)",

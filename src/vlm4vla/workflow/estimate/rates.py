@@ -40,10 +40,15 @@ class Rate:
 
 @dataclass(frozen=True)
 class FoundRate:
-    """A rate. `exact`: it was measured for the kind itself, not for similar kinds."""
+    """A rate.
+
+    `exact`: it was measured for the kind itself, not for similar kinds. `related`: it was measured for kinds
+    with the same first word.
+    """
 
     rate: Rate
     exact: bool
+    related: bool = True
 
 
 class Rates:
@@ -69,7 +74,7 @@ class Rates:
         words = kind.split("/")
         shared = [_shared_words(words, rate.kind.split("/")) for rate in known]
         similar = [rate for rate, count in zip(known, shared, strict=True) if count == max(shared)]
-        return FoundRate(_mean(similar, kind), False)
+        return FoundRate(_mean(similar, kind), False, max(shared) > 0)
 
 
 def _shared_words(words: list[str], others: list[str]) -> int:

@@ -74,18 +74,35 @@ def units_of(job: Job, config: Config) -> Units:
             asked = settings["capability"]
             return Units(family, "question", asked["questions_per_set"] * len(asked["sets"]))
         case "demonstrations":
-            return Units(settings["benchmark"], "episode", settings["demonstrations"].get("episodes") or 0)
+            benchmark = settings["benchmark"]
+            where = _simulator_kind(benchmark, settings.get("simulator"))
+            episodes = settings["demonstrations"].get("episodes") or 0
+            tasks = facts(benchmark).tasks if settings.get("simulator") else 1
+            return Units(where, "episode", episodes * tasks)
         case "vla":
             kind = f"{family}/{head_of(job, config)}/{settings['freeze']}"
             return Units(kind, "sample", training_samples(settings["training"]))
         case "rollout":
-            benchmark = settings["benchmark"]
+            where = _simulator_kind(settings["benchmark"], settings["evaluation"].get("simulator"))
             policy = f"{head_of(job, config)}/{family}" if name else settings["policy"]
-            return Units(f"{benchmark}/{policy}", "episode", rollout_episodes(settings))
+            return Units(f"{where}/{policy}", "episode", rollout_episodes(settings))
         case "cell":
             return Units("cell", "job", 1)
         case _:
             return Units("/".join(job.key[:1]) or job.stage, "job", 1)
+
+
+def on_simulator(job: Job) -> bool:
+    """Whether a job runs episodes on a real simulator."""
+    if job.stage not in ("rollout", "demonstrations"):
+        return False
+    settings = job.settings
+    return settings.get("evaluation", settings).get("simulator") not in (None, "embedded")
+
+
+def _simulator_kind(benchmark: str, simulator: Any) -> str:
+    """The first word of the kind of episodes: those of a real simulator cost more than embedded ones."""
+    return benchmark if simulator in (None, "embedded") else f"{simulator['adapter']} simulator"
 
 
 def rollout_episodes(settings: dict[str, Any]) -> int:

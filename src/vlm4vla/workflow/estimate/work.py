@@ -15,6 +15,7 @@ from vlm4vla.workflow.estimate.rates import Rate, Rates
 from vlm4vla.workflow.estimate.units import (
     backbone_of,
     merges_shards,
+    on_simulator,
     rollout_episodes,
     training_samples,
     units_of,
@@ -64,9 +65,14 @@ class Estimator:
             return Work(_READING_SECONDS, ASSUMED)
         if name and self.config.backbones[name].tiny is None:
             return self._checkpoint_job(job, name)
-        if name is None and _has_real_benchmark(job):
+        if name is None and _has_real_benchmark(job) and not self._measured_simulator(job):
             return self._benchmark_job(job)
         return self._cpu_job(job, name)
+
+    def _measured_simulator(self, job: Job) -> bool:
+        """Whether the rate of a reference on a real simulator is known."""
+        found = self.rates.find(job.stage, units_of(job, self.config).kind)
+        return on_simulator(job) and found is not None and found.related
 
     def model(self, name: str) -> Model:
         """The shape of the backbone `name` of the study."""
@@ -79,6 +85,8 @@ class Estimator:
     def _cpu_job(self, job: Job, name: str | None) -> Work:
         units = units_of(job, self.config)
         found = self.rates.find(job.stage, units.kind)
+        if on_simulator(job) and not (found and found.related):
+            return self._unmeasured_simulation(job, name, units.count)
         if found is not None:
             rate = found.rate
             seconds = rate.start + rate.seconds * units.count
@@ -87,6 +95,18 @@ class Estimator:
         if name is not None:
             return self._tiny_from_flops(job, name, units.count)
         return Work(units.count * _ASSUMED_SECONDS.get(job.stage, 60.0), ASSUMED)
+
+    def _unmeasured_simulation(self, job: Job, name: str | None, count: float) -> Work:
+        """The cost of episodes of a tiny policy or of experts on a real simulator without a rate."""
+        simulation = self._simulation(job, count)
+        if name is None:
+            return simulation
+        policy = self._tiny_from_flops(job, name, count)
+        return replace(
+            simulation,
+            seconds=simulation.seconds + policy.seconds,
+            assumes=(*simulation.assumes, *policy.assumes),
+        )
 
     def _tiny_from_flops(self, job: Job, name: str, count: float) -> Work:
         model = self.model(name)
@@ -204,7 +224,7 @@ class Estimator:
         flops = episodes * _policy_calls(settings) * model.shape.forward(tokens) * model.scale
         assumes = ("inference", "episodes", "prompt")
         policy = self._from_flops(flops, self._one_gpu(), assumed.INFERENCE, _RECORD_BYTES, 0.0, assumes)
-        simulator = self._simulation(settings, episodes)
+        simulator = self._simulation(job, episodes)
         return Work(
             policy.seconds + simulator.seconds,
             FLOPS,
@@ -214,13 +234,15 @@ class Estimator:
             assumes=(*policy.assumes, *simulator.assumes),
         )
 
-    def _simulation(self, settings: dict[str, Any], episodes: int) -> Work:
+    def _simulation(self, job: Job, episodes: float) -> Work:
         """The cost of the simulator in `episodes` episodes, without the policy."""
+        settings = job.settings
         benchmark = settings["benchmark"]
-        if _is_embedded(settings):
+        if not on_simulator(job):
             found = self.rates.find("rollout", f"{benchmark}/random")
             return Work(episodes * (found.rate.seconds if found else _ASSUMED_SECONDS["rollout"]), ASSUMED)
-        cores = min(assumed.ENVIRONMENTS, self.cluster.cores)
+        environments = assumed.ENVIRONMENTS if job.stage == "rollout" else 1
+        cores = min(environments, self.cluster.cores)
         seconds = episodes * _simulator_seconds(settings) / cores
         return Work(seconds, ASSUMED, 0, cores, _RECORD_BYTES, assumes=("episodes", "simulators"))
 
@@ -228,7 +250,7 @@ class Estimator:
         """The cost of a job without a backbone: published demonstrations, or rollouts in a real simulator."""
         settings = job.settings
         if job.stage == "rollout":
-            return self._simulation(settings, rollout_episodes(settings))
+            return self._simulation(job, rollout_episodes(settings))
         size = facts(settings["benchmark"]).dataset_bytes
         return Work(size / assumed.DOWNLOAD, ASSUMED, kept=size, assumes=("download", "data"))
 
@@ -249,19 +271,14 @@ def _has_real_benchmark(job: Job) -> bool:
     if job.stage == "demonstrations":
         return bool(job.settings["demonstrations"].get("dataset"))
     if job.stage == "rollout":
-        return not _is_embedded(job.settings)
+        return on_simulator(job)
     return False
 
 
-def _is_embedded(settings: dict[str, Any]) -> bool:
-    """Whether a rollout runs in the package's own simulator."""
-    return settings["evaluation"].get("simulator") in (None, "embedded")
-
-
 def _max_steps(settings: dict[str, Any]) -> int:
-    """The largest number of steps of an episode."""
-    benchmark = settings["benchmark"]
-    return settings["evaluation"]["max_steps"] * facts(benchmark).instructions_per_episode
+    """The largest number of steps of an episode, of a rollout or of demonstrations."""
+    steps: int = settings.get("evaluation", settings)["max_steps"]
+    return steps * facts(settings["benchmark"]).instructions_per_episode
 
 
 def _policy_calls(settings: dict[str, Any]) -> int:
@@ -271,5 +288,5 @@ def _policy_calls(settings: dict[str, Any]) -> int:
 
 def _simulator_seconds(settings: dict[str, Any]) -> float:
     """The longest time that one environment needs for the steps of an episode."""
-    rate = assumed.SIMULATOR_STEPS.get(settings["benchmark"], min(assumed.SIMULATOR_STEPS.values()))
+    rate = facts(settings["benchmark"]).simulator_steps_per_second or min(assumed.SIMULATOR_STEPS.values())
     return _max_steps(settings) / rate

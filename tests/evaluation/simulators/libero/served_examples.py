@@ -23,7 +23,7 @@ def settings(policy="expert", params=None, runs=None, **changes):
 class RecordingPolicy:
     """A policy that keeps the queries that it gets."""
 
-    reads_state = False
+    reads_state, reads_image = False, True
 
     def __init__(self):
         self.started, self.batches = [], []

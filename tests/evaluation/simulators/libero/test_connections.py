@@ -39,6 +39,9 @@ def running(serve, *arguments):
             future.cancel()
 
 
+OTHER_PATH = JobKey.create().ticket().path
+
+
 class Served:
     """A policy server in a thread: `url` of its port, `key` of its job, `log` of its warnings."""
 
@@ -115,7 +118,7 @@ def test_a_request_of_another_is_refused_and_changes_nothing(served, path, caplo
     anyio.run(play, served.url())
 
 
-@pytest.mark.parametrize("path", ["", "/", JobKey.create().ticket().path])
+@pytest.mark.parametrize("path", ["", "/", OTHER_PATH], ids=["none", "root", "another job's"])
 def test_a_simulator_of_another_job_gets_no_connection(served, path):
     async def connect():
         async with websockets.connect(f"ws://{served.where}{path}"):

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from recorded_tasks import SIZE, STATES, TASKS
+from served_processes import recorded_steps
 from simulator_examples import LIBERO, rollout
 
 from vlm4vla.analysis.records import read_episodes
@@ -19,10 +20,11 @@ from vlm4vla.config.training import Optimiser, Training
 from vlm4vla.core.artefacts import write_json
 from vlm4vla.data.lerobot.reader import read_demonstrations
 from vlm4vla.evaluation.simulators.conversions import quaternion_to_axis_angle, rotate_180
-from vlm4vla.evaluation.simulators.libero_demonstrations import CAMERA, open_simulator
+from vlm4vla.evaluation.simulators.libero_demonstrations import open_simulator
 from vlm4vla.stages import rollout as stage
 from vlm4vla.stages import vla as vla_stage
 
+CAMERA = "agentview"
 ON_CPU = LIBERO | {"unnormalisation": "range", "render": "cpu", "tasks": list(TASKS)}
 INSTRUCTIONS = {
     0: "put both the alphabet soup and the tomato sauce in the basket",
@@ -117,21 +119,9 @@ def test_objects_settle_during_the_idle_steps(simulator):
     assert kept == 10 and moved > 1e-3
 
 
-def lengths(folder):
-    """The number of steps of each recorded episode, by (instruction, initial state)."""
-    frames = read_demonstrations(folder, images=False)
-    starts = pq.read_table(folder / "data/chunk-000/file-000.parquet", columns=["initial_state"])
-    found = {}
-    for episode in np.unique(frames.episode_index):
-        own = np.flatnonzero(frames.episode_index == episode)
-        state = int(starts["initial_state"][int(own[0])].as_py()[0])
-        found[frames.tasks[frames.task_index[own[0]]], state] = len(own)
-    return found
-
-
 def test_recorded_actions_solve_the_tasks_again_through_the_server(tmp_path, demonstrations):
     folder, _ = demonstrations
-    recorded = lengths(folder)
+    recorded = recorded_steps(folder)
     tasks = [task for task in TASKS if (INSTRUCTIONS[task], 0) in recorded]
     assert len(tasks) >= 2
     settings = rollout(

@@ -1,10 +1,8 @@
 """The policy server, vla-eval and its simulators as processes: episodes, resumed jobs and messages."""
 
-import contextlib
 import json
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from served_examples import POINT, RecordingPolicy, observation, settings
+from served_processes import children, played, when
 from simulator_examples import rollout
 
 from vlm4vla.actions.normalisation import Statistics
@@ -19,7 +18,7 @@ from vlm4vla.core.artefacts import write_json
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.processes import Child
 from vlm4vla.data.lerobot.writer import LeRobotWriter
-from vlm4vla.evaluation.simulators import harness, recordings
+from vlm4vla.evaluation.simulators import harness
 from vlm4vla.evaluation.simulators.job_keys import JobKey
 from vlm4vla.evaluation.simulators.served_policies import INITIAL_STATE, Query
 from vlm4vla.evaluation.simulators.server import PolicyServer, load_policy
@@ -106,39 +105,6 @@ def test_random_actions_are_reproducible(tmp_path, recorded):
 
 
 # Failures -------------------------------------------------------------------------------------------
-
-
-def children(name):
-    """Process numbers of the descendants of this process whose command line contains `name`."""
-    import psutil
-
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # the process has ended in the meantime
-            if any(name in word for word in child.cmdline()):
-                found.append(child.pid)
-    return found
-
-
-def when(condition, then, seconds=600):
-    """A thread that waits until `condition` returns a true value, and calls `then` with that value."""
-
-    def run():
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = condition()
-            if found:
-                then(found)
-                return
-            time.sleep(0.1)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
-
-
-def played(folder):
-    return recordings.read_recordings([folder / "shards/0/played"])
 
 
 def test_finished_episodes_are_kept_when_the_server_dies(tmp_path, recorded):

@@ -7,34 +7,47 @@ Differences from vla-eval's class:
 - Each episode is seeded by itself. vla-eval's class seeds a task once, when it opens the task's environment,
   so the places of fixtures depend on the episodes before.
 - There is one camera, with a chosen image size.
+- The instruction is the one in the task's description. vla-eval's class takes it from the name of the file,
+  so in LIBERO-PRO's suites, policies would get the instruction of the task that was changed.
 - An image is rendered only where a plan begins. Rendering takes ten times as long as a step, and a policy
-  that executes k actions of a chunk uses every k-th image only. The other observations repeat the last image,
-  with its age in steps.
+  that executes k actions of a chunk uses every k-th image only. The other observations have an image of one
+  pixel, and the age of the last image in steps.
 """
 
 from __future__ import annotations
 
 import atexit
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from vla_eval.benchmarks.libero.benchmark import LIBEROBenchmark
 from vla_eval.recording import NullEpisodeRecorder
+from vlm4vla_images import NO_IMAGE
 from vlm4vla_seeds import episode_seed, forget_episodes, seed_generators
 
 IDLE = [0.0] * 6 + [-1.0]  # no motion, open gripper
+LANGUAGE = re.compile(r"\(:language\s+([^()]+)\)")
 CAMERAS = {"agentview_image": "agentview", "robot0_eye_in_hand_image": "robot0_eye_in_hand"}
+
+
+def _description(task: Any) -> Path:
+    """The BDDL file of a task of LIBERO."""
+    from libero.libero import get_libero_path
+
+    return Path(get_libero_path("bddl_files")) / task.problem_folder / task.bddl_file
 
 
 class LiberoSimulator(LIBEROBenchmark):
     """LIBERO's simulator.
 
     Takes the arguments of LIBEROBenchmark, and `image_size` (height and width in pixels) and `look_every`
-    (steps from one rendered image to the next). With `interleaved`, each of the `num_steps_wait` idle steps
-    is followed by an action of the policy, instead of all of them preceding the first. `env_seed`, the task
-    and the initial state seed an episode.
+    (steps from one rendered image to the next; the observations between them have an image of one black
+    pixel, and the age of the last image in steps). With `interleaved`, each of the `num_steps_wait` idle
+    steps is followed by an action of the policy, instead of all of them preceding the first. `env_seed`, the
+    task and the initial state seed an episode.
     """
 
     seeds_episodes = True  # tells ChosenEpisodes to leave `env_seed` as it is
@@ -46,7 +59,7 @@ class LiberoSimulator(LIBEROBenchmark):
         self.image_size, self.look_every = image_size, look_every
         self.interleaved = interleaved
         self._steps = 0
-        self._images: dict[str, np.ndarray] = {}
+        self._instructions: dict[int, str] = {}
         self._recorder = NullEpisodeRecorder()
 
     def _init_libero(self) -> None:
@@ -77,14 +90,21 @@ class LiberoSimulator(LIBEROBenchmark):
         raw = self._env.set_init_state(states[task["episode_idx"]])
         for _ in range(min(1, self.num_steps_wait) if self.interleaved else self.num_steps_wait):
             raw, _, _, _ = self._env.step(IDLE)
-        self._steps, self._images = 0, {}
+        self._steps = 0
         return raw
 
+    def instruction(self, task: dict[str, Any]) -> str:
+        """The instruction of a task, as its BDDL file states it."""
+        number = task["task_id"]
+        if number not in self._instructions:
+            text = _description(task["task_obj"]).read_text()
+            self._instructions[number] = " ".join(LANGUAGE.search(text).group(1).split())
+        return self._instructions[number]
+
     def _open(self, described: Any) -> Any:
-        from libero.libero import get_libero_path
         from libero.libero.envs import OffScreenRenderEnv
 
-        path = Path(get_libero_path("bddl_files")) / described.problem_folder / described.bddl_file
+        path = _description(described)
         environment = OffScreenRenderEnv(bddl_file_name=str(path), use_camera_obs=False)
         # robosuite shuts EGL down at exit, before its own contexts are freed. What is registered later runs
         # earlier.
@@ -107,11 +127,17 @@ class LiberoSimulator(LIBEROBenchmark):
 
     def make_obs(self, raw_obs: Any, task: dict[str, Any]) -> dict[str, Any]:
         age = self._steps % self.look_every
-        if age == 0 or not self._images:
-            names = list(CAMERAS)[: 2 if self.send_wrist_image else 1]
-            self._images = {name: self.render_camera(CAMERAS[name]) for name in names}
-        observation = super().make_obs(dict(raw_obs, **self._images), task)
-        return dict(observation, image_age=age)
+        names = list(CAMERAS)[: 2 if self.send_wrist_image else 1]
+        images = {name: self.render_camera(CAMERAS[name]) if age == 0 else NO_IMAGE for name in names}
+        observation = super().make_obs(raw_obs | images, task)
+        return dict(observation, image_age=age, task_description=self.instruction(task))
+
+    def position(self, name: str) -> np.ndarray:
+        """The position (3,) in metres of the site or the body `name`. Raises ValueError without either."""
+        model, data = self._env.sim.model, self._env.sim.data
+        if name in model.site_names:
+            return data.site_xpos[model.site_name2id(name)].copy()
+        return data.body_xpos[model.body_name2id(name)].copy()
 
     def render_camera(self, camera: str) -> np.ndarray:
         """An image (image_size, image_size, 3) uint8, upside down, as robosuite renders it."""

@@ -16,9 +16,9 @@ from vlm4vla.report.rows.early_stops import stop_sentence
 from vlm4vla.study.results_folder import Results
 
 _SCALES = {
-    "embedded": "tiny backbones with the real architectures, pre-trained on generated images, and simulated "
-    "benchmarks modelled on the real ones. Published numbers are from the real models on the real "
-    "benchmarks: compare the order of the models, not the values",
+    "embedded": "tiny backbones with the real architectures, pre-trained on generated images. Benchmarks "
+    "whose names end in (embedded) are modelled on the real ones. Published numbers are from the real models "
+    "on the real benchmarks: compare the order of the models, not the values",
     "smoke": "a run with few steps and episodes that tests the pipeline and says nothing about learning",
     "paper": "the study as published",
     "released": "the study with the behaviour of its released code, workflow/scales/released.yaml over "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, SUCCESS_RATE, facts
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, ONLY_REAL, SUCCESS_RATE, facts
 from vlm4vla.conventions.scales import REAL
 
 MODELS = {
@@ -60,9 +60,12 @@ def auxiliary(name: str) -> str:
 
 
 def benchmark(name: str, scale: str = "paper") -> str:
-    """`CALVIN (embedded)`. Only at the scales of real models does the real benchmark's name appear alone."""
+    """`CALVIN (embedded)`. A name stands alone at the scales of real models.
+
+    So does the name of a benchmark that has no embedded one: `MetaWorld`.
+    """
     shown = facts(name).title
-    return shown if scale in REAL else f"{shown} ({scale})"
+    return shown if scale in REAL or name in ONLY_REAL else f"{shown} ({scale})"
 
 
 def words(key: str) -> str:

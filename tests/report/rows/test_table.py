@@ -41,6 +41,7 @@ def test_three_forms(tmp_path):
 
 def test_names():
     assert names.benchmark("calvin", "embedded") == "CALVIN (embedded)"
+    assert names.benchmark("metaworld", "embedded") == "MetaWorld"  # the real one
     assert names.benchmark("bridge", "smoke") == "Bridge (smoke)"
     assert names.benchmark("libero-10", "paper") == "LIBERO-10"
     assert names.model("my-own-vlm") == "my-own-vlm"

@@ -33,7 +33,7 @@ _DOTS_PER_INCH, _PIXELS_PER_INCH = 150, 96  # of the figures, and of CSS
 _FORMS = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX", ".json": "numbers (JSON)"}
 _SCALES = {
     "smoke": "A short test of all parts; its scores say nothing about the models.",
-    "embedded": "Tiny models on small simulated benchmarks, not the real ones.",
+    "embedded": "Tiny models. Benchmarks whose names end in (embedded) are small ones, not the real ones.",
     "paper": "The real models on the real benchmarks, as published.",
     "released": "The real models on the real benchmarks, as in the released code.",
 }

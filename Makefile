@@ -25,7 +25,7 @@ READY := $(VENV)/ready
 CLUSTER := $(VENV)/cluster
 TESTS := $(VENV)/tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(if $(filter real,$(SCALE)),metaworld) $(SCALE))
+LAYERS := $(filter-out embedded,$(if $(filter released 2026,$(SCALE)),paper) $(if $(filter real,$(SCALE)),metaworld) $(if $(filter libero-%,$(SCALE)),libero) $(SCALE))
 LAYER := $(if $(LAYERS),--configfile $(LAYERS:%=workflow/scales/%.yaml))
 OVERRIDE := $(if $(SEEDS),--config 'tables={main: {seeds: [$(shell seq -s , 0 $$(($(firstword $(SEEDS)) - 1)))]}}')
 PROFILES := $(PROFILE) $(filter paper,$(LAYERS))
@@ -139,7 +139,7 @@ metaworld_NEEDS := $(SERVER) $(METAWORLD)/ready
 libero_NEEDS := $(SERVER) $(LIBERO)/ready $(LIBERO_SET)/meta/info.json
 real_NEEDS := $(metaworld_NEEDS) $(REAL)/config.json
 
-$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $($(SCALE)_NEEDS)
+$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $($(if $(filter libero-%,$(SCALE)),libero,$(SCALE))_NEEDS)
 	$(BIN)/snakemake $@ $(OPTIONS)
 
 cell: $(READY) $(if $(PROFILE),$(CLUSTER))

@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from vlm4vla.config.config import Config, load_config, schema
+from vlm4vla.conventions.simulators import KNOWN
 from vlm4vla.core.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,15 +41,14 @@ def test_embedded_config_is_valid(raw):
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
 def test_layers_are_valid(raw, layer):
     over = {"released": "paper", "2026": "paper", "real": "metaworld"}
+    over |= {f"libero-{change}": "libero" for change in KNOWN["libero"].variations}
     below = [layer.with_stem(over[layer.stem])] if layer.stem in over else []
     for path in (*below, layer):
         raw = merge(raw, yaml.safe_load(path.read_text()))
     config = load_config(raw)
     assert config.study == layer.stem
-    tiny = ("embedded-2026", "libero", "metaworld", "real")
-    assert config.scale == (
-        "embedded" if layer.stem in tiny else "paper" if layer.stem == "2026" else layer.stem
-    )
+    scales = {"2026": "paper"} | dict.fromkeys(("paper", "released", "smoke"), layer.stem)
+    assert config.scale == scales.get(layer.stem, "embedded")
 
 
 def test_the_schema_file_is_up_to_date():

@@ -15,14 +15,18 @@ def test_a_study_without_the_key_has_its_old_settings(raw, study):
     assert study.config_json() == Study(load_config(raw | {"transfer": {"records": []}})).config_json()
     for table in study.tables():
         found = json.loads(study.table_settings(table))
-        assert ("transfer" in found) == (table == "transfer") and "carry_over" not in found
+        assert (
+            "real" not in found
+            and ("transfer" in found) == (table == "transfer")
+            and "carry_over" not in found
+        )
 
 
 def test_the_table_gets_the_records_and_the_experts(raw):
     study = Study(load_config(raw | {"transfer": {"records": ["results/other", "~/other.zip"]}}))
     found = json.loads(study.table_settings("transfer"))["transfer"]
     assert found["records"][0] == "results/other" and not found["records"][1].startswith("~")
-    assert found["experts"] == ["openvla", "pi0", "thinkact"] and found["real"] == []
+    assert found["experts"] == ["openvla", "pi0", "thinkact"]
     assert json.loads(study.table_settings("freeze"))["carry_over"] == "name"
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from vlm4vla.config.config import load_config
+from vlm4vla.config.layers import read_layers
+from vlm4vla.conventions.scales import BASE, LAYERS
 from vlm4vla.study.study import Study
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_tables_hold_90_vlas(study):
@@ -80,6 +87,15 @@ def test_captions_speak_of_rankings_only_beside_a_real_benchmark(raw, study):
     assert {table: beside.carry_over(table) for table in beside.tables()} == expected
     assert beside.table_carried("correlation") == ["results/embedded/analysis/transfer.json"]
     assert beside.table_carried("freeze") == beside.table_carried("transfer") == []
+
+
+def test_settings_name_the_benchmarks_on_real_simulators(raw):
+    layers = [ROOT / "config.yaml", ROOT / "workflow/scales/libero.yaml"]
+    libero = Study(load_config(read_layers(layers)))
+    assert json.loads(libero.table_settings("main"))["real"] == ["libero-10"]
+    assert json.loads(libero.film_settings())["real"] == ["libero-10"]
+    paper = [ROOT / path for path in (BASE, *LAYERS["paper"])]
+    assert "real" not in json.loads(Study(load_config(read_layers(paper))).table_settings("main"))
 
 
 def test_a_study_without_main_has_no_correlation(raw):

@@ -33,7 +33,21 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
     )
 
 
-SCALES = ["2026", "embedded", "embedded-2026", "libero", "metaworld", "paper", "real", "released", "smoke"]
+SCALES = [
+    "2026",
+    "embedded",
+    "embedded-2026",
+    "libero",
+    "libero-language",
+    "libero-object",
+    "libero-position",
+    "libero-task",
+    "metaworld",
+    "paper",
+    "real",
+    "released",
+    "smoke",
+]
 
 
 @pytest.mark.parametrize(

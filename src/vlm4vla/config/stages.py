@@ -25,6 +25,7 @@ from vlm4vla.config.released_policies import ReleasedPolicy
 from vlm4vla.config.simulators import Simulator
 from vlm4vla.config.tables import Cells, TableName
 from vlm4vla.config.training import Training
+from vlm4vla.conventions.scales import StudyScale
 from vlm4vla.core.artefacts import canonical_json
 from vlm4vla.core.errors import UserError
 
@@ -139,16 +140,29 @@ class ExpertSummary(Strict):
 class TransferSources(Strict):
     """What the table transfer reads beside its own cells.
 
-    `records`: the paths of other studies. `real`: the benchmarks of the table on real simulators. `experts`:
-    the expert VLAs of the study, which are no backbones in other studies either.
+    `records`: the paths of other studies. `experts`: the expert VLAs of the study, which are no backbones in
+    other studies either.
     """
 
     records: list[str] = Field(default_factory=list)
-    real: list[Name] = Field(default_factory=list)
     experts: list[Name] = Field(default_factory=list)
 
 
-class TableSettings(Strict):
+class ShownSettings(Strict):
+    """The settings of what a reader sees.
+
+    `real`: at a scale of tiny models, the benchmarks that run on real simulators.
+    """
+
+    scale: str
+    real: list[Name] = Field(default_factory=list, exclude_if=lambda names: not names)
+
+    @property
+    def study_scale(self) -> StudyScale:
+        return StudyScale(self.scale, self.real)
+
+
+class TableSettings(ShownSettings):
     """The settings of a table.
 
     `cells`: without `all`, and with a mapping for `auxiliaries`. `vla_steps`: the training steps of each
@@ -162,7 +176,6 @@ class TableSettings(Strict):
 
     table: TableName
     study: Name
-    scale: str
     seeds: list[int]
     cells: Cells
     vla_steps: dict[Name, Positive | dict[Name, Positive]]
@@ -175,9 +188,8 @@ class TableSettings(Strict):
     carry_over: Literal["numbers", "name"] | None = Field(None, exclude_if=lambda value: value is None)
 
 
-class CellSettings(Strict):
+class CellSettings(ShownSettings):
     study: Name
-    scale: str
     seeds: list[int]
     model: Name
     auxiliary: Name
@@ -205,10 +217,9 @@ class RolloutSettings(ExtensionSettings):
     shard: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda value: value is None)
 
 
-class FilmsSettings(Strict):
+class FilmsSettings(ShownSettings):
     """The policies that the report shows in films, in order: backbones, expert VLAs, floor and ceiling."""
 
-    scale: str
     benchmarks: list[Name]
     models: list[Name]
 

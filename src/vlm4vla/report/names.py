@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, ONLY_REAL, SUCCESS_RATE, facts
-from vlm4vla.conventions.scales import REAL
+from vlm4vla.conventions.benchmarks import AVERAGE_LENGTH, BENCHMARKS, SUCCESS_RATE, facts
+from vlm4vla.conventions.scales import StudyScale
 
 MODELS = {
     "qwen2.5-vl-3b": "Qwen2.5-VL-3B",
@@ -60,12 +60,12 @@ def auxiliary(name: str) -> str:
 
 
 def benchmark(name: str, scale: str = "paper") -> str:
-    """`CALVIN (embedded)`. A name stands alone at the scales of real models.
+    """`CALVIN (embedded)`. The name of a real benchmark stands alone: `MetaWorld`.
 
-    So does the name of a benchmark that has no embedded one: `MetaWorld`.
+    `scale`: a StudyScale if some benchmarks run on real simulators at a scale of tiny models.
     """
-    shown = facts(name).title
-    return shown if scale in REAL or name in ONLY_REAL else f"{shown} ({scale})"
+    shown, known = facts(name).title, scale if isinstance(scale, StudyScale) else StudyScale(scale)
+    return shown if known.is_real(name) else f"{shown} ({scale})"
 
 
 def words(key: str) -> str:

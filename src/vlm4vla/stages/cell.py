@@ -34,7 +34,7 @@ def run(
     cell = Cell(settings.model, settings.variant, settings.benchmark, settings.auxiliary)
     records = read_episodes(episodes, study=settings.study, scale=settings.scale, run_of=run_of)
     reported = {cell.benchmark: metrics(cell.benchmark)}
-    rows, gaps = measure(records, [cell], reported, Published({}, {}), settings.scale, settings.seeds)
+    rows, gaps = measure(records, [cell], reported, Published({}, {}), settings.study_scale, settings.seeds)
     blocks = [
         Block(
             "Policy",
@@ -48,14 +48,14 @@ def run(
         blocks.append(fine_tuned.fine_tuned_block(vlms))
     caption = [
         captions.scale_sentence(settings.scale, settings.departures),
-        captions.episodes_sentence(rows, settings.scale),
+        captions.episodes_sentence(rows, settings.study_scale),
         captions.seeds_sentence(settings.seeds),
         captions.intervals_sentence(rows),
         fine_tuned.CAPTION if len(blocks) > 1 else "",
     ]
     table = Table(
         name="-".join(cell),
-        title=cell.label(settings.scale),
+        title=cell.label(settings.study_scale),
         caption=" ".join(part for part in caption if part),
         records=rows,
         blocks=blocks,

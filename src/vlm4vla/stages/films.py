@@ -25,9 +25,9 @@ def run(settings: FilmsSettings, *, episodes: Sequence[Path], output: Path) -> l
     films = read_films(episodes)
     labels = {model: names.model(model) for model in settings.models}
     for benchmark in settings.benchmarks:
-        page = film_page(films, benchmark, labels, settings.scale)
+        page = film_page(films, benchmark, labels, settings.study_scale)
         write_text(output / ARTEFACTS["films"].path(benchmark=benchmark), page)
     own = [film for film in films if film.model not in (FLOOR, CEILING)]
     chosen = first_failures(own, settings.benchmarks)
-    draw_failures(chosen, labels, settings.scale, output / ARTEFACTS["figure"].folder / "failures")
+    draw_failures(chosen, labels, settings.study_scale, output / ARTEFACTS["figure"].folder / "failures")
     return [output / name for name in film_outputs(settings.benchmarks)]

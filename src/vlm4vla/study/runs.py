@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -187,6 +188,12 @@ class Runs:
     def is_embedded(self, benchmark: str) -> bool:
         """Whether `benchmark` is evaluated on the embedded simulator, not on another one through vla-eval."""
         return self.config.benchmarks[benchmark].evaluation.simulator is None
+
+    def real_at_embedded(self, benchmarks: Iterable[str]) -> list[str]:
+        """Those of `benchmarks` that run on real simulators, at a scale of tiny models."""
+        if self.config.scale in REAL:
+            return []
+        return [name for name in benchmarks if not self.is_embedded(name)]
 
     def embedded_benchmarks(self) -> list[str]:
         return [name for name in self.config.benchmarks if self.is_embedded(name)]

@@ -260,6 +260,7 @@ class StageSettings(Runs):
             CellSettings(
                 study=self.config.study,
                 scale=self.config.scale,
+                real=self.real_at_embedded([wildcards.benchmark]),
                 seeds=self.config.seeds,
                 model=wildcards.vlm,
                 auxiliary=wildcards.auxiliary,
@@ -278,7 +279,12 @@ class StageSettings(Runs):
         cells = self.cells_of(self._film_table())
         models = [*cells.backbones, *cells.experts, *REFERENCES]
         return settings_json(
-            FilmsSettings(scale=self.config.scale, benchmarks=cells.benchmarks, models=models)
+            FilmsSettings(
+                scale=self.config.scale,
+                real=self.real_at_embedded(cells.benchmarks),
+                benchmarks=cells.benchmarks,
+                models=models,
+            )
         )
 
     def config_json(self, wildcards: Any = None) -> str:
@@ -308,6 +314,7 @@ class StageSettings(Runs):
                 table=table,
                 study=self.config.study,
                 scale=self.config.scale,
+                real=self.real_at_embedded(cells.benchmarks),
                 seeds=cells.seeds,
                 cells=cells,
                 vla_steps={
@@ -330,7 +337,6 @@ class StageSettings(Runs):
                 analysis=self.config.analysis,
                 transfer=TransferSources(
                     records=self.config.transfer.records,
-                    real=[name for name in cells.benchmarks if not self.is_embedded(name)],
                     experts=list(self.config.experts),
                 )
                 if TABLES[table].transfer

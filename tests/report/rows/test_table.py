@@ -1,3 +1,4 @@
+from vlm4vla.conventions.scales import StudyScale
 from vlm4vla.report import names
 from vlm4vla.report.captions import episodes_sentence, seeds_sentence
 from vlm4vla.report.rows.contrasts import step_sentence
@@ -41,7 +42,8 @@ def test_three_forms(tmp_path):
 
 def test_names():
     assert names.benchmark("calvin", "embedded") == "CALVIN (embedded)"
-    assert names.benchmark("metaworld", "embedded") == "MetaWorld"  # the real one
+    assert names.benchmark("metaworld", StudyScale("embedded", ["metaworld"])) == "MetaWorld"
+    assert names.benchmark("libero-10", StudyScale("embedded", ["metaworld"])) == "LIBERO-10 (embedded)"
     assert names.benchmark("bridge", "smoke") == "Bridge (smoke)"
     assert names.benchmark("libero-10", "paper") == "LIBERO-10"
     assert names.model("my-own-vlm") == "my-own-vlm"

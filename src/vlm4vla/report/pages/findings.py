@@ -9,6 +9,7 @@ from typing import Any
 from vlm4vla.analysis.sensitivity import FRAGILE, GROUPS
 from vlm4vla.config.analysis import Margins
 from vlm4vla.conventions.benchmarks import score_metric
+from vlm4vla.conventions.scales import StudyScale
 from vlm4vla.report import names
 from vlm4vla.report.rows.capability_scores import OVERALL
 from vlm4vla.report.rows.contrasts import NONE
@@ -108,7 +109,7 @@ def _correlation(analyses: Mapping[str, Analysis]) -> Finding:
         if (row["metric"], row.get("question_set"), row["model"]) == ("pearson_r", OVERALL, ALL)
         and row["value"] is not None
     ]
-    margin, scale = _margins(analyses, "correlation").correlation_margin, _scale(analyses)
+    margin, scale = _margins(analyses, "correlation").correlation_margin, StudyScale.of(analyses.values())
     said = [correlation_says(row, margin) for row in found]
     count = Tally(
         *(said.count(word) for word in (SHOWN, CONTRARY, UNTOLD)),
@@ -262,7 +263,3 @@ def _not_learnt(records: Sequence[Record]) -> set[tuple[str, str]]:
             key = "ci_high" if row["metric"].endswith("before") else "ci_low"
             limits.setdefault((row["model"], row["auxiliary"]), {})[key] = row[key]
     return {vlm for vlm, ends in limits.items() if len(ends) == 2 and not ends["ci_low"] > ends["ci_high"]}
-
-
-def _scale(analyses: Mapping[str, Analysis]) -> str:
-    return next((each["settings"]["scale"] for each in analyses.values()), "paper")

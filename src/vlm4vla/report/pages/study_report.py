@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vlm4vla.conventions.scales import StudyScale
 from vlm4vla.conventions.tables import TABLES, heading
 from vlm4vla.core.errors import UserError
 from vlm4vla.core.progress import duration
@@ -139,7 +140,7 @@ def study_report(
         units=_units(analyses),
         tables=report.tables(),
         rollouts=report.pictures("failures", titles={"failures": "failures of the policies"}),
-        films=report.films(settings["scale"]),
+        films=report.films(StudyScale.of(analyses.values())),
         training=report.training(),
         config=report.text("config.yaml"),
         config_name=config_name,
@@ -161,8 +162,8 @@ def study_report(
 
 def _units(analyses: Mapping[str, Analysis]) -> list[str]:
     """`CALVIN: average length, 0 to 5` for each benchmark of the main table."""
+    scale = StudyScale.of(analyses.values())
     cells = analyses.get("main", {}).get("settings", {}).get("cells", {})
-    scale = analyses.get("main", {}).get("settings", {}).get("scale", "paper")
     return [f"{names.benchmark(name, scale)}: {names.unit(name)}" for name in cells.get("benchmarks", [])]
 
 
@@ -295,7 +296,7 @@ def _narrow(analysis: Analysis) -> ShownFigure | None:
     """The main figure for a phone."""
     rows: list[dict[str, Any]] = analysis["records"]
     drawing = phone_figure(
-        rows, analysis["settings"]["scale"], len(analysis["settings"]["cells"]["variants"]) > 1
+        rows, StudyScale.of([analysis]), len(analysis["settings"]["cells"]["variants"]) > 1
     )
     if drawing is None:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlm4vla.analysis.estimates import TWO_LEVEL
 from vlm4vla.conventions.benchmarks import score_metric
-from vlm4vla.conventions.scales import REAL
+from vlm4vla.conventions.scales import REAL, StudyScale
 from vlm4vla.conventions.tables import TABLES, heading
 from vlm4vla.core.artefacts import parse_json
 from vlm4vla.core.errors import UserError
@@ -71,7 +71,7 @@ def summary_sections(analyses: Mapping[str, Analysis], root: Path) -> list[Secti
 
 def _setup_section(analyses: Mapping[str, Analysis]) -> Section:
     settings = [each["settings"] for each in analyses.values()]
-    scale = settings[0]["scale"]
+    scale = StudyScale.of(analyses.values())
     models = dict.fromkeys(model for each in settings for model in each["cells"]["backbones"])
     experts = dict.fromkeys(name for each in settings for name in each["cells"].get("experts", []))
     rows = [row for each in analyses.values() for row in each["records"]]
@@ -124,7 +124,7 @@ def _best_section(analyses: Mapping[str, Analysis]) -> Section:
     main = analyses.get("main")
     if main is None:
         return Section(BEST, [])
-    scale, points = main["settings"]["scale"], []
+    scale, points = StudyScale.of(analyses.values()), []
     for benchmark in main["settings"]["cells"]["benchmarks"]:
         ranks = [rank for rank in main.get("ranks", []) if rank["benchmark"] == benchmark]
         if ranks:

@@ -22,9 +22,9 @@ from vlm4vla.analysis.records import cell_records, check
 from vlm4vla.analysis.sensitivity import by_family, leave_one_out
 from vlm4vla.analysis.stopped import fill_stops
 from vlm4vla.analysis.transfer import Reliability, ceiling, read_transfer, reliability, rho, testable
-from vlm4vla.conventions.benchmarks import facts, score_metric
+from vlm4vla.conventions.benchmarks import score_metric
 from vlm4vla.conventions.lineages import lineage
-from vlm4vla.conventions.scales import REAL
+from vlm4vla.conventions.scales import StudyScale
 from vlm4vla.core.artefacts import file_hash
 from vlm4vla.core.errors import UserError
 from vlm4vla.report import names
@@ -48,12 +48,11 @@ RHO, REPEATS = "spearman_rho", "rank_reliability"
 class Side:
     """One benchmark of one study: its policies' records and the tidy row of each policy, by backbone.
 
-    `study`: empty for this study. `real`: whether a real simulator was used.
+    `study`: empty for this study.
     """
 
     benchmark: str
-    scale: str
-    real: bool
+    scale: StudyScale
     study: str
     records: pd.DataFrame
     rows: Mapping[str, Row]
@@ -61,9 +60,14 @@ class Side:
     """Of the other study's records: the SHA-256 of the hashes of all files, in the order of their paths."""
 
     @property
+    def real(self) -> bool:
+        """Whether a real simulator was used."""
+        return self.scale.is_real(self.benchmark)
+
+    @property
     def label(self) -> str:
         """`Bridge (embedded)`, `MetaWorld`, or `MetaWorld of the study metaworld`."""
-        shown = facts(self.benchmark).title if self.real else names.benchmark(self.benchmark, self.scale)
+        shown = names.benchmark(self.benchmark, self.scale)
         return f"{shown} of the study {self.study}" if self.study else shown
 
     def grid(self, models: Sequence[str]) -> Grid | None:
@@ -80,20 +84,18 @@ def sides_of(
     records: pd.DataFrame,
     models: Sequence[str],
     benchmarks: Sequence[str],
-    real: Sequence[str],
-    scale: str,
+    scale: StudyScale,
     published: Published,
     seeds: Sequence[int],
     study: str = "",
 ) -> tuple[list[Side], list[str]]:
-    """The sides of one study, and the gaps. `real`: the benchmarks that were run on a real simulator."""
+    """The sides of one study, and the gaps."""
     wanted = [(model, VARIANT, name) for name in benchmarks for model in models]
     rows, gaps = measure(records, wanted, score_metrics(benchmarks), published, scale, seeds)
     found = [
         Side(
             name,
             scale,
-            name in real or scale in REAL,
             study,
             records,
             {row["model"]: row for row in rows if row["benchmark"] == name and row["value"] is not None},
@@ -140,12 +142,12 @@ def other_sides(
         check(records)
     except UserError as error:
         raise UserError(f"{KEY}: {text!r}: {error}") from None
-    name, scale = records["study"].iloc[0], records["scale"].iloc[0]
+    name, scale = records["study"].iloc[0], StudyScale(records["scale"].iloc[0], real)
     if name == own:
         name = f"{name} in {text}"
     benchmarks = names.in_order(records["benchmark"])
     gaps = [f"{names.model(model)} in the study {name}" for model in models if model not in shared]
-    found, missing = sides_of(records, shared, benchmarks, sorted(real), scale, published, (), name)
+    found, missing = sides_of(records, shared, benchmarks, scale, published, (), name)
     return [replace(side, digest=digest) for side in found], [*gaps, *missing]
 
 

@@ -50,7 +50,7 @@ from vlm4vla.study.outputs import generated
 def build(inputs: TableInputs) -> Table:
     """The auxiliary table; draws figures/auxiliary, and copies the backbones' pages of generated images."""
     settings, records = inputs.settings, inputs.records
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     vlms = read_fine_tuned(vlms_in(cells), inputs.capability, inputs.auxiliary)
     wanted = [cell for benchmark in cells.benchmarks for cell in cells_on(benchmark, cells)]
     reported = {name: metrics(name) for name in cells.benchmarks}
@@ -199,7 +199,7 @@ def _control(row: Row) -> str:
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     parts = [
         "Backbones are fine-tuned on an auxiliary task and then become policies by the same recipe, on "

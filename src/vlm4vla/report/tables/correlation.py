@@ -57,7 +57,7 @@ COVERAGE = (
 def build(inputs: TableInputs) -> Table:
     """The correlation table; draws figures/correlation and figures/correlation_sets."""
     settings, records = inputs.settings, inputs.records
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     benchmarks, models = cells.benchmarks, cells.backbones
     published = read_published(inputs.published, "main")
     scores = {
@@ -265,7 +265,7 @@ def _caption(
     settings: TableSettings,
     elsewhere: Collection[str],
 ) -> str:
-    scale, margin = settings.scale, settings.analysis.correlation_margin
+    scale, margin = settings.study_scale, settings.analysis.correlation_margin
     models = settings.cells.backbones
     shown = names.joined([names.benchmark(name, scale) for name in settings.cells.benchmarks])
     tests = sum(1 for row in rows if row["metric"] == "pearson_r" and row["p_value"] is not None)

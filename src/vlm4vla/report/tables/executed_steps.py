@@ -46,7 +46,7 @@ def build(inputs: TableInputs) -> Table:
     the rows with the number of steps that the other tables use are compared with the published numbers.
     """
     settings = inputs.settings
-    cells, scale, horizons = settings.cells, settings.scale, settings.horizons
+    cells, scale, horizons = settings.cells, settings.study_scale, settings.horizons
     by_steps = _records_by_steps(inputs)
     published, nothing = read_published(inputs.published, "main"), Published({}, {})
     rows: list[Row] = []
@@ -109,7 +109,7 @@ def _add_contrasts(
         floor.append(cell_records(usual, FLOOR, "full", benchmark))
     others = [row for row in rows if row["executed"] != horizons[row["benchmark"]][0]]
     contrast.add_step_contrasts(others, sides, spreads, pd.concat(floor), margin)
-    return examine(rows, sides, margin, settings.scale)
+    return examine(rows, sides, margin, settings.study_scale)
 
 
 def _records_by_steps(inputs: TableInputs) -> dict[tuple[str, int], pd.DataFrame]:
@@ -157,7 +157,7 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], settings
     """
     columns = [_rows_with(rows, benchmark, count) for count in sorted(steps)]
     complete = [line for line in zip(*columns, strict=True) if all(row["value"] is not None for row in line)]
-    shown, margin = names.benchmark(benchmark, settings.scale), settings.analysis.margin
+    shown, margin = names.benchmark(benchmark, settings.study_scale), settings.analysis.margin
     if not complete:
         return f"{shown}: not measured at every number of executed steps."
     metric = score_metric(benchmark)
@@ -181,7 +181,7 @@ def _verdict(rows: Sequence[Row], benchmark: str, steps: Sequence[int], settings
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     parts = [
         f"The same policies on {shown}. They execute fewer or more steps of a predicted chunk before they "

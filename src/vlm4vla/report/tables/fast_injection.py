@@ -69,7 +69,7 @@ INTERACTIONS = (
 def build(inputs: TableInputs) -> Table:
     """The FAST injection table; draws figures/fast_injection."""
     settings, records = inputs.settings, inputs.records
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     vlms = read_fine_tuned(vlms_in(cells), inputs.capability, inputs.auxiliary)
     tokens = read_fast_report(inputs.fast[0]) if inputs.fast else None
     wanted = [cell for benchmark in cells.benchmarks for cell in cells_on(benchmark, cells)]
@@ -174,7 +174,7 @@ def _grid(rows: Sequence[Row], cells: Cells, benchmark: str, scale: str) -> Bloc
 def _verdicts(
     rows: Sequence[Row], vlms: Sequence[FineTuned], settings: TableSettings, tested: Sequence[Row]
 ) -> list[str]:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     fine_tuned = [vlm for vlm in vlms if vlm.auxiliary != NONE]
     sentences = [f"{vlm.label}: {own_score_clause(vlm)}." for vlm in fine_tuned if vlm.own is not None]
     flat = not_learnt_sentence(vlms)
@@ -214,7 +214,7 @@ def _finding(
 ) -> list[str]:
     """How the gain depends on both vision encoders, and the paper's "only if"; empty if unknown."""
     frozen, trained = (_found(rows, model, "freeze-vision", benchmark, task) for task in (FROZEN, TRAINED))
-    sentences, where = [], f"{names.model(model)} on {names.benchmark(benchmark, settings.scale)}"
+    sentences, where = [], f"{names.model(model)} on {names.benchmark(benchmark, settings.study_scale)}"
     own = [test for test in tested if (test["model"], test["benchmark"]) == (model, benchmark)]
     for test in own:
         if test["other_variant"] == test["variant"]:
@@ -266,7 +266,7 @@ def _only_if(trained: Row, frozen: Row, test: Row | None, margin: float) -> str:
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings, tokens: Mapping[str, Any] | None) -> str:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     parts = [
         "A VLM first learns to predict the next action chunk as FAST tokens, with its vision encoder frozen "

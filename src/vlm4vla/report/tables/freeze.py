@@ -52,7 +52,7 @@ FINDINGS = {
 def build(inputs: TableInputs) -> Table:
     """The freeze table; draws figures/freeze."""
     settings, records = inputs.settings, inputs.records
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     wanted = [cell for benchmark in cells.benchmarks for cell in cells_on(benchmark, cells)]
     published = read_published(inputs.published, "freeze")
     rows, gaps = measure(records, wanted, score_metrics(cells.benchmarks), published, scale, settings.seeds)
@@ -171,7 +171,7 @@ def _verdicts(
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings) -> str:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     parts = [
         f"Policies whose vision encoder or word embedding keeps the backbone's weights, on {shown}.",

@@ -58,7 +58,7 @@ FIGURES = (
 def build(inputs: TableInputs) -> Table:
     """The main table; draws figures/{main,radar,ranks,tasks,learning_curves}."""
     settings, records = inputs.settings, inputs.records
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     figures, benchmarks = inputs.figures, cells.benchmarks
     paper = read_published(inputs.published, "main")
     models = [(model, variant) for model in cells.backbones for variant in cells.variants]
@@ -262,7 +262,7 @@ def _caption(
     has_ranking: bool,
     tokens: Mapping[str, int],
 ) -> str:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     hidden = [name for name in cells.backbones if name in paper.notes]
     parts = [

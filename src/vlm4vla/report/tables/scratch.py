@@ -47,7 +47,7 @@ SHARE = ("share", "share_ci_low", "share_ci_high")
 def build(inputs: TableInputs) -> Table:
     """The scratch table; draws figures/scratch."""
     settings, records = inputs.settings, inputs.records
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     variants = [FULL, SCRATCH]
     wanted = [
         (model, variant, benchmark)
@@ -154,7 +154,7 @@ def _verdicts(rows: Sequence[Row], cells: Cells, margins: Margins, seeds: Sequen
 
 
 def _caption(rows: Sequence[Row], settings: TableSettings, variants: Sequence[str]) -> str:
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     shown = names.joined([names.benchmark(name, scale) for name in cells.benchmarks])
     parts = [
         f"Policies from pre-trained backbones against the same networks from random weights, on {shown}.",

@@ -35,7 +35,7 @@ EXTRA = (
 def build(inputs: TableInputs) -> Table:
     """The table transfer. It has no figure."""
     settings = inputs.settings
-    cells, scale = settings.cells, settings.scale
+    cells, scale = settings.cells, settings.study_scale
     published = read_published(inputs.published, "main")
     sides, gaps = _all_sides(inputs, published)
     rows, checks = _transfers(settings, sides, published)
@@ -90,8 +90,7 @@ def _all_sides(inputs: TableInputs, published: Published) -> tuple[list[Side], l
         inputs.records,
         models,
         settings.cells.benchmarks,
-        sources.real,
-        settings.scale,
+        settings.study_scale,
         published,
         settings.seeds,
     )
@@ -209,7 +208,7 @@ def _sensitivity(checks: Sequence[Mapping[str, Any]]) -> Block:
 def _caption(
     rows: Sequence[Row], sides: Sequence[Side], policies: Sequence[Row], settings: TableSettings
 ) -> str:
-    scale, margin = settings.scale, settings.analysis.correlation_margin
+    scale, margin = settings.study_scale, settings.analysis.correlation_margin
     own = [row for row in policies if "other_study" not in row]
     methods = sorted({row["p_method"] for row in rows if row["p_method"]})
     by = {row["repeats_by"] for row in rows if row["repeats_by"]}

@@ -41,7 +41,7 @@ def test_embedded_config_is_valid(raw):
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
 def test_layers_are_valid(raw, layer):
     over = {"released": "paper", "2026": "paper", "real": "metaworld"}
-    over |= {f"libero-{change}": "libero" for change in KNOWN["libero"].variations}
+    over |= {f"libero-{change}": "libero" for change, _ in KNOWN["libero"].variations}
     below = [layer.with_stem(over[layer.stem])] if layer.stem in over else []
     for path in (*below, layer):
         raw = merge(raw, yaml.safe_load(path.read_text()))

@@ -55,7 +55,9 @@ def shipped():
     config, paper = ROOT / "config.yaml", ROOT / "workflow/scales/paper.yaml"
     found = {"config": [config]}
     for scale in SCALES:
-        found[scale.stem] = [config, paper, scale] if scale.stem in ("released", "2026") else [config, scale]
+        below = [paper] if scale.stem in ("released", "2026") else []
+        below += [scale.with_stem("libero")] if scale.stem.startswith("libero-") else []
+        found[scale.stem] = [config, *below, scale]
     found.pop("real")  # over metaworld; its backbone is a folder that `make real-backbone` makes
     return found
 

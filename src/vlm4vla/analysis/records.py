@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -234,13 +236,21 @@ def cell_records(
     records: pd.DataFrame, model: str, variant: str, benchmark: str, auxiliary: str = "none"
 ) -> pd.DataFrame:
     """The episodes of one cell, with all training seeds together. Empty if the study has none."""
-    own = records
-    # One column after another: comparing strings is slow, and each column leaves fewer rows to the next one.
-    for column, value in (
-        ("model", model),
-        ("benchmark", benchmark),
-        ("variant", variant),
-        ("auxiliary", auxiliary),
-    ):
-        own = own[own[column] == value]
-    return own
+    positions = _cells(records).get((model, variant, benchmark, auxiliary))
+    return records.iloc[:0] if positions is None else records.take(positions)
+
+
+# The rows of each cell, by the identity of the records. A table asks for its cells hundreds of times, and comparing
+# strings is slow.
+_ROWS: dict[int, tuple[int, dict[tuple[str, ...], np.ndarray]]] = {}
+
+
+def _cells(records: pd.DataFrame) -> dict[tuple[str, ...], np.ndarray]:
+    """The positions of the rows of each (model, variant, benchmark, auxiliary)."""
+    known = _ROWS.get(id(records))
+    if known is None or known[0] != len(records):
+        if known is None:
+            weakref.finalize(records, _ROWS.pop, id(records), None)
+        keys = ["model", "variant", "benchmark", "auxiliary"]
+        known = _ROWS[id(records)] = (len(records), records.groupby(keys, sort=False).indices)
+    return known[1]

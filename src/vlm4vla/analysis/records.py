@@ -240,8 +240,8 @@ def cell_records(
     return records.iloc[:0] if positions is None else records.take(positions)
 
 
-# The rows of each cell, by the identity of the records. A table asks for its cells hundreds of times, and comparing
-# strings is slow.
+# The rows of each cell, by the identity of the records. A table asks for its cells hundreds of times, and
+# comparing strings is slow.
 _ROWS: dict[int, tuple[int, dict[tuple[str, ...], np.ndarray]]] = {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -31,7 +32,7 @@ def tau_p(x: np.ndarray, y: np.ndarray, *, exact: bool, seed: int) -> float:
     """
     observed = abs(concordance(x, y))
     if exact:
-        counts = _distribution(x, y)
+        counts = _distribution(_sizes(x), _sizes(y))
         far = sum(count for value, count in counts.items() if abs(value) >= observed)
         return far / sum(counts.values())
     random, signs = np.random.default_rng(seed), _signs(x)
@@ -49,18 +50,23 @@ def _signs(values: np.ndarray) -> np.ndarray:
     return np.sign(values[:, None] - values[None, :]).astype(np.int64)
 
 
-def _distribution(x: np.ndarray, y: np.ndarray) -> dict[int, int]:
+def _sizes(values: np.ndarray) -> tuple[int, ...]:
+    """How often each distinct value occurs, in increasing order of the values."""
+    return tuple(np.unique(np.asarray(values, dtype=np.float64), return_counts=True)[1].tolist())
+
+
+@functools.lru_cache(maxsize=64)
+def _distribution(x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]) -> dict[int, int]:
     """For each value of concordant - discordant, the number of ways to assign the y values to the x values.
 
-    Equal x values are one group, and groups are filled in order of x. The contribution of a group depends on
+    Only the ties matter: `x_sizes` and `y_sizes` (`_sizes`). Equal x values are one group, and groups are filled in order of x. The contribution of a group depends on
     the set of y values in the earlier groups, but not on their order. So sets of y values, as bit masks,
     replace orders: 2^n states instead of n! orders.
     """
-    signs = _signs(y)  # signs[i, j] = sign(y_i - y_j)
+    signs = _signs(np.repeat(np.arange(len(y_sizes)), y_sizes))  # signs[i, j] = sign(y_i - y_j)
     count = len(signs)
-    _, sizes = np.unique(np.asarray(x, dtype=np.float64), return_counts=True)
     states: dict[int, dict[int, int]] = {0: {0: 1}}
-    for size in map(int, sizes):
+    for size in x_sizes:
         following: dict[int, dict[int, int]] = {}
         for mask, found in states.items():
             assigned = [i for i in range(count) if mask >> i & 1]

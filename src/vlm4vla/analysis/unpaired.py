@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import gammaln
-from scipy.stats import binom
+from scipy.special import gammaln, xlog1py, xlogy
 
 from vlm4vla.analysis.intervals import LEVEL, SEED, bounded_mean, wilson
 
@@ -128,7 +127,12 @@ def _one_sided(one: int, first: int, other: int, second: int) -> float:
 
 def _outcomes(trials: int, rates: np.ndarray) -> np.ndarray:
     """(r, trials + 1): the probability of each number of successes at each of `rates` (r,)."""
-    return binom.pmf(np.arange(trials + 1), trials, rates[:, None])
+    k, rates = np.arange(trials + 1), rates[:, None]
+    return np.exp(_log_choose(trials, k) + xlogy(k, rates) + xlog1py(trials - k, -rates))
+
+
+def _log_choose(n: int, k: np.ndarray) -> np.ndarray:
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
 @functools.lru_cache(maxsize=16)
@@ -144,11 +148,7 @@ def _fisher(first: int, second: int) -> np.ndarray:
     The p value is P(X <= i) of the hypergeometric X with the total i + j.
     """
     i, j = np.arange(first + 1)[:, None], np.arange(second + 1)[None, :]
-
-    def log_choose(n: int, k: np.ndarray) -> np.ndarray:
-        return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-
-    mass = np.exp(log_choose(first, i) + log_choose(second, j) - log_choose(first + second, i + j))
+    mass = np.exp(_log_choose(first, i) + _log_choose(second, j) - _log_choose(first + second, i + j))
     by_total = np.zeros((first + 1, first + second + 1))  # row i, column i + j
     by_total[i, i + j] = mass
     return by_total.cumsum(axis=0)[i, i + j]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.core.artefacts import write_json
@@ -39,7 +39,7 @@ def _ordinary_process() -> Iterator[None]:
 
 @pytest.fixture
 def raw() -> dict:
-    return yaml.safe_load(CONFIG.read_text())
+    return load_yaml(CONFIG.read_text())
 
 
 @pytest.fixture

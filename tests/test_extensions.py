@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla import extensions
 from vlm4vla.auxiliary.lookup import get_task
@@ -65,7 +66,7 @@ def empty_registry(monkeypatch):
 
 @pytest.fixture
 def raw(tmp_path) -> dict:
-    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    raw = load_yaml((REPOSITORY / "config.yaml").read_text())
     return raw | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
@@ -223,7 +224,7 @@ def test_settings_without_extension_files_do_not_mention_extensions(raw):
 
 
 def test_extension_files_do_not_change_settings_of_built_in_names(own):
-    before = settings(Study(load_config(yaml.safe_load((REPOSITORY / "config.yaml").read_text()))))
+    before = settings(Study(load_config(load_yaml((REPOSITORY / "config.yaml").read_text()))))
     after = settings(Study(load_config(own)))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from fast_yaml import load_yaml
 from tiny_backbones import SIZE, WORDS, make
 
 from vlm4vla.backbones import build, load
@@ -104,7 +104,7 @@ def test_image_size_must_hold_whole_patches():
 @pytest.mark.parametrize("words", [100, 400])
 def test_parameter_counts_are_in_the_order_of_the_real_sizes(words):
     """The study's tiny backbones keep the order of the real models' sizes."""
-    config = load_config(yaml.safe_load(CONFIG.read_text()))
+    config = load_config(load_yaml(CONFIG.read_text()))
     vocabulary = [f"word{number}" for number in range(words)]
     counts = []
     for name, backbone in sorted(config.backbones.items(), key=lambda item: item[1].parameters_b):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-import yaml
 from browser import OVERFLOW, PHONE, SCREEN, needs_browser, visit
+from fast_yaml import load_yaml
 from reported_study import HOSTILE, add_models, rename_study, report_text, write_results
 from workflow_project import REPOSITORY
 
@@ -33,7 +33,7 @@ BROKEN = r"""[...document.querySelectorAll('td, span.number')].filter(each => ea
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = load_yaml((REPOSITORY / "config.yaml").read_text())
     return write_results(tmp_path_factory.mktemp("reported") / "embedded", config)
 
 

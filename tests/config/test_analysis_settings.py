@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.analysis import Margins
 from vlm4vla.config.config import load_config
@@ -17,7 +17,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path):
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def settings_of(raw):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.capability import KNOWN_TASKS, Capability, LmmsEval
 from vlm4vla.config.config import load_config
@@ -18,7 +18,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw() -> dict:
-    return yaml.safe_load(CONFIG.read_text())
+    return load_yaml(CONFIG.read_text())
 
 
 def test_embedded_settings_have_no_keys_of_other_sources(raw):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from jsonschema import Draft202012Validator
 
 from vlm4vla.config.config import Config, load_config, schema
@@ -28,7 +28,7 @@ def merge(base: dict, layer: dict) -> dict:
 
 @pytest.fixture
 def raw() -> dict:
-    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    return load_yaml((REPOSITORY / "config.yaml").read_text())
 
 
 def test_embedded_config_is_valid(raw):
@@ -44,7 +44,7 @@ def test_layers_are_valid(raw, layer):
     over |= {f"libero-{change}": "libero" for change, _ in KNOWN["libero"].variations}
     below = [layer.with_stem(over[layer.stem])] if layer.stem in over else []
     for path in (*below, layer):
-        raw = merge(raw, yaml.safe_load(path.read_text()))
+        raw = merge(raw, load_yaml(path.read_text()))
     config = load_config(raw)
     assert config.study == layer.stem
     scales = {"2026": "paper"} | dict.fromkeys(("paper", "released", "smoke"), layer.stem)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
@@ -20,7 +20,7 @@ RECORDING_KEYS = {"episodes", "noise", "seed"}
 
 @pytest.fixture
 def raw(tmp_path):
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def wildcards(benchmark="bridge"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import schema
 
@@ -64,7 +64,7 @@ def test_every_key_has_a_description():
 def test_every_key_that_the_files_use_has_a_description():
     """The walk starts at the files, so it would also see keys that the schema holds in another place."""
     for file in FILES:
-        assert list(undescribed(yaml.safe_load(file.read_text()), SCHEMA, "")) == [], file.name
+        assert list(undescribed(load_yaml(file.read_text()), SCHEMA, "")) == [], file.name
 
 
 def test_descriptions_are_sentences():

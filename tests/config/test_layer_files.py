@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.layer_files import MOST_BYTES, holder, named, read_layer
 from vlm4vla.config.layers import read_layers
@@ -109,7 +109,7 @@ def test_numbers_that_are_read_as_they_are_written(tmp_path, text, value):
 
 @pytest.mark.parametrize("name", ["config.yaml", *(f"workflow/scales/{n}.yaml" for n in ("smoke", "paper"))])
 def test_reads_what_pyyaml_reads(name):
-    assert read_layer(REPOSITORY / name) == yaml.safe_load((REPOSITORY / name).read_text())
+    assert read_layer(REPOSITORY / name) == load_yaml((REPOSITORY / name).read_text())
 
 
 def test_merge_keys_and_a_byte_order_mark_are_allowed(tmp_path):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from snakemake.utils import update_config
 
 from vlm4vla.config.config import load_config
@@ -17,7 +17,7 @@ def merged_by_snakemake(texts: list[str]) -> dict:
     """The configuration as Snakemake reads it: every file updates what the earlier ones have set."""
     merged: dict = {}
     for text in texts:
-        update_config(merged, yaml.safe_load(text))
+        update_config(merged, load_yaml(text))
     return merged
 
 
@@ -30,7 +30,7 @@ def test_files_are_merged_as_snakemake_does(scale):
 
 def test_a_mapping_that_yaml_aliases_share_is_overridden_in_one_place(tmp_path):
     text = (REPOSITORY / "config.yaml").read_text()
-    document = yaml.safe_load(text)
+    document = load_yaml(text)
     shared = "vla:\n  optimiser: &one {name: adamw, learning_rate: 0.002}\n"
     shared += "experts:\n  pi0: {training: {optimiser: *one}}\n"
     texts = [text, shared, "vla: {optimiser: {warmup: 0.3}}\n"]

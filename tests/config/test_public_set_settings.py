@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
@@ -19,7 +19,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path) -> dict:
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def data_settings(raw, task):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
@@ -40,7 +40,7 @@ LIBERO = {
 
 @pytest.fixture
 def raw():
-    return yaml.safe_load(CONFIG.read_text())
+    return load_yaml(CONFIG.read_text())
 
 
 def with_policy(raw, name="pi0", **changes):

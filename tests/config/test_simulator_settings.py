@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from pydantic import ValidationError
 from simulator_examples import LIBERO, METAWORLD, protocol
 
@@ -23,7 +23,7 @@ EVALUATION = {"episodes": 2, "max_steps": 40, "execution_horizon": 2}
 
 @pytest.fixture
 def raw(request):
-    return yaml.safe_load((request.config.rootpath / "config.yaml").read_text())
+    return load_yaml((request.config.rootpath / "config.yaml").read_text())
 
 
 def with_libero(raw, **changes):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.conventions.lineages import LINEAGES, lineage
 
@@ -17,6 +17,6 @@ def test_versions_have_one_lineage(family, expected):
 
 
 def test_the_backbones_of_the_study_have_four_lineages():
-    families = [each["family"] for each in yaml.safe_load(CONFIG.read_text())["backbones"].values()]
+    families = [each["family"] for each in load_yaml(CONFIG.read_text())["backbones"].values()]
     assert set(LINEAGES) <= set(families)
     assert {lineage(family) for family in families} == {"Qwen", "PaliGemma", "kosmos-2", "internvl"}

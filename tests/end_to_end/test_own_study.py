@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from documented_blocks import pasted
+from fast_yaml import load_yaml
 from smoke_study import LAYER, REPOSITORY, snakemake
 from transformers import AutoConfig
 
@@ -57,7 +58,7 @@ def made(tmp_path_factory) -> tuple[Path, str]:
 
 
 def test_the_document_has_all_four_extensions_and_valid_links():
-    shown = yaml.safe_load(pasted(DOCUMENT, "yaml"))
+    shown = load_yaml(pasted(DOCUMENT, "yaml"))
     assert {shown["backbones"][name]["family"] for name in ("my-vlm", "smolvlm-500m")} == {
         "qwen3_vl",
         "smolvlm",

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 import yaml
+from fast_yaml import load_yaml
 from smoke_study import LAYER, REPOSITORY, snakemake
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900), pytest.mark.exhaustive]
@@ -15,7 +16,7 @@ LAYER_2026 = "workflow/scales/embedded-2026.yaml"
 
 
 def test_six_new_families_from_pretraining_to_the_table(tmp_path):
-    new = yaml.safe_load((REPOSITORY / LAYER_2026).read_text())["backbones"]
+    new = load_yaml((REPOSITORY / LAYER_2026).read_text())["backbones"]
     assert len({each["family"] for each in new.values()}) == 6
     for name in ("Snakefile", "config.yaml"):
         shutil.copy2(REPOSITORY / name, tmp_path / name)

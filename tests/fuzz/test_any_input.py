@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from fuzzing import damaged, damaged_bytes, only_one_line, only_user_errors
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ from vlm4vla.provenance.crate import METADATA
 from vlm4vla.provenance.pack import SUMS
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+CONFIG = load_yaml((REPOSITORY / "config.yaml").read_text())
 
 
 @given(damaged(CONFIG))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from cluster_project import LAYER, ClusterProject, wait_until
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.study.study import Study
@@ -44,7 +44,7 @@ def test_smoke_study(project, cluster):
 
     output = project.finish(run, 5000)
 
-    layers = [yaml.safe_load((project.folder / name).read_text()) for name in ("config.yaml", LAYER)]
+    layers = [load_yaml((project.folder / name).read_text()) for name in ("config.yaml", LAYER)]
     study = Study(load_config(merge(*layers)))
     missing = [name for name in study.declared() if not (project.folder / Path(name)).stat().st_size]
     assert not missing

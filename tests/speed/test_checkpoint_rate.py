@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from fast_yaml import load_yaml
 from small_parts import small_backbone
 
 REPOSITORY = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_it_prints_the_rate_of_a_checkpoint(tmp_path):
     small_backbone().save(tmp_path / "backbone")
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = load_yaml((REPOSITORY / "config.yaml").read_text())
     config["vla"]["batch"] = 2
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     command = [sys.executable, str(REPOSITORY / "speed" / "checkpoint_rate.py"), str(tmp_path / "backbone")]

@@ -7,7 +7,7 @@ import hashlib
 import json
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from small_parts import small_backbone
 
 from vlm4vla import cli
@@ -147,7 +147,7 @@ def test_the_folder_has_trained_weights_and_a_card(small, tmp_path, questions, c
     assert {name.startswith(trained) for name in changed} == {True}
     assert all(any(name.startswith(part) for name in changed) for part in trained)
     _, head, text = (output / "README.md").read_text().split("---\n", 2)
-    assert yaml.safe_load(head)["license"] == "apache-2.0"
+    assert load_yaml(head)["license"] == "apache-2.0"
     for part in (VISION[EYE], LANGUAGE[TONGUE]):
         assert part.sha256 in text and part.package in text and part.licence in text
     assert "the first 2 are kept (0 to 1)" in text and "after 3 updates" in text

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
+from fast_yaml import load_yaml
 from shrunk_backbones import save_shrunk
 
 from vlm4vla.backbones import build, hub, load
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_the_hub_is_downloaded_at_its_revision(tmp_path, base, t
 
 @pytest.fixture
 def raw(tmp_path):
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def test_only_a_backbone_that_uses_the_checkpoint_needs_its_family(raw, tuned):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.workflow.preflight import open_study
@@ -26,7 +26,7 @@ TABLES = {
 
 @pytest.fixture
 def raw(tmp_path):
-    given = yaml.safe_load(CONFIG.read_text())
+    given = load_yaml(CONFIG.read_text())
     return given | {"results": str(tmp_path / "results"), "minimum_free_gb": 0, "tables": TABLES}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.config.layers import read_layers
@@ -34,7 +35,7 @@ def test_the_published_study_has_no_departures(tmp_path):
 
 
 def test_another_scale_has_no_departures():
-    config = load_config(yaml.safe_load((ROOT / "config.yaml").read_text()), "config.yaml")
+    config = load_config(load_yaml((ROOT / "config.yaml").read_text()), "config.yaml")
     assert found(config) == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fast_yaml import load_yaml
 from workflow_project import REPOSITORY, lay_out
 
 from vlm4vla.conventions.tables import TABLES
@@ -115,7 +116,7 @@ def test_every_rule_takes_its_paths_from_the_layout(tmp_path, source):
     if source == "lmms-eval":
         capability["lmms_eval"] = {"tasks": {"pope": {"metric": "m"}}, "environment": "none"}
     if source == "scores":
-        names = yaml.safe_load((project.folder / "config.yaml").read_text())["backbones"]
+        names = load_yaml((project.folder / "config.yaml").read_text())["backbones"]
         (project.folder / "scores.csv").write_text("model,score\n" + "".join(f"{n},50\n" for n in names))
         capability["scores"] = {"file": "scores.csv"}
     (project.folder / "layer.yaml").write_text(yaml.safe_dump({"capability": capability}))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from fast_yaml import load_yaml
 from one_node import OneNode
 
 REPOSITORY = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ class ClusterProject:
     def change(self, name: str, change: Callable[[dict], None]) -> None:
         """Apply `change` to the parsed YAML file `name`, in place."""
         path = self.folder / name
-        value = yaml.safe_load(path.read_text())
+        value = load_yaml(path.read_text())
         change(value)
         path.write_text(yaml.safe_dump(value, sort_keys=False))
 

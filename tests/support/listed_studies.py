@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import synthetic_study as made
-import yaml
+from fast_yaml import load_yaml
 from undrawn_figures import undrawn
 
 from vlm4vla.config.config import load_config
@@ -32,7 +32,7 @@ def records(root: Path, skill: float, models=MODELS, benchmarks=("calvin", "brid
 
 def finished(root: Path, skill: float = 0.5, started: str = "2026-05-01T10:00:00Z") -> Path:
     """Write everything that the configuration of a study of two backbones on Bridge promises."""
-    raw = yaml.safe_load(CONFIG.read_text())
+    raw = load_yaml(CONFIG.read_text())
     raw |= {"study": root.name, "experts": {}, "results": str(root.parent)}
     raw["tables"] = {"main": {"backbones": MODELS, "benchmarks": ["bridge"], "variants": ["full"]}}
     config = load_config(raw)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import synthetic_study as made
 import yaml
+from fast_yaml import load_yaml
 from PIL import Image
 from workflow_project import REPOSITORY, Project
 
@@ -42,7 +43,7 @@ def add_records(project: Project, *tables: str) -> Project:
         write_film(path.parent / "videos" / "episode0000.gif")
     made.write_capability(root)
     path = project.folder / "config.yaml"
-    config = yaml.safe_load(path.read_text())
+    config = load_yaml(path.read_text())
     config["tables"] = {name: config["tables"][name] for name in tables}
     config["tables"].get("main", {}).pop("experts", None)
     path.write_text(yaml.safe_dump(config, sort_keys=False))

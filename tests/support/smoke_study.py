@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.study.study import Study
@@ -65,7 +65,7 @@ class Smoke:
                     raise RuntimeError(done.stderr[-6000:])
                 output.write_text(done.stderr)
         self.output = output.read_text()
-        layers = [yaml.safe_load((REPOSITORY / name).read_text()) for name in ("config.yaml", LAYER)]
+        layers = [load_yaml((REPOSITORY / name).read_text()) for name in ("config.yaml", LAYER)]
         self.study = Study(load_config(merge(*layers) | {"results": str(folder / "results")}))
 
     @property

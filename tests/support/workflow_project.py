@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from fast_yaml import load_yaml
 from safetensors.numpy import save_file
 
 from vlm4vla.data.lerobot.writer import LeRobotWriter
@@ -127,7 +128,7 @@ class Project:
     def change(self, name: str, change) -> None:
         """Apply `change` to the parsed YAML file `name`, in place."""
         path = self.folder / name
-        value = yaml.safe_load(path.read_text())
+        value = load_yaml(path.read_text())
         change(value)
         path.write_text(yaml.safe_dump(value, sort_keys=False))
 

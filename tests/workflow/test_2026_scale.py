@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from fast_yaml import load_yaml
 from smoke_study import merge
 from transformers import AutoModelForImageTextToText
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -19,7 +19,7 @@ from vlm4vla.core.errors import UserError
 from vlm4vla.workflow.preflight import open_study
 
 ROOT = Path(__file__).parents[2]
-LAYER = yaml.safe_load((ROOT / "workflow/scales/2026.yaml").read_text())
+LAYER = load_yaml((ROOT / "workflow/scales/2026.yaml").read_text())
 BACKBONES = LAYER["backbones"]
 
 
@@ -121,7 +121,7 @@ def test_checkpoints_are_pinned_and_of_types_that_work(name):
 def raw(tmp_path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for name in ("config.yaml", "workflow/scales/paper.yaml", "workflow/scales/2026.yaml"):
-        merged = merge(merged, yaml.safe_load((ROOT / name).read_text()))
+        merged = merge(merged, load_yaml((ROOT / name).read_text()))
     return merged | {"results": str(tmp_path), "minimum_free_gb": 0}
 
 

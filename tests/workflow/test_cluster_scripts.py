@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 PROFILES = Path(__file__).parents[2] / "workflow" / "profiles"
 # Appends its arguments to the file NAME.calls, and prints the content of the file NAME.says.
@@ -148,7 +148,7 @@ def test_a_kubernetes_job(kubernetes, asked, gpus, selector):
     kubernetes.says("kubectl", "job.batch/vlm4vla-fast-data-x1\n")
     script = kubernetes.job_script(**asked)
     assert kubernetes.run("submit", script) == "job.batch/vlm4vla-fast-data-x1"
-    job = yaml.safe_load((kubernetes.bin / "kubectl.given").read_text())
+    job = load_yaml((kubernetes.bin / "kubectl.given").read_text())
     assert job["metadata"]["generateName"] == "vlm4vla-fast-data-"
     assert job["spec"]["activeDeadlineSeconds"] == 5400 and job["spec"]["backoffLimit"] == 0
     pod = job["spec"]["template"]["spec"]

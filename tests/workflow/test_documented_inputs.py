@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from handmade_sets import FRONT, TOTAL, WRIST, actions, write_v30
 
 from vlm4vla import cli
@@ -67,7 +67,7 @@ def fragments():
     found = {}
     for page in PAGES:
         for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)):
-            layer = yaml.safe_load(COMMENTED.sub(r"\1\2", block))
+            layer = load_yaml(COMMENTED.sub(r"\1\2", block))
             benchmarks = layer.get("benchmarks") if isinstance(layer, dict) else None
             for settings in (benchmarks or {}).values():
                 if "dataset" in settings.get("demonstrations", {}):
@@ -86,7 +86,7 @@ def merged(base, layer):
 def raw_of(files):
     result = {}
     for path in files:
-        result = merged(result, yaml.safe_load(path.read_text()))
+        result = merged(result, load_yaml(path.read_text()))
     return result
 
 

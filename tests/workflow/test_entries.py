@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.study.study import Study
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def shown():
     """The files in the report of a study with all tables, relative to its results folder."""
-    raw = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    raw = load_yaml((REPOSITORY / "config.yaml").read_text())
     raw["tables"]["executed_steps"] = {"backbones": "all", "variants": ["full"], "benchmarks": ["bridge"]}
     study = Study(load_config(raw))
     paths = [path for table in study.tables() for path in study.shown_files(table)]

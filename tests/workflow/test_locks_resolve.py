@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fast_yaml import load_yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -118,7 +119,7 @@ def test_uv_chooses_the_cpu_build_with_the_option_of_the_page():
 def test_the_conda_environment_reads_the_lock():
     """conda hands the list under `pip` to pip as a requirements file, in the folder of the YAML file."""
     path = REPOSITORY / "envs" / "vlm4vla.yaml"
-    environment = yaml.safe_load(path.read_text())
+    environment = load_yaml(path.read_text())
     (listed,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert listed == ["-r ../requirements.lock"]  # pip refuses --no-deps in a requirements file
     assert (path.parent / listed[0].split()[1]).resolve() == LOCK.resolve()
@@ -143,7 +144,7 @@ def test_the_citation_file_is_valid(tmp_path):
 
 
 def test_the_citation_file_agrees_with_the_project():
-    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    citation = load_yaml((REPOSITORY / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["message"]
     assert (citation["title"].split(":")[0], citation["version"]) == (PROJECT["name"], PROJECT["version"])
     assert citation["license"] == PROJECT["license"]

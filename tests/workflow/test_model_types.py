@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla import backbones
 from vlm4vla.backbones.generic import surveyed
@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path) -> dict:
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def tiny(raw, family, **widths):

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.core.errors import UserError
@@ -24,7 +24,7 @@ ROLLED_OUT = {"rollout", "table", "report"}
 @pytest.fixture
 def raw(tmp_path) -> dict:
     """The configuration of the study that trains the policies, with one table of one backbone."""
-    raw = yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    raw = load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
     cells = {"backbones": ["qwen2.5-vl-3b"], "variants": ["full"], "benchmarks": ["bridge"]}
     return raw | {"tables": {"main": cells}, "seeds": [0]}
 

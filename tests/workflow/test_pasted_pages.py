@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from documented_blocks import blocks, commands, pasted
+from fast_yaml import load_yaml
 
 from vlm4vla import cli
 
@@ -173,7 +173,7 @@ def test_the_pasted_blocks_of_a_page_are_one_file(checkout):
     page = REPOSITORY / "docs" / "your-own-study.md"
     own = pasted(page, "yaml")
     keys = re.findall(r"^(\w+):", own, flags=re.MULTILINE)
-    assert len(keys) == len(set(keys)) == len(yaml.safe_load(own)) >= 5
+    assert len(keys) == len(set(keys)) == len(load_yaml(own)) >= 5
     (checkout.folder / OWN).write_text(own)
     jobs = checkout.run(
         ".venv/bin/snakemake", "--dry-run", "--cores", "1", "table_main", "--configfile", OWN

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from pi0_models import STATISTICS, write_pi0
 from safetensors.numpy import save_file
 from tiny_backbones import make
@@ -22,7 +22,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 @pytest.fixture
 def raw(tmp_path) -> dict:
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 def test_valid_configuration(raw):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 from snakemake.resources import Resources
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ WILDCARDS = [
 
 
 def read(name: str) -> dict:
-    return yaml.safe_load((PROFILES / name).read_text())
+    return load_yaml((PROFILES / name).read_text())
 
 
 PAPER = read("paper/profile.yaml")

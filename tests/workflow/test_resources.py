@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.study.study import Study
@@ -18,7 +18,7 @@ NAMES = ("gpu", "nodes", "mpi", "tasks", "tasks_per_gpu")
 
 @pytest.fixture
 def raw() -> dict:
-    return yaml.safe_load(CONFIG.read_text())
+    return load_yaml(CONFIG.read_text())
 
 
 def all_resources(

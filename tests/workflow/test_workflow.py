@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.core.errors import UserError
 from vlm4vla.workflow import snakefile as workflow
@@ -22,7 +22,7 @@ def raw(tmp_path, monkeypatch) -> dict:
     locks = tmp_path / ".snakemake" / "locks"
     locks.mkdir(parents=True)
     (locks / "0.input.lock").write_text("")
-    return yaml.safe_load(CONFIG.read_text()) | {"minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"minimum_free_gb": 0}
 
 
 def call(monkeypatch, *arguments: str) -> None:

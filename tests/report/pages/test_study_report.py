@@ -10,6 +10,7 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+from fast_yaml import load_yaml
 from reported_study import HOSTILE, RULES, rename_study, report_text, write_results
 
 from vlm4vla.core.errors import UserError
@@ -21,10 +22,9 @@ from vlm4vla.report.pages.summary import read_analyses
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    import yaml
     from workflow_project import REPOSITORY
 
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = load_yaml((REPOSITORY / "config.yaml").read_text())
     return write_results(tmp_path_factory.mktemp("reported") / "embedded", config)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 from vlm4vla.config.config import load_config
 from vlm4vla.study.study import Study
@@ -14,7 +14,7 @@ CONFIG = Path(__file__).parents[3] / "config.yaml"
 @pytest.fixture
 def raw(tmp_path) -> dict:
     """config.yaml with an empty results folder."""
-    return yaml.safe_load(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
+    return load_yaml(CONFIG.read_text()) | {"results": str(tmp_path / "results"), "minimum_free_gb": 0}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from fast_yaml import load_yaml
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from vlm4vla.config.config import load_config
@@ -14,7 +14,7 @@ from vlm4vla.workflow.estimate.shapes import shape_of
 
 CONFIG = Path(__file__).parents[3] / "config.yaml"
 FEATURES, HIDDEN, CHUNK = 1024, [1024, 512, 256], 10  # of the paper's head on CALVIN
-STATED = load_config(yaml.safe_load(CONFIG.read_text())).backbones
+STATED = load_config(load_yaml(CONFIG.read_text())).backbones
 
 
 def count(model) -> int:

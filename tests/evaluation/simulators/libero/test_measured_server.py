@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from fast_yaml import load_yaml
 
 pytest.importorskip("vla_eval")
 
@@ -77,7 +77,7 @@ def test_simulators_at_the_same_time(tmp_path, monkeypatch):
     monkeypatch.setattr(harness, "simulator_environment", lambda folder: own(folder) | {"PYTHONPATH": path})
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
-    config = load_config(yaml.safe_load((ROOT / "config.yaml").read_text()), "config.yaml")
+    config = load_config(load_yaml((ROOT / "config.yaml").read_text()), "config.yaml")
     vla = untrained(config, "kosmos-2", "libero-10", tmp_path / "vla")
     simulator = POINT | {"unnormalisation": "quantile", "runs": {"answer_s": 300, "processes": 2}}
     changes = {"episodes": 2, "max_steps": 4, "execution_horizon": 2}

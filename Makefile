@@ -39,6 +39,8 @@ LIBERO_LOCK := envs/libero/requirements.lock
 # The scripted demonstrations of SCALE=libero.
 LIBERO_SET := demonstrations/libero
 LIBERO_TASKS := 5
+# Pixels: the `image_size` of that scale. With another size, training and evaluation would resize images otherwise.
+LIBERO_SIZE := 96
 SERVER := $(VENV)/vla-eval
 METAWORLD := .venv-metaworld
 METAWORLD_LOCK := envs/metaworld/requirements.lock
@@ -195,7 +197,7 @@ $(LIBERO)/ready: $(LIBERO_LOCK) pyproject.toml envs/simulator.sh
 
 # The environment is no reason to record them again.
 $(LIBERO_SET)/meta/info.json: | $(LIBERO)/ready
-	$(LIBERO)/bin/vlm4vla libero-demonstrations --tasks $(LIBERO_TASKS) --output $(LIBERO_SET)
+	$(LIBERO)/bin/vlm4vla libero-demonstrations --tasks $(LIBERO_TASKS) --size $(LIBERO_SIZE) --output $(LIBERO_SET)
 
 test-libero: $(LIBERO)/ready
 	$(LIBERO)/bin/pytest tests/evaluation/simulators/libero

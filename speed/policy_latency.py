@@ -12,7 +12,7 @@ predict from the same images and instructions, after a warm-up, with the prepara
 `server` is measured through the product's policy server on the loopback interface (served_policy.py): from
 the moment at which a client of vla-eval sends its image to the answer. Only one of `--executed` requests
 needs a prediction; the others are answered from its chunk. Latencies are those of requests that need one. It
-needs `pip install vla-eval==0.8.0`. The program prints JSON with the name of the device, next to vla-eval's
+needs `make env-vla-eval`. The program prints JSON with the name of the device, next to vla-eval's
 own stated rate, which is that of another model on another GPU.
 
     python speed/policy_latency.py [--ways eager reduce-overhead] [--batches 16 64] [BACKBONE ...]
@@ -119,7 +119,7 @@ def measure_way(
         requests = options.requests if batch == 1 else max(options.requests // 4, 2)
         found[f"batch_{batch}"] = timed_predictions(policy, images, batch, requests, device)
     if importlib.util.find_spec("vla_eval") is None:
-        found["server"] = "not measured: vla-eval is missing: run `pip install vla-eval==0.8.0`"
+        found["server"] = "not measured: vla-eval is missing: run `make env-vla-eval`"
         return found
     from served_policy import measure_server
 

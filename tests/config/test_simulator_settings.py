@@ -70,6 +70,13 @@ def test_settings_of_embedded_rollouts_have_no_keys_of_simulators(raw):
         ("metaworld", {"gripper": {"open": 1, "close": -1}}, "metaworld opens at -1 and closes at +1"),
         ("metaworld", {"success": "last-step"}, "write any-step"),
         ("metaworld", {"idle_steps": 1}, "metaworld has no idle steps"),
+        (
+            "metaworld",
+            {"params": {"env_seed": 9}},
+            "params.env_seed: another key sets it: write `environment_seed`",
+        ),
+        ("libero-10", {"params": {"suite": "libero_10_lan"}}, "another key sets it: write `variation`"),
+        ("metaworld", {"runs": {"container": "image"}}, "metaworld runs in an `environment` only"),
         ("metaworld", {"tasks": [10]}, "10 is not below 10"),
         ("libero-10", {"first_state": 1}, "50 from simulator.first_state 1 on, but a task has 50"),
         ("calvin", {"first_state": 1}, "calvin chooses its initial states itself: write 0"),

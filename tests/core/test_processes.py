@@ -8,13 +8,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
+from process_checks import LIMIT_S, running, wait_until
 
 from vlm4vla.core.processes import Child, exit_on_sigterm
 
-LIMIT_S = 100
 SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
 # Starts a copy of itself as its child, until `depth` is 0. Each process writes its process number to a file.
 PARENT = """
@@ -34,21 +33,6 @@ PARENT = """
                 write_and_wait()
         write_and_wait()
 """
-
-
-def running(pid: int) -> bool:
-    """Whether a process runs. A killed process can stay as a zombie until its new parent waits for it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition) -> None:
-    limit = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

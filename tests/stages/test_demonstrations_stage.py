@@ -1,7 +1,12 @@
 """Demonstrations: replaying the recorded actions of an undisturbed expert solves the task again."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from process_checks import running, wait_until
 from simulator_examples import METAWORLD
 
 from vlm4vla.benchmarks.arena import Arena
@@ -84,7 +89,39 @@ def test_a_real_simulator_is_recorded_in_its_own_environment(tmp_path, monkeypat
     assert folder.strip() == str(tmp_path / "out")
 
 
-def test_experts_are_recorded_from_states_of_demonstrations(tmp_path, monkeypatch):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_recording_in_another_environment_ends_with_the_stage(tmp_path, sent):
+    """It would otherwise write to the folder of the next attempt."""
+    python = tmp_path / "own" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    file = tmp_path / "pid"
+    python.write_text(f"#!/bin/sh\necho $$ > {file}.new\nmv {file}.new {file}\nexec sleep 60\n")
+    python.chmod(0o755)
+    settings = DemonstrationsSettings(
+        benchmark="metaworld",
+        demonstrations={"episodes": 2, "noise": 0},
+        image_size=64,
+        max_steps=60,
+        simulator=METAWORLD | {"runs": {"environment": str(tmp_path / "own")}},
+    )
+    program = (
+        "import sys; from pathlib import Path; from vlm4vla.config.stages import DemonstrationsSettings as S;"
+        "from vlm4vla.evaluation.simulators import installation; from vlm4vla.stages import demonstrations;"
+        "installation.check_installed = lambda *_: None;"
+        "demonstrations.run(S.model_validate_json(sys.argv[1]), output=Path(sys.argv[2]))"
+    )
+    stage = subprocess.Popen(
+        [sys.executable, "-c", program, settings.model_dump_json(), str(tmp_path / "out")]
+    )
+    wait_until((tmp_path / "pid").exists)
+    recorder = int((tmp_path / "pid").read_text())
+    stage.send_signal(sent)
+    stage.wait(30)
+    wait_until(lambda: not running(recorder))
+
+
+@pytest.mark.parametrize("rendered", [None, 96])
+def test_experts_are_recorded_from_states_of_demonstrations(tmp_path, monkeypatch, rendered):
     recorded = []
     monkeypatch.setattr("vlm4vla.evaluation.simulators.installation.check_installed", lambda *_: None)
     monkeypatch.setattr(
@@ -96,14 +133,15 @@ def test_experts_are_recorded_from_states_of_demonstrations(tmp_path, monkeypatc
         demonstrations={"episodes": 3, "noise": 0.1, "seed": 5},
         image_size=64,
         max_steps=60,
-        simulator=METAWORLD | {"tasks": [4, 2], "environment_seed": 7},
+        simulator=METAWORLD
+        | {"tasks": [4, 2], "environment_seed": 7, "params": {"image_size": rendered} if rendered else {}},
     )
     demonstrations_stage.run(settings, output=tmp_path)
     [options] = recorded
     assert options.pop("provenance").record()["settings"] == settings.model_dump(mode="json")
     assert options == {
         "tasks": [4, 2], "states": range(1000, 1003), "size": 64, "max_steps": 60, "render": "gpu", "seed": 7,
-        "noise": 0.1, "noise_seed": 5,
+        "noise": 0.1, "noise_seed": 5, "rendered": rendered,
     }  # fmt: skip
 
 

@@ -59,9 +59,10 @@ def _sizes(values: np.ndarray) -> tuple[int, ...]:
 def _distribution(x_sizes: tuple[int, ...], y_sizes: tuple[int, ...]) -> dict[int, int]:
     """For each value of concordant - discordant, the number of ways to assign the y values to the x values.
 
-    Only the ties matter: `x_sizes` and `y_sizes` (`_sizes`). Equal x values are one group, and groups are filled in order of x. The contribution of a group depends on
-    the set of y values in the earlier groups, but not on their order. So sets of y values, as bit masks,
-    replace orders: 2^n states instead of n! orders.
+    Only the ties matter: `x_sizes` and `y_sizes` (`_sizes`). Equal x values are one group, and groups are
+    filled in order of x. The contribution of a group depends on the set of y values in the earlier groups,
+    but not on their order. So sets of y values, as bit masks, replace orders: 2^n states instead of n!
+    orders.
     """
     signs = _signs(np.repeat(np.arange(len(y_sizes)), y_sizes))  # signs[i, j] = sign(y_i - y_j)
     count = len(signs)

@@ -98,6 +98,24 @@ class SimulatorRuns(Strict):
         return self
 
 
+# Arguments of the built-in adapters that other keys of the configuration set.
+OWN_KEYS = {
+    "suite": "`variation`",
+    "seed": "`evaluation.seed`",
+    "env_seed": "`environment_seed`",
+    "num_steps_wait": "`idle_steps`",
+    "interleaved": "`idle_order`",
+    "look_every": "`evaluation.execution_horizon`",
+    "expert": "nothing: the ceiling is part of the tables",
+    "send_state": "nothing: the policy decides",
+    "task_name": "`tasks`",
+    "max_episode_steps": "`tasks`",
+    "success_mode": "`success`",
+    "num_sequences": "`evaluation.episodes`",
+    "ep_len": "`evaluation.max_steps`",
+}
+
+
 class Simulator(Strict):
     """A real simulator, which vla-eval runs. docs/simulators.md lists the values for each benchmark."""
 
@@ -151,7 +169,7 @@ class Simulator(Strict):
         "or `task`. By default, the tasks are those of LIBERO.",
     )
     params: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Further arguments for the adapter."
+        default_factory=dict, description="Further arguments for the adapter, which no other key sets."
     )
     policies: dict[Name, ExternalPolicy] = Field(
         default_factory=dict,
@@ -191,6 +209,15 @@ class Simulator(Strict):
             )
         if self.first_state and (known.chains or self.adapter == "simplerenv"):
             raise ValueError(f"first_state: {self.adapter} chooses its initial states itself: write 0")
+        if known.benchmark is not None:
+            for name in self.params:
+                if name in OWN_KEYS:
+                    raise ValueError(f"params.{name}: another key sets it: write {OWN_KEYS[name]}")
+        if known.expert and self.runs.container is not None:
+            raise ValueError(
+                f"runs.container: {self.adapter} runs in an `environment` only: write runs.environment "
+                f"({known.installation})"
+            )
         self._check_tasks(known)
         self._check_variation(known)
         return self

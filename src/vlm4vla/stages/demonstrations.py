@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from vlm4vla.config.stages import DemonstrationsSettings
 from vlm4vla.core.artefacts import Provenance, file_hash, files_of
 from vlm4vla.core.errors import UserError
+from vlm4vla.core.processes import Child, exit_on_sigterm
 
 # Program of the environment of a simulator. Its arguments: the settings as JSON, and the output folder.
 IN_ENVIRONMENT = """
@@ -61,7 +61,8 @@ def record_simulator(settings: DemonstrationsSettings, *, output: Path) -> None:
         settings.model_dump_json(),
         str(output),
     ]
-    status = subprocess.run(command, check=False).returncode
+    with exit_on_sigterm(), Child(command) as child:
+        status = child.wait()
     if status:
         raise UserError(
             f"benchmarks.{settings.benchmark}.demonstrations: the recording in {environment} ended "
@@ -79,6 +80,7 @@ def record_here(settings: DemonstrationsSettings, *, output: Path) -> None:
         tasks=simulator.task_numbers(),
         states=range(first, first + wanted.episodes),
         size=settings.image_size,
+        rendered=simulator.params.get("image_size"),
         max_steps=settings.max_steps,
         render=simulator.render,
         seed=simulator.environment_seed,

@@ -99,6 +99,12 @@ def test_states_of_evaluations_and_unknown_tasks_are_refused(tmp_path, line):
         record_dataset(tmp_path, tasks=[0], states=[1001], size=32, max_steps=5)
 
 
+def test_states_that_libero_does_not_have_are_refused(tmp_path, capsys):
+    words = ["libero-demonstrations", "--tasks", "5", "--states", "49", "50", "--output", str(tmp_path / "o")]
+    assert cli.main(words) == 1
+    assert "--states: LIBERO-10 has no initial state 50: write numbers below 50" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("simulator", "state"), [("libero", "0"), ("metaworld", "1000")])
 def test_a_simulator_that_is_not_installed_is_one_line(tmp_path, capsys, monkeypatch, simulator, state):
     monkeypatch.setitem(sys.modules, f"vlm4vla_{simulator}", None)

@@ -34,11 +34,11 @@ def test_the_initial_states_can_begin_later():
     assert asked["params"]["params"] == {"env_seed": 0, "look_every": 4} and asked["max_steps"] == 200
 
 
-def test_a_simulator_that_plays_its_expert_is_asked_for_one_image():
+def test_a_simulator_that_plays_its_expert_is_told_so():
     evaluation = protocol("metaworld")
     asked = harness_config(evaluation, simulator_episodes(evaluation)[:1], URL, external=None, script=True)
     params = asked["benchmarks"][0]["params"]["params"]
-    assert params == {"env_seed": 0, "look_every": evaluation.max_steps + 1, "expert": True}
+    assert params == {"env_seed": 0, "look_every": evaluation.execution_horizon, "expert": True}
 
 
 def test_parts_contain_every_episode_once_and_tasks_together():

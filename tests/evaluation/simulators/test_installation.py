@@ -8,25 +8,33 @@ from vlm4vla.evaluation.simulators import installation
 
 
 @pytest.fixture(autouse=True)
-def harness(monkeypatch):
-    """vla-eval counts as installed where the policy server runs."""
+def harness(monkeypatch, tmp_path):
+    """vla-eval counts as installed, in a folder that stands for this environment."""
     own = installation.importlib.util.find_spec
     monkeypatch.setattr(
         installation.importlib.util, "find_spec", lambda name: name == "vla_eval" or own(name)
     )
+    monkeypatch.setattr(installation.sys, "prefix", str(tmp_path / "own"))
+    record(tmp_path / "own/lib/python3.11/site-packages", "vla-eval", "0.8.0")
 
 
-def environment(folder, packages, version=None):
-    """A virtual environment with `packages`, and the record of a version of metaworld."""
+def record(site, package, version):
+    """The record of an installed version."""
+    folder = site / f"{package.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+
+def environment(folder, packages, version=None, harness="0.8.0"):
+    """A virtual environment with `packages`, and the records of versions of metaworld and vla-eval."""
     (folder / "bin").mkdir(parents=True)
     (folder / "bin/python").touch()
     site = folder / "lib/python3.11/site-packages"
     for package in packages:
         (site / package).mkdir(parents=True)
     if version:
-        record = site / f"metaworld-{version}.dist-info"
-        record.mkdir()
-        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: metaworld\nVersion: {version}\n")
+        record(site, "metaworld", version)
+    record(site, "vla-eval", harness)
     return protocol("metaworld", {"runs": {"environment": str(folder)}}).simulator
 
 
@@ -38,9 +46,9 @@ def environment(folder, packages, version=None):
         (
             ["vla_eval", "metaworld"],
             "3.0.0",
-            r"metaworld 3\.0\.0 is installed in .* need 3\.1\.1: .*env-metaworld",
+            r"metaworld 3\.0\.0 is installed in .* needs 3\.1\.1: .*env-metaworld",
         ),
-        (["vla_eval", "metaworld"], None, r"metaworld without a version is installed in .* need 3\.1\.1"),
+        (["vla_eval", "metaworld"], None, r"metaworld without a version is installed in .* needs 3\.1\.1"),
     ],
 )
 def test_an_environment_that_cannot_run_metaworld(tmp_path, packages, version, message):
@@ -49,6 +57,15 @@ def test_an_environment_that_cannot_run_metaworld(tmp_path, packages, version, m
         installation.check_installed(simulator, "metaworld")
     assert str(caught.value).startswith("benchmarks.metaworld.evaluation.simulator")
     assert "\n" not in str(caught.value)
+
+
+def test_another_version_of_the_harness_is_refused_in_both_environments(tmp_path):
+    simulator = environment(tmp_path / "venv", ["vla_eval", "metaworld"], "3.1.1", harness="0.7.1")
+    with pytest.raises(UserError, match=r"vla-eval 0\.7\.1 is installed in .*/venv, .*: create the env"):
+        installation.check_installed(simulator, "metaworld")
+    (tmp_path / "own/lib/python3.11/site-packages/vla_eval-0.8.0.dist-info/METADATA").unlink()
+    with pytest.raises(UserError, match=r"vla-eval without a version is .*/own, .*: run `make env-vla-eval`"):
+        installation.check_installed(simulator, "metaworld")
 
 
 def test_the_right_version_is_accepted(tmp_path):

@@ -1,8 +1,9 @@
 """Record scripted demonstrations on a real simulator, as a LeRobot dataset.
 
 The episodes run through the same class that vla-eval uses in an evaluation, so idle steps, images and gripper
-commands are the same. Every frame stores the initial state of its episode, so that the recorded actions can
-be replayed (`vlm4vla.evaluation.simulators.served_policies.ServedReplay`).
+commands are the same. Only images that are stored in another size than that of the policy are resized twice.
+Every frame stores the initial state of its episode, so that the recorded actions can be replayed
+(`vlm4vla.evaluation.simulators.served_policies.ServedReplay`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from vlm4vla.evaluation.simulators.harness import INSIDE
 from vlm4vla.evaluation.simulators.recorded_states import INITIAL_STATE
 
 DISTURBANCE = 0.5  # standard deviation of disturbed motion, where 1 is the largest motion
-RENDERED = 128  # pixels of a side at which images are rendered, before they are resized
 
 Script = Callable[[Any], np.ndarray | None]
 
@@ -55,7 +55,7 @@ class Scripted:
 class Open(Protocol):
     """Opens the class that an evaluation uses."""
 
-    def __call__(self, *, render: str, seed: int) -> Any: ...
+    def __call__(self, *, render: str, seed: int, **params: Any) -> Any: ...
 
 
 @dataclass
@@ -79,7 +79,7 @@ def open_adapter(adapter: str, class_name: str, render: str, **params: Any) -> A
     try:
         kind = getattr(importlib.import_module(module), name)
         kind.configure_render(render)
-        simulator = kind(send_state=True, image_size=RENDERED, **params)
+        simulator = kind(send_state=True, **params)
         simulator.get_tasks()
     except ModuleNotFoundError as error:
         raise UserError(
@@ -139,6 +139,7 @@ def record(
     tasks: Sequence[int],
     states: Sequence[int],
     size: int,
+    rendered: int | None = None,
     max_steps: int | None = None,
     render: str = "cpu",
     seed: int = 0,
@@ -148,9 +149,10 @@ def record(
 ) -> int:
     """Record every task of `tasks` from every initial state of `states` into the folder `output`.
 
+    Images are rendered with `rendered` pixels a side, by default as in an evaluation, and stored with `size`.
     `noise`: see `record_episode`. `provenance`: that of the stage which records. Returns the number of solved
-    episodes; episodes that are not solved are left out. Raises UserError for a
-    task without a script, for a state of evaluations, and if no episode is solved.
+    episodes; episodes that are not solved are left out. Raises UserError for a task without a script, for a
+    state that does not exist or is one of evaluations, and if no episode is solved.
     """
     unknown = [task for task in tasks if task not in scripted.tasks]
     if unknown:
@@ -163,6 +165,11 @@ def record(
         raise UserError(
             f"--states: {min(states)} is an initial state of evaluations: write numbers from {first} on"
         )
+    count = KNOWN[scripted.adapter].states
+    if count is not None and max(states) >= count:
+        raise UserError(
+            f"--states: {scripted.title} has no initial state {max(states)}: write numbers below {count}"
+        )
     max_steps = max_steps or scripted.max_steps
     if provenance is None:
         settings = {
@@ -173,7 +180,8 @@ def record(
             "seed": seed,
         }
         provenance = Provenance(f"{scripted.adapter}-demonstrations", settings, {}, seed)
-    simulator = open_simulator(render=render, seed=seed)
+    params = {} if rendered is None else {"image_size": rendered}
+    simulator = open_simulator(render=render, seed=seed, **params)
     progress = Progress(f"demonstrations {scripted.title}", len(tasks) * len(states))
     solved = 0
     writer = LeRobotWriter(

@@ -50,7 +50,7 @@ def harness_config(
     `external`: the external policy that the server serves, or None for one of our policies. With an external
     policy, an image is rendered at every step, and the action space is not checked. `proof`: what the server
     must send with each answer (job_keys.py); without it, any server is accepted. `script`: the simulator
-    plays its own expert and ignores the actions of the server, which needs no image after the first.
+    plays its own expert and ignores the actions of the server.
     """
     simulator = evaluation.simulator
     assert simulator is not None
@@ -59,7 +59,7 @@ def harness_config(
     adapter = convention.own if convention.own and runs.container is None else convention.adapter
     benchmarks = []
     for index, entry in enumerate(benchmark_entries(evaluation, look_every=look_every)):
-        params = entry.params | ({"expert": True, "look_every": entry.steps + 1} if script else {})
+        params = entry.params | ({"expert": True} if script else {})
         own = [each for each in episodes if each.entry == index]
         if not own:
             continue

@@ -16,14 +16,16 @@ from vlm4vla.core.errors import UserError
 def check_installed(simulator: Simulator, benchmark: str) -> None:
     """Raise UserError if vla-eval, the simulator or docker is not installed where it is needed.
 
-    The simulator must have the version that its initial states belong to, if they depend on the version.
+    vla-eval must have the version that this package's classes are written for, and the simulator the one that
+    its initial states belong to, if they depend on the version.
     """
     runs, key = simulator.runs, f"benchmarks.{benchmark}.evaluation.simulator"
     if importlib.util.find_spec(HARNESS_MODULE) is None:
         raise UserError(
             f"{key}: {HARNESS} is not installed in {sys.prefix}, where the policy server runs: run "
-            f"`{Path(sys.prefix) / 'bin' / 'pip'} install {HARNESS}=={HARNESS_VERSION}`"
+            "`make env-vla-eval`"
         )
+    _check_version(Path(sys.prefix), HARNESS, HARNESS_VERSION, key, "run `make env-vla-eval`")
     how = simulator.convention.installation
     if runs.container is not None:
         if shutil.which("docker") is None:
@@ -40,14 +42,20 @@ def check_installed(simulator: Simulator, benchmark: str) -> None:
     for module in (HARNESS_MODULE, simulator.convention.module):
         if module is not None and not _has_module(where, module, own=runs.environment is None):
             raise UserError(f"{key}: {module!r} is not installed in {where}: create the environment ({how})")
-    package, wanted = simulator.convention.module, simulator.convention.version
-    if package is not None and wanted is not None:
-        found = _version(where, package)
-        if found != wanted:
-            raise UserError(
-                f"{key}: {package} {found or 'without a version'} is installed in {where}, and its initial "
-                f"states need {wanted}: create the environment again ({how})"
-            )
+    again = f"create the environment again ({how})"
+    _check_version(where, HARNESS, HARNESS_VERSION, key, again)
+    if simulator.convention.module is not None and simulator.convention.version is not None:
+        _check_version(where, simulator.convention.module, simulator.convention.version, key, again)
+
+
+def _check_version(environment: Path, package: str, wanted: str, key: str, remedy: str) -> None:
+    """Raise UserError if another version of `package` is installed in `environment`."""
+    found = _version(environment, package)
+    if found != wanted:
+        raise UserError(
+            f"{key}: {package} {found or 'without a version'} is installed in {environment}, and this study "
+            f"needs {wanted}: {remedy}"
+        )
 
 
 def _version(environment: Path, package: str) -> str | None:

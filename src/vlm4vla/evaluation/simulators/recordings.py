@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -163,5 +164,6 @@ def protocol_text(
         + ("" if external else GRIPPER_RULES[simulator.gripper_rule]),
         f"actions un-normalised by {unnormalisation}" + (" (by its own server)" if external else ""),
         f"seeds {evaluation.seed} of the episodes and {simulator.environment_seed} of the environment",
+        *(f"{name} {json.dumps(value)}" for name, value in sorted(simulator.params.items())),
     ]
     return f"{benchmark} ({simulator.adapter} through vla-eval): " + ", ".join(parts)

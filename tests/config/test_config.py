@@ -51,6 +51,12 @@ def test_layers_are_valid(raw, layer):
     assert config.scale == scales.get(layer.stem, "embedded")
 
 
+def test_the_makefile_records_libero_in_the_size_of_its_images():
+    """With another size, training and evaluation would resize images otherwise."""
+    size = load_yaml((REPOSITORY / "workflow/scales/libero.yaml").read_text())["image_size"]
+    assert f"LIBERO_SIZE := {size}\n" in (REPOSITORY / "Makefile").read_text()
+
+
 def test_the_schema_file_is_up_to_date():
     written = json.loads((REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text())
     assert written == json.loads(json.dumps(schema())), "run `make schema`"

@@ -76,3 +76,12 @@ def test_full_size_without_a_gpu_is_refused():
         pytest.skip("this machine has a GPU")
     done = program()
     assert done.returncode == 2 and "write --tiny" in done.stderr
+
+
+def test_the_policy_of_the_measured_server_has_all_that_a_server_asks_for():
+    from served_policy import ServedHere
+
+    from vlm4vla.evaluation.simulators.served_policies import ServedPolicy
+
+    assert set(ServedPolicy.__annotations__) == {"reads_state", "reads_image"}
+    assert all(hasattr(ServedHere, name) for name in ServedPolicy.__annotations__)

@@ -133,6 +133,18 @@ def test_without_questions_the_projector_stays_random(small, tmp_path):
     assert "Nothing was trained" in (tmp_path / "new" / "README.md").read_text()
 
 
+def test_a_folder_with_the_same_numbers_stays_and_others_are_named(small, tmp_path, capsys):
+    assert command(tmp_path / "new", "--layers", 2) == 0
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "new").iterdir()}
+    assert command(tmp_path / "new", "--layers", 2) == 0
+    assert "exists already, with these numbers" in capsys.readouterr().out
+    assert command(tmp_path / "new", "--layers", 3) == 1
+    line = capsys.readouterr().err
+    assert f"{tmp_path / 'new'}: exists already with layers 2 instead of 3: write another folder" in line
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "new").iterdir()} == times
+    assert len(small) == 1
+
+
 def test_the_folder_has_trained_weights_and_a_card(small, tmp_path, questions, capsys):
     output = tmp_path / "new"
     words = ("--layers", 2, "--questions", questions, "--updates", 3, "--asked", 4)

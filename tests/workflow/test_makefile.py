@@ -91,6 +91,13 @@ def test_a_misspelt_word_is_one_line(folder, words, message):
         (["all_tables", "SCALE=paper", "PROFILE=slurm"], "--profile workflow/profiles/slurm"),
         (["all_tables", "SEEDS=3"], "--config 'tables={main: {seeds: [0,1,2]}}'"),
         ([".venv/ready"], "workflow/environment.sh .venv"),
+        (["cell", "SCALE=metaworld"], "envs/simulator.sh metaworld .venv-metaworld"),
+        (["all_tables", "SCALE=real"], "assemble-backbone --layers 4"),
+        (["all_tables", "SCALE=libero"], "libero-demonstrations --tasks 5 --size 96"),
+        (
+            ["all_tables", "SCALE=libero-object"],
+            "--configfile workflow/scales/libero.yaml workflow/scales/libero-object.yaml",
+        ),
         ([], "make all_tables"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

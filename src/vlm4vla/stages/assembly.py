@@ -6,7 +6,9 @@ names the folder that it writes.
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +49,7 @@ SETS = ("where", "colour", "count", "relation", "existence", "pointing", "state"
 BATCH = 16
 HELD_OUT_BATCHES = 8
 CHECKPOINT_EVERY = 50  # updates
+RECORD = "assembly.json"
 Trained = Literal["projector", "language"]
 WORDS = {"projector": "the weights of the projector", "language": "the projector and the kept layers"}
 RATES = {"projector": 2e-3, "language": 5e-4}  # learning rates
@@ -69,12 +72,16 @@ def run(
 
     `layers`: how many layers of the language model are kept. `questions`: the folder of the stage questions;
     without it, the projector stays random. `updates`, `trained`: the training. `asked`: held-out questions of
-    each set, before and after it. Raises UserError, before any work, for an existing folder, a missing
-    package, a file with another SHA-256, and for numbers that do not fit.
+    each set, before and after it. A folder that was made with the same numbers stays as it is. Raises
+    UserError, before any work, for another existing folder, a missing package, a file with another SHA-256,
+    and for numbers that do not fit.
     """
     eye, tongue = find_part(vision, VISION, "--vision"), find_part(language, LANGUAGE, "--language")
+    numbers = {"layers": layers, "image_size": image_size, "trained": trained, "updates": updates}
     if output.exists():
-        raise UserError(f"{output}: exists already: write another folder in --output, or delete this one")
+        _check_same(output, numbers)
+        print(f"{output}: exists already, with these numbers")
+        return
     if not 1 <= layers <= tongue.layers:
         raise UserError(
             f"--layers {layers}: {tongue.package} has {tongue.layers}: write 1 to {tongue.layers}"
@@ -95,7 +102,7 @@ def run(
 
         set_threads()
         backbone = _assembled(*files, layers, image_size, seed)
-        facts = record(eye, tongue, layers=layers, image_size=image_size, trained=trained, updates=updates)
+        facts = record(eye, tongue, **numbers)
         measured: list[Measured] = []
         if sets:
             facts["questions"] = file_hash(questions / "provenance.json")
@@ -114,10 +121,25 @@ def run(
             packages=packages,
         )
         write_text(unfinished / CARD, text)
-        write_json(unfinished / "assembly.json", facts | {"measured": [each._asdict() for each in measured]})
+        write_json(unfinished / RECORD, facts | {"measured": [each._asdict() for each in measured]})
         shutil.rmtree(unfinished / "checkpoints", ignore_errors=True)
         (unfinished / ".lock").unlink(missing_ok=True)
         unfinished.rename(output)
+
+
+def _check_same(output: Path, numbers: Mapping[str, int | str]) -> None:
+    """Raise UserError unless the folder `output` was made with `numbers`."""
+    try:
+        made = json.loads((output / RECORD).read_text())
+    except (OSError, ValueError):
+        made = None
+    for name, value in numbers.items():
+        found = made.get(name) if isinstance(made, dict) else None
+        if found != value:
+            with_what = "" if found is None else f" with {name} {found} instead of {value}"
+            raise UserError(
+                f"{output}: exists already{with_what}: write another folder in --output, or delete this one"
+            )
 
 
 def _assembled(vision: Path, language: Path, layers: int, image_size: int, seed: int) -> LoadedBackbone:

@@ -153,6 +153,21 @@ def test_between_plans_there_is_no_image_but_the_age_of_the_last(simulator):
     assert [image.shape for image in between] == [(1, 1, 3)] * 2
 
 
+def test_the_state_is_the_hand_in_metres_and_the_opening_of_the_gripper(simulator):
+    described, raw = start(simulator, DRAWER)
+    simulator.send_state, openings = True, []
+    try:
+        for command in (-1, 1):
+            for _ in range(30):
+                raw = simulator.step({"actions": [0, 0, 0, 0, 0, 0, command]}).obs
+            *hand, opening = simulator.make_obs(raw, described)["states"]
+            np.testing.assert_allclose(hand, simulator._env.data.body("hand").xpos, atol=1e-6)
+            openings.append(opening)
+    finally:
+        simulator.send_state = False
+    assert openings[0] > 0.9 and 0 <= openings[1] < 0.5  # -1 opens
+
+
 # Success --------------------------------------------------------------------------------------------
 
 

@@ -4,9 +4,10 @@ import json
 import os
 import signal
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from served_processes import children, played, recorded_steps, when
 from simulator_examples import METAWORLD, rollout
 
@@ -42,6 +43,11 @@ def test_the_packages_experts_are_the_ceiling(tmp_path, demonstrations):
     stage.run(settings("script"), output=tmp_path / "expert")
     rows = pq.read_table(tmp_path / "expert/episodes.parquet")
     assert rows["success"].to_pylist() == [True] * len(TASKS)
+    for film in read_films([tmp_path / "expert/episodes.parquet"]):
+        with Image.open(film.path) as frames:
+            pictures = ImageSequence.all_frames(frames, lambda frame: frame.convert("RGB"))
+        first, last = (np.asarray(pictures[index], int) for index in (0, -1))
+        assert (np.abs(first - last).max(axis=2) > 30).mean() > 0.01  # the robot has moved
     # The records fit into one table with those of a policy.
     folder, _ = demonstrations
     stage.run(settings("random"), demonstrations=folder, output=tmp_path / "random")

@@ -199,7 +199,8 @@ def main() -> None:
         old = read_rates(arguments.output)
         new = arguments.results and not arguments.keep
         rates = [rate for rate in old.rates if rate.device != CPU or not new]
-        about = {"machine": machine() if arguments.results else old.machine}
+        machines = [old.machine] * (not new) + [machine()] * bool(arguments.results)
+        about = {"machine": " and ".join(dict.fromkeys(filter(None, machines)))}
         sources = [measure(open_study(results, arguments.config)) for results in arguments.results]
         sources.append(program_rates(arguments.training_rate, arguments.rollout_rate))
         for found in sources:

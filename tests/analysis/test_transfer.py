@@ -172,7 +172,9 @@ def test_noise_is_no_absence():
     assert told(0.0, (-0.29, 0.29), p=0.9, limit=0.6).outcome == NOT_CARRIED
     assert told(0.0, (-0.4, 0.4), p=0.9, limit=None).words.endswith("(noise may hide it)")
     assert told(0.0, (-0.4, 0.4), p=0.9, limit=0.0).outcome == UNTOLD
-    assert told(-0.4, (-0.8, 0.2), p=0.3, limit=0.3).words == "cannot be told with 10 backbones"
+    too_little = "cannot be told, because one of the two rankings repeats too little"
+    assert told(-0.4, (-0.8, 0.2), p=0.3, limit=0.3).words == too_little
+    assert told(-0.4, (-0.8, 0.4), p=0.3, limit=0.6).words == "cannot be told with 10 backbones"
 
 
 def test_a_reversed_ranking_does_not_carry_over():

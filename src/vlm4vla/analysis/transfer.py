@@ -143,7 +143,7 @@ def read_transfer(
       `interval` lies at `margin` or above.
     - NOT_CARRIED: the whole interval, divided by the ceiling, lies within `margin` on both sides of 0; or rho
       is negative in the same sense, so that the ranking is reversed.
-    - UNTOLD: otherwise. The words say what is known nevertheless.
+    - UNTOLD: otherwise. The words say what is known nevertheless, or that the ceiling is below `margin`.
     """
     found = read(
         value, p_value, points, families, groups=groups, interval=interval, count=count, margin=margin
@@ -162,6 +162,8 @@ def read_transfer(
     least, most = (end / limit if limit else math.copysign(math.inf, end) for end in (low, high))
     if found.outcome == WEAK and -margin < least and most < margin:
         return CorrelationReading(NOT_CARRIED, NOT_CARRIED)
+    if limit is not None and limit < margin:
+        return CorrelationReading(UNTOLD, f"{UNTOLD}, because one of the two rankings repeats too little")
     if found.outcome == WEAK:
         noise = "noise may hide it" if limit is None else f"noise alone limits rho to {limit:.2f}"
         return CorrelationReading(UNTOLD, f"{untold} ({noise})")

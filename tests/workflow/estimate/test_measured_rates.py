@@ -85,7 +85,7 @@ def test_rates_of_a_finished_study(program, study, raw, tmp_path):
     # The rates of the file stay, and those of the study that it lacks are added.
     older = [Rate("table", "main", "job", 3.0), Rate("rollout", "bridge/random", "episode", 0.2)]
     write_json(tmp_path / "rates.json", rates_json(older))
-    program(str(study.root), "--config", "config.yaml", "--keep")
+    program(str(study.root), "--config", "config.yaml", "--keep")  # on this machine, too
     rates = read_rates(tmp_path / "rates.json").rates
     assert rates[:2] == older and len(rates) == 4 + len(older)
 

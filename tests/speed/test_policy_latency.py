@@ -79,6 +79,7 @@ def test_full_size_without_a_gpu_is_refused():
 
 
 def test_the_policy_of_the_measured_server_has_all_that_a_server_asks_for():
+    pytest.importorskip("vla_eval")
     from served_policy import ServedHere
 
     from vlm4vla.evaluation.simulators.served_policies import ServedPolicy

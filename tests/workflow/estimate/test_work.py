@@ -181,10 +181,12 @@ def metaworld() -> Study:
 def test_the_real_simulator_costs_more_than_embedded_episodes(metaworld):
     """200 episodes of 200 steps, at 60 steps a second on one core, and what the policy computes."""
     jobs = list(plan(metaworld).values())
-    names = {"vlm": "qwen2.5-vl-3b", "variant": "full", "shard": "0"}
+    names = {"vlm": "qwen2.5-vl-3b", "variant": "full", "shard": "0", "seed": "0"}
     [shard] = [job for job in jobs if names.items() <= job.wildcards.items()]
     [random] = [job for job in jobs if job.wildcards.get("vlm") == "random" and "shard" in job.wildcards]
-    [recorded] = [job for job in jobs if job.stage == "demonstrations"]
+    [recorded] = [
+        job for job in jobs if job.stage == "demonstrations" and job.wildcards["benchmark"] == "metaworld"
+    ]
 
     embedded = [Rate("rollout", "bridge/mlp/qwen2_5_vl", "episode", 0.1)]
     embedded += [

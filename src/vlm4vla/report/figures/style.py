@@ -117,7 +117,6 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.pdf and `stem`.png, each atomically. Titles that have no room are set in several lines."""
     fit(figure)
-    figure.set_layout_engine("none")  # `fit` has laid it out, which takes as long as drawing
     for suffix, metadata in _METADATA.items():
         with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as path:
             figure.savefig(path, format=suffix, metadata=metadata)

@@ -61,6 +61,17 @@ def test_noise_leaves_labels_clean_and_tasks_solvable():
     assert sum(len(r.actions) for r in noisy) > sum(len(r.actions) for r in quiet)
 
 
+def in_environment(folder):
+    """The settings of a recording in the environment `folder`."""
+    return DemonstrationsSettings(
+        benchmark="metaworld",
+        demonstrations={"episodes": 2, "noise": 0},
+        image_size=64,
+        max_steps=60,
+        simulator=METAWORLD | {"runs": {"environment": str(folder)}},
+    )
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_real_simulator_is_recorded_in_its_own_environment(tmp_path, monkeypatch, capfd, fails):
     """The environment's program gets the settings and the folder. A failure there is an error here."""
@@ -71,13 +82,7 @@ def test_a_real_simulator_is_recorded_in_its_own_environment(tmp_path, monkeypat
     )
     python.chmod(0o755)
     monkeypatch.setattr("vlm4vla.evaluation.simulators.installation.check_installed", lambda *_: None)
-    settings = DemonstrationsSettings(
-        benchmark="metaworld",
-        demonstrations={"episodes": 2, "noise": 0},
-        image_size=64,
-        max_steps=60,
-        simulator=METAWORLD | {"runs": {"environment": str(tmp_path / "own")}},
-    )
+    settings = in_environment(tmp_path / "own")
     if fails:
         with pytest.raises(UserError, match=r"metaworld.demonstrations: .* status 1: read the lines"):
             demonstrations_stage.run(settings, output=tmp_path / "out")
@@ -97,13 +102,7 @@ def test_a_recording_in_another_environment_ends_with_the_stage(tmp_path, sent):
     file = tmp_path / "pid"
     python.write_text(f"#!/bin/sh\necho $$ > {file}.new\nmv {file}.new {file}\nexec sleep 60\n")
     python.chmod(0o755)
-    settings = DemonstrationsSettings(
-        benchmark="metaworld",
-        demonstrations={"episodes": 2, "noise": 0},
-        image_size=64,
-        max_steps=60,
-        simulator=METAWORLD | {"runs": {"environment": str(tmp_path / "own")}},
-    )
+    settings = in_environment(tmp_path / "own")
     program = (
         "import sys; from pathlib import Path; from vlm4vla.config.stages import DemonstrationsSettings as S;"
         "from vlm4vla.evaluation.simulators import installation; from vlm4vla.stages import demonstrations;"
